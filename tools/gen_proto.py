@@ -30,7 +30,17 @@ def generator_path(cache: Path) -> Path:
     """Return a folder that holds the pinned generator alone, installing it on first use."""
     target = cache / f"{GENERATOR.replace('==', '-')}-py{sys.version_info.major}{sys.version_info.minor}"
     if not (target / "grpc_tools").is_dir():
-        command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), GENERATOR]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--target",
+            str(target),
+            GENERATOR,
+        ]
         subprocess.run(command, check=True)
     return target
 
@@ -93,7 +103,9 @@ def main() -> int:
         if arguments.check:
             changed = {path for path in new & old if (out / path).read_bytes() != (ROOT / path).read_bytes()}
             stale = sorted(map(str, (new ^ old) | changed))
-            print("\n".join(f"stale: {path} (run `make proto`)" for path in stale) or f"ok: {len(new)} files match proto/")
+            print(
+                "\n".join(f"stale: {path} (run `make proto`)" for path in stale) or f"ok: {len(new)} files match proto/"
+            )
             return 1 if stale else 0
         for path in old - new:
             (ROOT / path).unlink()

@@ -1,0 +1,1 @@
+"""Typed telemetry for reinforcement learning and PyTorch training."""

@@ -1,0 +1,71 @@
+"""Every error the SDK raises, as one small tree; this module imports nothing.
+
+    TelemetryError
+    ├── SchemaError         an event, field or context is not what its schema says: mend the call
+    ├── ConfigError         an option or environment variable is wrong: mend the setting
+    ├── MissingExtraError   an optional package is not installed: the message says which pip install mends it
+    ├── SinkError           the place events are written to failed: mend the disk or the path
+    ├── CounterError        a counter bank was used against its contract: mend the call
+    └── RecordError         a record cannot be read as asked; it carries path and offset
+        ├── NotARecordError     the bytes are something else
+        ├── CorruptRecordError  the bytes were a record once: run recover
+        └── UnsupportedRecordError  a newer format, or a size over a limit
+
+None of them leaves `Run.emit`: there they are counted, and said once (unless `strict=True`).
+"""
+
+from __future__ import annotations
+
+
+class TelemetryError(Exception):
+    """Base of all errors of the SDK."""
+
+
+class SchemaError(TelemetryError):
+    """An event, a field or a context does not match its schema."""
+
+
+class ConfigError(TelemetryError):
+    """An option or an environment variable has a value that cannot be used."""
+
+
+class MissingExtraError(TelemetryError):
+    """A package of an optional extra is not installed."""
+
+    def __init__(self, need: str, extra: str) -> None:
+        super().__init__(f"{need} is not installed; mend with: pip install 'esper-telemetry[{extra}]'")
+
+
+class SinkError(TelemetryError):
+    """The place that events are written to failed."""
+
+
+class CounterError(TelemetryError):
+    """A counter bank was used against its contract."""
+
+
+class RecordError(TelemetryError):
+    """A record cannot be read as asked.
+
+    Attributes:
+        path: the file, as text; empty where there is none.
+        offset: byte at which the trouble stands, or None where it has no place.
+    """
+
+    def __init__(self, message: str, *, path: str = "", offset: int | None = None) -> None:
+        where = path + (f" at byte {offset:,}" if offset is not None else "")
+        super().__init__(f"{where}: {message}" if where else message)
+        self.path = path
+        self.offset = offset
+
+
+class NotARecordError(RecordError):
+    """The bytes are not those of a record file."""
+
+
+class CorruptRecordError(RecordError):
+    """The bytes were a record file once and are damaged."""
+
+
+class UnsupportedRecordError(RecordError):
+    """A newer format, or a size over a limit of the format."""

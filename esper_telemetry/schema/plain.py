@@ -1,0 +1,75 @@
+"""A message as plain Python values: the rule behind `.data`, JSON lines and every table.
+
+What is unset is absent: never a zero that was not measured. An enum value is shown as
+its `label` option, or as its name less the prefix of its enum.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+
+from esper_telemetry.v1 import options_pb2
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+_LABEL: Any = options_pb2.label  # protoc types an extension as a bare FieldDescriptor
+_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def to_plain(message: Message) -> dict[str, Any]:
+    """Return the set fields of `message`: nested messages and maps as dicts, enums by their shown names."""
+    return {field.name: _plain_field(field, value) for field, value in message.ListFields()}
+
+
+def _plain_field(field: FieldDescriptor, value: Any) -> Any:
+    if is_map(field) and field.message_type is not None:
+        item = field.message_type.fields_by_name["value"]
+        return {key: _plain_item(item, value[key]) for key in value}
+    if field.is_repeated:
+        return [_plain_item(field, item) for item in value]
+    return _plain_item(field, value)
+
+
+def _plain_item(field: FieldDescriptor, value: Any) -> Any:
+    if field.type == FieldDescriptor.TYPE_MESSAGE:
+        return to_plain(value)
+    if field.type == FieldDescriptor.TYPE_ENUM:
+        return enum_labels(field.enum_type).get(value, value)
+    return value
+
+
+def is_map(field: FieldDescriptor) -> bool:
+    """Tell whether `field` is a map."""
+    entry = field.message_type
+    return bool(entry is not None and entry.has_options and entry.GetOptions().map_entry)
+
+
+@cache
+def enum_labels(enum: EnumDescriptor) -> dict[int, str]:
+    """Return number → shown name for `enum`."""
+    prefix = _WORD_START.sub("_", enum.name).upper() + "_"
+    labels = {}
+    for value in reversed(enum.values):  # of aliases, the first one declared is shown
+        label = value.GetOptions().Extensions[_LABEL] if value.has_options else ""
+        labels[value.number] = label or value.name.removeprefix(prefix)
+    return labels
+
+
+def json_ready(value: Any) -> Any:
+    """Return a plain value as JSON can hold it: bytes as base64, NaN and infinities as strings."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, dict):
+        return {str(key): json_ready(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [json_ready(item) for item in value]
+    return value
