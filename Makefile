@@ -1,0 +1,53 @@
+# One verb for each thing a contributor does; `make` lists them. All of them start
+# from nothing: the virtual environment is made on first use, and again only when
+# pyproject.toml or constraints.txt change.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+# A run of a few minutes in which seeds are kept and culled (nothing is staged: the seed is chosen).
+DEMO ?= --task digits --telemetry-dir runs
+# Arguments for pytest, e.g. `make test TESTS="tests/simic -x"`.
+TESTS ?=
+
+# Two test processes and a library pool each would fight over the cores.
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench proto clean
+
+help:   ## list these verbs
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: $(INSTALLED)  ## train on real images, record the run, show what was recorded
+	$(BIN)/python -m esper.scripts.train heuristic $(DEMO)
+
+test: check  ## everything CI runs: the checks, then the tests
+	$(BIN)/python -m pytest $(TESTS)
+
+check: $(INSTALLED)  ## format, lint, types, schema and generated code; changes nothing
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	cd proto && ../$(BIN)/buf lint
+	cd proto && ../$(BIN)/buf format --diff --exit-code
+	cd proto && ../$(BIN)/buf breaking --against baseline.binpb
+	$(BIN)/python tools/check_schema.py
+	$(BIN)/python tools/gen_proto.py --check
+
+bench: $(INSTALLED)  ## measure what the documents claim; each file of tools/bench prints its own table
+	@for bench in tools/bench/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+
+proto: $(INSTALLED)  ## generate the Python modules and descriptors from proto/
+	cd proto && ../$(BIN)/buf format -w
+	$(BIN)/python tools/gen_proto.py
+
+clean:  ## remove everything that was made, records of runs excepted
+	rm -rf .venv .protoc .cache build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
