@@ -1,0 +1,1 @@
+"""The reference trainer: a network that grows while it trains, and the policy that grows it."""

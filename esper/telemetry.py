@@ -1,0 +1,265 @@
+"""The ONE file of esper that knows the SDK: what the trainer says, and the hub that says it.
+
+The trainer builds a `TelemetryEvent`: a type and one flat dict, with the keys and values that
+`esper_telemetry.read(path)` gives back as `.data`. The hub splits it by the schema into payload and
+context, turns names of enum values into numbers, and hands it to the run. A bad event is counted by
+the SDK as invalid; nothing here raises into the trainer, reads a device, or changes what it learns.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import esper_telemetry
+from esper.v1 import seed_pb2, trainer_pb2
+from esper_telemetry.errors import TelemetryError
+from esper_telemetry.schema import CONTEXT_FIELDS, LEVELS, effective_level, enum_labels, event_classes, event_type
+from esper_telemetry.v1 import training_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from google.protobuf.descriptor import Descriptor, FieldDescriptor
+    from google.protobuf.message import Message
+
+TELEMETRY_LEVELS = tuple(LEVELS)
+"""Names of the levels, least first."""
+
+SCHEMAS = (seed_pb2, trainer_pb2, training_pb2)
+"""Modules whose events the trainer emits."""
+
+__all__ = ["TELEMETRY_LEVELS", "Hub", "TelemetryError", "TelemetryEvent", "TelemetryEventType", "get_hub", "open_hub"]
+
+_MAX_BOUND = 4096  # emitters kept; a context of env and epoch is used for a few events, then never again
+
+
+class TelemetryEventType(enum.Enum):
+    """Every event the trainer emits; the value is its short name in the schema."""
+
+    SEED_GERMINATED = "seed.germinated"
+    SEED_STAGE_CHANGED = "seed.stage_changed"
+    SEED_GATE_EVALUATED = "seed.gate_evaluated"
+    SEED_BLEND_PROGRESSED = "seed.blend_progressed"
+    SEED_FOSSILIZED = "seed.fossilized"
+    SEED_CULLED = "seed.culled"
+    GOVERNOR_PANICKED = "governor.panicked"
+    GOVERNOR_ROLLED_BACK = "governor.rolled_back"
+    ACTION_TAKEN = "policy.action_taken"
+    COUNTERFACTUAL_COMPUTED = "counterfactual.computed"
+    EPISODE_COMPLETED = "episode.completed"
+    EPOCH_COMPLETED = "epoch.completed"
+    BATCH_COMPLETED = "batch.completed"
+    TREND_CHANGED = "batch.trend_changed"
+    PPO_UPDATE_COMPLETED = "ppo.update_completed"
+    ANOMALY_DETECTED = "ppo.anomaly_detected"
+    ACTION_DISTRIBUTION = "policy.action_distribution"
+    MASK_HIT_RATES = "policy.mask_hit_rates"
+    REWARD_SUMMARY = "reward.summary"
+    THROUGHPUT = "perf.throughput"
+    SCALAR_LOGGED = "scalar.logged"
+    SCALAR_SUMMARIZED = "scalar.summarized"
+    HISTOGRAM_SUMMARIZED = "histogram.summarized"
+
+    @property
+    def message_class(self) -> type[Message]:
+        """The event class of the schema."""
+        return _plan(self).cls
+
+
+@dataclass(slots=True)
+class TelemetryEvent:
+    """One event of the trainer. It keeps its data as given; the hub checks it.
+
+    Attributes:
+        event_type: what happened.
+        data: payload and context fields in one flat dict; None means not measured.
+    """
+
+    event_type: TelemetryEventType
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What the hub needs of one event type: its class and level, its fields, and those that hold enums."""
+
+    cls: type[Message]
+    level: int
+    payload: frozenset[str]
+    converters: dict[str, Callable[[Any], Any]]
+
+
+@cache
+def _plan(kind: TelemetryEventType) -> _Plan:
+    types = [event_type(cls) for module in SCHEMAS for cls in event_classes(module)]
+    found = next(each for each in types if each.name == kind.value)
+    descriptor = found.cls.DESCRIPTOR
+    return _Plan(found.cls, found.level, frozenset(descriptor.fields_by_name), _number_enums(descriptor))
+
+
+@cache
+def _number_enums(message: Descriptor) -> dict[str, Callable[[Any], Any]]:
+    """Return field name → function that turns shown names of enum values into numbers, for fields that need it."""
+    converters: dict[str, Callable[[Any], Any]] = {}
+    for item in message.fields:
+        convert = _converter(item)
+        if convert is not None:
+            converters[item.name] = convert
+    return converters
+
+
+def _converter(item: FieldDescriptor) -> Callable[[Any], Any] | None:
+    if item.enum_type is not None:
+        numbers = {label: number for number, label in enum_labels(item.enum_type).items()}
+        return lambda name: numbers.get(name, name) if isinstance(name, str) else name
+    nested = item.message_type
+    if nested is None or not _number_enums(nested):
+        return None
+    one = _nested_converter(_number_enums(nested))
+    return (lambda items: [one(each) for each in items]) if item.is_repeated else one
+
+
+def _nested_converter(converters: Mapping[str, Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    def convert(fields: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: converters[key](value) if key in converters else value for key, value in fields.items()}
+
+    return convert
+
+
+class Hub:
+    """Where the trainer's events go. Without a run it is silent.
+
+    Attributes:
+        run: the SDK's run, or None.
+        seconds: time spent inside calls of this hub.
+        counter_reads: device→host copies made for telemetry.
+    """
+
+    def __init__(
+        self, run: esper_telemetry.Run | None = None, *, level: str = "off", lifecycle_only: bool = False
+    ) -> None:
+        """Speak for `run`, which records at `level`."""
+        self.run = run
+        self.seconds = 0.0
+        self.counter_reads = 0
+        self._opened = time.perf_counter()
+        self._lifecycle_only = lifecycle_only
+        self._level = self._configured = effective_level(level, lifecycle_only=lifecycle_only)
+        self._bound: dict[tuple[tuple[str, Any], ...], Any] = {}
+
+    def wants(self, kind: TelemetryEventType) -> bool:
+        """Tell whether events of this kind are recorded now: ask before measuring for telemetry alone."""
+        return self.run is not None and _plan(kind).level <= self._level
+
+    def emit(self, event: TelemetryEvent) -> None:
+        """Hand `event` to the run; what is wrong with it is counted there, never raised here."""
+        if self.run is None:
+            return
+        started = time.perf_counter()
+        try:
+            self._emit(self.run, event)
+        except Exception:  # noqa: BLE001 - telemetry never raises into the trainer
+            self._count_invalid(event)
+        finally:
+            self.seconds += time.perf_counter() - started
+
+    def _emit(self, run: esper_telemetry.Run, event: TelemetryEvent) -> None:
+        plan = _plan(event.event_type)
+        if plan.level > self._level:
+            return
+        fields: dict[str, Any] = {}
+        context: dict[str, Any] = {}
+        for key, value in event.data.items():
+            if key in CONTEXT_FIELDS and key not in plan.payload:
+                context[key] = value
+            else:
+                fields[key] = plan.converters[key](value) if key in plan.converters else value
+        self._emitter(run, context).emit(plan.cls, **fields)
+
+    def _emitter(self, run: esper_telemetry.Run, context: dict[str, Any]) -> Any:
+        key = tuple(context.items())
+        emitter = self._bound.get(key)
+        if emitter is None:
+            if len(self._bound) >= _MAX_BOUND:
+                self._bound.clear()
+            emitter = self._bound[key] = run.bind(**context)
+        return emitter
+
+    def _count_invalid(self, event: TelemetryEvent) -> None:
+        """Offer the event as it is, so that the SDK refuses, counts and names it."""
+        try:
+            if self.run is not None:
+                self.run.emit(event.event_type.message_class, **event.data)
+        except Exception:  # noqa: BLE001, S110 - an event without a known type has no name to count it under
+            pass
+
+    def set_level(self, level: str | None, *, reason: str) -> None:
+        """Record at `level` from now on; None goes back to the configured one. A run that is off stays off."""
+        if self.run is None or self._configured == LEVELS["off"]:
+            return
+        wanted = self._configured if level is None else max(LEVELS[level], self._configured)
+        if wanted == self._level:
+            return
+        self._level = wanted
+        self.run.set_level(next(name for name, number in LEVELS.items() if number == wanted), reason=reason)
+
+
+_silent = Hub()
+_current = _silent
+
+
+def get_hub() -> Hub:
+    """Return the hub of the open run; a silent one where none is open."""
+    return _current
+
+
+@contextmanager
+def open_hub(
+    directory: str | Path | None,
+    *,
+    name: str,
+    config: Mapping[str, Any] | None = None,
+    level: str = "normal",
+    lifecycle_only: bool = False,
+    **options: Any,
+) -> Iterator[Hub]:
+    """Start a run and make its hub the current one until the block ends; a failing block marks the run failed.
+
+    Args:
+        directory: folder of the records; None keeps no record, and the hub is silent.
+        name: name of the run.
+        config: configuration that the run's first event carries.
+        level: one of TELEMETRY_LEVELS.
+        lifecycle_only: lifecycle events flow whatever the level.
+        options: further arguments of `esper_telemetry.start_run`.
+
+    Raises:
+        TelemetryError: an option is wrong, or the directory cannot be written.
+    """
+    global _current  # noqa: PLW0603 - one hub per process, as get_hub() promises
+    if directory is None and not options.get("collector"):
+        yield _silent
+        return
+    run = esper_telemetry.start_run(
+        directory,
+        name=name,
+        config=config,
+        level=level,
+        lifecycle_only=lifecycle_only,
+        schemas=SCHEMAS,
+        **options,
+    )
+    before = _current
+    with run:
+        hub = Hub(run, level=level, lifecycle_only=lifecycle_only)
+        _current = hub
+        try:
+            yield hub
+        finally:
+            _current = before
