@@ -7,7 +7,6 @@ and a stranger's alike. Nothing is registered, and no list of events exists.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.descriptor import Descriptor
@@ -43,13 +42,17 @@ class EventType:
     requires: frozenset[str]
 
 
-@cache
+_known: dict[type[Message], EventType] = {}
+
+
 def event_type(cls: type[Message]) -> EventType:
     """Return what the schema says of `cls`.
 
     Raises:
         SchemaError: `cls` is no protobuf message class, or not marked as an event.
     """
+    if isinstance(cls, type) and cls in _known:
+        return _known[cls]
     descriptor = getattr(cls, "DESCRIPTOR", None)
     if not isinstance(cls, type) or not isinstance(descriptor, Descriptor):
         raise SchemaError(
@@ -62,7 +65,7 @@ def event_type(cls: type[Message]) -> EventType:
             f" in {descriptor.file.name}"
         )
     meta: options_pb2.EventMeta = options.Extensions[_EVENT]
-    return EventType(
+    _known[cls] = EventType(
         cls=cls,
         full_name=descriptor.full_name,
         name=meta.name or descriptor.full_name,
@@ -70,3 +73,4 @@ def event_type(cls: type[Message]) -> EventType:
         shedding=meta.shedding or options_pb2.SHEDDING_LATER,
         requires=frozenset(_CONTEXT_FIELDS[key].name for key in meta.requires if key in _CONTEXT_FIELDS),
     )
+    return _known[cls]

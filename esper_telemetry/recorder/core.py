@@ -1,0 +1,172 @@
+"""What the emitters of one run share: the type table, the level in force, the buffer and the writer.
+
+An emitter asks it once per type and context for a plan; after that, emitting touches
+the plan and the buffer only.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING
+
+from esper_telemetry.recorder.buffer import Buffer, Plan
+from esper_telemetry.recorder.ledger import INVALID
+from esper_telemetry.recorder.writer import WriterThread
+from esper_telemetry.schema import EventType, event_type
+from esper_telemetry.schema.envelope import envelope_head, envelope_middle
+from esper_telemetry.v1 import options_pb2, run_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from google.protobuf.message import Message
+
+    from esper_telemetry.clock import Clock
+    from esper_telemetry.recorder.options import RecordOptions
+    from esper_telemetry.sinks import Sink
+
+_log = logging.getLogger("esper_telemetry")
+_REPORT_INTERVAL = 1.0
+_MUTE = -1  # below every level: nothing is recorded
+
+
+class Core:
+    """Shared state of a run's emitters.
+
+    Attributes:
+        level: number of the level in force.
+        generation: changes whenever plans made before are no longer valid.
+        strict: errors of a call are raised at the caller instead of counted.
+    """
+
+    def __init__(
+        self, options: RecordOptions, clock: Clock, types: Sequence[EventType], level: int, *, strict: bool
+    ) -> None:
+        """Build the type table; nothing is written before `open`."""
+        self.options = options
+        self.buffer = Buffer(options, clock)
+        self.level = level
+        self.strict = strict
+        self.generation = 0
+        self.writer: WriterThread | None = None
+        self._lock = threading.Lock()
+        self._ids: dict[str, int] = {}
+        self._types: dict[int, EventType] = {}
+        self._declared = [(self._number(one), one) for one in types]
+        self._said: set[tuple[str, str]] = set()
+        self._last_report = 0.0
+        self._pid = os.getpid()
+        _alive.add(self)
+
+    @property
+    def declared(self) -> list[tuple[int, EventType]]:
+        """The types that stand in the first header."""
+        return list(self._declared)
+
+    def open(self, sink: Sink, flush_interval: float) -> None:
+        """Start the writer thread on `sink`."""
+        self.writer = WriterThread(self.buffer, sink, flush_interval, self.report_losses)
+
+    def _number(self, one: EventType) -> int:
+        number = self._ids.setdefault(one.full_name, len(self._ids) + 1)
+        self._types[number] = one
+        return number
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Type id → full message name."""
+        return {number: one.full_name for number, one in self.types()}
+
+    def types(self) -> list[tuple[int, EventType]]:
+        """Return the type table."""
+        with self._lock:
+            return list(self._types.items())
+
+    def writer_cpu_seconds(self) -> float:
+        """Return the processor time of the writer thread so far."""
+        return self.writer.cpu_seconds if self.writer is not None else 0.0
+
+    def wants(self, one: EventType) -> bool:
+        """Tell whether events of this type are recorded at the level in force."""
+        return one.level <= self.level
+
+    def set_level(self, level: int) -> None:
+        """Put another level in force; emitters make new plans at their next event."""
+        self.level = level
+        self.generation += 1
+
+    def plan(self, cls: type[Message], context: bytes) -> Plan:
+        """Return how events of `cls` are emitted in a context (serialized).
+
+        Raises:
+            SchemaError: `cls` is no event.
+        """
+        one = event_type(cls)
+        with self._lock:
+            if one.full_name not in self._ids:
+                self.buffer.declare(self._number(one), one)
+            number = self._ids[one.full_name]
+        return Plan(
+            type=one,
+            type_id=number,
+            head=envelope_head(number),
+            middle=envelope_middle(context),
+            limit=self.buffer.limit(one.shedding),
+            urgent=one.shedding == options_pb2.SHEDDING_NEVER,
+        )
+
+    def reject(self, name: str, error: Exception) -> None:
+        """Count an event that could not be built, and say so once per type and error."""
+        if self.strict:
+            raise error
+        self.buffer.lose(name, INVALID)
+        key = (name, str(error))
+        if key not in self._said:
+            self._said.add(key)
+            _log.warning("%s was not recorded (counted as invalid, said once): %s", name, error)
+
+    def check_sink(self) -> None:
+        """Raise what the sink reported, if the user asked for that.
+
+        Raises:
+            SinkError: the sink failed and on_error is "raise".
+        """
+        if self.options.on_error == "raise" and self.writer is not None and self.writer.error is not None:
+            raise self.writer.error
+
+    def report_losses(self) -> None:
+        """Emit a DropReport if something was lost since the last one, at most once a second."""
+        now = time.monotonic()
+        if not self.buffer.ledger.total or now - self._last_report < _REPORT_INTERVAL:
+            return
+        drops, total, offered = self.buffer.unreported_losses()
+        if drops and self.level != options_pb2.LEVEL_OFF:
+            self._last_report = now
+            report = run_pb2.DropReport(drops=drops, total_dropped=total, total_offered=offered)
+            self.buffer.append(self.plan(run_pb2.DropReport, b""), report.SerializeToString())
+
+    def forget(self) -> None:
+        """In a fork child: become inert. The thread is not here, and the file belongs to the parent."""
+        self.writer = None
+        self.set_level(_MUTE)
+
+    @property
+    def inherited(self) -> bool:
+        """This process is a fork child of the one that opened the run."""
+        return os.getpid() != self._pid
+
+
+_alive: weakref.WeakSet[Core] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for core in list(_alive):
+        core.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

@@ -1,0 +1,86 @@
+"""Options of a run, and the few environment variables, checked where they are given."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from esper_telemetry.errors import ConfigError
+
+DISABLED_VARIABLE = "ESPER_TELEMETRY_DISABLED"
+RUN_ID_VARIABLE = "ESPER_TELEMETRY_RUN_ID"
+
+SyncPolicy = Literal["none", "close", "interval", "every"]
+ErrorPolicy = Literal["warn", "raise"]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOptions:
+    """How the local record is written.
+
+    Attributes:
+        flush_interval: seconds after which a pending event is handed to the operating
+            system: what a SIGKILL can cost at most.
+        sync: when data is forced to the disk (what a power cut can cost): "none", "close",
+            "interval" (every flush_interval) or "every" (each frame).
+        on_error: "warn" keeps training whatever the disk does; "raise" raises SinkError
+            from the next emit, flush or close.
+        frame_bytes: bytes before compression at which a frame is cut.
+        buffer_bytes: events waiting for the disk; beyond it they are shed by class.
+        reserve_bytes: room on top of it for events that are never shed.
+        close_timeout: seconds that close() waits for a slow or failing disk.
+        segment_bytes: size at which a segment is closed and the next one opened.
+        segment_seconds: age at which that happens.
+    """
+
+    flush_interval: float = 1.0
+    sync: SyncPolicy = "close"
+    on_error: ErrorPolicy = "warn"
+    frame_bytes: int = 256 * 1024
+    buffer_bytes: int = 16 * 1024 * 1024
+    reserve_bytes: int = 4 * 1024 * 1024
+    close_timeout: float = 5.0
+    segment_bytes: int = 256 * 1024 * 1024
+    segment_seconds: float = 3600.0
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            ConfigError: one is out of its range.
+        """
+        for name in (
+            "flush_interval",
+            "frame_bytes",
+            "buffer_bytes",
+            "close_timeout",
+            "segment_bytes",
+            "segment_seconds",
+        ):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"RecordOptions.{name} is {getattr(self, name)!r}; it must be more than 0")
+        if self.sync not in ("none", "close", "interval", "every"):
+            raise ConfigError(f"RecordOptions.sync is {self.sync!r}; use none, close, interval or every")
+        if self.on_error not in ("warn", "raise"):
+            raise ConfigError(f"RecordOptions.on_error is {self.on_error!r}; use warn or raise")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """How the agent sends a run's frames on to a collector; the local record stays the truth.
+
+    Attributes:
+        flush_interval: replaces RecordOptions.flush_interval while streaming, in seconds.
+        token_file: file that holds the bearer token; it is sent over TLS, unix sockets or loopback only.
+        keep_local: keep segments that are durable at the collector.
+    """
+
+    flush_interval: float = 0.2
+    token_file: str | None = None
+    keep_local: bool = True
+
+
+def disabled_by_environment() -> bool:
+    """Tell whether ESPER_TELEMETRY_DISABLED turns telemetry off (any value but empty, 0, false or no)."""
+    return os.environ.get(DISABLED_VARIABLE, "").strip().lower() not in ("", "0", "false", "no")
