@@ -1,0 +1,191 @@
+"""Header frames: who wrote a file and what its type ids mean.
+
+The first header identifies the file and carries the envelope's own descriptors;
+a further one declares types first used later. Messages in, messages out: no I/O.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from google.protobuf import descriptor_pb2
+from google.protobuf.message import DecodeError
+
+from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.recordfile.layout import FORMAT_MAJOR, FORMAT_MINOR
+from esper_telemetry.schema.descriptors import MAX_DESCRIPTOR_BYTES, file_closure
+from esper_telemetry.v1 import record_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from esper_telemetry.schema.event_type import EventType
+
+ID_BYTES = 16
+
+
+def random_id() -> bytes:
+    """Return 16 random bytes: a file id or a producer id."""
+    return os.urandom(ID_BYTES)
+
+
+def writer_name() -> str:
+    """Return the name of this software for headers, e.g. "esper-telemetry-python/0.1.0"."""
+    try:
+        version = metadata.version("esper-telemetry")
+    except metadata.PackageNotFoundError:
+        version = "unknown"
+    return f"esper-telemetry-python/{version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderInfo:
+    """Identity of one file, as its first header states it.
+
+    Attributes:
+        run_id: the run, shared by its ranks.
+        producer_id: 16 bytes, new for each process start, rank and fork child.
+        stream: name of the stream.
+        rank: distributed rank.
+        run_name: name the user gave.
+        file_id: this segment, 16 bytes.
+        segment: number of the segment, from 1.
+        previous_file_id: the segment before; empty in the first.
+        previous_last_seq: last number of the segment before; 0 in the first.
+        anchor_unix_nano: wall clock at the start of the stream, nanoseconds since 1970 UTC.
+        anchor_monotonic_nano: monotonic clock at the same moment.
+        host: host name.
+        pid: process id.
+        writer: software that writes.
+        frame_bytes: raw size at which a frame is cut.
+        flush_interval_s: age at which a frame is cut, seconds.
+        sync: when data is forced to the disk.
+        attributes: free labels.
+    """
+
+    run_id: str
+    producer_id: bytes
+    stream: str = "main"
+    rank: int = 0
+    run_name: str = ""
+    file_id: bytes = field(default_factory=random_id)
+    segment: int = 1
+    previous_file_id: bytes = b""
+    previous_last_seq: int = 0
+    anchor_unix_nano: int = 0
+    anchor_monotonic_nano: int = 0
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+    writer: str = field(default_factory=writer_name)
+    frame_bytes: int = 256 * 1024
+    flush_interval_s: float = 1.0
+    sync: str = "close"
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+class TypeTable:
+    """Types a writer has declared in a file, and the descriptors it has embedded."""
+
+    def __init__(self) -> None:
+        self._names: dict[int, str] = {}
+        self._files: set[str] = set()
+
+    def first_header(self, info: HeaderInfo, types: Sequence[tuple[int, EventType]]) -> record_pb2.Header:
+        """Return the first header of a file; its envelope descriptors are embedded even without types."""
+        header = record_pb2.Header(
+            format_major=FORMAT_MAJOR,
+            format_minor=FORMAT_MINOR,
+            file_id=info.file_id,
+            run_id=info.run_id,
+            producer_id=info.producer_id,
+            stream=info.stream,
+            segment=info.segment,
+            previous_file_id=info.previous_file_id,
+            previous_last_seq=info.previous_last_seq,
+            anchor_unix_nano=info.anchor_unix_nano,
+            anchor_monotonic_nano=info.anchor_monotonic_nano,
+            host=info.host,
+            pid=info.pid,
+            rank=info.rank,
+            writer=info.writer,
+            run_name=info.run_name,
+            flush_policy=record_pb2.FlushPolicy(
+                frame_bytes=info.frame_bytes, flush_interval_s=info.flush_interval_s, sync=info.sync
+            ),
+            attributes=info.attributes,
+        )
+        self._fill(header, types, [record_pb2.RecordFile, *(kind.cls for _, kind in types)])
+        return header
+
+    def further_header(self, file_id: bytes, types: Sequence[tuple[int, EventType]]) -> record_pb2.Header | None:
+        """Return a header that declares those of `types` that are new; None if all are known."""
+        new = [(number, kind) for number, kind in types if self._names.get(number) != kind.full_name]
+        if not new:
+            return None
+        header = record_pb2.Header(format_major=FORMAT_MAJOR, format_minor=FORMAT_MINOR, file_id=file_id)
+        self._fill(header, new, [kind.cls for _, kind in new])
+        return header
+
+    def declared(self, header: record_pb2.Header) -> None:
+        """Take note that `header` stands in the file: its types and descriptors are known from now on."""
+        self._names.update((entry.type_id, entry.full_name) for entry in header.types)
+        self._files.update(descriptor_files(header.file_descriptor_set))
+
+    def _fill(self, header: record_pb2.Header, types: Iterable[tuple[int, EventType]], classes: Iterable[type]) -> None:
+        for number, kind in types:
+            header.types.add(type_id=number, full_name=kind.full_name)
+        closure = file_closure(classes, known=self._files)
+        if closure.file:
+            header.file_descriptor_set = closure.SerializeToString()
+
+
+def descriptor_files(serialized_set: bytes) -> list[str]:
+    """Return the names of the files in a serialized FileDescriptorSet."""
+    return [file.name for file in descriptor_pb2.FileDescriptorSet.FromString(serialized_set).file]
+
+
+def header_frame_bytes(header: record_pb2.Header) -> bytes:
+    """Return the raw bytes of the frame that holds `header`."""
+    return record_pb2.RecordFile(header=[header]).SerializeToString(deterministic=True)
+
+
+def parse_header_frame(raw: bytes) -> record_pb2.Header:
+    """Return the header in the raw bytes of a header frame.
+
+    Raises:
+        CorruptRecordError: the bytes hold no header, more than one, events, or descriptors over the limit.
+    """
+    try:
+        content = record_pb2.RecordFile.FromString(raw)
+    except DecodeError as error:
+        raise CorruptRecordError(f"the header frame is no protobuf: {error}") from None
+    if len(content.header) != 1 or content.event:
+        raise CorruptRecordError(
+            f"the header frame holds {len(content.header)} headers and {len(content.event)} events, not one header"
+        )
+    header: record_pb2.Header = content.header[0]
+    if len(header.file_descriptor_set) > MAX_DESCRIPTOR_BYTES:
+        raise CorruptRecordError(
+            f"the header embeds {len(header.file_descriptor_set):,} bytes of descriptors;"
+            f" the format's limit is {MAX_DESCRIPTOR_BYTES:,}"
+        )
+    return header
+
+
+def add_types(types: dict[int, str], header: record_pb2.Header) -> None:
+    """Add the types that `header` declares to the table `types`.
+
+    Raises:
+        CorruptRecordError: an id is 0, has no name, or is declared again with another name.
+    """
+    for entry in header.types:
+        known = types.setdefault(entry.type_id, entry.full_name)
+        if not entry.type_id or not entry.full_name or known != entry.full_name:
+            raise CorruptRecordError(
+                f"the header declares type {entry.type_id} as {entry.full_name!r}"
+                + (f", which is {known!r} already" if known != entry.full_name else "")
+            )

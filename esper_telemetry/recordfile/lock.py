@@ -1,0 +1,47 @@
+"""The lock a writer holds on its segment: a segment without footer and without lock has lost its writer.
+
+Advisory (flock), gone when the process dies. Where the system or the file system has no
+locks, nobody is told dead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+
+def lock_exclusive(fd: int) -> None:
+    """Take the writer's lock; a file system without locks is no reason to fail."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def writer_gone(path: Path) -> bool:
+    """Tell whether no process holds the writer's lock on `path`; False where locks do not work.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    if fcntl is None:
+        return False
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(fd)
