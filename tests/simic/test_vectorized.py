@@ -1,0 +1,116 @@
+"""The plan's test cases for the vectorised loop, as the plan has them."""
+
+from esper.simic import vectorized
+
+
+def test_lifecycle_only_keeps_slot_telemetry(mocker):
+    slot = mocker.Mock(fast_mode=False, on_telemetry=None)
+    env_state = mocker.Mock(model=mocker.Mock(seed_slots={"mid": slot}))
+    vectorized._apply_slot_telemetry(env_state, telemetry_enabled=False, lifecycle_only=True)
+    assert slot.fast_mode is False
+    assert slot.on_telemetry is not None
+
+
+def test_last_action_event_emitted(mocker):
+    hub = mocker.patch("esper.simic.vectorized.get_hub")
+    hub.return_value = mocker.Mock()
+    event_data = vectorized._emit_last_action(
+        env_id=0,
+        epoch=3,
+        factored_action=mocker.Mock(
+            op=mocker.Mock(name="GERMINATE"), slot_id="mid", blueprint_id="conv", blend_id="sigmoid"
+        ),
+        masked={"op": False, "slot": False, "blueprint": False, "blend": True},
+        success=True,
+    )
+    emitted = hub.return_value.emit.call_args[0][0]
+    assert emitted.data["slot_id"] == "mid"
+    assert emitted.data["blend_masked"] is True
+    assert event_data == emitted.data
+
+
+def test_ppo_update_event_includes_vitals(mocker):
+    hub = mocker.patch("esper.simic.vectorized.get_hub")
+    hub.return_value = mocker.Mock()
+    metrics = {"policy_loss": 0.1}
+    vectorized._emit_ppo_update_event(
+        hub=hub.return_value,
+        metrics=metrics,
+        episodes_completed=5,
+        batch_idx=0,
+        epoch=3,
+        optimizer=mocker.Mock(param_groups=[{"lr": 0.0003}]),
+        grad_norm=1.23,
+        update_time_ms=12.5,
+    )
+    data = hub.return_value.emit.call_args[0][0].data
+    assert data["lr"] == 0.0003
+    assert data["grad_norm"] == 1.23
+    assert data["update_time_ms"] == 12.5
+
+
+def test_action_distribution_snapshot(mocker):
+    hub = mocker.patch("esper.simic.vectorized.get_hub")
+    hub.return_value = mocker.Mock()
+    vectorized._emit_action_distribution(
+        hub=hub.return_value,
+        batch_idx=1,
+        episodes_completed=4,
+        action_counts={"WAIT": 3, "GERMINATE": 1},
+        success_counts={"WAIT": 3, "GERMINATE": 1},
+    )
+    data = hub.return_value.emit.call_args[0][0].data
+    assert data["action_counts"]["WAIT"] == 3
+
+
+def test_counterfactual_unavailable_event(mocker):
+    hub = mocker.patch("esper.simic.vectorized.get_hub")
+    hub.return_value = mocker.Mock()
+    vectorized._emit_cf_unavailable(hub.return_value, env_id=0, slot_id="mid", reason="missing_baseline")
+    data = hub.return_value.emit.call_args[0][0].data
+    assert data["available"] is False
+    assert data["reason"] == "missing_baseline"
+
+
+def test_throughput_metrics_emitted(mocker):
+    hub = mocker.patch("esper.simic.vectorized.get_hub")
+    hub.return_value = mocker.Mock()
+    vectorized._emit_throughput(
+        hub=hub.return_value,
+        env_id=0,
+        batch_idx=1,
+        episodes_completed=4,
+        step_time_ms=5.0,
+        dataloader_wait_ms=2.0,
+    )
+    data = hub.return_value.emit.call_args[0][0].data
+    assert data["step_time_ms"] == 5.0
+    assert data["dataloader_wait_ms"] == 2.0
+
+
+def test_reward_summary_emitted(mocker):
+    hub = mocker.patch("esper.simic.vectorized.get_hub")
+    hub.return_value = mocker.Mock()
+    vectorized._emit_reward_summary(
+        hub=hub.return_value,
+        env_id=0,
+        batch_idx=1,
+        summary={"bounded_attribution": 0.4, "compute_rent": -0.1, "total_reward": 0.3},
+    )
+    data = hub.return_value.emit.call_args[0][0].data
+    assert data["summary"]["total_reward"] == 0.3
+
+
+def test_mask_hit_rates_emitted(mocker):
+    hub = mocker.patch("esper.simic.vectorized.get_hub")
+    hub.return_value = mocker.Mock()
+    vectorized._emit_mask_hit_rates(
+        hub=hub.return_value,
+        batch_idx=1,
+        episodes_completed=4,
+        mask_hits={"op": 10},
+        mask_total={"op": 12},
+    )
+    data = hub.return_value.emit.call_args[0][0].data
+    assert data["mask_hits"]["op"] == 10
+    assert data["mask_total"]["op"] == 12
