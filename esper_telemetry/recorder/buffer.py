@@ -15,6 +15,8 @@ from esper_telemetry.recorder.ledger import BUFFER_FULL, SHUTDOWN, TOO_LARGE, Lo
 from esper_telemetry.schema import MAX_BATCH_BYTES, MAX_EVENT_BYTES, Batch, EventType
 from esper_telemetry.schema.envelope import (
     ELEMENT_TAG,
+    SEQ_LOW,
+    SEQ_LOW_BITS,
     SEQ_TAG,
     SHORT_VARINTS,
     encode_varint,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from esper_telemetry.v1 import run_pb2
 
 _CACHED = len(SHORT_VARINTS)
+_SEQ_LOW_MASK = len(SEQ_LOW) - 1
 # Per-step detail is refused from here on, so that the rest of the buffer is left to what sheds later.
 _FIRST_SHARE = 0.75
 
@@ -88,6 +91,7 @@ class Buffer:
         self._sealed: deque[Batch] = deque()
         self._new_types: list[tuple[int, EventType]] = []
         self._first_seq = 1
+        self._seq_high = b""
         self._start()
 
     def _start(self) -> None:
@@ -126,18 +130,27 @@ class Buffer:
     def _append(self, plan: Plan, payload: bytes) -> bool:
         self.last_seq = seq = self.last_seq + 1
         length = len(payload)
-        if self._waiting + self._size > plan.limit or length > MAX_EVENT_BYTES:
-            self.ledger.count(plan.type.full_name, TOO_LARGE if length > MAX_EVENT_BYTES else BUFFER_FULL)
+        one, type_id, head, middle, limit, urgent = plan
+        if self._waiting + self._size > limit or length > MAX_EVENT_BYTES:
+            self.ledger.count(one.full_name, TOO_LARGE if length > MAX_EVENT_BYTES else BUFFER_FULL)
+            self._seq_high = b""
             self.wake.set()
             return False
+        if seq < _CACHED:
+            number = SHORT_VARINTS[seq]
+        else:  # the high part changes once in 16,384 events
+            low = seq & _SEQ_LOW_MASK
+            if low == 0 or not self._seq_high:
+                self._seq_high = encode_varint(seq >> SEQ_LOW_BITS)
+            number = SEQ_LOW[low] + self._seq_high
         now = self._offset + self._monotonic()
         body = b"".join(
             (
-                plan.head,
+                head,
                 pack_time(now),
                 SEQ_TAG,
-                SHORT_VARINTS[seq] if seq < _CACHED else encode_varint(seq),
-                plan.middle,
+                number,
+                middle,
                 SHORT_VARINTS[length] if length < _CACHED else encode_varint(length),
                 payload,
             )
@@ -149,13 +162,13 @@ class Buffer:
         if not self._events:
             self._min_time = now
         self._events.append(event)
-        self._type_ids.append(plan.type_id)
+        self._type_ids.append(type_id)
         self._max_time = now
         self._size += len(event)
         if self._size >= self._frame_bytes:
             self._seal(seq)
             self.wake.set()
-        elif plan.urgent and not self._urgent:
+        elif urgent and not self._urgent:
             self._urgent = True
             self.wake.set()
         return True
@@ -165,6 +178,7 @@ class Buffer:
         with self._lock:
             if not self._closed:
                 self.last_seq += 1
+                self._seq_high = b""  # the number that would have renewed it may be this one
                 self.ledger.count(full_name, cause)
 
     def _seal(self, last_seq: int) -> None:

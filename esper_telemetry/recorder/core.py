@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from esper_telemetry.clock import Clock
+    from esper_telemetry.recorder.emitter import Emitter
     from esper_telemetry.recorder.options import RecordOptions
     from esper_telemetry.sinks import Sink
 
@@ -39,7 +40,7 @@ class Core:
 
     Attributes:
         level: number of the level in force.
-        generation: changes whenever plans made before are no longer valid.
+        raises: some errors are raised at the caller: the exception, not the rule.
         strict: errors of a call are raised at the caller instead of counted.
     """
 
@@ -51,7 +52,8 @@ class Core:
         self.buffer = Buffer(options, clock)
         self.level = level
         self.strict = strict
-        self.generation = 0
+        self.raises = strict or options.on_error == "raise"
+        self._emitters: weakref.WeakSet[Emitter] = weakref.WeakSet()
         self.writer: WriterThread | None = None
         self._lock = threading.Lock()
         self._ids: dict[str, int] = {}
@@ -97,7 +99,14 @@ class Core:
     def set_level(self, level: int) -> None:
         """Put another level in force; emitters make new plans at their next event."""
         self.level = level
-        self.generation += 1
+        with self._lock:
+            for emitter in self._emitters:
+                emitter.forget_plans()
+
+    def adopt(self, emitter: Emitter) -> None:
+        """Remember an emitter, so that its plans can be forgotten when the level changes."""
+        with self._lock:
+            self._emitters.add(emitter)
 
     def plan(self, cls: type[Message], context: bytes) -> Plan:
         """Return how events of `cls` are emitted in a context (serialized).
@@ -152,6 +161,7 @@ class Core:
     def forget(self) -> None:
         """In a fork child: become inert. The thread is not here, and the file belongs to the parent."""
         self.writer = None
+        self._lock = threading.Lock()  # the fork may have copied it locked
         self.set_level(_MUTE)
 
     @property

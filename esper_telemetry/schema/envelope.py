@@ -35,6 +35,10 @@ def encode_varint(value: int) -> bytes:
     return bytes(out)
 
 
+# The two lowest bytes of a number over 16,383, with continuation bits: SEQ_LOW[n & 0x3FFF] + varint(n >> 14).
+SEQ_LOW_BITS = 14
+SEQ_LOW = tuple(bytes((low & 0x7F | 0x80, low >> _VARINT_BITS | 0x80)) for low in range(1 << SEQ_LOW_BITS))
+
 # Lengths under 16 KiB are looked up: the loop above costs 300 ns, this 20.
 SHORT_VARINTS = tuple(encode_varint(value) for value in range(_CACHED))
 

@@ -1,0 +1,77 @@
+"""What one `run.emit` costs the training thread, beside building and serializing the same message alone.
+
+    python tools/bench/emit.py
+
+Every contender handles the same event with ten scalars. The goals: emit adds at most
+half of the build to it, and an event above the level costs about a function call.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+
+from paired import alternate
+
+import esper_telemetry as et
+from esper_telemetry import events
+
+EVENTS = 20_000
+FIELDS = {
+    "policy_loss": -0.0132,
+    "value_loss": 0.41,
+    "entropy": 1.72,
+    "kl_divergence": 0.0081,
+    "clip_fraction": 0.11,
+    "explained_variance": 0.8,
+    "lr": 3e-4,
+    "grad_norm": 0.45,
+    "update_time_ms": 12.5,
+    "update_epochs": 4,
+}
+
+
+def repeat(call: Callable[[], object]) -> Callable[[], None]:
+    """Return a function that makes `call` EVENTS times."""
+
+    def work() -> None:
+        for _ in range(EVENTS):
+            call()
+
+    return work
+
+
+def main() -> None:
+    """Print nanoseconds an event and ratios to build + serialize."""
+    update = events.PpoUpdateCompleted
+    with tempfile.TemporaryDirectory() as folder:
+        # The buffer is large: what is measured is the training thread, not shedding.
+        options = et.RecordOptions(buffer_bytes=1 << 30)
+        with et.start_run(folder, name="bench", record=options) as run:
+            bound = run.bind(batch_idx=1, episodes_completed=4)
+            quiet = et.start_run(folder, name="quiet", level="minimal", record=options).bind(
+                batch_idx=1, episodes_completed=4
+            )
+            timings = alternate(
+                {
+                    "build + serialize alone": repeat(lambda: update(**FIELDS).SerializeToString()),
+                    "run.emit": repeat(lambda: bound.emit(update, **FIELDS)),
+                    "run.emit, filtered by level": repeat(lambda: quiet.emit(update, **FIELDS)),
+                    "dict + json.dumps": repeat(lambda: json.dumps({"type": "ppo", "time": time.time_ns(), **FIELDS})),
+                    "an empty call with the same arguments": repeat(lambda: _nothing(update, **FIELDS)),
+                },
+                rounds=15,
+            )
+            run.flush()
+    print(f"emit: {EVENTS:,} events of ten scalars a round, ratios to build + serialize")
+    print(timings.table(base="build + serialize alone", per=EVENTS, unit="event"))
+
+
+def _nothing(*_: object, **__: object) -> None:
+    """Do nothing: the price of the call itself."""
+
+
+if __name__ == "__main__":
+    main()
