@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import esper_telemetry
 from esper.v1 import seed_pb2, trainer_pb2
 from esper_telemetry.errors import TelemetryError
-from esper_telemetry.schema import CONTEXT_FIELDS, LEVELS, effective_level, enum_labels, event_classes, event_type
+from esper_telemetry.schema import CONTEXT_FIELDS, LEVELS, enum_labels, event_classes, event_type
 from esper_telemetry.v1 import training_pb2
 
 if TYPE_CHECKING:
@@ -87,20 +87,18 @@ class TelemetryEvent:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What the hub needs of one event type: its class and level, its fields, and those that hold enums."""
+    """What the hub needs of one event type: its class, its fields, and those of them that hold enums."""
 
     cls: type[Message]
-    level: int
     payload: frozenset[str]
     converters: dict[str, Callable[[Any], Any]]
 
 
 @cache
 def _plan(kind: TelemetryEventType) -> _Plan:
-    types = [event_type(cls) for module in SCHEMAS for cls in event_classes(module)]
-    found = next(each for each in types if each.name == kind.value)
-    descriptor = found.cls.DESCRIPTOR
-    return _Plan(found.cls, found.level, frozenset(descriptor.fields_by_name), _number_enums(descriptor))
+    classes = [cls for module in SCHEMAS for cls in event_classes(module)]
+    cls = next(cls for cls in classes if event_type(cls).name == kind.value)
+    return _Plan(cls, frozenset(cls.DESCRIPTOR.fields_by_name), _number_enums(cls.DESCRIPTOR))
 
 
 @cache
@@ -141,21 +139,18 @@ class Hub:
         counter_reads: device→host copies made for telemetry.
     """
 
-    def __init__(
-        self, run: esper_telemetry.Run | None = None, *, level: str = "off", lifecycle_only: bool = False
-    ) -> None:
-        """Speak for `run`, which records at `level`."""
+    def __init__(self, run: esper_telemetry.Run | None = None) -> None:
+        """Speak for `run`."""
         self.run = run
         self.seconds = 0.0
         self.counter_reads = 0
         self._opened = time.perf_counter()
-        self._lifecycle_only = lifecycle_only
-        self._level = self._configured = effective_level(level, lifecycle_only=lifecycle_only)
+        self._configured = run.level if run is not None else "off"
         self._bound: dict[tuple[tuple[str, Any], ...], Any] = {}
 
     def wants(self, kind: TelemetryEventType) -> bool:
         """Tell whether events of this kind are recorded now: ask before measuring for telemetry alone."""
-        return self.run is not None and _plan(kind).level <= self._level
+        return self.run is not None and self.run.wants(_plan(kind).cls)
 
     def emit(self, event: TelemetryEvent) -> None:
         """Hand `event` to the run; what is wrong with it is counted there, never raised here."""
@@ -171,7 +166,7 @@ class Hub:
 
     def _emit(self, run: esper_telemetry.Run, event: TelemetryEvent) -> None:
         plan = _plan(event.event_type)
-        if plan.level > self._level:
+        if not run.wants(plan.cls):
             return
         fields: dict[str, Any] = {}
         context: dict[str, Any] = {}
@@ -199,15 +194,15 @@ class Hub:
         except Exception:  # noqa: BLE001, S110 - an event without a known type has no name to count it under
             pass
 
-    def set_level(self, level: str | None, *, reason: str) -> None:
-        """Record at `level` from now on; None goes back to the configured one. A run that is off stays off."""
-        if self.run is None or self._configured == LEVELS["off"]:
-            return
-        wanted = self._configured if level is None else max(LEVELS[level], self._configured)
-        if wanted == self._level:
-            return
-        self._level = wanted
-        self.run.set_level(next(name for name, number in LEVELS.items() if number == wanted), reason=reason)
+    def escalate(self) -> None:
+        """Record everything from now on; a run whose user turned telemetry off stays off."""
+        if self.run is not None and self._configured not in ("off", "lifecycle"):
+            self.run.set_level("debug", reason="anomaly")
+
+    def relax(self) -> None:
+        """Go back to the level the run was opened with."""
+        if self.run is not None and self.run.level != self._configured:
+            self.run.set_level(self._configured, reason="anomaly_over")
 
 
 _silent = Hub()
@@ -257,7 +252,7 @@ def open_hub(
     )
     before = _current
     with run:
-        hub = Hub(run, level=level, lifecycle_only=lifecycle_only)
+        hub = Hub(run)
         _current = hub
         try:
             yield hub

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from esper.simic.actions import HEADS
 from esper.telemetry import TelemetryEvent, TelemetryEventType
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from esper.telemetry import Hub
-
-HEADS = ("op", "slot", "blueprint", "blend")
-"""Heads of the policy, in the order of every packed action."""
 
 
 def _with_env_id(event: TelemetryEvent, env_idx: int, device: object) -> TelemetryEvent:
