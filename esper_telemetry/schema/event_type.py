@@ -61,7 +61,7 @@ def event_type(cls: type[Message]) -> EventType:
     options = descriptor.GetOptions()
     if not options.HasExtension(_EVENT):
         raise SchemaError(
-            f"{descriptor.full_name} is no event: add `option (esper_telemetry.v1.event) = {{name: ...}}` to the message"
+            f"{descriptor.full_name} is no event: add `option (esper_telemetry.v1.event) = {{name: ...}}` to it"
             f" in {descriptor.file.name}"
         )
     meta: options_pb2.EventMeta = options.Extensions[_EVENT]

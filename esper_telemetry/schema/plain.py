@@ -32,7 +32,7 @@ def _plain_field(field: FieldDescriptor, value: Any) -> Any:
     if is_map(field) and field.message_type is not None:
         item = field.message_type.fields_by_name["value"]
         return {key: _plain_item(item, value[key]) for key in value}
-    if field.is_repeated:
+    if is_repeated(field):
         return [_plain_item(field, item) for item in value]
     return _plain_item(field, value)
 
@@ -43,6 +43,14 @@ def _plain_item(field: FieldDescriptor, value: Any) -> Any:
     if field.type == FieldDescriptor.TYPE_ENUM:
         return enum_labels(field.enum_type).get(value, value)
     return value
+
+
+def is_repeated(field: FieldDescriptor) -> bool:
+    """Tell whether `field` is a list or a map; protobuf 6.30 knows no `is_repeated`, and 7 no `label`."""
+    try:
+        return field.is_repeated
+    except AttributeError:
+        return bool(field.label == field.LABEL_REPEATED)  # type: ignore[attr-defined]
 
 
 def is_map(field: FieldDescriptor) -> bool:
