@@ -2,7 +2,7 @@
 
 A footer is an index frame (every data frame, events by type) and the official seek
 table. It is trusted only if the sizes in it, plus itself, reach back exactly to a prologue
-and index and seek table agree. Bytes in, values out: no I/O.
+and index and seek table agree. A reader then needs nothing else to know every frame.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from google.protobuf.message import DecodeError
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.layout import Descriptor, SeekEntry
+from esper_telemetry.recordfile.piece import Kind, Piece, frame_piece, piece_at
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from esper_telemetry.recordfile.source import Source
 
 
 class FrameRef(NamedTuple):
@@ -119,68 +122,86 @@ def parse_index_message(serialized: bytes) -> record_pb2.Index:
         raise CorruptRecordError(f"the index is no protobuf: {error}") from None
 
 
-def index_refs(index: record_pb2.Index, base: int, number: int) -> list[FrameRef]:
-    """Return the data frames that `index` lists.
+def footer_pieces(
+    source: Source, start: int, index: record_pb2.Index, entries: list[SeekEntry], end: int
+) -> list[Piece]:
+    """Return the pieces of a closed segment from its footer alone.
 
     Args:
-        index: a parsed index; its offsets count from the start of its segment.
-        base: where that segment starts in the file.
-        number: position of the segment in the file.
-    """
-    return [
-        FrameRef(
-            base + frame.offset,
-            frame.compressed_size,
-            frame.raw_size,
-            frame.records,
-            _mask(frame.type_counts),
-            frame.first_seq,
-            frame.last_seq,
-            frame.min_time_unix_nano,
-            frame.max_time_unix_nano,
-            number,
-        )
-        for frame in index.frames
-    ]
-
-
-def check_footer(index: record_pb2.Index, entries: list[SeekEntry]) -> None:
-    """Check that an index and a seek table speak of the same file.
-
-    Args:
-        index: the parsed index.
-        entries: the seek table; the last entry is the index itself.
+        source: read only where a skip marker may stand.
+        start: where the segment starts.
+        index: its parsed index; offsets in it count from `start`.
+        entries: its seek table; the last entry is the index itself.
+        end: first byte behind the seek table.
 
     Raises:
-        CorruptRecordError: they disagree.
+        CorruptRecordError: index and seek table do not speak of the same file.
     """
-    if not entries or entries[0] != SeekEntry(layout.PROLOGUE_BYTES, 0, 0):
-        raise CorruptRecordError("the seek table does not start with a prologue")
-    listed = {frame.offset: (frame.compressed_size, frame.raw_size) for frame in index.frames}
-    headers = set(index.header_offsets)
-    offset = 0
-    first = True
-    for entry in entries:
+    frames = {frame.offset: frame for frame in index.frames}
+    headers = {*index.header_offsets, layout.PROLOGUE_BYTES}
+    pieces: list[Piece] = []
+    at = 0
+    committed = 0  # entries are checked in pairs: every frame is followed by its descriptor
+    for number, entry in enumerate(entries):
+        place = at
+        at += entry.compressed_size
         if entry.raw_size:
-            if first or offset in headers:
-                headers.discard(offset)
-            elif listed.pop(offset, None) != (entry.compressed_size, entry.raw_size):
-                raise CorruptRecordError(f"the seek table has a frame at byte {offset:,} that the index has not so")
-            first = False
-        offset += entry.compressed_size
-    if first or listed or headers:
-        raise CorruptRecordError(f"the index lists {len(listed) + len(headers)} frames that the seek table has not")
+            desc = _listed(place, entry, frames, headers)
+            pieces.append(frame_piece(start + place, desc))
+            committed = number + 1
+        elif number == committed and number:
+            if entry.compressed_size != layout.DESCRIPTOR_BYTES:
+                raise CorruptRecordError(f"the seek table has no descriptor behind the frame before byte {place:,}")
+        else:
+            pieces.append(_skippable(source, start + place, entry.compressed_size, number, len(entries)))
+    if frames or headers or pieces[0].kind is not Kind.PROLOGUE:
+        raise CorruptRecordError(f"the index lists {len(frames) + len(headers)} frames that the seek table has not")
     if index.records != sum(frame.records for frame in index.frames):
         raise CorruptRecordError(f"the index counts {index.records:,} events, its frames another number")
+    return [*pieces, Piece(Kind.SEEK_TABLE, start + at, end)]
+
+
+def _listed(place: int, entry: SeekEntry, frames: dict[int, record_pb2.FrameInfo], headers: set[int]) -> Descriptor:
+    """Return the descriptor of a frame of the seek table, and take it off the lists of the index."""
+    if place in headers:
+        headers.discard(place)
+        return Descriptor(entry.compressed_size, entry.raw_size, 0, 0, 0, 0, 0, 0)
+    info = frames.pop(place, None)
+    if info is None or (info.compressed_size, info.raw_size) != (entry.compressed_size, entry.raw_size):
+        raise CorruptRecordError(
+            f"the seek table has a frame at byte {place:,} of its segment that the index has not so"
+        )
+    if not 0 < info.records <= info.last_seq - info.first_seq + 1:
+        raise CorruptRecordError(f"the index counts {info.records:,} events in the frame at byte {place:,}")
+    return Descriptor(
+        info.compressed_size,
+        info.raw_size,
+        info.records,
+        mask_of(info.type_counts),
+        info.first_seq,
+        info.last_seq,
+        info.min_time_unix_nano,
+        info.max_time_unix_nano,
+    )
+
+
+def _skippable(source: Source, offset: int, size: int, number: int, count: int) -> Piece:
+    if number == 0:
+        if size != layout.PROLOGUE_BYTES:
+            raise CorruptRecordError("the seek table does not start with a prologue")
+        return Piece(Kind.PROLOGUE, offset, offset + size)
+    if number == count - 1:
+        return Piece(Kind.INDEX, offset, offset + size)
+    if size == layout.SKIP_BYTES:
+        piece = piece_at(source.read_at(offset, size), 0, offset)
+        if piece is not None:
+            return piece
+    return Piece(Kind.OTHER, offset, offset + size)
 
 
 def mask_of(type_ids: Iterable[int]) -> int:
     """Return the type mask of the types `type_ids`."""
     mask = 0
-    for type_id in type_ids:
-        mask |= layout.type_bit(type_id)
+    for type_id in type_ids:  # an id of 0 is illegal and shows when its frame is read
+        mask |= layout.type_bit(max(type_id, 1))
     return mask
-
-
-def _mask(type_counts: Mapping[int, int]) -> int:
-    return mask_of(type_id for type_id in type_counts if type_id > 0)

@@ -1,0 +1,64 @@
+"""What is wrong with a record, said the same way everywhere: damage inside it, and a cut end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from esper_telemetry.errors import CorruptRecordError
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A stretch of a file that cannot be read, or numbers that do not follow each other.
+
+    Attributes:
+        offset: first byte concerned.
+        end: first byte behind it; equal to `offset` where nothing but the order is wrong.
+        reason: what is wrong.
+        first_seq: first number lost by it; None where nothing is known to be lost.
+        last_seq: last number lost by it.
+    """
+
+    offset: int
+    end: int
+    reason: str
+    first_seq: int | None = None
+    last_seq: int | None = None
+
+    def __str__(self) -> str:
+        """Say what is wrong, where, and what it costs."""
+        size = self.end - self.offset
+        place = f"bytes {self.offset:,} to {self.end:,} cannot be read: " if size else ""
+        return f"{place}{self.reason}{self._cost()}"
+
+    def _cost(self) -> str:
+        if self.first_seq is None or self.last_seq is None:
+            return ""
+        if self.first_seq == self.last_seq:
+            return f"; number {self.first_seq:,} is lost"
+        return f"; numbers {self.first_seq:,} to {self.last_seq:,} are lost"
+
+    def error(self, path: str) -> CorruptRecordError:
+        """Return the error for a reader that stops here."""
+        return CorruptRecordError(f"{self}; run esper-telemetry recover", path=path, offset=self.offset)
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """The cut end of a file.
+
+    Attributes:
+        frame: number of the frame the file ends in, from 1.
+        start: where that frame starts.
+        offset: where the file ends.
+        events: events in the frames before it.
+    """
+
+    frame: int
+    start: int
+    offset: int
+    events: int
+
+    def __str__(self) -> str:
+        """Return the one wording for a cut file."""
+        return f"file ends inside frame {self.frame:,} at byte {self.offset:,}; {self.events:,} events before it are intact"

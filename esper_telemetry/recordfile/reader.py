@@ -1,0 +1,259 @@
+"""Reads a record file: whole, by window, by frame, damaged or still growing.
+
+It opens by the footer if that may be trusted, else by the frames' descriptors, and
+decompresses only frames that are asked for. A cut end is told (`truncation`), never
+raised; a damaged frame raises unless the caller takes the damage himself. It never
+writes. Not for use by two threads at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from google.protobuf.message import DecodeError
+
+from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordError
+from esper_telemetry.recordfile import layout
+from esper_telemetry.recordfile.damage import Damage, Truncation
+from esper_telemetry.recordfile.foreign import looks_like
+from esper_telemetry.recordfile.frame import FrameDecoder
+from esper_telemetry.recordfile.scan import find_pieces
+from esper_telemetry.recordfile.segment import Segment, assemble
+from esper_telemetry.recordfile.selection import EVERYTHING
+from esper_telemetry.recordfile.source import open_source
+from esper_telemetry.v1 import record_pb2
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator
+
+    from esper_telemetry.recordfile.index import FrameRef
+    from esper_telemetry.recordfile.selection import Selection
+    from esper_telemetry.recordfile.source import Source
+
+    OnDamage = Callable[[Damage], None]
+
+# Type, time and number of an event take 13 bytes with their tags, its element two more.
+_SMALLEST_EVENT = 15
+
+
+class RecordReader:
+    """A record file open for reading.
+
+    Args:
+        source: path of the file, its bytes, or a Source.
+
+    Raises:
+        NotARecordError: it is something else; the message says what it looks like.
+        CorruptRecordError: not even its first header can be read.
+        UnsupportedRecordError: a newer format, or a header over a limit.
+        RecordError: it cannot be opened.
+
+    Attributes:
+        path: the file, as text; "-" for bytes.
+        size: bytes of the file when it was opened.
+        segments: one for each prologue; types and numbers hold inside a segment.
+        damage: everything that cannot be read, in file order.
+        truncation: how the file is cut, or None.
+    """
+
+    def __init__(self, source: str | os.PathLike[str] | bytes | Source) -> None:
+        self._source = open_source(source)
+        self._decoder = FrameDecoder()
+        self.path = self._source.name
+        try:
+            self.size = self._source.size
+            check_prologue(self._source)
+            found = assemble(self._source, self._decoder, find_pieces(self._source))
+            self.segments: list[Segment] = [segment for segment in found.segments if segment.headers]
+            self.truncation: Truncation | None = found.truncation
+            self.damage: list[Damage] = sorted(
+                [*found.damage, *(damage for segment in self.segments for damage in segment.damage)],
+                key=lambda damage: damage.offset,
+            )
+            self._orphans = found.damage
+            if not self.segments or self.segments[0].offset:
+                raise self._header_error()
+        except BaseException:
+            self._source.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._source.close()
+
+    @property
+    def header(self) -> record_pb2.Header:
+        """Header of the first segment."""
+        return self.segments[0].header
+
+    @property
+    def types(self) -> dict[int, str]:
+        """Full message name by type id, of the first segment."""
+        return self.segments[0].types
+
+    @property
+    def descriptor_sets(self) -> list[bytes]:
+        """Serialized FileDescriptorSets of the first segment."""
+        return self.segments[0].descriptor_sets
+
+    @property
+    def index(self) -> record_pb2.Index | None:
+        """Index of the first segment, if its footer may be trusted."""
+        return self.segments[0].index
+
+    @property
+    def closed(self) -> bool:
+        """Whether every segment ends in a footer that may be trusted."""
+        return all(segment.closed for segment in self.segments) and self.truncation is None
+
+    @property
+    def records(self) -> int:
+        """Events in the file, as its frames count them."""
+        return sum(segment.records for segment in self.segments)
+
+    def frames(self) -> Iterator[FrameRef]:
+        """Yield every data frame, in file order, without decompressing."""
+        for segment in self.segments:
+            yield from segment.frames
+
+    def read_raw(self, frame: FrameRef) -> bytes:
+        """Return a frame and its descriptor as they stand in the file.
+
+        Raises:
+            CorruptRecordError: the descriptor there is not the one of `frame`.
+        """
+        data = self._source.read_at(frame.offset, frame.compressed_size + layout.DESCRIPTOR_BYTES)
+        found = layout.descriptor_at(data, frame.compressed_size)
+        if found != frame.descriptor:
+            raise self._frame_error(frame, f"the descriptor behind it says {found}, not {frame.descriptor}")
+        return data
+
+    def decompress(self, frame: FrameRef) -> bytes:
+        """Return the raw bytes of a frame: elements of `RecordFile.event`.
+
+        Raises:
+            CorruptRecordError: sizes, descriptor or XXH64 do not match.
+        """
+        data = self.read_raw(frame)
+        if frame.records * _SMALLEST_EVENT > frame.raw_size:
+            raise self._frame_error(frame, f"{frame.records:,} events do not fit into {frame.raw_size:,} bytes")
+        try:
+            return self._decoder.decode(data[: frame.compressed_size], frame.raw_size)
+        except RecordError as error:
+            raise self._frame_error(frame, str(error)) from None
+
+    def read_frame(self, frame: FrameRef) -> list[record_pb2.Event]:
+        """Return the events of a frame, verified.
+
+        Raises:
+            CorruptRecordError: sizes, descriptor, XXH64, count or numbers do not match.
+        """
+        try:
+            content = record_pb2.RecordFile.FromString(self.decompress(frame))
+        except DecodeError as error:
+            raise self._frame_error(frame, f"it holds no events: {error}") from None
+        events = content.event
+        if len(events) != frame.records or content.header:
+            raise self._frame_error(frame, f"it holds {len(events):,} events, its descriptor says {frame.records:,}")
+        if events[0].seq < frame.first_seq or events[-1].seq > frame.last_seq:
+            raise self._frame_error(frame, f"it holds numbers {events[0].seq:,} to {events[-1].seq:,}")
+        return list(events)
+
+    def events(
+        self, selection: Selection | None = None, *, on_damage: OnDamage | None = None
+    ) -> Iterator[record_pb2.Event]:
+        """Yield the events of all segments, in file order. Type ids hold inside a segment: see `segment_events`.
+
+        Args:
+            selection: which events; frames not concerned are not decompressed.
+            on_damage: called with each damage, after which reading goes on; without it the damage is raised.
+
+        Raises:
+            CorruptRecordError: a frame is damaged and `on_damage` is not given.
+        """
+        for damage in self._orphans:
+            self._tell(damage, on_damage)
+        for segment in self.segments:
+            yield from self.segment_events(segment, selection, on_damage=on_damage)
+
+    def segment_events(
+        self, segment: Segment, selection: Selection | None = None, *, on_damage: OnDamage | None = None
+    ) -> Iterator[record_pb2.Event]:
+        """Yield the events of one segment; arguments and errors as `events`."""
+        wanted = selection or EVERYTHING
+        for item in segment.items:
+            if isinstance(item, Damage):
+                self._tell(item, on_damage)
+                continue
+            if not wanted.concerns(item):
+                continue
+            try:
+                events = self.read_frame(item)
+            except CorruptRecordError as error:
+                if on_damage is None:
+                    raise
+                on_damage(Damage(item.offset, item.end, str(error), item.first_seq, item.last_seq))
+                continue
+            if wanted.covers(item):
+                yield from events
+            else:
+                yield from (event for event in events if wanted.keeps(event))
+
+    def _tell(self, damage: Damage, on_damage: OnDamage | None) -> None:
+        if on_damage is None:
+            raise damage.error(self.path)
+        on_damage(damage)
+
+    def _frame_error(self, frame: FrameRef, reason: str) -> CorruptRecordError:
+        return CorruptRecordError(
+            f"the frame with numbers {frame.first_seq:,} to {frame.last_seq:,} cannot be read: {reason};"
+            " run esper-telemetry recover",
+            path=self.path,
+            offset=frame.offset,
+        )
+
+    def _header_error(self) -> RecordError:
+        if self.truncation is not None and not self.damage:
+            return CorruptRecordError(
+                f"the file ends inside its header after {self.size:,} bytes; it holds no event",
+                path=self.path,
+                offset=self.truncation.start,
+            )
+        reason = str(self.damage[0]) if self.damage else "no header follows the prologue"
+        return CorruptRecordError(
+            f"the header is torn: {reason}; run esper-telemetry recover", path=self.path, offset=layout.PROLOGUE_BYTES
+        )
+
+
+def check_prologue(source: Source) -> None:
+    """Check that a file starts as a record does.
+
+    Raises:
+        NotARecordError: it is something else.
+        CorruptRecordError: it ends inside its prologue.
+        UnsupportedRecordError: a newer format.
+    """
+    start = source.read_at(0, layout.PROLOGUE_BYTES)
+    try:
+        prologue = layout.parse_prologue(start)
+    except CorruptRecordError:
+        raise NotARecordError(
+            f"not a record file: {looks_like(start)}; pass a *.esr.zst file, or try recover if it was one",
+            path=source.name,
+            offset=0,
+        ) from None
+    except RecordError as error:
+        raise type(error)(str(error), path=source.name, offset=0) from None
+    if not start:
+        raise NotARecordError("not a record file: it is empty", path=source.name)
+    if prologue is None:
+        raise CorruptRecordError(
+            f"the file ends inside its prologue after {len(start)} bytes; it holds no event", path=source.name, offset=0
+        )
