@@ -61,4 +61,5 @@ class Truncation:
 
     def __str__(self) -> str:
         """Return the one wording for a cut file."""
-        return f"file ends inside frame {self.frame:,} at byte {self.offset:,}; {self.events:,} events before it are intact"
+        place = f"file ends inside frame {self.frame:,} at byte {self.offset:,}"
+        return f"{place}; {self.events:,} events before it are intact"

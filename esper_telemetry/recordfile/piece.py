@@ -7,14 +7,16 @@ descriptor a frame is not committed.
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.frame import frame_length
-from esper_telemetry.recordfile.layout import Descriptor, Skip
 
-# No piece but index and seek table is larger: an incompressible frame of the raw limit, its block headers, its descriptor.
+if TYPE_CHECKING:
+    from esper_telemetry.recordfile.layout import Descriptor, Skip
+
+# Only index and seek table may be larger: an incompressible frame of the raw limit, its block headers, its descriptor.
 MAX_FRAME_PIECE = layout.MAX_RAW_BYTES + 4096
 
 

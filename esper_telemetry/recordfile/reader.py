@@ -14,11 +14,11 @@ from google.protobuf.message import DecodeError
 
 from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordError
 from esper_telemetry.recordfile import layout
-from esper_telemetry.recordfile.damage import Damage, Truncation
+from esper_telemetry.recordfile.damage import Damage
 from esper_telemetry.recordfile.foreign import looks_like
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.scan import find_pieces
-from esper_telemetry.recordfile.segment import Segment, assemble
+from esper_telemetry.recordfile.segment import assemble
 from esper_telemetry.recordfile.selection import EVERYTHING
 from esper_telemetry.recordfile.source import open_source
 from esper_telemetry.v1 import record_pb2
@@ -27,14 +27,16 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
 
+    from esper_telemetry.recordfile.damage import Truncation
     from esper_telemetry.recordfile.index import FrameRef
+    from esper_telemetry.recordfile.segment import Assembler, Segment
     from esper_telemetry.recordfile.selection import Selection
     from esper_telemetry.recordfile.source import Source
 
     OnDamage = Callable[[Damage], None]
 
-# Type, time and number of an event take 13 bytes with their tags, its element two more.
-_SMALLEST_EVENT = 15
+# Type and number of an event take four bytes with their tags, its element two more.
+_SMALLEST_EVENT = 6
 
 
 class RecordReader:
@@ -63,8 +65,7 @@ class RecordReader:
         self.path = self._source.name
         try:
             self.size = self._source.size
-            check_prologue(self._source)
-            found = assemble(self._source, self._decoder, find_pieces(self._source))
+            found = self._assemble()
             self.segments: list[Segment] = [segment for segment in found.segments if segment.headers]
             self.truncation: Truncation | None = found.truncation
             self.damage: list[Damage] = sorted(
@@ -72,8 +73,7 @@ class RecordReader:
                 key=lambda damage: damage.offset,
             )
             self._orphans = found.damage
-            if not self.segments or self.segments[0].offset:
-                raise self._header_error()
+            self._check_header()
         except BaseException:
             self._source.close()
             raise
@@ -219,15 +219,21 @@ class RecordReader:
             offset=frame.offset,
         )
 
-    def _header_error(self) -> RecordError:
+    def _assemble(self) -> Assembler:
+        check_prologue(self._source)
+        return assemble(self._source, self._decoder, find_pieces(self._source))
+
+    def _check_header(self) -> None:
+        if self.segments and not self.segments[0].offset:
+            return
         if self.truncation is not None and not self.damage:
-            return CorruptRecordError(
+            raise CorruptRecordError(
                 f"the file ends inside its header after {self.size:,} bytes; it holds no event",
                 path=self.path,
                 offset=self.truncation.start,
             )
         reason = str(self.damage[0]) if self.damage else "no header follows the prologue"
-        return CorruptRecordError(
+        raise CorruptRecordError(
             f"the header is torn: {reason}; run esper-telemetry recover", path=self.path, offset=layout.PROLOGUE_BYTES
         )
 

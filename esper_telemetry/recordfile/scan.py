@@ -8,7 +8,8 @@ scan goes on at the next valid structure. No byte is passed over without a piece
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import CorruptRecordError, UnsupportedRecordError
 from esper_telemetry.recordfile import layout
@@ -28,7 +29,8 @@ _CHUNK_BYTES = 2 << 20
 _LANDMARK = re.compile(rb"[\x57\x5e]\x2a\x4d\x18")
 
 
-class Footer(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Footer:
     """A footer that may be trusted.
 
     Attributes:
