@@ -1,0 +1,1 @@
+"""Safety: the governor that watches the loss of a host and rolls it back."""
