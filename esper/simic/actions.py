@@ -101,14 +101,14 @@ def forced(masks: Masks) -> dict[str, bool]:
     return {head: sum(options) == 1 for head, options in masks.items()}
 
 
-def execute(action: FactoredAction, environment: Environment) -> bool:
-    """Carry an action out; False whenever it did not take effect."""
+def execute(action: FactoredAction, environment: Environment, reason: str = "policy") -> bool:
+    """Carry an action out; False whenever it did not take effect. The reason is that of a cull."""
     match action.op:
         case LifecycleOp.WAIT:
             return True
         case LifecycleOp.GERMINATE:
             return environment.germinate(action.slot_id, action.blueprint_id, action.blend_id)
         case LifecycleOp.CULL:
-            return environment.cull(action.slot_id)
+            return environment.cull(action.slot_id, reason)
         case LifecycleOp.FOSSILIZE:
             return environment.fossilize(action.slot_id)

@@ -1,0 +1,1 @@
+"""Learning: what a policy sees and does, how hosts are trained, and the two loops."""
