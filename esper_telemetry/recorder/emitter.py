@@ -81,7 +81,7 @@ class Emitter:
                     break
             payload = event(**fields).SerializeToString()  # type: ignore[operator]  # only a class has a plan
             self._append(plan, payload)
-        except (TypeError, ValueError, TelemetryError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a value does when looked at, it stays out of the trainer
             self._reject(plan, error)
             return
         if self._core.raises:  # type: ignore[union-attr]  # no plan without a core
