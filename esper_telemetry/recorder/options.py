@@ -32,6 +32,8 @@ class RecordOptions:
         close_timeout: seconds that close() waits for a slow or failing disk.
         segment_bytes: size at which a segment is closed and the next one opened.
         segment_seconds: age at which that happens.
+        handle_sigterm: close the record when the process is terminated, by raising SystemExit(143)
+            in the main thread; a handler that the program has installed is left alone.
     """
 
     flush_interval: float = 1.0
@@ -43,6 +45,7 @@ class RecordOptions:
     close_timeout: float = 5.0
     segment_bytes: int = 256 * 1024 * 1024
     segment_seconds: float = 3600.0
+    handle_sigterm: bool = True
 
     def __post_init__(self) -> None:
         """Check every value.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from esper_telemetry.errors import SchemaError
 from esper_telemetry.recorder.emitter import Emitter
 from esper_telemetry.recorder.ledger import LossLedger, drop_counts
+from esper_telemetry.recorder.termination import Terminated, terminated
 from esper_telemetry.schema import enum_labels, event_type, level_number
 from esper_telemetry.schema.guard import plain_value
 from esper_telemetry.v1 import options_pb2, run_pb2
@@ -225,7 +226,10 @@ class Run:
     def _close_at_exit(self) -> None:
         """Close a run that its program left open; an uncaught exception marks it failed."""
         error = getattr(sys, "last_value", None)
-        self.close("failed" if error is not None else "completed", error)
+        if error is not None:
+            self.close(*_ending(error))
+        else:
+            self.close("interrupted" if terminated() else "completed")
 
     def __enter__(self) -> Self:
         return self
@@ -236,4 +240,13 @@ class Run:
         if error is None:
             self.close()
         else:
-            self.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error)
+            self.close(*_ending(error))
+
+
+def _ending(error: BaseException) -> tuple[Outcome, BaseException | None]:
+    """Return what an exception says of the run it ended."""
+    if isinstance(error, (KeyboardInterrupt, Terminated)):
+        return "interrupted", error
+    if isinstance(error, SystemExit) and not error.code:
+        return "completed", None
+    return "failed", error

@@ -15,6 +15,7 @@ from esper_telemetry.recorder.core import Core
 from esper_telemetry.recorder.facts import run_started
 from esper_telemetry.recorder.options import RUN_ID_VARIABLE, RecordOptions, StreamOptions, disabled_by_environment
 from esper_telemetry.recorder.run import Run
+from esper_telemetry.recorder.termination import raise_on_sigterm
 from esper_telemetry.schema import EventType, effective_level, event_classes, event_type, level_number
 from esper_telemetry.v1 import options_pb2, run_pb2, training_pb2
 
@@ -117,6 +118,8 @@ def start_run(
             clock=clock,
         )
 
+    if record.handle_sigterm:
+        raise_on_sigterm()
     return open_run(core, file_sink, started, level=level, lifecycle_only=lifecycle_only, folder=Path(dir) / run_id)
 
 

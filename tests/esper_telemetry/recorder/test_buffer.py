@@ -1,0 +1,105 @@
+"""The buffer: numbers, frames and shedding."""
+
+import itertools
+
+from esper.v1 import trainer_pb2
+from esper_telemetry import events, testing
+from esper_telemetry.recorder.buffer import Buffer
+from esper_telemetry.recorder.core import Core
+from esper_telemetry.recorder.options import RecordOptions
+from esper_telemetry.schema import MAX_BATCH_BYTES, event_type, parse_events
+
+
+def make(**options):
+    core = Core(RecordOptions(**options), testing.FakeClock(), [], 5, strict=True)
+    return core, core.buffer
+
+
+def test_batches_cover_the_numbers_without_a_hole():
+    core, buffer = make(frame_bytes=2000, buffer_bytes=6000, reserve_bytes=3000)
+    scalar, level = core.plan(events.ScalarLogged, b""), core.plan(events.LevelChanged, b"")
+    for number in range(300):
+        buffer.append(level if number % 7 == 0 else scalar, b"\x0a\x50" + b"x" * 80)
+        if number == 150:
+            for batch in (first := buffer.take()):
+                buffer.written(batch)
+    batches = first + buffer.take()
+    assert len(batches) > 3
+    assert batches[0].first_seq == 1
+    assert batches[-1].last_seq == buffer.last_seq == 300
+    for before, after in itertools.pairwise(batches):
+        assert after.first_seq == before.last_seq + 1
+    for batch in batches:
+        seqs = [event.seq for event in parse_events(b"".join(batch.events))]
+        assert seqs == sorted(seqs)
+        assert batch.first_seq <= seqs[0]
+        assert seqs[-1] <= batch.last_seq
+        assert batch.raw_size == sum(map(len, batch.events))
+    kept = sum(len(batch.events) for batch in batches)
+    assert kept + buffer.ledger.total == 300
+    assert buffer.ledger.total > 0
+
+
+def test_detail_is_shed_first_and_lifecycle_last():
+    core, buffer = make(buffer_bytes=10_000, reserve_bytes=5_000)
+    plans = [core.plan(cls, b"") for cls in (trainer_pb2.ActionTaken, events.ScalarLogged, events.LevelChanged)]
+    kept = {plan.type.name: 0 for plan in plans}
+    for _ in range(200):
+        for plan in plans:
+            kept[plan.type.name] += buffer.append(plan, b"y" * 100)
+    assert kept["policy.action_taken"] < kept["scalar.logged"] < kept["telemetry.level_changed"]
+    assert buffer.ledger.total == 600 - sum(kept.values())
+
+
+def test_an_event_over_the_limit_is_counted_as_too_large():
+    run, sink = testing.memory_run()
+    run.emit(events.ScalarLogged, name="x" * 600_000)
+    run.close()
+    assert run.stats().drops == {("esper_telemetry.v1.ScalarLogged", "too_large"): 1}
+    assert len(testing.recorded(sink)) == 3 - 1
+
+
+def test_no_batch_is_over_the_limit_of_a_frame():
+    run, sink = testing.memory_run()
+    for _ in range(8):
+        run.emit(events.ScalarLogged, name="x" * 500_000)
+    run.close()
+    assert all(batch.raw_size <= MAX_BATCH_BYTES for batch in sink.batches)
+    assert len(testing.recorded(sink)) == 10
+
+
+def test_numbers_stay_right_beyond_two_bytes_also_across_losses():
+    core, buffer = make()
+    plan = core.plan(events.ScalarLogged, b"")
+    expected = []
+    for number in range(1, 50_001):
+        if number % 16_384 == 0:
+            buffer.lose("x", 3)
+        else:
+            buffer.append(plan, b"")
+            expected.append(number)
+    seqs = [event.seq for batch in buffer.take() for event in parse_events(b"".join(batch.events))]
+    assert seqs == expected
+
+
+def test_a_type_is_declared_with_the_first_batch_that_holds_it():
+    core, buffer = make()
+    buffer.append(core.plan(events.ScalarLogged, b""), b"")
+    (first,) = buffer.take()
+    buffer.append(core.plan(trainer_pb2.ActionTaken, b""), b"")
+    (second,) = buffer.take()
+    assert first.new_types == [(first.type_ids[0], event_type(events.ScalarLogged))]
+    assert second.new_types == [(second.type_ids[0], event_type(trainer_pb2.ActionTaken))]
+
+
+def test_the_last_event_knows_everything_before_it_and_closes_the_buffer():
+    core, buffer = make()
+    plan = core.plan(events.ScalarLogged, b"")
+    buffer.append(plan, b"")
+    buffer.lose("x", 3)
+    seen = []
+    buffer.append_last(plan, lambda offered, ledger: seen.append((offered, ledger.total)) or b"")
+    assert seen == [(3, 1)]
+    assert not buffer.append(plan, b"")
+    assert isinstance(buffer, Buffer)
+    assert buffer.last_seq == 3
