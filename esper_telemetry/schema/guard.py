@@ -63,7 +63,10 @@ def plain_value(name: str, value: Any) -> Any:  # noqa: PLR0911 - one return per
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain_value(name, item) for item in value]
     if isinstance(value, numbers.Real):
-        return float(value)
+        try:
+            return float(value)
+        except ArithmeticError as error:
+            raise SchemaError(f"field {name!r} was given a number that no double can hold: {error}") from None
     if module == "torch" and not hasattr(value, "data_ptr"):
         return str(value)  # torch.device, torch.dtype
     kind = f"{type(value).__module__}.{type(value).__qualname__}"

@@ -1,0 +1,48 @@
+"""What a batch holds, and the sizes that keep a frame inside the format's limits."""
+
+from __future__ import annotations
+
+import zstandard
+
+from esper_telemetry.schema import MAX_BATCH_BYTES, MAX_EVENT_BYTES, Batch, frame_event, parse_events
+from esper_telemetry.v1.record_pb2 import RecordFile
+
+FRAME_LIMIT = 960 * 1024  # of the format, compressed
+
+
+def batch_of(*payloads: bytes) -> Batch:
+    events = [frame_event(1, 100 + seq, seq, b"", payload) for seq, payload in enumerate(payloads, start=1)]
+    return Batch(
+        events=events,
+        type_ids=[1] * len(events),
+        first_seq=1,
+        last_seq=len(events),
+        min_time=101,
+        max_time=100 + len(events),
+        raw_size=sum(map(len, events)),
+    )
+
+
+def test_the_events_of_a_batch_joined_are_one_record_file_message():
+    batch = batch_of(b"a", b"b")
+    joined = b"".join(batch.events)
+    assert len(joined) == batch.raw_size
+    assert [event.payload for event in RecordFile.FromString(joined).event] == [b"a", b"b"]
+    assert len(parse_events(joined)) == batch.last_seq - batch.first_seq + 1
+
+
+def test_batches_do_not_share_their_new_types():
+    first, second = batch_of(b"a"), batch_of(b"b")
+    first.new_types.append((1, None))
+    assert second.new_types == []
+
+
+def test_the_fullest_batch_stays_inside_the_frame_limit_even_when_nothing_compresses():
+    # zstd's own bound for data that do not compress: 3 bytes for each block of 128 KiB, and the frame's header.
+    worst = MAX_BATCH_BYTES + 3 * (MAX_BATCH_BYTES // (128 * 1024) + 1) + 22
+    assert worst <= FRAME_LIMIT
+    assert len(zstandard.ZstdCompressor(level=3).compress(bytes(range(256)) * (MAX_BATCH_BYTES // 256))) <= worst
+
+
+def test_the_largest_event_fits_into_a_batch():
+    assert len(frame_event(2**32 - 1, 2**64 - 1, 2**64 - 1, b"c" * 1024, b"p" * MAX_EVENT_BYTES)) < MAX_BATCH_BYTES
