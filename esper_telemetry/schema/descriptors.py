@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 
 from esper_telemetry.errors import CorruptRecordError, SchemaError
 from esper_telemetry.schema.event_type import event_type
@@ -87,7 +88,7 @@ def _commented_files(folder: Path) -> dict[str, descriptor_pb2.FileDescriptorPro
     """Read the `schema.binpb` of a package; a missing or foreign one only costs the comments."""
     try:
         files = descriptor_pb2.FileDescriptorSet.FromString((folder / "schema.binpb").read_bytes()).file
-    except (OSError, ValueError):
+    except (OSError, DecodeError):
         return {}
     return {file.name: file for file in files}
 

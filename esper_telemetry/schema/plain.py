@@ -31,7 +31,7 @@ def to_plain(message: Message) -> dict[str, Any]:
 def _plain_field(field: FieldDescriptor, value: Any) -> Any:
     if is_map(field) and field.message_type is not None:
         item = field.message_type.fields_by_name["value"]
-        return {key: _plain_item(item, value[key]) for key in value}
+        return {key: _plain_item(item, value[key]) for key in sorted(value)}  # else each process has its own order
     if is_repeated(field):
         return [_plain_item(field, item) for item in value]
     return _plain_item(field, value)

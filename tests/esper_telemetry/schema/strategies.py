@@ -1,7 +1,7 @@
 """Messages for tests, made from descriptors: no list of events and fields is kept here.
 
-`messages(cls)` draws any legal message, `full(cls)` returns one in which every field
-is set to something that is not its default.
+`messages(cls)` draws any legal message, `full(cls)` returns messages in which every
+field is set to something that is not its default: one message, or of a oneof several.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _SAMPLES: dict[int, Any] = {
 }
 
 # Drawn messages need no deadline (the machine is shared) and no database of failures.
-THOROUGH = settings(max_examples=30, deadline=None, database=None)
+THOROUGH = settings(max_examples=20, deadline=None, database=None)
 
 
 def _modules() -> list[Any]:
@@ -79,14 +79,20 @@ def messages(cls: type[Message], depth: int = 2) -> st.SearchStrategy[Message]:
 
 
 def _fields(descriptor: Descriptor, depth: int) -> st.SearchStrategy[dict[str, Any]]:
-    return st.fixed_dictionaries(
-        {},
-        optional={
-            field.name: _field(field, depth)
-            for field in descriptor.fields
-            if depth > 0 or field.type != F.TYPE_MESSAGE or is_map(field)
-        },
-    )
+    fields = [f for f in descriptor.fields if depth > 0 or f.type != F.TYPE_MESSAGE or is_map(f)]
+    alone = {field.name: _field(field, depth) for field in fields if not _alternatives(field)}
+    drawn = st.fixed_dictionaries({}, optional=alone)
+    oneofs = {field.containing_oneof.name: _alternatives(field) for field in fields if _alternatives(field)}
+    for names in oneofs.values():
+        one = [st.fixed_dictionaries({f.name: _field(f, depth)}) for f in fields if f.name in names]
+        drawn = st.builds(lambda some, more: some | more, drawn, st.just({}) | st.one_of(one))
+    return drawn
+
+
+def _alternatives(field: FieldDescriptor) -> list[str]:
+    """Return the names of the oneof that `field` belongs to; proto3 makes one named `_x` of every `optional x`."""
+    oneof = field.containing_oneof
+    return [] if oneof is None or oneof.name.startswith("_") else [other.name for other in oneof.fields]
 
 
 def _field(field: FieldDescriptor, depth: int) -> st.SearchStrategy[Any]:
@@ -104,13 +110,26 @@ def _item(field: FieldDescriptor, depth: int) -> st.SearchStrategy[Any]:
     return _SCALARS[field.type]
 
 
-def full(cls: type[Message]) -> Message:
-    """Return a message of `cls` in which every field, nested ones too, differs from its default."""
-    return cls(**_full_fields(cls.DESCRIPTOR))
+def full(cls: type[Message]) -> list[Message]:
+    """Return messages of `cls` in which every field, nested ones too, differs from its default.
+
+    It is one message, except that a oneof needs one for each of its alternatives.
+    """
+    return [cls(**_full_fields(cls.DESCRIPTOR, choice)) for choice in range(_choices(cls.DESCRIPTOR))]
 
 
-def _full_fields(descriptor: Descriptor) -> dict[str, Any]:
-    return {field.name: _full_field(field) for field in descriptor.fields}
+def _choices(descriptor: Descriptor) -> int:
+    return max([1, *(len(_alternatives(field)) for field in descriptor.fields)])
+
+
+def _full_fields(descriptor: Descriptor, choice: int) -> dict[str, Any]:
+    """Return values for the fields; of a oneof the one at `choice`."""
+    filled = {}
+    for field in descriptor.fields:
+        names = _alternatives(field)
+        if not names or names[choice % len(names)] == field.name:
+            filled[field.name] = _full_field(field)
+    return filled
 
 
 def _full_field(field: FieldDescriptor) -> Any:
@@ -122,7 +141,7 @@ def _full_field(field: FieldDescriptor) -> Any:
 
 def _full_item(field: FieldDescriptor) -> Any:
     if field.type == F.TYPE_MESSAGE:
-        return _full_fields(field.message_type)
+        return _full_fields(field.message_type, 0)
     if field.type == F.TYPE_ENUM:
         return field.enum_type.values[1].number
     return _SAMPLES.get(field.type, field.number)

@@ -23,7 +23,7 @@ def test_the_bytes_are_those_of_the_real_message(context):
 
 
 def test_every_field_of_context_can_be_bound():
-    context = full(Context)
+    (context,) = full(Context)
     assert encode_context({name: getattr(context, name) for name in CONTEXT_FIELDS}) == context.SerializeToString()
 
 
