@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import weakref
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +75,7 @@ class RecordWriter:
         self._footer = FooterBuilder()
         self._torn = False
         self._fd: int | None = self._create()
+        _open_writers.add(self)
         try:
             self._start(self._table.first_header(header, types))
         except BaseException:
@@ -227,3 +229,16 @@ class RecordWriter:
 def _header_descriptor(frame: bytes, raw: bytes) -> Descriptor:
     """Return the descriptor of a header frame: no events, no numbers, no times."""
     return Descriptor(len(frame), len(raw), 0, 0, 0, 0, 0, 0)
+
+
+_open_writers: weakref.WeakSet[RecordWriter] = weakref.WeakSet()
+
+
+def _abandon_inherited() -> None:
+    """In a fork child: the files belong to the parent, and its locks must not outlive it here."""
+    for writer in list(_open_writers):
+        writer.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_inherited)
