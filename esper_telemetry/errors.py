@@ -33,7 +33,11 @@ class MissingExtraError(TelemetryError):
     """A package of an optional extra is not installed."""
 
     def __init__(self, need: str, extra: str) -> None:
-        super().__init__(f"{need} is not installed; mend with: pip install 'esper-telemetry[{extra}]'")
+        super().__init__(need, extra)  # as given, so that the error can be pickled
+        self._said = f"{need} is not installed; mend with: pip install 'esper-telemetry[{extra}]'"
+
+    def __str__(self) -> str:
+        return self._said
 
 
 class SinkError(TelemetryError):
