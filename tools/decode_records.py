@@ -1,0 +1,400 @@
+"""Decode record files (`*.esr.zst`) to JSON lines, with protobuf and zstandard alone.
+
+    python tools/decode_records.py RUN_FOLDER_OR_FILE... [--type seed.culled]
+
+Nothing of the SDK is imported: a record carries its schema, and this file is also a
+second description of the format (the first is esper_telemetry/recordfile/FORMAT.md).
+It reads front to back, a frame at a time, and never allocates what a frame only claims.
+
+A record is a series of zstd frames and of skippable frames (all integers little-endian):
+
+    PROLOGUE   skippable "ESPERREC": major, minor, flags. Starts a new context; `cat a b > c` has two
+    HEADER     zstd: RecordFile{header}: who wrote, the type table, the descriptors. Then its DESC (records = 0)
+    DATA       zstd: RecordFile{event...}. Then its DESC: sizes, counts, numbers, times. Any number of times
+    ESKP EIDX  skippable: numbers that will never come; the index. Not needed here, their checksums are verified
+    SEEKTABLE  skippable 5E 2A 4D 18: the official seek table. The file was closed in good order
+
+A frame counts once its DESC stands behind it. Exit code 0: all was read; 1: not a record, or damaged; 2: usage;
+3: read, but the end is cut off, a file came twice, or numbers are missing that the writer gave out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import fnmatch
+import heapq
+import itertools
+import json
+import math
+import os
+import re
+import sys
+import time
+import zlib
+from pathlib import Path
+from struct import Struct, calcsize, iter_unpack
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import zstandard
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf.message import DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ZSTD, OURS, SKIPPABLE = b"\x28\xb5\x2f\xfd", b"\x57\x2a\x4d\x18", re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
+MAX_FRAME, MAX_WINDOW, MAX_DESCRIPTORS, MAX_SKIPPABLE = 4 << 20, 8 << 20, 1 << 20, 64 << 20
+
+# What must be known to read a header; the rest of the schema stands in it.
+BOOTSTRAP = """name: "bootstrap" package: "bootstrap" syntax: "proto3"
+message_type { name: "RecordFile"
+  field { name: "header" number: 1 label: LABEL_REPEATED type: TYPE_MESSAGE type_name: ".bootstrap.Header" } }
+message_type { name: "Header"
+  field { name: "file_id" number: 3 type: TYPE_BYTES } field { name: "producer_id" number: 5 type: TYPE_BYTES }
+  field { name: "stream" number: 6 type: TYPE_STRING } field { name: "segment" number: 7 type: TYPE_UINT32 }
+  field { name: "previous_last_seq" number: 9 type: TYPE_UINT64 } field { name: "rank" number: 14 type: TYPE_UINT32 }
+  field { name: "types" number: 17 label: LABEL_REPEATED type: TYPE_MESSAGE type_name: ".bootstrap.TypeEntry" }
+  field { name: "file_descriptor_set" number: 18 type: TYPE_BYTES } }
+message_type { name: "TypeEntry"
+  field { name: "type_id" number: 1 type: TYPE_UINT32 } field { name: "full_name" number: 2 type: TYPE_STRING } }"""
+
+# DESC, the commit marker of the frame before it: magic, size, "EFRM"; compressed and raw size, events (0 in a header
+# frame), type mask; first and last number covered (dropped events too), earliest and latest time; crc32 of all that.
+DESC = Struct("<4sI4sIIIIQQQQI")
+
+Line = tuple[int, str, dict[str, Any]]  # time (nanoseconds since 1970 UTC), full name of the type, what is shown
+
+
+class Source:
+    """A stream of bytes that knows where it is."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream, self.offset = stream, 0
+
+    def take(self, size: int) -> bytes:
+        """Return the next `size` bytes."""
+        data = self.stream.read(size)
+        self.offset += len(data)
+        if len(data) < size:
+            raise EOFError
+        return data
+
+    def magic(self) -> bytes:
+        """Return the four bytes a structure starts with, or none at the end of the file."""
+        start = self.stream.read(1)
+        self.offset += len(start)
+        return start and start + self.take(3)
+
+    def skippable(self, magic: bytes) -> bytes:
+        """Return a skippable frame, magic and size included; the checksums of ours are verified."""
+        if not SKIPPABLE.fullmatch(magic):
+            raise ValueError(f"no frame starts with {magic.hex(' ')}")
+        size = self.take(4)
+        length = int.from_bytes(size, "little")
+        if length > MAX_SKIPPABLE:
+            raise ValueError(f"a skippable frame claims {length:,} bytes")
+        whole = magic + size + self.take(length)
+        tag, wrong = (whole[8:12] if magic == OURS else b""), 0
+        if tag in {b"EFRM", b"ESKP"}:
+            wrong = zlib.crc32(whole[:-4]) - int.from_bytes(whole[-4:], "little")
+        elif tag == b"EIDX":
+            wrong = zlib.crc32(whole[16:]) - int.from_bytes(whole[12:16], "little")
+        if wrong:
+            raise ValueError(f"the checksum of {tag.decode()} is wrong")
+        return whole
+
+    def zstd_frame(self) -> bytes:
+        """Return a zstd frame, its magic taken already; block headers say where it ends (RFC 8878, 3.1.1)."""
+        flags = self.take(1)[0]
+        single = bool(flags & 0x20)
+        sizes = (0 if single else 1) + (0, 1, 2, 4)[flags & 3] + (int(single), 2, 4, 8)[flags >> 6]
+        frame, last = bytearray((*ZSTD, flags, *self.take(sizes))), False
+        while not last:
+            head = self.take(3)
+            block = int.from_bytes(head, "little")
+            last, kind, size = bool(block & 1), block >> 1 & 3, block >> 3
+            if kind == 3 or len(frame) + size > MAX_FRAME:  # noqa: PLR2004 - block type 3 is reserved
+                raise ValueError("a zstd block is invalid or too large")
+            frame += head + self.take(1 if kind == 1 else size)
+        return bytes(frame + self.take(4 if flags & 4 else 0))
+
+    def committed_frame(self) -> tuple[bytes, tuple[int, ...]]:
+        """Return what a zstd frame holds and the numbers of its DESC, after every check that needs no schema."""
+        frame = self.zstd_frame()
+        packed = self.skippable(self.magic() or self.take(4))
+        if len(packed) != DESC.size or packed[8:12] != b"EFRM":
+            raise ValueError("no DESC stands behind the frame")
+        compressed, raw, *desc = DESC.unpack(packed)[3:-1]
+        said = zstandard.get_frame_parameters(frame)
+        if (compressed, raw) != (len(frame), said.content_size):
+            raise ValueError("the frame and its DESC disagree about sizes")
+        # Checked before anything is allocated: python-zstandard ignores max_output_size when the frame states a size.
+        if raw > MAX_FRAME or said.window_size > MAX_WINDOW or said.dict_id or not said.has_checksum:
+            raise ValueError("the frame is over a limit of the format, needs a dictionary or has no checksum")
+        return zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).decompress(frame), tuple(desc)
+
+
+# --- the schema a record carries ------------------------------------------------------------------------------------
+
+
+class Schema:
+    """The types of one context, made from the descriptors in its headers."""
+
+    def __init__(self) -> None:
+        self.pool = descriptor_pool.DescriptorPool()
+        self.types: dict[int, str] = {}
+        self.files: set[str] = set()
+        self.cache: dict[Any, Any] = {}
+
+    def add(self, header: Any) -> None:
+        """Take the types and descriptors of a header; the first one carries the envelope too."""
+        if len(header.file_descriptor_set) > MAX_DESCRIPTORS:
+            raise ValueError(f"the descriptors take {len(header.file_descriptor_set):,} bytes, over the limit")
+        for file in descriptor_pb2.FileDescriptorSet.FromString(header.file_descriptor_set).file:
+            if file.name not in self.files:
+                self.pool.Add(file)
+                self.files.add(file.name)
+        self.types.update((entry.type_id, entry.full_name) for entry in header.types)
+
+    def message_class(self, full_name: str) -> Any:
+        """Return a class for a message; KeyError if no descriptor declares it."""
+        if full_name not in self.cache:
+            self.cache[full_name] = message_factory.GetMessageClass(self.pool.FindMessageTypeByName(full_name))
+        return self.cache[full_name]
+
+    def option(self, descriptor: Any, kind: str, name: str) -> Any:
+        """Return an option of ours ("event", "meta", "label"), read as the record itself declares it, or None."""
+        try:
+            extension = self.pool.FindExtensionByName(f"esper_telemetry.v1.{name}")
+            cls = self.message_class(f"google.protobuf.{kind}Options")
+        except KeyError:
+            return None
+        options = cls.FromString(descriptor.GetOptions().SerializeToString())
+        return options.Extensions[extension] if options.HasExtension(extension) else None
+
+    def plain(self, message: Any) -> dict[str, Any]:
+        """Return the fields that are set, as JSON can hold them: what was not measured is absent."""
+        return {field.name: self.plain_field(field, value) for field, value in message.ListFields()}
+
+    def plain_field(self, field: Any, value: Any) -> Any:
+        """Return the value of a field: messages and maps (by key) as dicts, repeated fields as lists."""
+        if field.message_type and field.message_type.GetOptions().map_entry:
+            item = field.message_type.fields_by_name["value"]
+            return {key: self.plain_item(item, value[key]) for key in sorted(value)}
+        if field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED:
+            return [self.plain_item(field, item) for item in value]
+        return self.plain_item(field, value)
+
+    def plain_item(self, field: Any, value: Any) -> Any:
+        """Return one value; an enum's as its label, else its name less the enum's prefix, else its number."""
+        if field.message_type:
+            return self.plain(value)
+        return self.enum_names(field.enum_type).get(value, value) if field.enum_type else json_ready(value)
+
+    def enum_names(self, enum: Any) -> dict[int, str]:
+        """Return number → shown name; of aliases the first one declared is shown."""
+        if (names := self.cache.get(("enum", enum.full_name))) is None:
+            names = self.cache["enum", enum.full_name] = {}
+            prefix = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", enum.name).upper() + "_"
+            for value in enum.values:
+                names.setdefault(
+                    value.number, self.option(value, "EnumValue", "label") or value.name.removeprefix(prefix)
+                )
+        return names
+
+    def event_type(self, full_name: str) -> tuple[str, Any]:
+        """Return short name and class of an event type; the class is None where nothing declares it."""
+        try:
+            cls = self.message_class(full_name)
+        except KeyError:
+            return full_name, None
+        if (key := ("event", full_name)) not in self.cache:
+            self.cache[key] = getattr(self.option(cls.DESCRIPTOR, "Message", "event"), "name", "") or full_name
+        return self.cache[key], cls
+
+    def lines(self, event: Any) -> list[Line]:
+        """Decode an envelope; a block of steps becomes its rows.
+
+        Payload and context become one dict, in which the payload's names win. What the record does not
+        explain (a type without descriptors, a payload that does not fit) stays bytes.
+        """
+        full_name = self.types.get(event.type_id, f"type:{event.type_id}")
+        name, cls = self.event_type(full_name)
+        context, payload = self.plain(event.context), {"payload": json_ready(event.payload)}
+        with contextlib.suppress(AttributeError, DecodeError, IndexError, TypeError, ValueError):
+            message = cls.FromString(event.payload)
+            payload = self.plain(message)
+            if full_name == "esper_telemetry.v1.StepBlock" and message.steps * message.envs <= 8 * len(event.payload):
+                return list(self.rows(message, context, event))
+        return [json_line(event.time_unix_nano, event.seq, (name, full_name), payload | context | payload)]
+
+    def rows(self, block: Any, context: Any, event: Any) -> Iterator[Line]:
+        """Expand a StepBlock as its .proto says: row = step * envs + env, and a column holds one field of all rows."""
+        name, cls = self.event_type(block.row_type)
+        kinds = cls.DESCRIPTOR.fields_by_name if cls else {}
+        columns = [(c.field, self.column(c, block.steps * block.envs, kinds.get(c.field))) for c in block.columns]
+        places = self.message_class("esper_telemetry.v1.Context").DESCRIPTOR.fields_by_name
+        for row in range(block.steps * block.envs):
+            step, env = divmod(row, block.envs)
+            payload = {field: values[row] for field, values in columns if values[row] is not None}
+            payload = self.plain(cls(**payload)) if cls else {field: json_ready(payload[field]) for field in payload}
+            here = context | {"env_id": block.env_ids[env] if block.env_ids else env}
+            here |= {change.field: change.values[step] for change in block.context}
+            here = {place: here[place] for place in places if place in here and place != "episodes_completed"}
+            moment = block.first_time_unix_nano or event.time_unix_nano
+            moment += block.time_offsets_us[step] * 1000 if block.time_offsets_us else 0
+            yield json_line(moment, event.seq, (name, block.row_type), payload | here | payload)
+
+    def column(self, column: Any, count: int, kind: Any) -> list[Any]:
+        """Return a column's value in each row; None where the field is unset."""
+        if column.flags:
+            return [bool(column.flags[row >> 3] >> (row & 7) & 1) for row in range(count)]
+        packed = column.indices or column.floats or column.doubles
+        code = ("B" if len(packed) == count else "H") if column.indices else "f" if column.floats else "d"
+        if len(packed) != calcsize(code) * count:
+            raise ValueError(f"the column {column.field} has {len(packed)} bytes for {count} rows")
+        values = [value for (value,) in iter_unpack("<" + code, packed)]
+        options = dict(enumerate(column.numbers if kind and kind.enum_type else column.labels))
+        return [options.get(value) for value in values] if column.indices else values
+
+
+def json_ready(value: Any) -> Any:
+    """Return a single value as JSON can hold it: bytes as base64, NaN and infinities as strings."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return base64.b64encode(value).decode("ascii") if isinstance(value, bytes) else value
+
+
+def json_line(moment: int, seq: int, names: tuple[str, str], data: dict[str, Any]) -> Line:
+    """Return a line as it is shown: its number counts the events of one producer from 1, its time is RFC 3339."""
+    seconds, nanos = divmod(moment, 10**9)
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanos:09}Z"
+    return moment, names[1], {"type": names[0], "seq": seq, "time": stamp, "data": data}
+
+
+# --- records: the frames of a file, the files of a run ---------------------------------------------------------------
+
+
+class Record:
+    """One file: what is known of it grows while it is walked through."""
+
+    def __init__(self, path: str) -> None:
+        pool = descriptor_pool.DescriptorPool()
+        pool.Add(text_format.Parse(BOOTSTRAP, descriptor_pb2.FileDescriptorProto()))
+        self.bootstrap: Any = message_factory.GetMessageClass(pool.FindMessageTypeByName("bootstrap.RecordFile"))
+        self.path, self.schema, self.started = path, Schema(), False
+        self.headers: list[Any] = []  # the first of each context
+        self.frames = self.count = self.missing = self.last_seq = 0
+
+    def walk(self) -> Iterator[list[Line]]:
+        """Yield the lines of one structure after the other."""
+        with sys.stdin.buffer if self.path == "-" else Path(self.path).open("rb") as stream:
+            source, start = Source(stream), 0
+            try:
+                while magic := source.magic():
+                    yield self.structure(source, magic)
+                    start = source.offset
+            except EOFError:
+                where = f"inside frame {self.frames + 1:,} at byte {source.offset:,}"
+                if self.headers:
+                    warn(self.path, f"file ends {where}; {self.count:,} events before it are intact")
+            except (KeyError, TypeError, ValueError, DecodeError, zstandard.ZstdError) as error:
+                raise ValueError(f"{self.path} at byte {start:,}: {error}") from None
+        if not self.headers:
+            raise ValueError(f"{self.path}: the file holds no header, and no event")
+        if self.missing:
+            warn(self.path, f"{self.missing:,} numbers have no event: dropped by the writer, or cut out of the file")
+
+    def structure(self, source: Source, magic: bytes) -> list[Line]:
+        """Read the structure that starts with `magic`; return its lines."""
+        whole = b"" if magic == ZSTD else source.skippable(magic)
+        if whole[:4] == OURS and whole[8:16] == b"ESPERREC":
+            if (major := int.from_bytes(whole[16:18], "little")) != 1:
+                raise ValueError(f"the format is version {major}, this reader knows 1")
+            self.started, self.schema = True, Schema()
+        if not self.started:
+            raise ValueError("not a record file: it does not start with a prologue")
+        if whole:
+            return []
+        raw, desc = source.committed_frame()
+        if desc[0]:
+            return self.data(raw, desc)
+        for header in self.bootstrap.FromString(
+            raw
+        ).header:  # the first of a context, or one that declares further types
+            if not self.schema.files:
+                self.headers.append(header)
+                self.last_seq = header.previous_last_seq
+            self.schema.add(header)
+        return []
+
+    def data(self, raw: bytes, desc: tuple[int, ...]) -> list[Line]:
+        """Parse a data frame, hold it against its DESC, and return its lines."""
+        events = self.schema.message_class("esper_telemetry.v1.RecordFile").FromString(raw).event
+        times = [event.time_unix_nano for event in events]
+        records, _, first, last, *span = desc
+        if len(events) != records or [min(times), max(times)] != span:
+            raise ValueError("the events of the frame are not those its DESC describes")
+        numbers = [first - 1, *(event.seq for event in events), last + 1]
+        if first <= self.last_seq or any(a >= b for a, b in itertools.pairwise(numbers)):
+            raise ValueError(f"the numbers of the frame do not rise after {self.last_seq:,}")
+        self.missing += last - self.last_seq - records
+        self.last_seq, self.frames, self.count = last, self.frames + 1, self.count + records
+        return [line for event in events for line in self.schema.lines(event)]
+
+
+def merged(paths: list[str]) -> Iterator[Line]:
+    """Yield the lines of all files: the segments of a stream in their order, the streams merged by time."""
+    files: dict[tuple[Any, ...], str] = {}
+    for path in paths:
+        place: tuple[Any, ...] = ()
+        if len(paths) > 1:
+            record = Record(path)
+            header = next(record.headers[0] for _ in record.walk() if record.headers)
+            place = header.stream, header.rank, header.producer_id, header.segment, header.file_id
+        if files.setdefault(place, path) != path:
+            warn(path, f"it is a copy of {files[place]}, and is passed over")
+    streams = [
+        itertools.chain.from_iterable(lines for place in list(group) for lines in Record(files[place]).walk())
+        for _, group in itertools.groupby(sorted(files), key=lambda place: place[:3])
+    ]
+    return heapq.merge(*streams, key=lambda line: line[0])
+
+
+WARNINGS: list[str] = []
+
+
+def warn(path: str, text: str) -> None:
+    """Say on stderr what the lines on stdout lack."""
+    WARNINGS.append(text)
+    print(f"warning: {path}: {text}", file=sys.stderr)
+
+
+def main() -> int:
+    """Print the events of the files given; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="a record file, a run folder, or - for stdin")
+    parser.add_argument("--type", action="append", help="only this type (short or full name, * allowed); repeatable")
+    arguments = parser.parse_args()
+    files = [sorted(map(str, Path(p).glob("*.esr.zst"))) if Path(p).is_dir() else [p] for p in arguments.paths]
+    if not all(files):
+        parser.error("a folder holds no *.esr.zst file")
+    wanted = re.compile("|".join(map(fnmatch.translate, arguments.type or ["*"])))
+    try:
+        for _, full_name, shown in merged(list(dict.fromkeys(itertools.chain(*files)))):
+            if wanted.match(shown["type"]) or wanted.match(full_name):
+                sys.stdout.buffer.write(json.dumps(shown, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:  # the reader of our output, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError) as error:
+        sys.stdout.buffer.flush()
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 3 if WARNINGS else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
