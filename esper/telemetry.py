@@ -9,6 +9,7 @@ the SDK as invalid; nothing here raises into the trainer, reads a device, or cha
 from __future__ import annotations
 
 import enum
+import logging
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,24 +20,38 @@ import esper_telemetry
 from esper.v1 import seed_pb2, trainer_pb2
 from esper_telemetry.errors import TelemetryError
 from esper_telemetry.schema import CONTEXT_FIELDS, LEVELS, enum_labels, event_classes, event_type
-from esper_telemetry.v1 import training_pb2
+from esper_telemetry.v1 import steps_pb2, training_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from google.protobuf.descriptor import Descriptor, FieldDescriptor
     from google.protobuf.message import Message
 
+    from esper_telemetry.counters import DeviceCounters, Snapshot
+
 TELEMETRY_LEVELS = tuple(LEVELS)
 """Names of the levels, least first."""
 
-SCHEMAS = (seed_pb2, trainer_pb2, training_pb2)
+SCHEMAS = (seed_pb2, trainer_pb2, training_pb2, steps_pb2)
 """Modules whose events the trainer emits."""
 
-__all__ = ["TELEMETRY_LEVELS", "Hub", "TelemetryError", "TelemetryEvent", "TelemetryEventType", "get_hub", "open_hub"]
+__all__ = [
+    "TELEMETRY_LEVELS",
+    "Hub",
+    "TelemetryError",
+    "TelemetryEvent",
+    "TelemetryEventType",
+    "count_events",
+    "get_hub",
+    "open_counters",
+    "open_hub",
+    "use_run",
+]
 
-_MAX_BOUND = 4096  # emitters kept; a context of env and epoch is used for a few events, then never again
+log = logging.getLogger(__name__)
+_MAX_BOUND = 512  # emitters kept; a context of env and epoch is used for a few events, then never again
 
 
 class TelemetryEventType(enum.Enum):
@@ -65,6 +80,7 @@ class TelemetryEventType(enum.Enum):
     SCALAR_LOGGED = "scalar.logged"
     SCALAR_SUMMARIZED = "scalar.summarized"
     HISTOGRAM_SUMMARIZED = "histogram.summarized"
+    STEP_BLOCK = "steps.block"
 
     @property
     def message_class(self) -> type[Message]:
@@ -133,18 +149,20 @@ def _nested_converter(converters: Mapping[str, Callable[[Any], Any]]) -> Callabl
 class Hub:
     """Where the trainer's events go. Without a run it is silent.
 
-    Attributes:
+    Args:
         run: the SDK's run, or None.
+        step_blocks: the actions of a batch travel as one block instead of one event each.
+
+    Attributes:
         seconds: time spent inside calls of this hub.
         counter_reads: device→host copies made for telemetry.
     """
 
-    def __init__(self, run: esper_telemetry.Run | None = None) -> None:
-        """Speak for `run`."""
+    def __init__(self, run: esper_telemetry.Run | None = None, *, step_blocks: bool = False) -> None:
         self.run = run
+        self.step_blocks = step_blocks
         self.seconds = 0.0
         self.counter_reads = 0
-        self._opened = time.perf_counter()
         self._configured = run.level if run is not None else "off"
         self._bound: dict[tuple[tuple[str, Any], ...], Any] = {}
 
@@ -156,13 +174,25 @@ class Hub:
         """Hand `event` to the run; what is wrong with it is counted there, never raised here."""
         if self.run is None:
             return
+        with self.timed():
+            try:
+                self._emit(self.run, event)
+            except Exception:  # noqa: BLE001 - telemetry never raises into the trainer
+                self._count_invalid(self.run, event)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Add the time spent in the block to `seconds`."""
         started = time.perf_counter()
         try:
-            self._emit(self.run, event)
-        except Exception:  # noqa: BLE001 - telemetry never raises into the trainer
-            self._count_invalid(event)
+            yield
         finally:
             self.seconds += time.perf_counter() - started
+
+    def share_of(self, seconds: float) -> float:
+        """Return what telemetry took of a wall time: calls of this hub and the writer's processor time, 0 to 1."""
+        writer = self.run.stats().writer_cpu_s if self.run is not None else 0.0
+        return (self.seconds + writer) / seconds if seconds > 0.0 else 0.0
 
     def _emit(self, run: esper_telemetry.Run, event: TelemetryEvent) -> None:
         plan = _plan(event.event_type)
@@ -186,13 +216,13 @@ class Hub:
             emitter = self._bound[key] = run.bind(**context)
         return emitter
 
-    def _count_invalid(self, event: TelemetryEvent) -> None:
+    @staticmethod
+    def _count_invalid(run: esper_telemetry.Run, event: TelemetryEvent) -> None:
         """Offer the event as it is, so that the SDK refuses, counts and names it."""
         try:
-            if self.run is not None:
-                self.run.emit(event.event_type.message_class, **event.data)
-        except Exception:  # noqa: BLE001, S110 - an event without a known type has no name to count it under
-            pass
+            run.emit(event.event_type.message_class, **event.data)
+        except Exception:
+            log.exception("%r is no event of the schema and was not recorded", event)
 
     def escalate(self) -> None:
         """Record everything from now on; a run whose user turned telemetry off stays off."""
@@ -205,6 +235,57 @@ class Hub:
             self.run.set_level(self._configured, reason="anomaly_over")
 
 
+def open_counters(
+    device: str,
+    *,
+    heads: Mapping[str, Sequence[str]],
+    relevant: Mapping[str, Sequence[str]],
+    values: Mapping[str, Sequence[float]],
+    env_ids: Sequence[int] | None,
+) -> DeviceCounters:
+    """Open a bank of counters on a device.
+
+    Args:
+        device: where the recorded tensors live.
+        heads: options by head; the first head is the deciding one, and its options are names of LifecycleOp.
+        relevant: head → options of the deciding head for which it matters.
+        values: values recorded beside the heads and the rewards, with the edges of their histograms.
+        env_ids: environments of a step, to keep the steps' rows (ActionTaken) as well; None keeps counts only.
+
+    Raises:
+        TelemetryError: the bank cannot be used so.
+    """
+    from esper_telemetry.counters import CounterSpec, DeviceCounters, StepRow  # torch and numpy: only to count
+
+    decider = next(iter(heads))
+    row = StepRow(
+        TelemetryEventType.ACTION_TAKEN.message_class,
+        actions={head: head if head == decider else f"{head}_id" for head in heads},
+        masked={head: f"{head}_masked" for head in heads},
+        forced={head: f"{head}_forced" for head in heads},
+        success="action_success",
+        scalars={"reward": "reward"},
+    )
+    rules = {head: (decider, options) for head, options in relevant.items()}
+    spec = CounterSpec(heads, scalars=("reward", *values), histograms=values, relevant=rules, row=row)
+    return DeviceCounters(spec, device, steps=env_ids is not None, env_ids=env_ids)
+
+
+def count_events(snapshots: Sequence[Snapshot]) -> list[tuple[int, list[TelemetryEvent]]]:
+    """Turn snapshots into the events of each batch; those of several devices are added up."""
+    from esper_telemetry.counters import merge_snapshots
+
+    groups: dict[tuple[int, int], list[Snapshot]] = {}
+    for snapshot in snapshots:
+        groups.setdefault((snapshot.batch_idx, snapshot.first_batch_idx), []).append(snapshot)
+    batches = []
+    for (batch_idx, _), group in sorted(groups.items()):
+        merged = merge_snapshots(group)
+        found = [(TelemetryEventType(event_type(cls).name), fields) for cls, fields in merged.events()]
+        batches.append((batch_idx, [TelemetryEvent(kind, {**merged.context, **fields}) for kind, fields in found]))
+    return batches
+
+
 _silent = Hub()
 _current = _silent
 
@@ -215,6 +296,17 @@ def get_hub() -> Hub:
 
 
 @contextmanager
+def use_run(run: esper_telemetry.Run, *, step_blocks: bool = False) -> Iterator[Hub]:
+    """Make a run's hub the current one until the block ends."""
+    global _current  # noqa: PLW0603 - one hub per process, as get_hub() promises
+    before, _current = _current, Hub(run, step_blocks=step_blocks)
+    try:
+        yield _current
+    finally:
+        _current = before
+
+
+@contextmanager
 def open_hub(
     directory: str | Path | None,
     *,
@@ -222,6 +314,7 @@ def open_hub(
     config: Mapping[str, Any] | None = None,
     level: str = "normal",
     lifecycle_only: bool = False,
+    step_blocks: bool = False,
     **options: Any,
 ) -> Iterator[Hub]:
     """Start a run and make its hub the current one until the block ends; a failing block marks the run failed.
@@ -232,29 +325,18 @@ def open_hub(
         config: configuration that the run's first event carries.
         level: one of TELEMETRY_LEVELS.
         lifecycle_only: lifecycle events flow whatever the level.
+        step_blocks: the actions of a batch travel as one block instead of one event each.
         options: further arguments of `esper_telemetry.start_run`.
 
     Raises:
         TelemetryError: an option is wrong, or the directory cannot be written.
     """
-    global _current  # noqa: PLW0603 - one hub per process, as get_hub() promises
     if directory is None and not options.get("collector"):
         yield _silent
         return
-    run = esper_telemetry.start_run(
-        directory,
-        name=name,
-        config=config,
-        level=level,
-        lifecycle_only=lifecycle_only,
-        schemas=SCHEMAS,
-        **options,
-    )
-    before = _current
-    with run:
-        hub = Hub(run)
-        _current = hub
-        try:
-            yield hub
-        finally:
-            _current = before
+    options = {"level": level, "lifecycle_only": lifecycle_only, "schemas": SCHEMAS, **options}
+    with (
+        esper_telemetry.start_run(directory, name=name, config=config, **options) as run,
+        use_run(run, step_blocks=step_blocks) as hub,
+    ):
+        yield hub

@@ -5,12 +5,17 @@ Thin over `emitters`; it measures nothing. A value that is None was not measured
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import TYPE_CHECKING
 
+from esper.kasmina.host import SLOT_IDS
 from esper.simic.emitters import _emit_cf_unavailable, _emit_throughput
 from esper.telemetry import TelemetryEvent, TelemetryEventType
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from esper.simic.anomalies import TrendTracker
     from esper.simic.environment import Environment, EpochResult
     from esper.telemetry import Hub
 
@@ -38,10 +43,15 @@ def report_epoch(hub: Hub, environment: Environment, result: EpochResult, *, sec
     hub.emit(TelemetryEvent(TelemetryEventType.EPOCH_COMPLETED, data))
 
 
-def report_counterfactuals(hub: Hub, environment: Environment, result: EpochResult, *, terminal: bool) -> None:
-    """Report what was measured; in the terminal epoch every slot, measured or not."""
+def report_counterfactuals(
+    hub: Hub, environment: Environment, result: EpochResult, *, terminal: bool, slots: Collection[str] = SLOT_IDS
+) -> None:
+    """Report what was measured or is missed; in the terminal epoch every slot of `slots`, whatever happened.
+
+    Missed is the baseline of a seed that is blended in, in an epoch that did not measure (`final`).
+    """
     context = environment.context
-    for record in result.counterfactuals:
+    for record in (one for one in result.counterfactuals if one.slot_id in slots):
         seed = {"seed_id": record.seed_id} if record.seed_id is not None else {}
         if record.reason is None:
             data = {
@@ -54,7 +64,7 @@ def report_counterfactuals(hub: Hub, environment: Environment, result: EpochResu
                 "contribution": record.contribution,
             }
             hub.emit(TelemetryEvent(TelemetryEventType.COUNTERFACTUAL_COMPUTED, data))
-        elif terminal:
+        elif terminal or record.reason == "missing_baseline":
             where = {key: value for key, value in context.items() if key != "env_id"}
             _emit_cf_unavailable(hub, environment.env_id, record.slot_id, record.reason, **where, **seed)
 
@@ -110,3 +120,40 @@ def report_throughput(hub: Hub, environment: Environment, *, batch_idx: int, epi
         steps=timing.steps,
         device=environment.device,
     )
+
+
+def report_batch(
+    hub: Hub,
+    trend: TrendTracker,
+    *,
+    batch_idx: int,
+    episodes_completed: int,
+    accuracies: Sequence[float | None],
+    mean_return: float | None,
+    seconds: float,
+) -> None:
+    """Report how a batch of episodes ended, and the trend if it changed.
+
+    Args:
+        hub: Where it goes.
+        trend: Takes the batch's mean accuracy.
+        batch_idx: Number of the batch.
+        episodes_completed: Episodes finished with it.
+        accuracies: Final validation accuracy of each environment, in points; None if there is none.
+        mean_return: Mean over environments; None where the policy gets no reward.
+        seconds: Wall time of the batch.
+    """
+    context = {"batch_idx": batch_idx, "global_epoch": batch_idx, "episodes_completed": episodes_completed}
+    known = [accuracy for accuracy in accuracies if accuracy is not None]
+    change = trend.add(fmean(known)) if known else None
+    data = {
+        **context,
+        "mean_accuracy": fmean(known) if known else None,
+        "mean_return": mean_return,
+        "env_accuracies": known if len(known) == len(accuracies) else [],
+        "rolling_accuracy": trend.rolling,
+        "batch_time_ms": MS * seconds,
+    }
+    hub.emit(TelemetryEvent(TelemetryEventType.BATCH_COMPLETED, data))
+    if change is not None:
+        hub.emit(TelemetryEvent(TelemetryEventType.TREND_CHANGED, {**context, **change}))
