@@ -1,0 +1,67 @@
+"""COUNT on the device without a sync: actions, masks and values of a policy, read once per batch.
+
+Strategy: recording a step keeps references to its tensors and does nothing else; once per
+batch they are folded on the device and copied to the host behind the trainer's back. What
+leaves are plain numbers and the events they become. This folder never waits inside the
+training loop, never reads a tensor's value, and knows no run: the trainer hands the events
+to one. torch and numpy are imported when a bank is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from esper_telemetry.counters.pending import PendingSnapshot
+from esper_telemetry.counters.snapshot import (
+    HistogramSummary,
+    ScalarSummary,
+    Snapshot,
+    emit_snapshot,
+    merge_snapshots,
+)
+from esper_telemetry.counters.spec import CounterSpec, StepRow
+from esper_telemetry.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from esper_telemetry.counters.device import DeviceCounters
+    from esper_telemetry.counters.fold import CounterState, new_state, update_
+    from esper_telemetry.counters.host import HostCounters
+
+__all__ = [
+    "CounterSpec",
+    "CounterState",
+    "DeviceCounters",
+    "HistogramSummary",
+    "HostCounters",
+    "PendingSnapshot",
+    "ScalarSummary",
+    "Snapshot",
+    "StepRow",
+    "emit_snapshot",
+    "merge_snapshots",
+    "new_state",
+    "update_",
+]
+
+_LAZY = {
+    "CounterState": "fold",
+    "DeviceCounters": "device",
+    "HostCounters": "host",
+    "new_state": "fold",
+    "update_": "fold",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch or numpy when it is first asked for."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "numpy"):
+            raise
+        raise MissingExtraError(error.name, "torch") from None
+    globals()[name] = value
+    return value

@@ -1,0 +1,360 @@
+"""Counts of one batch as plain Python values, and the events they become.
+
+A snapshot has left the device: it may be read from any thread, any number of times.
+What was not recorded is absent from its dicts, never zero.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from esper_telemetry.counters.layout import (
+    ACTION_ROWS,
+    ACTION_STEPS,
+    JOINT_ROWS,
+    MASK_ROWS,
+    MASK_STEPS,
+    SUCCESS_ROWS,
+    layout_of,
+)
+from esper_telemetry.errors import CounterError
+from esper_telemetry.v1 import steps_pb2, training_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from google.protobuf.message import Message
+
+    from esper_telemetry.counters.spec import CounterSpec
+
+
+class Emitter(Protocol):
+    """What `emit_snapshot` needs of a run: the recorder's `Run` has it."""
+
+    def bind(self, **context: Any) -> Any:
+        """Return an emitter with `context`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarSummary:
+    """Summary of a recorded value.
+
+    Attributes:
+        count: values recorded.
+        sum: of the finite ones, float64.
+        min: smallest finite one; None if there was none.
+        max: largest finite one; None if there was none.
+        non_finite: values that were NaN or infinite.
+    """
+
+    count: int
+    sum: float
+    min: float | None
+    max: float | None
+    non_finite: int
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of the finite values; None if there was none."""
+        finite = self.count - self.non_finite
+        return self.sum / finite if finite else None
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramSummary:
+    """Histogram of a recorded value.
+
+    Attributes:
+        edges: rising; bucket i holds edges[i-1] <= value < edges[i], the first and last are open.
+        counts: values in each bucket, one more than edges.
+        nan: values that were NaN.
+    """
+
+    edges: tuple[float, ...]
+    counts: list[int]
+    nan: int
+
+
+class Tag(NamedTuple):
+    """Where a snapshot belongs.
+
+    Attributes:
+        first_batch_idx: first batch in it.
+        batch_idx: last batch in it.
+        coalesced: earlier flushes that had no free slot and are merged into this one.
+        rank: distributed rank of the bank.
+        device: device of the bank, as text.
+        overwritten: steps left out because their tensors were written in place before the flush.
+    """
+
+    first_batch_idx: int
+    batch_idx: int
+    coalesced: int
+    rank: int
+    device: str
+    overwritten: int = 0
+
+
+class Snapshot:
+    """Counts of one batch, or of several that were coalesced.
+
+    Every count by head is a dict that holds the spec's heads, or is empty when its input
+    was not recorded. The definitions are those of `HeadMaskCounts` in the schema.
+
+    Attributes:
+        spec: what was counted.
+        tag: batches, rank and device.
+        ints, reals: the cells of the bank (see `layout`).
+        blocks: fields of one StepBlock each; empty unless `steps=True`.
+    """
+
+    def __init__(
+        self,
+        spec: CounterSpec,
+        ints: Sequence[int],
+        reals: Sequence[float],
+        tag: Tag,
+        blocks: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        self.spec = spec
+        self.ints = ints
+        self.reals = reals
+        self.tag = tag
+        self.blocks = tuple(blocks)
+        self._layout = layout_of(spec)
+        self.batch_idx, self.first_batch_idx = tag.batch_idx, tag.first_batch_idx
+        self.coalesced, self.rank, self.device = tag.coalesced, tag.rank, tag.device
+        self.overwritten = tag.overwritten
+        self.steps = ints[ACTION_STEPS] or ints[MASK_STEPS]
+        self.action_rows, self.mask_rows = ints[ACTION_ROWS], ints[MASK_ROWS]
+
+    def __repr__(self) -> str:
+        batches = f"{self.first_batch_idx}-{self.batch_idx}" if self.coalesced else f"{self.batch_idx}"
+        rows = self.mask_rows or self.action_rows
+        return f"Snapshot(batch {batches}: {self.steps} steps, {rows} rows, {self.device}, rank {self.rank})"
+
+    def _by_option(self, start: int, *, measured: bool) -> dict[str, list[int]]:
+        if not measured:
+            return {}
+        offsets = self.spec.option_offsets
+        return {
+            head: list(self.ints[start + offsets[head] : start + offsets[head] + len(options)])
+            for head, options in self.spec.heads.items()
+        }
+
+    def _by_head(self, start: int, minus_from: int | None = None) -> dict[str, int]:
+        if not self.mask_rows:
+            return {}
+        cells = self.ints[start : start + len(self.spec.heads)]
+        counts = cells if minus_from is None else [minus_from - cell for cell in cells]
+        return dict(zip(self.spec.heads, counts, strict=True))
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Decisions (mask_total)."""
+        rows = self.mask_rows or self.action_rows
+        return dict.fromkeys(self.spec.heads, rows) if rows else {}
+
+    @cached_property
+    def restricted(self) -> dict[str, int]:
+        """Decisions in which at least one option was masked (mask_hits)."""
+        return self._by_head(self._layout.free, minus_from=self.mask_rows)
+
+    @cached_property
+    def forced(self) -> dict[str, int]:
+        """Decisions in which exactly one option was valid."""
+        return self._by_head(self._layout.forced)
+
+    @cached_property
+    def empty(self) -> dict[str, int]:
+        """Decisions in which no option was valid: a bug of the masks if not 0."""
+        return self._by_head(self._layout.nonempty, minus_from=self.mask_rows)
+
+    @cached_property
+    def action_count(self) -> dict[str, list[int]]:
+        """By option: decisions for it."""
+        return self._by_option(self._layout.chosen, measured=self.action_rows > 0)
+
+    @cached_property
+    def success_count(self) -> dict[str, list[int]]:
+        """By option: decisions for it that took effect; empty unless every action came with its success."""
+        measured = self.action_rows > 0 and self.ints[SUCCESS_ROWS] == self.action_rows
+        return self._by_option(self._layout.succeeded, measured=measured)
+
+    @cached_property
+    def valid_count(self) -> dict[str, list[int]]:
+        """By option: decisions in which it was valid."""
+        return self._by_option(self._layout.valid, measured=self.mask_rows > 0)
+
+    @cached_property
+    def masked_count(self) -> dict[str, list[int]]:
+        """By option: decisions in which it was masked."""
+        return {head: [self.mask_rows - valid for valid in counts] for head, counts in self.valid_count.items()}
+
+    @cached_property
+    def out_of_range(self) -> dict[str, int]:
+        """Decisions for no option at all, rows less the sum of `action_count`: a bug if not 0."""
+        return {head: self.action_rows - sum(counts) for head, counts in self.action_count.items()}
+
+    @cached_property
+    def invalid_selected(self) -> dict[str, int]:
+        """Decisions for a masked option: a bug of the sampling if not 0. Needs actions and masks in one call."""
+        if not self.action_rows or self.ints[JOINT_ROWS] != self.action_rows:
+            return {}
+        valid = self._by_option(self._layout.chosen_valid, measured=True)
+        return {head: sum(counts) - sum(valid[head]) for head, counts in self.action_count.items()}
+
+    @cached_property
+    def relevant(self) -> dict[str, int]:
+        """Decisions in which the head mattered, by the spec's `relevant`."""
+        counts = {}
+        for head in self.action_count:
+            decider, options = self.spec.relevant.get(head, ("", ()))
+            counts[head] = sum(self.action_count[decider][i] for i in options) if decider else self.action_rows
+        return counts
+
+    @cached_property
+    def scalars(self) -> dict[str, ScalarSummary]:
+        """Name → summary, for the scalars of which a value was recorded."""
+        place, n = self._layout, len(self.spec.scalars)
+        summaries = {}
+        for i, name in enumerate(self.spec.scalars):
+            count, finite = self.ints[place.recorded + i], self.ints[place.finite + i]
+            low, high = (self.reals[n + i], self.reals[2 * n + i]) if finite else (None, None)
+            if count:
+                summaries[name] = ScalarSummary(count, self.reals[i], low, high, count - finite)
+        return summaries
+
+    @cached_property
+    def histograms(self) -> dict[str, HistogramSummary]:
+        """Name → histogram, for those of which a value was recorded."""
+        found = {}
+        for start, (name, edges) in zip(self._layout.buckets, self.spec.histograms.items(), strict=True):
+            recorded, *below = self.ints[start : start + len(edges) + 2]
+            counts = [high - low for low, high in zip([0, *below], below, strict=False)]
+            if recorded:
+                found[name] = HistogramSummary(edges, counts, recorded - below[-1])
+        return found
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """Context to bind before emitting: the batch and the device."""
+        return {"batch_idx": self.batch_idx, "device": self.device}
+
+    def problems(self) -> list[str]:
+        """Return what the bug detectors found, one line each; empty when all is well."""
+        detectors = {
+            "chose no option at all (index out of range)": self.out_of_range,
+            "chose a masked option": self.invalid_selected,
+            "had every option masked": self.empty,
+        }
+        return [
+            f"head {head!r}: {count} of {self.rows[head]} decisions {what}"
+            for what, counts in detectors.items()
+            for head, count in counts.items()
+            if count
+        ]
+
+    def events(self) -> Iterator[tuple[type[Message], dict[str, Any]]]:
+        """Yield (event class, fields) for each event of this snapshot, ready for `run.emit(event_class, **fields)`.
+
+        They require batch_idx, those of heads episodes_completed too: bind both first, or use `emit_snapshot`.
+        """
+        if self.action_count:
+            yield training_pb2.ActionDistribution, self._action_distribution()
+        if self.mask_rows and self.spec.heads:
+            yield training_pb2.MaskHitRates, self._mask_hit_rates()
+        for name, summary in self.scalars.items():
+            fields = {key: value for key, value in asdict(summary).items() if value is not None}
+            if summary.count == summary.non_finite:
+                del fields["sum"]
+            elif not math.isfinite(summary.sum):
+                del fields["sum"]  # finite values whose sum overflows: a gap says it better than infinity
+            yield training_pb2.ScalarSummarized, {"name": name, **fields}
+        for name, histogram in self.histograms.items():
+            yield (
+                training_pb2.HistogramSummarized,
+                {"name": name, "edges": list(histogram.edges), "counts": histogram.counts, "nan": histogram.nan},
+            )
+        for block in self.blocks:
+            yield steps_pb2.StepBlock, block
+
+    def _action_distribution(self) -> dict[str, Any]:
+        head = self.spec.deciding_head
+        options = self.spec.heads[head]
+        fields: dict[str, Any] = {
+            "head": head,
+            "action_counts": dict(zip(options, self.action_count[head], strict=True)),
+        }
+        if self.success_count:
+            fields["success_counts"] = dict(zip(options, self.success_count[head], strict=True))
+        return fields
+
+    def _mask_hit_rates(self) -> dict[str, Any]:
+        by_name: dict[str, Mapping[str, Any]] = {
+            "total": self.rows,
+            "hit": self.restricted,
+            "forced": self.forced,
+            "relevant": self.relevant,
+            "empty": self.empty,
+            "invalid_selected": self.invalid_selected,
+            "out_of_range": self.out_of_range,
+            "options": {head: list(options) for head, options in self.spec.heads.items()},
+            "masked": self.masked_count,
+            "chosen": self.action_count,
+            "succeeded": self.success_count,
+        }
+        heads = [
+            {"head": head, **{name: counts[head] for name, counts in by_name.items() if head in counts}}
+            for head in self.spec.heads
+        ]
+        return {
+            "mask_hits": self.restricted,
+            "mask_total": self.rows,
+            "heads": heads,
+            "batches": self.coalesced + 1,
+        }
+
+
+def merge_snapshots(snapshots: Iterable[Snapshot]) -> Snapshot:
+    """Return one snapshot with the sum of all counts: banks of several devices, or ranks, of the same spec.
+
+    Raises:
+        CounterError: there is none, or two count different things.
+    """
+    every = list(snapshots)
+    if not every:
+        raise CounterError("merge_snapshots: no snapshot was given")
+    first = every[0]
+    if any(repr(other.spec) != repr(first.spec) or len(other.ints) != len(first.ints) for other in every):
+        raise CounterError("merge_snapshots: the snapshots have different specs; merge those of one spec")
+    n = len(first.spec.scalars)
+    sums = [math.fsum(values) for values in zip(*(other.reals[:n] for other in every), strict=True)]
+    mins = [min(values) for values in zip(*(other.reals[n : 2 * n] for other in every), strict=True)]
+    maxs = [max(values) for values in zip(*(other.reals[2 * n :] for other in every), strict=True)]
+    tag = Tag(
+        first_batch_idx=min(other.first_batch_idx for other in every),
+        batch_idx=max(other.batch_idx for other in every),
+        coalesced=max(other.coalesced for other in every),
+        rank=min(other.rank for other in every),
+        device=",".join(sorted({other.device for other in every})),
+        overwritten=sum(other.overwritten for other in every),
+    )
+    ints = [sum(cells) for cells in zip(*(other.ints for other in every), strict=True)]
+    return Snapshot(first.spec, ints, [*sums, *mins, *maxs], tag, [block for other in every for block in other.blocks])
+
+
+def emit_snapshot(run: Emitter, snapshot: Snapshot, **context: Any) -> None:
+    """Emit every event of `snapshot` on `run`, bound to its batch and device and to `context`.
+
+    Args:
+        run: a `Run` or anything with its `bind` and `emit`.
+        snapshot: what `poll`, `close` or `PendingSnapshot.result` returned.
+        context: further context; `episodes_completed` is required by the events of heads.
+    """
+    bound = run.bind(**{**snapshot.context, **context})
+    for event_class, fields in snapshot.events():
+        bound.emit(event_class, **fields)

@@ -1,0 +1,234 @@
+"""Per-step detail by column: what the recorded tensors say of each step, kept as a byte or two a row.
+
+The fold has computed the columns already; here they are joined into one row of bytes
+(one launch), which leaves the device inside the counters' one copy. Only then, on the
+host, do they become `StepBlock` fields. There is no event and no Python object per row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from esper_telemetry.errors import CounterError
+from esper_telemetry.schema import enum_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from esper_telemetry.counters.fold import Folded
+    from esper_telemetry.counters.guard import Entry
+    from esper_telemetry.counters.layout import Layout
+    from esper_telemetry.counters.spec import CounterSpec
+
+# A block stays well under an event's limit (512 KiB) and near the size of a frame (256 KiB).
+BLOCK_BYTES = 192 * 1024
+_MICROSECOND = 1000
+
+
+class Chunk(NamedTuple):
+    """Detail of consecutive steps of one form, as it lies in the copy.
+
+    Attributes:
+        steps, envs: its rows are steps x envs.
+        span: bytes of one flag column; steps x envs, rounded up.
+        sizes: bytes of indices, forced and free flags, success, and each scalar, in this order.
+        scalars: the scalars and their numpy dtypes.
+        context: per step, the context given with it.
+        times: per step, wall clock in ns.
+    """
+
+    steps: int
+    envs: int
+    span: int
+    sizes: tuple[int, ...]
+    scalars: tuple[tuple[str, str], ...]
+    context: list[dict[str, int]]
+    times: list[int]
+
+
+def _environments(entry: Entry) -> int:
+    part = entry[0] if entry[0] is not None else entry[1]
+    return len(part if isinstance(part, torch.Tensor) else next(iter(part.values())))
+
+
+class StepDetail:
+    """Detail of the steps since the last flush.
+
+    Args:
+        spec: must have a `row`.
+        capacity: bytes that one flush can carry; rows beyond it are shed, and counted.
+        env_ids: `Context.env_id` of each environment of a step; None: 0 to B-1.
+
+    Attributes:
+        rows_shed: rows shed since the last flush.
+
+    Raises:
+        CounterError: the spec has no row.
+    """
+
+    def __init__(self, spec: CounterSpec, capacity: int, env_ids: Sequence[int] | None) -> None:
+        if spec.row is None:
+            raise CounterError(
+                "steps=True: the spec does not say what a row is; give CounterSpec(row=StepRow(EventClass, ...))"
+            )
+        self._row = spec.row
+        self._heads = list(spec.heads)
+        self._capacity = capacity
+        self._env_ids = list(env_ids) if env_ids is not None else None
+        self._columns = _columns_of(spec)
+        self._bytes: list[Tensor] = []
+        self._chunks: list[Chunk] = []
+        self._used = 0
+        self.rows_shed = 0
+
+    def form_of(self, entry: Entry) -> tuple[Any, ...]:
+        """Return what entries of one chunk have in common beyond their parts: environments, scalars, context."""
+        _, _, _, scalars, context, _ = entry
+        return _environments(entry), tuple(scalars or ()), tuple(context or ())
+
+    def keep(self, folded: Folded, entries: Sequence[Entry], layout: Layout) -> None:
+        """Keep the rows of `entries`, which were folded together and are of one form."""
+        envs = _environments(entries[0])
+        parts: list[Tensor] = [] if folded.indices is None else [folded.indices.view(torch.uint8).view(-1)]
+        sizes = [parts[0].numel() if parts else 0, 0, 0]
+        if layout.free - folded.first < folded.flags.shape[0]:
+            flags = folded.flags.narrow(0, layout.forced - folded.first, 2 * len(self._heads))
+            parts.append(flags.view(torch.uint8).view(-1))
+            sizes[1] = parts[-1].numel()
+        if folded.took is not None:
+            parts.append(folded.took.contiguous().view(torch.uint8))
+            sizes[2] = folded.rows
+        scalars = []
+        for name in entries[0][3] or {}:
+            if name in self._row.scalars and entries[0][3][name].numel() == envs:
+                column = _real(torch.cat([entry[3][name].reshape(-1) for entry in entries]))
+                parts.append(column.view(torch.uint8))
+                sizes.append(parts[-1].numel())
+                scalars.append((name, "<f4" if column.dtype == torch.float32 else "<f8"))
+        if self._used + sum(sizes) > self._capacity:
+            self.rows_shed += folded.rows
+            return
+        self._used += sum(sizes)
+        self._bytes.append(torch.cat(parts))
+        context, times = [entry[4] or {} for entry in entries], [entry[5] for entry in entries]
+        span = folded.flags.shape[1]
+        self._chunks.append(Chunk(len(entries), envs, span, tuple(sizes), tuple(scalars), context, times))
+
+    def collect(self) -> tuple[list[Tensor], list[Chunk], int]:
+        """Return what was kept (bytes on the device, and how to read them) and the rows shed, and start anew."""
+        collected = self._bytes, self._chunks, self.rows_shed
+        self._bytes, self._chunks, self._used, self.rows_shed = [], [], 0, 0
+        return collected
+
+    def blocks(self, data: NDArray[np.uint8], chunks: Sequence[Chunk], rows_shed: int) -> list[dict[str, Any]]:
+        """Return the fields of one StepBlock after another for copied bytes."""
+        blocks: list[dict[str, Any]] = []
+        offset = 0
+        for chunk in chunks:
+            pieces = []
+            for size in chunk.sizes:
+                pieces.append(data[offset : offset + size])
+                offset += size
+            blocks += self._tiles(chunk, pieces)
+        if rows_shed:
+            if not blocks:
+                blocks.append({"row_type": self._row.row_type.DESCRIPTOR.full_name, "steps": 0, "envs": 0})
+            blocks[0]["rows_shed"] = rows_shed
+        return blocks
+
+    def _tiles(self, chunk: Chunk, pieces: list[NDArray[np.uint8]]) -> list[dict[str, Any]]:
+        columns = self._read(chunk, pieces)
+        row_bits = sum(8 if kind == "flags" else 8 * values.dtype.itemsize for _, kind, values in columns)
+        rows = max(1, BLOCK_BYTES * 8 // max(1, row_bits))
+        steps, envs = max(1, rows // chunk.envs), min(chunk.envs, rows)
+        return [
+            self._block(chunk, columns, slice(step, step + steps), slice(env, env + envs))
+            for step in range(0, chunk.steps, steps)
+            for env in range(0, chunk.envs, envs)
+        ]
+
+    def _read(self, chunk: Chunk, pieces: list[NDArray[np.uint8]]) -> list[tuple[dict[str, Any], str, NDArray[Any]]]:
+        """Return (fixed fields, kind, values [steps, envs]) of each column that was recorded."""
+        heads, rows = len(self._heads), chunk.steps * chunk.envs
+        indices, flags, success, *reals = pieces
+        width = max(1, len(indices) // (heads * chunk.span))
+        sources: dict[tuple[str, str], NDArray[Any]] = {}
+        if len(indices):
+            by_head = indices.view(np.uint8 if width == 1 else np.dtype("<u2")).reshape(heads, -1)
+            sources |= {("actions", head): by_head[i] for i, head in enumerate(self._heads)}
+        if len(flags):
+            by_head = flags.reshape(2 * heads, -1)
+            sources |= {("forced", head): by_head[i] for i, head in enumerate(self._heads)}
+            sources |= {("masked", head): by_head[heads + i] ^ 1 for i, head in enumerate(self._heads)}
+        if len(success):
+            sources["success", ""] = success
+        for (name, dtype), real in zip(chunk.scalars, reals, strict=True):
+            sources["scalars", name] = real.view(np.dtype(dtype))
+        return [
+            (fixed, kind, sources[source][:rows].reshape(chunk.steps, chunk.envs))
+            for source, fixed, kind in self._columns
+            if source in sources
+        ]
+
+    def _block(
+        self, chunk: Chunk, columns: list[tuple[dict[str, Any], str, NDArray[Any]]], steps: slice, envs: slice
+    ) -> dict[str, Any]:
+        times = chunk.times[steps]
+        fields: dict[str, Any] = {
+            "row_type": self._row.row_type.DESCRIPTOR.full_name,
+            "steps": len(times),
+            "envs": min(envs.stop, chunk.envs) - envs.start,
+            "context": [
+                {"field": name, "values": [step[name] for step in chunk.context[steps]]} for name in chunk.context[0]
+            ],
+            "columns": [_packed(fixed, kind, values[steps, envs]) for fixed, kind, values in columns],
+            "first_time_unix_nano": times[0],
+            "time_offsets_us": [(time - times[0]) // _MICROSECOND for time in times],
+        }
+        if self._env_ids is not None:
+            fields["env_ids"] = self._env_ids[envs]
+        elif envs.start:
+            fields["env_ids"] = list(range(envs.start, min(envs.stop, chunk.envs)))
+        return fields
+
+
+def _real(values: Tensor) -> Tensor:
+    """Return `values` in a precision that holds them: float64 stays, other floats become float32, integers float64."""
+    if values.dtype == torch.float64 or not values.is_floating_point():
+        return values.detach().to(torch.float64)
+    return values.detach().to(torch.float32)
+
+
+def _packed(fixed: dict[str, Any], kind: str, values: NDArray[Any]) -> dict[str, Any]:
+    if kind == "flags":
+        return {**fixed, "flags": np.packbits(values, axis=None, bitorder="little").tobytes()}
+    if kind == "reals":
+        return {**fixed, "floats" if values.dtype.itemsize == np.dtype("<f4").itemsize else "doubles": values.tobytes()}
+    return {**fixed, "indices": values.tobytes()}
+
+
+def _columns_of(spec: CounterSpec) -> list[tuple[tuple[str, str], dict[str, Any], str]]:
+    """Return (source, fixed fields, kind) of every column, in the order of the row's fields."""
+    row = spec.row
+    if row is None:
+        return []
+    fields = row.row_type.DESCRIPTOR.fields_by_name
+    found: list[tuple[tuple[str, str], dict[str, Any], str]] = []
+    for head, name in row.actions.items():
+        options = list(spec.heads[head])
+        numbers = list(row.option_numbers(name, options))
+        enum = fields[name].enum_type
+        labels = [enum_labels(enum)[number] for number in numbers] if enum is not None else options
+        found.append((("actions", head), {"field": name, "labels": labels, "numbers": numbers}, "indices"))
+    found += [(("masked", head), {"field": name}, "flags") for head, name in row.masked.items()]
+    found += [(("forced", head), {"field": name}, "flags") for head, name in row.forced.items()]
+    found += [(("scalars", scalar), {"field": name}, "reals") for scalar, name in row.scalars.items()]
+    if row.success:
+        found.append((("success", ""), {"field": row.success}, "flags"))
+    return sorted(found, key=lambda column: fields[column[1]["field"]].number)
