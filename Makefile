@@ -30,6 +30,7 @@ check: $(INSTALLED)  ## format, lint, types, schema and generated code; changes 
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
+	$(BIN)/mypy tools
 	cd proto && ../$(BIN)/buf lint
 	cd proto && ../$(BIN)/buf format --diff --exit-code
 	cd proto && ../$(BIN)/buf breaking --against baseline.binpb

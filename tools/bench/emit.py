@@ -11,15 +11,18 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from paired import alternate
 
 import esper_telemetry as et
 from esper_telemetry import events
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 EVENTS = 20_000
-FIELDS = {
+FIELDS: dict[str, Any] = {
     "policy_loss": -0.0132,
     "value_loss": 0.41,
     "entropy": 1.72,
