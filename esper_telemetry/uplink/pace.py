@@ -1,0 +1,55 @@
+"""How fast a backlog is sent: at most four times as fast as it was written, so that it starves nobody's live stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from esper_telemetry.recordfile.layout import Descriptor
+
+REPLAY_FACTOR = 4.0
+# Slow producers catch up at this rate all the same: 8 MiB/s is a tenth of what one collector core stores.
+FLOOR_BYTES_PER_S = 8 << 20
+
+
+class Pace:
+    """A token bucket whose rate follows the rate at which the frames were written.
+
+    Args:
+        factor: times the writer's own rate.
+        floor: bytes a second that are always allowed.
+    """
+
+    def __init__(self, factor: float = REPLAY_FACTOR, floor: float = FLOOR_BYTES_PER_S) -> None:
+        self._factor = factor
+        self._floor = floor
+        self._bytes = 0
+        self._since = self._until = 0
+        self._debt = 0.0
+        self._paid_at: float | None = None
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second that are allowed now."""
+        written_s = (self._until - self._since) * 1e-9
+        live = self._bytes / written_s if written_s > 0 else 0.0
+        return max(self._floor, self._factor * live)
+
+    def pause(self, now: float) -> float:
+        """Return the seconds to wait before the next frame."""
+        self._pay(now)
+        # One second's worth may go out at once.
+        return max(0.0, self._debt / self.rate - 1.0)
+
+    def sent(self, now: float, frame: Descriptor, size: int) -> None:
+        """Take note of a frame that was sent, and of when it was written."""
+        self._pay(now)
+        self._debt += size
+        self._bytes += size
+        self._since = min(self._since or frame.min_time, frame.min_time)
+        self._until = max(self._until, frame.max_time)
+
+    def _pay(self, now: float) -> None:
+        if self._paid_at is not None:
+            self._debt = max(0.0, self._debt - (now - self._paid_at) * self.rate)
+        self._paid_at = now

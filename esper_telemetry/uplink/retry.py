@@ -1,0 +1,104 @@
+"""When to come back after a stream ended, and which frame to give up. Pure: randomness and time are arguments."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from esper_telemetry.recordfile.layout import SkipReason
+from esper_telemetry.uplink.verdict import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from esper_telemetry.uplink.verdict import Ending
+
+# A frame that failed its check so often is given up; a client that gave up so many frames is wrong itself, and stops.
+STRIKES = 3
+MAX_GIVEN_UP = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Times of the protocol, in seconds.
+
+    Attributes:
+        heartbeat: idle time before a heartbeat; the Welcome replaces it.
+        heartbeats_missed: the peer is dead after so many.
+        backoff_first: longest first pause.
+        backoff_last: longest pause.
+        token_retry: pause after the token was refused twice.
+    """
+
+    heartbeat: float = 10.0
+    heartbeats_missed: int = 3
+    backoff_first: float = 0.1
+    backoff_last: float = 10.0
+    token_retry: float = 60.0
+
+
+class Backoff:
+    """Pauses with full jitter: uniform in [0, first * 2**failures), at most `backoff_last`.
+
+    Args:
+        timing: times of the protocol.
+        rng: returns a random number in [0, 1).
+    """
+
+    def __init__(self, timing: Timing, rng: Callable[[], float]) -> None:
+        self._timing = timing
+        self._rng = rng
+        self._failures = 0
+        self._refused = False
+
+    def succeeded(self) -> None:
+        """Start again with short pauses: there was progress."""
+        self._failures = 0
+
+    def pause(self, action: Action, ending: Ending) -> float:
+        """Return the seconds to wait after a stream that ended so."""
+        refused, self._refused = self._refused, action is Action.TOKEN
+        if refused and self._refused:
+            return self._timing.token_retry
+        longest = min(self._timing.backoff_last, self._timing.backoff_first * 2.0 ** min(self._failures, 32))
+        self._failures += 1
+        return max(self._rng() * longest, ending.retry_after or 0.0)
+
+
+class Doubts:
+    """Finds the frame that a collector refuses for what it is.
+
+    With many frames under way nobody knows which was meant. After the first refusal frames
+    go one at a time, up to the last one that had been sent; the one under way is then the culprit.
+
+    Attributes:
+        given_up: first number of a frame → why it will not be sent.
+    """
+
+    def __init__(self) -> None:
+        self._careful_until = 0
+        self._strikes: Counter[int] = Counter()
+        self.given_up: dict[int, SkipReason] = {}
+
+    def careful(self, accepted_seq: int) -> bool:
+        """Tell whether frames go one at a time now."""
+        return accepted_seq < self._careful_until
+
+    def refused(self, code: str, under_way: list[int], sent_seq: int) -> bool:
+        """Take note of a refusal; return False when there is no point in going on.
+
+        Args:
+            code: name of the status.
+            under_way: first numbers of the frames sent and not accepted.
+            sent_seq: last number that was ever sent.
+        """
+        if len(under_way) > 1:
+            self._careful_until = max(self._careful_until, sent_seq)
+            return True
+        culprit = under_way[0] if under_way else 0
+        self._strikes[culprit] += 1
+        too_big = code == "RESOURCE_EXHAUSTED"
+        if culprit and (too_big or self._strikes[culprit] >= STRIKES):
+            self.given_up[culprit] = SkipReason.TOO_BIG if too_big else SkipReason.CORRUPT
+        return len(self.given_up) < MAX_GIVEN_UP and self._strikes[0] < STRIKES
