@@ -110,24 +110,22 @@ def tree(path: Path) -> ast.Module:
 
 @cache
 def imports(path: Path) -> tuple[Import, ...]:
-    """Return all imports of a file: typing-only and lazy ones count, and `import_module("x")` too."""
+    return tuple(imports_in(tree(path), path))
 
-    def found() -> Iterator[Import]:
-        for node in ast.walk(tree(path)):
-            where = f"{path.as_posix()}:{getattr(node, 'lineno', 0)}"
-            if isinstance(node, ast.Import):
-                yield from (Import(where, alias.name) for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                module = node.module or ""
-                if node.level:
-                    package = path.parent.parts[: len(path.parent.parts) - node.level + 1]
-                    module = ".".join([*package, *filter(None, [module])])
-                # `from esper_telemetry import recorder` names a module of it as well.
-                yield from (Import(where, f"{module}.{alias.name}") for alias in node.names)
-            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
-                yield from (Import(where, str(a.value)) for a in node.args[:1] if isinstance(a, ast.Constant))
 
-    return tuple(found())
+def imports_in(module: ast.Module, path: Path) -> Iterator[Import]:
+    """Yield all imports of a file: typing-only and lazy ones count, and `import_module("x")` too."""
+    for node in ast.walk(module):
+        where = f"{path.as_posix()}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.Import):
+            yield from (Import(where, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = path.parent.parts[: len(path.parent.parts) - node.level + 1] if node.level else ()
+            origin = ".".join([*above, *filter(None, [node.module])])
+            # `from esper_telemetry import recorder` names a module of it as well.
+            yield from (Import(where, f"{origin}.{alias.name}") for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            yield from (Import(where, str(a.value)) for a in node.args[:1] if isinstance(a, ast.Constant))
 
 
 def home(path: Path) -> str:
@@ -139,6 +137,28 @@ def demand_none(problems: list[str]) -> None:
     """Fail with one line for each problem; every line says how to mend it."""
     if problems:
         pytest.fail("\n".join(problems), pytrace=False)
+
+
+def test_an_import_is_seen_in_every_form():
+    source = """
+        import torch.nn as nn
+        from esper_telemetry import recorder
+        from ..sinks import file
+        from . import frame
+        if TYPE_CHECKING:
+            from grpc import Channel
+        def later():
+            importlib.import_module("zstandard")
+    """
+    path = Path(SDK, "recordfile", "writer.py")
+    assert {module for _, module in imports_in(ast.parse(textwrap.dedent(source)), path)} == {
+        "torch.nn",
+        "esper_telemetry.recorder",
+        "esper_telemetry.sinks.file",
+        "esper_telemetry.recordfile.frame",
+        "grpc.Channel",
+        "zstandard",
+    }
 
 
 @pytest.mark.parametrize(("package", "table"), [(SDK, SDK_IMPORTS), (TRAINER, TRAINER_IMPORTS)])
