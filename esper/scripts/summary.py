@@ -37,7 +37,7 @@ class ProgressLine:
             f"{slot_id} {slot.stage.name.lower()}" + (f" {slot.alpha:.2f}" if 0 < slot.alpha < 1 else "")
             for slot_id, slot in environment.slots.items()
         )
-        kind = "episode" if self._config.growth else "control"
+        kind = "control" if self._config.policy == "wait" else "episode"
         line = (
             f"{kind} {environment.episode + 1}/{self._config.episodes}"
             f"  epoch {environment.inner_epoch}/{self._config.max_epochs}"

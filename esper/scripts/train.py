@@ -109,19 +109,19 @@ def run_heuristic(args: argparse.Namespace) -> int:
         seed=args.seed,
         device=args.device,
         counterfactual=args.counterfactual,
-        growth=not args.no_growth,
+        policy="wait" if args.no_growth else "heuristic",
     )
     with open_hub(
         args.telemetry_dir,
         name=f"{task.name}-no-growth" if args.no_growth else task.name,
-        config={"task": task.name, "policy": "heuristic", **asdict(config)},
+        config={"task": task.name, **asdict(config)},
         level=args.telemetry_level,
         lifecycle_only=args.telemetry_lifecycle_only,
     ) as hub:
         result = _train(task, config, args)
         _keep_results(hub, result)
     # Outside of the run: the control leaves nothing in its record.
-    control = _train(task, replace(config, growth=False), args) if args.control else None
+    control = _train(task, replace(config, policy="wait"), args) if args.control else None
     print_summary(task, config, result, hub, control)
     return 0
 

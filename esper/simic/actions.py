@@ -53,12 +53,17 @@ Masks = dict[str, list[bool]]
 
 @dataclass(frozen=True)
 class FactoredAction:
-    """One choice of every head; op says which of them matter."""
+    """One choice of every head; op says which of them matter, and what does not may be empty.
+
+    Attributes:
+        reason: Why a seed is culled, short and machine-readable.
+    """
 
     op: LifecycleOp
-    slot_id: str
-    blueprint_id: str
-    blend_id: str
+    slot_id: str = ""
+    blueprint_id: str = ""
+    blend_id: str = ""
+    reason: str = "policy"
 
     @classmethod
     def from_indices(cls, indices: Sequence[int]) -> FactoredAction:
@@ -101,14 +106,14 @@ def forced(masks: Masks) -> dict[str, bool]:
     return {head: sum(options) == 1 for head, options in masks.items()}
 
 
-def execute(action: FactoredAction, environment: Environment, reason: str = "policy") -> bool:
-    """Carry an action out; False whenever it did not take effect. The reason is that of a cull."""
+def execute(action: FactoredAction, environment: Environment) -> bool:
+    """Carry an action out; False whenever it did not take effect."""
     match action.op:
         case LifecycleOp.WAIT:
             return True
         case LifecycleOp.GERMINATE:
             return environment.germinate(action.slot_id, action.blueprint_id, action.blend_id)
         case LifecycleOp.CULL:
-            return environment.cull(action.slot_id, reason)
+            return environment.cull(action.slot_id, action.reason)
         case LifecycleOp.FOSSILIZE:
             return environment.fossilize(action.slot_id)

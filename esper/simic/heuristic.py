@@ -1,6 +1,6 @@
 """The heuristic policy: rules of thumb for planting, culling and keeping seeds.
 
-It sees what the loop measured and the slots' states, and answers with one decision an epoch. It draws no
+It sees what the loop measured and the slots' states, and answers with one action an epoch. It draws no
 random numbers and knows nothing of telemetry.
 """
 
@@ -41,17 +41,7 @@ class Thresholds:
     skipped_turns: int = 5
 
 
-@dataclass(frozen=True)
-class Decision(FactoredAction):
-    """What to do this epoch. A head that does not matter is empty; the reason is that of a cull."""
-
-    slot_id: str = ""
-    blueprint_id: str = ""
-    blend_id: str = ""
-    reason: str = "policy"
-
-
-WAIT = Decision(LifecycleOp.WAIT)
+WAIT = FactoredAction(LifecycleOp.WAIT)
 
 
 @dataclass(frozen=True)
@@ -63,17 +53,6 @@ class Observation:
     val_accuracy: float | None
     epochs_since_cull: int | None
     slots: Mapping[str, SeedSlot]
-
-
-class NoGrowthPolicy:
-    """The control: waits, whatever happens."""
-
-    def begin_episode(self) -> None:
-        """Start an episode."""
-
-    def decide(self, observation: Observation) -> Decision:  # noqa: ARG002 - it looks at nothing
-        """Do nothing."""
-        return WAIT
 
 
 class HeuristicPolicy:
@@ -99,7 +78,7 @@ class HeuristicPolicy:
         self._plateau_for = 0
         self._tries: Counter[str] = Counter()
 
-    def decide(self, observation: Observation) -> Decision:
+    def decide(self, observation: Observation) -> FactoredAction:
         """Choose one operation for this epoch."""
         self._watch_host(observation)
         for slot_id, slot in observation.slots.items():
@@ -129,7 +108,7 @@ class HeuristicPolicy:
             and (since is None or since >= limits.epochs_after_cull)
         )
 
-    def _plant(self, observation: Observation) -> Decision:
+    def _plant(self, observation: Observation) -> FactoredAction:
         empty = [name for name, slot in observation.slots.items() if slot.stage == Stage.DORMANT]
         if not empty:
             return WAIT
@@ -137,7 +116,7 @@ class HeuristicPolicy:
         blend_id = BLEND_ROTATION[self._planted % len(BLEND_ROTATION)]
         blueprint_id = self._next_blueprint()
         self._planted += 1
-        return Decision(LifecycleOp.GERMINATE, slot_id, blueprint_id, blend_id)
+        return FactoredAction(LifecycleOp.GERMINATE, slot_id, blueprint_id, blend_id)
 
     def _next_blueprint(self) -> str:
         """Rotate, passing over what is skipped; if all are, the one whose time is over first."""
@@ -148,7 +127,7 @@ class HeuristicPolicy:
         self._turn += chosen + 1
         return order[chosen]
 
-    def _judge(self, slot_id: str, seed: SeedState) -> Decision:
+    def _judge(self, slot_id: str, seed: SeedState) -> FactoredAction:
         limits, metrics = self.thresholds, seed.metrics
         epochs, improvement = metrics.epochs_in_current_stage, metrics.improvement
         if seed.stage == Stage.PROBATIONARY and epochs >= limits.probation_epochs:
@@ -160,23 +139,23 @@ class HeuristicPolicy:
             return self._cull(slot_id, seed, "timeout")
         return WAIT
 
-    def _judge_probation(self, slot_id: str, seed: SeedState) -> Decision:
+    def _judge_probation(self, slot_id: str, seed: SeedState) -> FactoredAction:
         """Try to fossilize, a few times; the gate has the last word."""
         contribution = seed.metrics.contribution
         if contribution is not None and contribution <= 0.0:
             return self._cull(slot_id, seed, "negative_contribution")
         if self._tries[seed.seed_id] < self.thresholds.probation_tries:
             self._tries[seed.seed_id] += 1
-            return Decision(LifecycleOp.FOSSILIZE, slot_id, seed.blueprint_id, seed.blend_id)
+            return FactoredAction(LifecycleOp.FOSSILIZE, slot_id, seed.blueprint_id, seed.blend_id)
         if contribution is None:
             return self._cull(slot_id, seed, "unmeasured")
         healthy = seed.metrics.healthy
         return self._cull(slot_id, seed, "no_contribution" if healthy else "unhealthy")
 
-    def _cull(self, slot_id: str, seed: SeedState, reason: str) -> Decision:
+    def _cull(self, slot_id: str, seed: SeedState, reason: str) -> FactoredAction:
         blueprint = seed.blueprint_id
         self._culls[blueprint] += 1
         if self._culls[blueprint] >= self.thresholds.culls_before_skip:
             self._culls[blueprint] = 0
             self._skipped_until[blueprint] = self._planted + self.thresholds.skipped_turns
-        return Decision(LifecycleOp.CULL, slot_id, blueprint, seed.blend_id, reason)
+        return FactoredAction(LifecycleOp.CULL, slot_id, blueprint, seed.blend_id, reason)

@@ -1,29 +1,43 @@
 """The heuristic loop: one host after the other, grown by rules of thumb.
 
-It reads from the device once an epoch, in `measure().cpu()`. What it reports changes nothing it does.
+It waits for the device once an epoch, in `to_host`. What it reports changes nothing it does.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from esper.simic.actions import LifecycleOp, execute
+from esper.kasmina.host import SLOT_IDS
+from esper.simic.actions import LifecycleOp
+from esper.simic.anomalies import TrendTracker
 from esper.simic.environment import Environment, EpochResult, Fates
-from esper.simic.heuristic import Decision, HeuristicPolicy, NoGrowthPolicy, Observation
-from esper.simic.reports import report_counterfactuals, report_episode, report_epoch, report_throughput
-from esper.simic.vectorized import _apply_slot_telemetry, _emit_action_distribution, _emit_last_action
-from esper.telemetry import TelemetryEvent, TelemetryEventType, get_hub
+from esper.simic.episode import EpisodeState
+from esper.simic.heuristic import WAIT, HeuristicPolicy, Observation
+from esper.simic.reports import (
+    report_batch,
+    report_counterfactuals,
+    report_episode,
+    report_epoch,
+    report_throughput,
+)
+from esper.simic.transfer import to_host
+from esper.simic.vectorized import (
+    _apply_slot_telemetry,
+    _emit_action_distribution,
+    _emit_last_action,
+    _emit_reward_summary,
+)
+from esper.telemetry import get_hub
 
 if TYPE_CHECKING:
     from esper.kasmina.host import GrowingHost
+    from esper.simic.actions import FactoredAction
     from esper.tasks import Task
-
-ROLLING_EPISODES = 10
 
 Progress = Callable[[Environment, EpochResult], None]
 
@@ -34,19 +48,23 @@ class HeuristicConfig:
 
     Attributes:
         episodes: Hosts to train, one after the other.
-        max_epochs: Inner epochs of an episode; None for the task's own number.
+        max_epochs: Inner epochs of an episode.
         seed: Of everything that is drawn.
         device: In PyTorch's form.
         counterfactual: When the alpha=0 baseline is measured: "every", "final" or "off".
-        growth: False trains the control, whose slots stay empty.
+        policy: "heuristic", or "wait" for the control, whose slots stay empty.
+        slots: Slots the policy may use.
+        gamma: Discount, for the rewards that are reckoned; no rule looks at them.
     """
 
     episodes: int = 2
-    max_epochs: int | None = None
+    max_epochs: int = 75
     seed: int = 1
     device: str = "cpu"
     counterfactual: str = "every"
-    growth: bool = True
+    policy: str = "heuristic"
+    slots: tuple[str, ...] = SLOT_IDS
+    gamma: float = 0.995
 
 
 @dataclass(frozen=True)
@@ -55,6 +73,7 @@ class Episode:
 
     val_accuracy: float | None
     test_accuracy: float | None
+    episode_return: float
     fates: Fates
     seconds: float
 
@@ -70,18 +89,6 @@ class TrainingResult:
         """Mean of "val_accuracy" or "test_accuracy" over the episodes that have one; None if none has."""
         known = [value for episode in self.episodes if (value := getattr(episode, accuracy)) is not None]
         return fmean(known) if known else None
-
-
-@dataclass
-class _Tally:
-    """Operations of an episode, all of them from 0."""
-
-    chosen: Counter[str] = field(default_factory=lambda: Counter({op.name: 0 for op in LifecycleOp}))
-    succeeded: Counter[str] = field(default_factory=lambda: Counter({op.name: 0 for op in LifecycleOp}))
-
-    def count(self, decision: Decision, *, success: bool) -> None:
-        self.chosen[decision.op.name] += 1
-        self.succeeded[decision.op.name] += success
 
 
 def train_heuristic(
@@ -107,11 +114,9 @@ def train_heuristic(
     Raises:
         ValueError: If there is nothing to train.
     """
-    if config.episodes < 1:
-        raise ValueError(f"episodes is {config.episodes}: it must be at least 1")
-    policy = HeuristicPolicy() if config.growth else NoGrowthPolicy()
-    recent: deque[float] = deque(maxlen=ROLLING_EPISODES)
-    episodes = []
+    if config.episodes < 1 or config.max_epochs < 1:
+        raise ValueError(f"episodes is {config.episodes} and max_epochs {config.max_epochs}: both must be at least 1")
+    policy, trend, episodes = HeuristicPolicy(), TrendTracker(), []
     for number in range(config.episodes):
         environment = Environment(
             task,
@@ -121,111 +126,119 @@ def train_heuristic(
             counterfactual=config.counterfactual,
         )
         _apply_slot_telemetry(environment, telemetry_enabled, lifecycle_only)
-        episode = _run_episode(environment, policy, config.max_epochs or task.max_epochs, progress)
-        _report_batch(environment, episode, recent)
-        episodes.append(episode)
+        policy.begin_episode()
+        episodes.append(_run_episode(EpisodeState(environment, config), policy, progress))
+        _report_batch(environment, episodes[-1], trend)
     return TrainingResult(episodes, environment.model)
 
 
-def _run_episode(
-    environment: Environment,
-    policy: HeuristicPolicy | NoGrowthPolicy,
-    max_epochs: int,
-    progress: Progress | None,
-) -> Episode:
+def _run_episode(state: EpisodeState, policy: HeuristicPolicy, progress: Progress | None) -> Episode:
     """Train one host from its first to its last epoch."""
-    hub, started, tally = get_hub(), time.perf_counter(), _Tally()
-    policy.begin_episode()
-    for inner_epoch in range(1, max_epochs + 1):
+    environment, hub, started = state.environment, get_hub(), time.perf_counter()
+    chosen: Counter[LifecycleOp] = Counter()
+    succeeded: Counter[LifecycleOp] = Counter()
+    for inner_epoch in range(1, state.config.max_epochs + 1):
         epoch_started = time.perf_counter()
-        terminal = inner_epoch == max_epochs
+        terminal = inner_epoch == state.config.max_epochs
         environment.begin_epoch(inner_epoch, environment.episode + 1, terminal=terminal)
         for images, labels in environment.batches():
             environment.train_step(images, labels)
         environment.validate()
-        result = environment.read(environment.measure().cpu())
-        report_counterfactuals(hub, environment, result, terminal=terminal)
+        (packed,) = to_host([environment.measure()])
+        state.result = environment.read(packed)
+        report_counterfactuals(hub, environment, state.result, terminal=terminal)
 
-        rolled_back = environment.must_roll_back(result)
-        if rolled_back:
-            environment.roll_back()
-        else:
-            _decide(environment, policy, result, tally)
-        environment.end_epoch()
-        report_epoch(hub, environment, result, seconds=time.perf_counter() - epoch_started)
+        state.guard()
+        action = _choose(state, policy)
+        success = state.act(action)
+        chosen[action.op] += 1
+        succeeded[action.op] += success
+        _report_action(state, action, success=success)
+        report_epoch(hub, environment, state.result, seconds=time.perf_counter() - epoch_started)
         if progress is not None:
-            progress(environment, result)
+            progress(environment, state.result)
 
-    # After a rollback the state is another than the one that was validated.
     episode = Episode(
-        val_accuracy=None if rolled_back else result.val_accuracy,
-        test_accuracy=None if rolled_back else result.test_accuracy,
+        val_accuracy=state.final.val_accuracy,
+        test_accuracy=state.final.test_accuracy,
+        episode_return=state.episode_return,
         fates=environment.fates,
         seconds=time.perf_counter() - started,
     )
-    _report_episode(environment, episode, tally)
+    _report_episode(state, episode, chosen, succeeded)
     return episode
 
 
-def _decide(
-    environment: Environment,
-    policy: HeuristicPolicy | NoGrowthPolicy,
-    result: EpochResult,
-    tally: _Tally,
-) -> None:
-    """Ask the policy, do what it says, and report it."""
-    observation = Observation(
-        environment.inner_epoch,
-        result.val_loss,
-        result.val_accuracy,
-        environment.epochs_since_cull,
-        environment.slots,
+def _choose(state: EpisodeState, policy: HeuristicPolicy) -> FactoredAction:
+    """Ask the policy; the control waits, and so does everybody after a rollback."""
+    if state.penalty is not None or state.config.policy == "wait":
+        return WAIT
+    environment, result = state.environment, state.result
+    usable = {name: slot for name, slot in environment.slots.items() if name in state.config.slots}
+    return policy.decide(
+        Observation(
+            environment.inner_epoch,
+            result.val_loss,
+            result.val_accuracy,
+            environment.epochs_since_cull,
+            usable,
+        )
     )
-    decision = policy.decide(observation)
-    success = execute(decision, environment, decision.reason)
-    tally.count(decision, success=success)
+
+
+def _report_action(state: EpisodeState, action: FactoredAction, *, success: bool) -> None:
+    environment = state.environment
     _emit_last_action(
         environment.env_id,
         environment.inner_epoch,
-        decision,
-        {},  # it has no masks
+        action,
+        {},  # rules have no masks
         success,
-        device=environment.device,
-        global_epoch=environment.global_epoch,
-        episode=environment.episode,
+        reward=state.rewards[-1].total,
+        **{key: environment.context[key] for key in ("device", "episode", "global_epoch")},
     )
 
 
-def _report_episode(environment: Environment, episode: Episode, tally: _Tally) -> None:
-    hub, batch_idx = get_hub(), environment.global_epoch
+def _report_episode(
+    state: EpisodeState, episode: Episode, chosen: Counter[LifecycleOp], succeeded: Counter[LifecycleOp]
+) -> None:
+    environment, hub = state.environment, get_hub()
+    batch_idx = episodes_completed = environment.episode + 1
     report_episode(
         hub,
         environment,
         val_accuracy=episode.val_accuracy,
         test_accuracy=episode.test_accuracy,
         seconds=episode.seconds,
+        episode_return=episode.episode_return,
     )
     _emit_action_distribution(
         hub=hub,
         batch_idx=batch_idx,
-        episodes_completed=environment.episode + 1,
-        action_counts=dict(tally.chosen),
-        success_counts=dict(tally.succeeded),
+        episodes_completed=episodes_completed,
+        action_counts={op.name: chosen[op] for op in LifecycleOp},
+        success_counts={op.name: succeeded[op] for op in LifecycleOp},
     )
-    report_throughput(hub, environment, batch_idx=batch_idx, episodes_completed=environment.episode + 1)
+    report_throughput(hub, environment, batch_idx=batch_idx, episodes_completed=episodes_completed)
+    _emit_reward_summary(
+        hub=hub,
+        env_id=environment.env_id,
+        batch_idx=batch_idx,
+        summary=state.reward_summary(),
+        steps=len(state.rewards),
+        device=environment.device,
+        episode=environment.episode,
+    )
 
 
-def _report_batch(environment: Environment, episode: Episode, recent: deque[float]) -> None:
+def _report_batch(environment: Environment, episode: Episode, trend: TrendTracker) -> None:
     """Report the episode as a batch of one, so that both loops' results are read in one place."""
-    data: dict[str, object] = {
-        "batch_idx": environment.global_epoch,
-        "global_epoch": environment.global_epoch,
-        "episodes_completed": environment.episode + 1,
-        "batch_time_ms": 1000.0 * episode.seconds,
-    }
-    if episode.val_accuracy is not None:
-        recent.append(episode.val_accuracy)
-        data["mean_accuracy"] = episode.val_accuracy
-        data["env_accuracies"] = [episode.val_accuracy]
-    data["rolling_accuracy"] = fmean(recent) if recent else None
-    get_hub().emit(TelemetryEvent(TelemetryEventType.BATCH_COMPLETED, data))
+    report_batch(
+        get_hub(),
+        trend,
+        batch_idx=environment.global_epoch,
+        episodes_completed=environment.episode + 1,
+        accuracies=[episode.val_accuracy],
+        mean_return=episode.episode_return,
+        seconds=episode.seconds,
+    )
