@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from esper.kasmina.lifecycle import (
@@ -32,7 +34,7 @@ def test_numbers_and_names_are_those_of_the_schema(ours):
 
 
 def test_every_stage_has_its_moves_and_no_other():
-    allowed = set(zip(CHAIN[:-1], CHAIN[1:], strict=True))
+    allowed = set(itertools.pairwise(CHAIN))
     allowed |= {(stage, Stage.CULLED) for stage in LIVE}
     allowed |= {
         (Stage.CULLED, Stage.EMBARGOED),
@@ -43,8 +45,8 @@ def test_every_stage_has_its_moves_and_no_other():
 
 
 def test_a_germinated_seed_is_live_but_takes_no_part_yet_and_a_fossil_the_other_way_round():
-    assert LIVE - ACTIVE == {Stage.GERMINATED}
-    assert ACTIVE - LIVE == {Stage.FOSSILIZED}
+    assert {Stage.GERMINATED} == LIVE - ACTIVE
+    assert {Stage.FOSSILIZED} == ACTIVE - LIVE
 
 
 def ready_for_g2(**change):

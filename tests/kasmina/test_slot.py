@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+
 import pytest
 import torch
 
@@ -73,7 +76,7 @@ def test_a_kept_seed_makes_every_hop_and_each_is_an_event(slot, events):
     live(slot, 1, contribution=2.0)
     assert slot.fossilize()
     chain = ["DORMANT", "GERMINATED", "TRAINING", "BLENDING", "PROBATIONARY", "FOSSILIZED"]
-    assert hops(events) == list(zip(chain[:-1], chain[1:], strict=True))
+    assert hops(events) == list(itertools.pairwise(chain))
     assert types(events).count("SEED_GERMINATED") == 1
     fossil = events[-1].data
     assert (fossil["contribution"], fossil["accuracy_delta"], fossil["params_added"]) == (2.0, 1.0, 592)
@@ -94,7 +97,7 @@ def test_a_discarded_seed_leaves_a_slot_that_rests_and_is_made_ready(slot, event
     assert stages == [Stage.EMBARGOED] * 5 + [Stage.RESETTING]
     assert slot.state is None
     chain = ["CULLED", "EMBARGOED", "RESETTING", "DORMANT"]
-    assert hops(events)[-3:] == list(zip(chain[:-1], chain[1:], strict=True))
+    assert hops(events)[-3:] == list(itertools.pairwise(chain))
     assert events[-1].data["seed_id"] == "s1"
 
 
@@ -141,8 +144,9 @@ def test_without_its_alpha_a_blended_seed_is_not_there_and_comes_back_after(slot
     plant(slot)
     grow(slot, Stage.PROBATIONARY)
     features = torch.randn(2, 8, 4, 4)
-    with pytest.raises(ZeroDivisionError), slot.force_alpha(0.0):
+    with slot.force_alpha(0.0):
         assert slot(features) is features
+    with contextlib.suppress(ZeroDivisionError), slot.force_alpha(0.0):
         raise ZeroDivisionError
     assert slot.alpha == 1.0
     assert torch.equal(slot(features), slot.seed(features))

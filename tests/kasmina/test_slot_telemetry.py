@@ -18,9 +18,7 @@ def test_lifecycle_events_include_alpha_and_epochs(mocker):
         alpha=0.3,
         metrics=mocker.Mock(epochs_in_current_stage=2),
     )
-    slot._emit_telemetry(
-        event_type=mocker.Mock(), data={"alpha": 0.3, "inner_epoch": 5, "global_epoch": 12}
-    )
+    slot._emit_telemetry(event_type=mocker.Mock(), data={"alpha": 0.3, "inner_epoch": 5, "global_epoch": 12})
     emitted = slot.on_telemetry.call_args[0][0]
     assert emitted.data["alpha"] == 0.3
     assert emitted.data["inner_epoch"] == 5
@@ -70,9 +68,7 @@ def test_what_was_not_measured_is_left_out(slot, events):
     ("fast_mode", "lifecycle_only", "speaks"),
     [(False, False, True), (True, False, False), (True, True, True), (False, True, True)],
 )
-def test_fast_mode_silences_a_slot_unless_lifecycle_events_are_wanted(
-    slot, events, fast_mode, lifecycle_only, speaks
-):
+def test_fast_mode_silences_a_slot_unless_lifecycle_events_are_wanted(slot, events, fast_mode, lifecycle_only, speaks):
     slot.fast_mode, slot.lifecycle_only = fast_mode, lifecycle_only
     plant(slot)
     assert bool(events) is speaks

@@ -95,7 +95,9 @@ def test_no_data_give_no_hits(host):
         (Stage.PROBATIONARY, 1.0, "final", 80.0, 85.0, None),
     ],
 )
-def test_every_slot_has_a_record_measured_or_with_a_reason(host, stage, alpha, mode, real, baseline, reason):
+def test_every_slot_has_a_record_measured_or_with_a_reason(  # noqa: PLR0917 - a table has columns
+    host, stage, alpha, mode, real, baseline, reason
+):
     if stage is not None:
         put(host, "mid", stage, alpha)
     baselines = {} if baseline is None else {"mid": baseline}

@@ -87,9 +87,7 @@ def test_an_epoch_measures_what_a_plain_evaluation_finds(task):
         logits = environment.model(task.val.images)
         tested = environment.model(task.test.images)
     assert result.val_accuracy == 100 * int((logits.argmax(1) == task.val.labels).sum()) / 128
-    assert result.val_loss == pytest.approx(
-        float(torch.nn.functional.cross_entropy(logits, task.val.labels)), rel=1e-5
-    )
+    assert result.val_loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, task.val.labels)), rel=1e-5)
     assert result.test_accuracy == 100 * int((tested.argmax(1) == task.test.labels).sum()) / 96
 
 

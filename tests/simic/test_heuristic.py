@@ -14,7 +14,6 @@ from esper.simic.heuristic import (
     BLUEPRINT_ROTATION,
     WAIT,
     HeuristicPolicy,
-    NoGrowthPolicy,
     Observation,
 )
 
@@ -222,9 +221,3 @@ def test_losses_that_were_not_measured_are_no_sign_of_anything(slots):
     policy = HeuristicPolicy()
     for _ in range(8):
         assert policy.decide(replace(seen(slots), val_loss=None, val_accuracy=None)) == WAIT
-
-
-def test_the_control_always_waits(slots):
-    policy = NoGrowthPolicy()
-    policy.begin_episode()
-    assert {policy.decide(seen(slots)) for _ in range(30)} == {WAIT}
