@@ -96,6 +96,7 @@ def recorded(sink: MemorySink) -> list[RecordedEvent]:
     found = []
     for event in sink.events():
         cls = message_factory.GetMessageClass(pool.FindMessageTypeByName(sink.type_names[event.type_id]))
-        data = {**to_plain(cls.FromString(event.payload)), **to_plain(event.context)}
+        payload = to_plain(cls.FromString(event.payload))
+        data = {**payload, **to_plain(event.context), **payload}
         found.append(RecordedEvent(event.seq, event_type(cls).name, data))
     return found

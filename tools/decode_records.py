@@ -2,9 +2,8 @@
 
     python tools/decode_records.py RUN_FOLDER_OR_FILE... [--type seed.culled]
 
-Nothing of the SDK is imported: a record carries its schema, and this file is also a
-second description of the format (the first is esper_telemetry/recordfile/FORMAT.md).
-It reads front to back, a frame at a time, and never allocates what a frame only claims.
+Nothing of the SDK is imported: a record carries its schema. This file is also a second description of the
+format (esper_telemetry/recordfile/FORMAT.md); it reads front to back and never allocates what a frame only claims.
 
 A record is a series of zstd frames and of skippable frames (all integers little-endian):
 
@@ -236,15 +235,17 @@ class Schema:
         kinds = cls.DESCRIPTOR.fields_by_name if cls else {}
         columns = [(c.field, self.column(c, block.steps * block.envs, kinds.get(c.field))) for c in block.columns]
         places = self.message_class("esper_telemetry.v1.Context").DESCRIPTOR.fields_by_name
+        times = [block.first_time_unix_nano + us * 1000 for us in block.time_offsets_us] or [event.time_unix_nano]
         for row in range(block.steps * block.envs):
             step, env = divmod(row, block.envs)
             payload = {field: values[row] for field, values in columns if values[row] is not None}
             payload = self.plain(cls(**payload)) if cls else {field: json_ready(payload[field]) for field in payload}
             here = context | {"env_id": block.env_ids[env] if block.env_ids else env}
-            here |= {change.field: change.values[step] for change in block.context}
+            here |= {"device": block.device} if block.HasField("device") else {}
+            here |= {one.field: one.values[env] for one in block.env_context}
+            here |= {one.field: one.values[step] for one in block.context}
             here = {place: here[place] for place in places if place in here and place != "episodes_completed"}
-            moment = block.first_time_unix_nano or event.time_unix_nano
-            moment += block.time_offsets_us[step] * 1000 if block.time_offsets_us else 0
+            moment = times[step % len(times)]
             yield json_line(moment, event.seq, (name, block.row_type), payload | here | payload)
 
     def column(self, column: Any, count: int, kind: Any) -> list[Any]:
@@ -351,8 +352,7 @@ def merged(paths: list[str]) -> Iterator[Line]:
     for path in paths:
         place: tuple[Any, ...] = ()
         if len(paths) > 1:
-            record = Record(path)
-            header = next(record.headers[0] for _ in record.walk() if record.headers)
+            header = next(record.headers[0] for record in [Record(path)] for _ in record.walk() if record.headers)
             place = header.stream, header.rank, header.producer_id, header.segment, header.file_id
         if files.setdefault(place, path) != path:
             warn(path, f"it is a copy of {files[place]}, and is passed over")

@@ -9,14 +9,14 @@ from __future__ import annotations
 import base64
 import math
 import re
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 
 from esper_telemetry.v1 import options_pb2
 
 if TYPE_CHECKING:
+    from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
     from google.protobuf.message import Message
 
 _LABEL: Any = options_pb2.label  # protoc types an extension as a bare FieldDescriptor
@@ -38,9 +38,9 @@ def _plain_field(field: FieldDescriptor, value: Any) -> Any:
 
 
 def _plain_item(field: FieldDescriptor, value: Any) -> Any:
-    if field.type == FieldDescriptor.TYPE_MESSAGE:
+    if field.message_type is not None:
         return to_plain(value)
-    if field.type == FieldDescriptor.TYPE_ENUM:
+    if field.enum_type is not None:
         return enum_labels(field.enum_type).get(value, value)
     return value
 
@@ -59,7 +59,7 @@ def is_map(field: FieldDescriptor) -> bool:
     return bool(entry is not None and entry.has_options and entry.GetOptions().map_entry)
 
 
-@cache
+@lru_cache(maxsize=1024)  # bounded: each record read brings descriptors of its own
 def enum_labels(enum: EnumDescriptor) -> dict[int, str]:
     """Return number → shown name for `enum`."""
     prefix = _WORD_START.sub("_", enum.name).upper() + "_"
@@ -77,7 +77,11 @@ def json_ready(value: Any) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, dict):
-        return {str(key): json_ready(item) for key, item in value.items()}
+        return {_json_key(key): json_ready(item) for key, item in value.items()}
     if isinstance(value, list):
         return [json_ready(item) for item in value]
     return value
+
+
+def _json_key(key: Any) -> str:
+    return str(key).lower() if isinstance(key, bool) else str(key)

@@ -1,0 +1,157 @@
+"""One event as a reader sees it. Its payload is parsed when it is asked for, and only then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.v1 import context_pb2
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from esper_telemetry.decode.envelope import Envelope
+    from esper_telemetry.decode.origin import Origin
+    from esper_telemetry.decode.steps import StepRow
+    from esper_telemetry.decode.types import EventKind
+
+
+class Event:
+    """An event of a record.
+
+    Attributes:
+        time_unix_nano: wall clock, nanoseconds since 1970 UTC.
+        seq: number of the event in its stream, from 1.
+    """
+
+    __slots__ = ("_context", "_data", "_kind", "_origin", "_payload", "seq", "time_unix_nano")
+
+    def __init__(self, kind: EventKind, origin: Origin, envelope: Envelope) -> None:
+        self._kind = kind
+        self._origin = origin
+        self.time_unix_nano = envelope.time_unix_nano
+        self.seq = envelope.seq
+        # Copies: the envelope would keep its whole frame in memory.
+        self._context = envelope.context
+        self._payload = envelope.payload
+        self._data: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Event {self.type} seq={self.seq} {self.data}>"
+
+    @property
+    def type(self) -> str:
+        """Short name of the type, e.g. "seed.culled"; "type:7" for an id that the record does not declare."""
+        return self._kind.name
+
+    @property
+    def full_name(self) -> str:
+        """Full name of the message, e.g. "esper.v1.SeedCulled"."""
+        return self._kind.full_name
+
+    @property
+    def run_id(self) -> str:
+        """The run it belongs to."""
+        return self._origin.run_id
+
+    @property
+    def stream(self) -> str:
+        """Name of its stream."""
+        return self._origin.stream
+
+    @property
+    def rank(self) -> int:
+        """Distributed rank of the process that emitted it."""
+        return self._origin.rank
+
+    @property
+    def context(self) -> context_pb2.Context:
+        """Where in the run it happened. What is unset was not bound: ask with HasField."""
+        return context_pb2.Context.FromString(self._context)
+
+    @property
+    def payload(self) -> bytes:
+        """The serialized message."""
+        return self._payload
+
+    @property
+    def message(self) -> Message:
+        """The message, of a class made from the record's own descriptors.
+
+        Raises:
+            CorruptRecordError: the record does not declare the type, or the payload does not fit it.
+        """
+        return self._kind.parse(self._payload)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """UCUM unit of each field in `data` that has one; fields of nested messages as "heads.entropy"."""
+        units = self._kind.units()
+        data = self.data
+        return {name: unit for name, unit in units.items() if name.partition(".")[0] in data}
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Payload and context in one dict, in which what was not measured is absent.
+
+        Nested messages and maps are dicts, enum values their labels. Where a field of the payload
+        has the name of a field of Context, the payload's is shown. What the record does not explain
+        is there as bytes under "payload".
+        """
+        if self._data is None:
+            self._data = self._decode()
+        return self._data
+
+    def _decode(self) -> dict[str, Any]:
+        kind, origin = self._kind, self._origin
+        context = origin.schema.context(self._context)
+        try:
+            data = kind.plain(kind.parse(self._payload)) if kind.plain is not None else {"payload": self._payload}
+        except CorruptRecordError:
+            origin.undecodable(kind)
+            data = {"payload": self._payload}
+        if kind.hides_context:
+            return data | context | data
+        data.update(context)
+        return data
+
+
+class RowEvent(Event):
+    """A row of a block of steps: what would have been an event of its own, had it not travelled by column.
+
+    Its number is that of the block; `context` and `message` are made from the row.
+    """
+
+    __slots__ = ("_row",)
+
+    def __init__(self, kind: EventKind, origin: Origin, row: StepRow) -> None:
+        self._kind = kind
+        self._origin = origin
+        self.time_unix_nano = row.time_unix_nano
+        self.seq = row.seq
+        self._data = None
+        self._row = row
+
+    @property
+    def context(self) -> context_pb2.Context:
+        """Where in the run the step happened."""
+        return context_pb2.Context(**self._row.context)
+
+    @property
+    def message(self) -> Message:
+        """The row as a message of its own type.
+
+        Raises:
+            CorruptRecordError: the record does not declare the type of the rows.
+        """
+        return self._kind.message_of(self._row.payload)
+
+    @property
+    def payload(self) -> bytes:
+        """The row as a serialized message."""
+        return self.message.SerializeToString()
+
+    def _decode(self) -> dict[str, Any]:
+        payload, context = self._row.payload, self._row.context
+        ordered = {name: context[name] for name in self._origin.schema.context_fields if name in context}
+        return payload | ordered | payload

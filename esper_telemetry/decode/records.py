@@ -1,0 +1,179 @@
+"""Reads records back: a file, or a run with all its segments and ranks, as one series of events.
+
+Each stream is given in the order of its numbers, streams are merged by time, and memory
+is bounded by a frame of each stream. Nothing is written, and no loss is silent: what is
+damaged is raised (or collected), what is cut off or missing stands in `warnings`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from esper_telemetry.decode.faults import Faults, FileDamage
+from esper_telemetry.decode.filter import Filter
+from esper_telemetry.decode.inputs import record_files
+from esper_telemetry.decode.segments import SegmentDecoder
+from esper_telemetry.recordfile import RecordReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from google.protobuf.message import Message
+
+    from esper_telemetry.decode.event import Event
+    from esper_telemetry.decode.inputs import RecordPath
+    from esper_telemetry.v1 import record_pb2
+
+    TypeName = str | type[Message]
+
+_NANOS = 1_000_000_000
+
+
+class RecordFile(NamedTuple):
+    """A file of a run.
+
+    Attributes:
+        path: where it is.
+        header: its first header.
+    """
+
+    path: Path
+    header: record_pb2.Header
+
+    @property
+    def stream_key(self) -> tuple[str, int, bytes]:
+        """What the segments of one stream share."""
+        return self.header.stream, self.header.rank, self.header.producer_id
+
+
+class Records:
+    """The events of one or more record files. Each iteration reads them anew.
+
+    Args:
+        files: the files.
+        wanted: which events.
+        expand: whether a block of steps is given as its rows.
+        strict: raise damage instead of passing over it.
+
+    Raises:
+        RecordError: a file is no record or cannot be opened.
+
+    Attributes:
+        files: the files, in the order of streams and segments.
+    """
+
+    def __init__(self, files: Iterable[Path], wanted: Filter, *, expand: bool = True, strict: bool = True) -> None:
+        self._wanted = wanted
+        self._expand = expand
+        self._faults = Faults(strict=strict)
+        found = [_identify(path) for path in files]
+        self.files: tuple[RecordFile, ...] = tuple(
+            sorted(found, key=lambda file: (file.stream_key, file.header.segment))
+        )
+
+    def __iter__(self) -> Iterator[Event]:
+        self._faults = Faults(strict=self._faults.strict)
+        decoder = SegmentDecoder(self._wanted, self._faults, expand=self._expand)
+        streams = [list(files) for _, files in groupby(self.files, key=attrgetter("stream_key"))]
+        if len(streams) == 1:
+            return self._stream_events(streams[0], decoder)
+        return heapq.merge(
+            *(self._stream_events(files, decoder) for files in streams), key=attrgetter("time_unix_nano")
+        )
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What was found damaged, missing or cut off so far: one sentence each, complete after an iteration."""
+        return self._faults.warnings
+
+    @property
+    def damage(self) -> Sequence[FileDamage]:
+        """Stretches that could not be read so far; empty when reading is strict, as then they are raised."""
+        return self._faults.damage
+
+    @property
+    def missing(self) -> int:
+        """Numbers met so far that were given out and have no event: the writer dropped it."""
+        return self._faults.missing
+
+    @property
+    def unknown(self) -> Mapping[str, int]:
+        """Events met so far that the record does not explain, by the name of their type."""
+        return self._faults.unknown
+
+    def _stream_events(self, files: Sequence[RecordFile], decoder: SegmentDecoder) -> Iterator[Event]:
+        for file in files:
+            yield from decoder.file_events(file.path)
+
+
+def read(
+    path: RecordPath | Iterable[RecordPath],
+    *,
+    types: TypeName | Iterable[TypeName] | None = None,
+    envs: Iterable[int] | None = None,
+    ranks: Iterable[int] | None = None,
+    since: int | datetime | None = None,
+    until: int | datetime | None = None,
+    first_seq: int | None = None,
+    last_seq: int | None = None,
+    expand: bool = True,
+    strict: bool = True,
+) -> Records:
+    """Read a record.
+
+        for event in esper_telemetry.read("runs/20261122T223328Z-digits-1f3a9c", types="seed.*"):
+            print(event.time_unix_nano, event.type, event.data)
+
+    Args:
+        path: a record file, a run folder (all its segments and ranks), a pattern, or several of these.
+        types: names of types ("seed.culled", "esper.v1.SeedCulled", "seed.*") or event classes.
+        envs: environments; events without an env_id are left out.
+        ranks: ranks of the processes.
+        since: earliest time, inclusive: nanoseconds since 1970 UTC, or a datetime with a time zone.
+        until: latest time, exclusive.
+        first_seq: first number, inclusive.
+        last_seq: last number, inclusive.
+        expand: give a block of steps as its rows, not as the one event it travelled as.
+        strict: raise when a part is damaged; otherwise it is passed over and noted in `damage`.
+
+    Returns:
+        The events, to be iterated over; `warnings` says what is cut off or missing.
+
+    Raises:
+        RecordError: a file is no record or cannot be opened.
+        ValueError: a datetime has no time zone.
+    """
+    wanted = Filter(
+        types=None if types is None else _type_names(types),
+        envs=None if envs is None else frozenset(envs),
+        ranks=None if ranks is None else frozenset(ranks),
+        since_ns=_unix_nano(since),
+        until_ns=_unix_nano(until),
+        first_seq=first_seq,
+        last_seq=last_seq,
+    )
+    return Records(record_files(path), wanted, expand=expand, strict=strict)
+
+
+def _identify(path: Path) -> RecordFile:
+    with RecordReader(path) as reader:
+        return RecordFile(path, reader.header)
+
+
+def _type_names(types: TypeName | Iterable[TypeName]) -> tuple[str, ...]:
+    several: Iterable[Any] = [types] if isinstance(types, (str, type)) else types
+    return tuple(name if isinstance(name, str) else name.DESCRIPTOR.full_name for name in several)
+
+
+def _unix_nano(moment: int | datetime | None) -> int | None:
+    if not isinstance(moment, datetime):
+        return moment
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment!r} has no time zone; add one, such as datetime.UTC")
+    whole = int(moment.replace(microsecond=0).timestamp())
+    return whole * _NANOS + moment.microsecond * 1000

@@ -1,0 +1,126 @@
+"""From the segments of one file to events: frames that are not wanted stay closed, payloads unparsed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from esper_telemetry.decode import steps
+from esper_telemetry.decode.envelope import parse_frame
+from esper_telemetry.decode.event import Event, RowEvent
+from esper_telemetry.decode.origin import Origin
+from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.recordfile import Damage, RecordReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from esper_telemetry.decode.envelope import Envelope
+    from esper_telemetry.decode.faults import Faults
+    from esper_telemetry.decode.filter import Filter
+    from esper_telemetry.decode.steps import StepRow
+    from esper_telemetry.decode.types import EventKind
+    from esper_telemetry.recordfile import Segment
+
+# A bit a row is the least that a column takes, so a block that claims more rows than this is no block.
+_MOST_ROWS_PER_BYTE = 8
+
+
+class SegmentDecoder:
+    """Decodes the events of files; it holds one frame at a time.
+
+    Args:
+        wanted: which events.
+        faults: where damage and losses are noted.
+        expand: whether a block of steps is given as its rows.
+    """
+
+    def __init__(self, wanted: Filter, faults: Faults, *, expand: bool) -> None:
+        self._wanted = wanted
+        self._faults = faults
+        self._expand = expand
+        self._kinds: dict[EventKind, bool] = {}
+
+    def file_events(self, path: Path) -> Iterator[Event]:
+        """Yield the events of a file that are wanted, in file order.
+
+        Raises:
+            RecordError: the file cannot be opened, or, if the faults are strict, is damaged.
+        """
+        with RecordReader(path) as reader:
+            self._faults.opened(reader)
+            inside = {damage for segment in reader.segments for damage in segment.damage}
+            for damage in reader.damage:
+                if damage not in inside:
+                    self._faults.damaged(reader.path, damage)
+            for segment in reader.segments:
+                if self._wanted.ranks is None or segment.header.rank in self._wanted.ranks:
+                    yield from self._segment_events(reader, segment)
+
+    def _segment_events(self, reader: RecordReader, segment: Segment) -> Iterator[Event]:
+        origin = Origin(segment, reader.path, self._faults.unknown)
+        selection = self._wanted.selection(origin, expand=self._expand)
+        for item in segment.items:
+            if isinstance(item, Damage):
+                self._faults.damaged(reader.path, item)
+            elif selection.concerns(item) and not self._faults.is_copy(reader.path, origin.producer_id, item):
+                try:
+                    envelopes = parse_frame(reader.decompress(item), item, reader.path)
+                except CorruptRecordError as error:
+                    self._faults.unreadable(reader.path, item, error)
+                else:
+                    yield from self._events(envelopes, origin, whole=selection.covers(item))
+
+    def _events(self, envelopes: Iterable[Envelope], origin: Origin, *, whole: bool) -> Iterator[Event]:
+        """Yield the events of a frame that are wanted; `whole` says that time, number and type are settled."""
+        kinds, wanted = origin.kinds, self._wanted
+        blocks = origin.block_ids if self._expand else frozenset()
+        settled = whole and wanted.envs is None
+        for envelope in envelopes:
+            if not (whole or wanted.covers(envelope)):
+                continue
+            kind = kinds[envelope.type_id]
+            event = Event(kind, origin, envelope)
+            if envelope.type_id in blocks:
+                yield from self._rows(event, kind, origin, envelope.context)
+                continue
+            if settled or (self._wants(kind) and self._in_env(origin.schema.context(envelope.context))):
+                if kind.cls is None:
+                    origin.undecodable(kind)
+                yield event
+
+    def _rows(self, block: Event, kind: EventKind, origin: Origin, context: bytes) -> Iterator[Event]:
+        """Yield the rows of a block of steps that are wanted; a block that cannot be expanded stays as it is."""
+        try:
+            rows = self._expanded(block, origin, context)
+        except CorruptRecordError:
+            origin.undecodable(kind)
+            if self._wants(kind):
+                yield block
+            return
+        for row in rows:
+            row_kind = origin.schema.kind(row.type_name)
+            if self._wants(row_kind) and self._in_env(row.context):
+                yield RowEvent(row_kind, origin, row)
+
+    def _expanded(self, block: Event, origin: Origin, context: bytes) -> list[StepRow]:
+        message: Any = block.message
+        count = steps.rows(message)
+        if count > _MOST_ROWS_PER_BYTE * len(block.payload):
+            raise CorruptRecordError(f"a block of {len(block.payload):,} bytes claims {count:,} rows")
+        kind = origin.schema.kind(message.row_type)
+        if not self._wants(kind):
+            return []
+        plain = origin.schema.context(context)
+        return list(
+            steps.expand(message, kind.cls, context=dict(plain), time_unix_nano=block.time_unix_nano, seq=block.seq)
+        )
+
+    def _wants(self, kind: EventKind) -> bool:
+        wants = self._kinds.get(kind)
+        if wants is None:
+            wants = self._kinds[kind] = self._wanted.wants(kind)
+        return wants
+
+    def _in_env(self, context: Mapping[str, Any]) -> bool:
+        return self._wanted.envs is None or context.get("env_id") in self._wanted.envs

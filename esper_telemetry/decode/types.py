@@ -1,0 +1,197 @@
+"""The types of a record: short names, classes, plain forms and units, from its embedded descriptors alone.
+
+No generated code of the events is needed or used. Segments that embed the same
+descriptors share one Schema, so that their classes are the same objects.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
+
+from google.protobuf.message import DecodeError
+
+from esper_telemetry.decode.plain import PlainPlans
+from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.schema import SchemaPool, enum_labels
+from esper_telemetry.v1 import context_pb2, options_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from google.protobuf.descriptor import Descriptor
+    from google.protobuf.message import Message
+
+    from esper_telemetry.decode.plain import PlainPlan
+    from esper_telemetry.recordfile import Segment
+
+# protoc types an extension as a bare FieldDescriptor.
+_EVENT: Any = options_pb2.event
+_META: Any = options_pb2.meta
+CONTEXT = "esper_telemetry.v1.Context"
+STEP_BLOCK = "esper_telemetry.v1.StepBlock"
+# A run has as many contexts as it has environments and epochs; beyond that they are decoded again.
+_MOST_CONTEXTS = 1 << 14
+
+
+class EventKind:
+    """One type of event as a record declares it.
+
+    Attributes:
+        name: short name, e.g. "seed.culled"; the full one where the descriptors give none.
+        full_name: name of the message, e.g. "esper.v1.SeedCulled".
+        cls: message class made from the descriptors, or None where they lack it.
+        plain: turns a message of the type into a dict; None as `cls`.
+        hides_context: whether a field has the name of a field of Context.
+    """
+
+    __slots__ = ("_context", "cls", "full_name", "hides_context", "name", "plain")
+
+    def __init__(self, full_name: str, cls: type[Message] | None, plans: PlainPlans, context: Descriptor) -> None:
+        self.full_name = full_name
+        self.cls = cls
+        self.name = full_name
+        self.plain: PlainPlan | None = None
+        self.hides_context = False
+        self._context = context
+        if cls is not None:
+            descriptor = descriptor_of(cls)
+            self.name = descriptor.GetOptions().Extensions[_EVENT].name or full_name
+            self.plain = plans.plan(descriptor)
+            self.hides_context = not set(descriptor.fields_by_name).isdisjoint(context.fields_by_name)
+
+    def parse(self, payload: bytes) -> Message:
+        """Return the message in `payload`.
+
+        Raises:
+            CorruptRecordError: the record does not declare the type, or the bytes do not fit it.
+        """
+        if self.cls is None:
+            raise CorruptRecordError(f"the record holds no descriptors of {self.full_name}, so it cannot be decoded")
+        try:
+            return self.cls.FromString(payload)
+        except DecodeError as error:
+            raise CorruptRecordError(f"a payload does not fit its type {self.full_name}: {error}") from None
+
+    def message_of(self, plain: Mapping[str, Any]) -> Message:
+        """Return the message whose set fields are `plain`; the reverse of `self.plain` for fields that are no messages.
+
+        Raises:
+            CorruptRecordError: the record does not declare the type.
+        """
+        if self.cls is None:
+            raise CorruptRecordError(f"the record holds no descriptors of {self.full_name}, so it cannot be decoded")
+        values = dict(plain)
+        for field in descriptor_of(self.cls).fields:
+            if field.enum_type is not None and field.name in values:
+                numbers = {label: number for number, label in enum_labels(field.enum_type).items()}
+                values[field.name] = numbers.get(values[field.name], values[field.name])
+        return self.cls(**values)
+
+    def units(self) -> dict[str, str]:
+        """Return UCUM unit by field, context included; fields of nested messages as "heads.entropy"."""
+        found = field_units(self._context)
+        return {**found, **field_units(descriptor_of(self.cls))} if self.cls is not None else found
+
+
+class Schema:
+    """What the descriptors of a record declare.
+
+    Args:
+        descriptor_sets: serialized FileDescriptorSets, in file order.
+
+    Raises:
+        CorruptRecordError: they are invalid.
+
+    Attributes:
+        pool: the descriptors.
+        context_fields: names of the fields of Context, by number.
+    """
+
+    def __init__(self, descriptor_sets: tuple[bytes, ...]) -> None:
+        self.pool = SchemaPool()
+        for serialized in descriptor_sets:
+            self.pool.add(serialized)
+        self._plans = PlainPlans()
+        self._kinds: dict[str, EventKind] = {}
+        self._contexts: dict[bytes, dict[str, Any]] = {}
+        self._context_class = self.message_class(CONTEXT) or context_pb2.Context
+        context = descriptor_of(self._context_class)
+        self.context_fields = tuple(context.fields_by_name)
+        self._context = context
+
+    def message_class(self, full_name: str) -> type[Message] | None:
+        """Return a class for the message called `full_name`, or None where no descriptor declares it."""
+        try:
+            return self.pool.message_class(full_name)
+        except CorruptRecordError:
+            return None
+
+    def kind(self, full_name: str) -> EventKind:
+        """Return the type of event called `full_name`; one without a class where it is not declared."""
+        kind = self._kinds.get(full_name)
+        if kind is None:
+            cls = self.message_class(full_name)
+            kind = self._kinds[full_name] = EventKind(full_name, cls, self._plans, self._context)
+        return kind
+
+    def context(self, serialized: bytes) -> dict[str, Any]:
+        """Return the set fields of a serialized Context. The dict is shared: do not change it."""
+        plain = self._contexts.get(serialized)
+        if plain is None:
+            if len(self._contexts) >= _MOST_CONTEXTS:
+                self._contexts.clear()
+            try:
+                message = self._context_class.FromString(serialized)
+            except DecodeError as error:
+                raise CorruptRecordError(f"a context is no protobuf: {error}") from None
+            plain = self._contexts[serialized] = self._plans.plan(self._context)(message)
+        return plain
+
+
+@lru_cache(maxsize=8)
+def _shared_schema(descriptor_sets: tuple[bytes, ...]) -> Schema:
+    return Schema(descriptor_sets)
+
+
+def segment_schema(segment: Segment, path: str) -> Schema:
+    """Return the schema of a segment.
+
+    Raises:
+        CorruptRecordError: its descriptors are invalid.
+    """
+    try:
+        return _shared_schema(tuple(segment.descriptor_sets))
+    except CorruptRecordError as error:
+        raise CorruptRecordError(f"{error}; the record was written by a faulty writer", path=path) from None
+
+
+class KindTable(dict[int, EventKind]):
+    """The types of a segment by their ids; an id that no header declares gets a kind of its own."""
+
+    def __init__(self, schema: Schema, types: Mapping[int, str]) -> None:
+        super().__init__()
+        self._schema = schema
+        self._types = types
+
+    def __missing__(self, type_id: int) -> EventKind:
+        self[type_id] = kind = self._schema.kind(self._types.get(type_id, f"type:{type_id}"))
+        return kind
+
+
+def descriptor_of(cls: type[Message]) -> Descriptor:
+    """Return the descriptor of a message class, under its one public type."""
+    return cast("Descriptor", cls.DESCRIPTOR)
+
+
+def field_units(descriptor: Descriptor, prefix: str = "", inside: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return UCUM unit by field of a message; nested fields have dotted names."""
+    found = {}
+    for field in descriptor.fields:
+        unit = field.GetOptions().Extensions[_META].unit
+        if unit:
+            found[prefix + field.name] = unit
+        nested = field.message_type
+        if nested is not None and nested.full_name not in inside and not nested.GetOptions().map_entry:
+            found.update(field_units(nested, f"{prefix}{field.name}.", (*inside, nested.full_name)))
+    return found
