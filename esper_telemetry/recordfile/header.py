@@ -16,7 +16,7 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.message import DecodeError
 
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile.layout import FORMAT_MAJOR, FORMAT_MINOR
+from esper_telemetry.recordfile.layout import FORMAT_MAJOR, FORMAT_MINOR, ID_BYTES, Descriptor
 from esper_telemetry.schema.descriptors import MAX_DESCRIPTOR_BYTES, file_closure
 from esper_telemetry.v1 import record_pb2
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from esper_telemetry.schema.event_type import EventType
-
-ID_BYTES = 16
 
 
 def random_id() -> bytes:
@@ -189,3 +187,8 @@ def add_types(types: dict[int, str], header: record_pb2.Header) -> None:
                 f"the header declares type {entry.type_id} as {entry.full_name!r}"
                 + (f", which is {known!r} already" if known != entry.full_name else "")
             )
+
+
+def header_descriptor(frame: bytes, raw: bytes) -> Descriptor:
+    """Return the descriptor of a header frame: no events, no numbers, no times."""
+    return Descriptor(len(frame), len(raw), 0, 0, 0, 0, 0, 0)

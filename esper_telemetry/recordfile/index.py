@@ -106,7 +106,7 @@ class FooterBuilder:
         return packed + layout.pack_seek_table([*self._entries, SeekEntry(len(packed), 0, 0)])
 
     def _add_frame(self, frame: bytes, raw_size: int) -> None:
-        self._entries.append(SeekEntry(len(frame), raw_size, int.from_bytes(frame[-4:], "little")))
+        self._entries.append(layout.seek_entry(frame, raw_size))
         self.add_skippable(layout.DESCRIPTOR_BYTES)
 
 
@@ -147,6 +147,8 @@ def footer_pieces(
         at += entry.compressed_size
         if entry.raw_size:
             desc = _listed(place, entry, frames, headers)
+            if desc.records and not desc.type_mask:  # placed by somebody who did not look inside
+                desc = _stated(source, start + at) or desc
             pieces.append(frame_piece(start + place, desc))
             committed = number + 1
         elif number == committed and number:
@@ -183,6 +185,10 @@ def _listed(place: int, entry: SeekEntry, frames: dict[int, record_pb2.FrameInfo
         info.min_time_unix_nano,
         info.max_time_unix_nano,
     )
+
+
+def _stated(source: Source, offset: int) -> Descriptor | None:
+    return layout.descriptor_at(source.read_at(offset, layout.DESCRIPTOR_BYTES))
 
 
 def _skippable(source: Source, offset: int, size: int, number: int, count: int) -> Piece:

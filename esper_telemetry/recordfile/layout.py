@@ -27,6 +27,8 @@ MAX_WINDOW_BYTES = 8 << 20
 MAX_HEADER_BYTES = 4 << 20
 MAX_INDEX_BYTES = 64 << 20
 
+ID_BYTES = 16
+
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 # Ours among the sixteen skippable magics of Zstandard; the tag after the size tells ours from anybody else's.
 OUR_MAGIC = b"\x57\x2a\x4d\x18"
@@ -272,6 +274,11 @@ def parse_index(data: bytes) -> bytes | None:
 def seek_table_bytes(entries: int) -> int:
     """Return the size of a seek table with so many entries."""
     return SKIPPABLE_HEADER.size + entries * SEEK_ENTRY_BYTES + SEEK_FOOTER_BYTES
+
+
+def seek_entry(frame: bytes, raw_size: int) -> SeekEntry:
+    """Return the entry of a zstd frame with a checksum."""
+    return SeekEntry(len(frame), raw_size, int.from_bytes(frame[-4:], "little"))
 
 
 def pack_seek_table(entries: Iterable[SeekEntry]) -> bytes:

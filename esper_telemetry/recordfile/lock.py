@@ -6,8 +6,8 @@ locks, nobody is told dead.
 
 from __future__ import annotations
 
-import contextlib
 import os
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,12 +20,23 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+# Who asks for the lock holds it for microseconds: a writer that meets one tries again.
+_TRIES, _PAUSE_S = 20, 0.0005
+
 
 def lock_exclusive(fd: int) -> None:
     """Take the writer's lock; a file system without locks is no reason to fail."""
-    if fcntl is not None:
-        with contextlib.suppress(OSError):
+    if fcntl is None:
+        return
+    for _ in range(_TRIES):
+        try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE_S)
+        except OSError:
+            return
+        else:
+            return
 
 
 def writer_gone(path: Path) -> bool:

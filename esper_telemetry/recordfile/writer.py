@@ -8,31 +8,27 @@ never reads back. Not for use by two threads at once.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import weakref
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile import layout
+from esper_telemetry.recordfile.append import AppendFile
 from esper_telemetry.recordfile.frame import FrameEncoder
-from esper_telemetry.recordfile.header import TypeTable, header_frame_bytes
+from esper_telemetry.recordfile.header import TypeTable, header_descriptor, header_frame_bytes
 from esper_telemetry.recordfile.index import FooterBuilder, mask_of
 from esper_telemetry.recordfile.layout import Descriptor
-from esper_telemetry.recordfile.lock import lock_exclusive
 from esper_telemetry.schema.batch import MAX_BATCH_BYTES
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
     from esper_telemetry.recordfile.header import HeaderInfo
     from esper_telemetry.schema.batch import Batch
     from esper_telemetry.schema.event_type import EventType
     from esper_telemetry.v1 import record_pb2
-
-_sync_data = getattr(os, "fdatasync", os.fsync)  # macOS and Windows have fsync only
 
 
 class RecordWriter:
@@ -50,7 +46,6 @@ class RecordWriter:
     Attributes:
         path: the file.
         file_id: its 16 bytes of identity.
-        bytes_written: its size so far.
         frames: data frames written.
         records: events written.
         last_seq: last number covered.
@@ -66,28 +61,28 @@ class RecordWriter:
     ) -> None:
         self.path = Path(path)
         self.file_id = header.file_id
-        self.bytes_written = 0
         self.frames = 0
         self.records = 0
         self.last_seq = header.previous_last_seq
         self._encode = FrameEncoder(level).encode
         self._table = TypeTable()
         self._footer = FooterBuilder()
-        self._torn = False
-        self._fd: int | None = self._create()
-        _open_writers.add(self)
+        self._file = AppendFile(self.path)
         try:
             self._start(self._table.first_header(header, types))
         except BaseException:
-            self.abandon()
-            with contextlib.suppress(OSError):
-                self.path.unlink()
+            self._file.discard()
             raise
 
     @property
     def closed(self) -> bool:
         """Whether the file is closed."""
-        return self._fd is None
+        return self._file.closed
+
+    @property
+    def bytes_written(self) -> int:
+        """Size of the file so far."""
+        return self._file.size
 
     def write(self, batch: Batch) -> None:
         """Append `batch` as one frame; an empty batch writes nothing.
@@ -103,13 +98,13 @@ class RecordWriter:
         desc, frame, counts = self._build(batch)
         declaration = self._table.further_header(self.file_id, batch.new_types) if batch.new_types else None
         pieces = [frame, layout.pack_descriptor(desc)]
-        start = self.bytes_written
+        start = self._file.size
         declared = b""
         if declaration is not None:
             raw = header_frame_bytes(declaration)
             declared = self._encode(raw)
-            pieces[:0] = [declared, layout.pack_descriptor(_header_descriptor(declared, raw))]
-        self._append(b"".join(pieces))
+            pieces[:0] = [declared, layout.pack_descriptor(header_descriptor(declared, raw))]
+        self._file.append(b"".join(pieces))
         if declaration is not None:
             self._footer.add_header(start, declared, len(raw))
             self._table.declared(declaration)
@@ -125,10 +120,7 @@ class RecordWriter:
         Raises:
             SinkError: the operating system refused.
         """
-        try:
-            _sync_data(self._descriptor())
-        except OSError as error:
-            raise SinkError(f"{self.path}: cannot sync: {error}; check the disk") from error
+        self._file.sync()
 
     def close(self, *, sync: bool = True) -> None:
         """Write index and seek table and close the file; a second call does nothing.
@@ -136,43 +128,28 @@ class RecordWriter:
         Raises:
             SinkError: the operating system refused; the file is closed all the same, without a footer, and readable.
         """
-        if self._fd is None:
+        if self._file.closed:
             return
         try:
-            self._append(self._footer.footer())
+            self._file.append(self._footer.footer())
             if sync:
-                self.sync()
+                self._file.sync()
         finally:
-            self.abandon()
+            self._file.close()
 
     def abandon(self) -> None:
-        """Close the file without writing: in a fork child, which holds a copy of the parent's descriptor."""
-        if self._fd is not None:
-            fd, self._fd = self._fd, None
-            with contextlib.suppress(OSError):
-                os.close(fd)
+        """Close the file without writing a footer. A fork child's copy is abandoned by itself."""
+        self._file.close()
 
     def unlinked(self) -> bool:
         """Tell whether somebody removed the file from its folder while it was being written."""
-        try:
-            return os.fstat(self._descriptor()).st_nlink == 0
-        except OSError:
-            return False
-
-    def _create(self) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-        try:
-            fd = os.open(self.path, flags, 0o644)
-        except OSError as error:
-            raise SinkError(f"{self.path}: cannot create the record: {error}; check folder and permissions") from error
-        lock_exclusive(fd)
-        return fd
+        return self._file.unlinked()
 
     def _start(self, header: record_pb2.Header) -> None:
         prologue = layout.pack_prologue()
         raw = header_frame_bytes(header)
         frame = self._encode(raw)
-        self._append(prologue + frame + layout.pack_descriptor(_header_descriptor(frame, raw)))
+        self._file.append(prologue + frame + layout.pack_descriptor(header_descriptor(frame, raw)))
         self._footer.add_skippable(len(prologue))
         self._footer.add_header(len(prologue), frame, len(raw))
         self._table.declared(header)
@@ -199,46 +176,3 @@ class RecordWriter:
             max_time=batch.max_time,
         )
         return desc, frame, counts
-
-    def _append(self, data: bytes) -> None:
-        fd = self._descriptor()
-        try:
-            if self._torn:
-                self._cut_back(fd)
-            view = memoryview(data)
-            while view:  # a short write is legal: on a signal, or just before a full disk
-                view = view[os.write(fd, view) :]
-        except OSError as error:
-            self._torn = True
-            with contextlib.suppress(OSError):
-                self._cut_back(fd)
-            raise SinkError(f"{self.path}: cannot write: {error}; free space or mend the disk") from error
-        self.bytes_written += len(data)
-
-    def _cut_back(self, fd: int) -> None:
-        os.ftruncate(fd, self.bytes_written)
-        os.lseek(fd, self.bytes_written, os.SEEK_SET)
-        self._torn = False
-
-    def _descriptor(self) -> int:
-        if self._fd is None:
-            raise SinkError(f"{self.path}: the record is closed")
-        return self._fd
-
-
-def _header_descriptor(frame: bytes, raw: bytes) -> Descriptor:
-    """Return the descriptor of a header frame: no events, no numbers, no times."""
-    return Descriptor(len(frame), len(raw), 0, 0, 0, 0, 0, 0)
-
-
-_open_writers: weakref.WeakSet[RecordWriter] = weakref.WeakSet()
-
-
-def _abandon_inherited() -> None:
-    """In a fork child: the files belong to the parent, and its locks must not outlive it here."""
-    for writer in list(_open_writers):
-        writer.abandon()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_abandon_inherited)

@@ -76,7 +76,7 @@ def test_the_file_is_a_valid_record_after_every_write(records):
 def test_an_existing_file_is_never_touched(records):
     path = records.write()
     before = path.read_bytes()
-    with pytest.raises(SinkError, match="cannot create the record"):
+    with pytest.raises(SinkError, match="exists already and is never overwritten"):
         RecordWriter(path, records.header(), records.types)
     assert path.read_bytes() == before
 
@@ -153,7 +153,7 @@ def test_a_failed_write_is_cut_back_and_may_be_tried_again(records, mocker):
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(fd, data[: left.pop()])
 
-    mocker.patch("esper_telemetry.recordfile.writer.os.write", full_disk)
+    mocker.patch("esper_telemetry.recordfile.append.os.write", full_disk)
     with pytest.raises(SinkError, match="No space left"):
         writer.write(records.batch(11, 10))
     assert writer.path.read_bytes() == good
@@ -174,8 +174,8 @@ def test_a_torn_end_that_could_not_be_cut_is_cut_before_the_next_write(records, 
             raise OSError(errno.EIO, "Input/output error")
         return real(fd, data[: left.pop()])
 
-    mocker.patch("esper_telemetry.recordfile.writer.os.write", failing)
-    mocker.patch("esper_telemetry.recordfile.writer.os.ftruncate", side_effect=OSError(errno.EIO, "Input/output error"))
+    mocker.patch("esper_telemetry.recordfile.append.os.write", failing)
+    mocker.patch("esper_telemetry.recordfile.append.os.ftruncate", side_effect=OSError(errno.EIO, "Input/output error"))
     with pytest.raises(SinkError, match="Input/output error"):
         writer.write(records.batch(1, 200))
     mocker.stopall()
@@ -208,7 +208,7 @@ def test_a_size_limit_of_the_system_leaves_a_valid_file(records):
 def test_a_file_whose_footer_could_not_be_written_is_closed_and_readable(records, mocker):
     writer = open_writer(records)
     writer.write(records.batch(1, 10))
-    mocker.patch("esper_telemetry.recordfile.writer.os.write", side_effect=OSError(errno.ENOSPC, "full"))
+    mocker.patch("esper_telemetry.recordfile.append.os.write", side_effect=OSError(errno.ENOSPC, "full"))
     with pytest.raises(SinkError):
         writer.close()
     mocker.stopall()

@@ -94,7 +94,7 @@ def test_the_next_segment_is_there_before_the_last_one_is_closed(stream, tmp_pat
 )
 def test_data_is_forced_to_the_disk_by_policy(stream, tmp_path, clock, mocker, case):
     policy, synced = case
-    calls = mocker.patch("esper_telemetry.recordfile.writer._sync_data")
+    calls = mocker.patch("esper_telemetry.recordfile.append._sync_data")
     sink = FileSink(tmp_path, stream.header(), stream.types, sync=policy, sync_interval_s=1.0, clock=clock)
     counts = []
     for _ in range(3):
@@ -106,7 +106,7 @@ def test_data_is_forced_to_the_disk_by_policy(stream, tmp_path, clock, mocker, c
 
 
 def test_sync_always_syncs(stream, tmp_path, mocker):
-    calls = mocker.patch("esper_telemetry.recordfile.writer._sync_data")
+    calls = mocker.patch("esper_telemetry.recordfile.append._sync_data")
     sink = FileSink(tmp_path, stream.header(), stream.types, sync="none")
     sink.sync()
     assert calls.call_count == 1
@@ -116,7 +116,7 @@ def test_a_batch_whose_sync_failed_is_not_written_twice(stream, tmp_path, mocker
     sink = FileSink(tmp_path, stream.header(), stream.types, sync="every")
     batch = stream.batch()
     mocker.patch(
-        "esper_telemetry.recordfile.writer._sync_data", side_effect=[OSError(errno.EIO, "bad disk"), None, None]
+        "esper_telemetry.recordfile.append._sync_data", side_effect=[OSError(errno.EIO, "bad disk"), None, None]
     )
     with pytest.raises(SinkError, match="cannot sync"):
         sink.write(batch)
@@ -143,7 +143,7 @@ def test_a_segment_that_cannot_be_opened_is_tried_again(stream, tmp_path, clock,
     sink.write(stream.batch())
     clock.monotonic += 2_000_000_000
     batch = stream.batch()
-    mocker.patch("esper_telemetry.recordfile.writer.os.open", side_effect=OSError(errno.ENOSPC, "full"))
+    mocker.patch("esper_telemetry.recordfile.append.os.open", side_effect=OSError(errno.ENOSPC, "full"))
     for _ in range(3):
         with pytest.raises(SinkError, match="full"):
             sink.write(batch)

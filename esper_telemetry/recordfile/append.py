@@ -1,0 +1,128 @@
+"""A file that only grows: created new, locked, appended to in whole writes, cut back when one fails.
+
+What was appended before a failure stays; nothing of the failed piece does. It knows
+bytes, not records.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import weakref
+from typing import TYPE_CHECKING
+
+from esper_telemetry.errors import SinkError
+from esper_telemetry.recordfile.lock import lock_exclusive
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_sync_data = getattr(os, "fdatasync", os.fsync)  # macOS and Windows have fsync only
+
+
+class AppendFile:
+    """A new file, held with the writer's lock until it is closed.
+
+    Args:
+        path: the file to create.
+
+    Raises:
+        SinkError: it exists already, or cannot be created.
+
+    Attributes:
+        path: the file.
+        size: bytes appended so far.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        self._torn = False
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        try:
+            self._fd: int | None = os.open(path, flags, 0o644)
+        except FileExistsError:
+            raise SinkError(f"{path}: exists already and is never overwritten; choose another name") from None
+        except OSError as error:
+            raise SinkError(f"{path}: cannot create the record: {error}; check folder and permissions") from error
+        lock_exclusive(self._fd)
+        _open_files.add(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file is closed."""
+        return self._fd is None
+
+    def append(self, data: bytes) -> None:
+        """Append `data` in one write.
+
+        Raises:
+            SinkError: the operating system refused; nothing of `data` is in the file.
+        """
+        fd = self._descriptor()
+        try:
+            if self._torn:
+                self._cut_back(fd)
+            view = memoryview(data)
+            while view:  # a short write is legal: on a signal, or just before a full disk
+                view = view[os.write(fd, view) :]
+        except OSError as error:
+            self._torn = True
+            with contextlib.suppress(OSError):
+                self._cut_back(fd)
+            raise SinkError(f"{self.path}: cannot write: {error}; free space or mend the disk") from error
+        self.size += len(data)
+
+    def sync(self) -> None:
+        """Force what was appended to the disk.
+
+        Raises:
+            SinkError: the operating system refused.
+        """
+        try:
+            _sync_data(self._descriptor())
+        except OSError as error:
+            raise SinkError(f"{self.path}: cannot sync: {error}; check the disk") from error
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        if self._fd is not None:
+            fd, self._fd = self._fd, None
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+    def discard(self) -> None:
+        """Close the file and remove it."""
+        self.close()
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
+    def unlinked(self) -> bool:
+        """Tell whether somebody removed the file from its folder while it was being written."""
+        try:
+            return os.fstat(self._descriptor()).st_nlink == 0
+        except OSError:
+            return False
+
+    def _cut_back(self, fd: int) -> None:
+        os.ftruncate(fd, self.size)
+        os.lseek(fd, self.size, os.SEEK_SET)
+        self._torn = False
+
+    def _descriptor(self) -> int:
+        if self._fd is None:
+            raise SinkError(f"{self.path}: the record is closed")
+        return self._fd
+
+
+_open_files: weakref.WeakSet[AppendFile] = weakref.WeakSet()
+
+
+def _close_inherited() -> None:
+    """In a fork child: the files belong to the parent, and its locks must not outlive it here."""
+    for file in list(_open_files):
+        file.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_inherited)

@@ -1,0 +1,272 @@
+"""Sorts the pieces of a damaged record into what can be kept, by context, and what cannot.
+
+Every frame is decompressed and every event looked at: what is kept is known to be good,
+or marked as unverified.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from esper_telemetry.errors import CorruptRecordError, UnsupportedRecordError
+from esper_telemetry.recordfile import layout
+from esper_telemetry.recordfile.damage import Damage
+from esper_telemetry.recordfile.elements import whole_events
+from esper_telemetry.recordfile.facts import contradiction, frame_facts, parse_frame
+from esper_telemetry.recordfile.frame import FrameEncoder
+from esper_telemetry.recordfile.header import (
+    add_types,
+    header_descriptor,
+    header_frame_bytes,
+    parse_header_frame,
+)
+from esper_telemetry.recordfile.index import parse_index_message
+from esper_telemetry.recordfile.piece import Kind
+from esper_telemetry.recordfile.salvage import REBUILT
+from esper_telemetry.v1 import record_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from esper_telemetry.recordfile.frame import FrameDecoder
+    from esper_telemetry.recordfile.layout import Descriptor, Skip
+    from esper_telemetry.recordfile.piece import Piece
+    from esper_telemetry.recordfile.source import Source
+
+# Attribute of a header: the numbers of the next frame come from a cut frame, without a checksum of the writer.
+UNVERIFIED = "esper_telemetry.unverified"
+_LEVEL = 3
+_FAR = 1 << 65
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFrame:
+    """A data frame that is kept.
+
+    Attributes:
+        data: the frame and its descriptor.
+        desc: that descriptor, parsed.
+        type_counts: events by type id.
+        rebuilt: the descriptor was made again from the events, and covers no dropped number beside them.
+        mark: the header frame that marks it as unverified, with its descriptor.
+    """
+
+    data: bytes
+    desc: Descriptor
+    type_counts: Mapping[int, int]
+    rebuilt: bool = False
+    mark: tuple[bytes, Descriptor] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Something to place in the output: a frame, a header frame, a skip marker, or another skippable frame."""
+
+    data: bytes = b""
+    frame: KeptFrame | None = None
+    header: Descriptor | None = None
+    skip: Skip | None = None
+
+
+@dataclass(slots=True)
+class Context:
+    """What is kept of one segment.
+
+    Attributes:
+        header: its first header.
+        items: everything kept, in file order.
+        known_last_seq: highest number that is known to have been written.
+    """
+
+    header: record_pb2.Header
+    items: list[Item] = field(default_factory=list)
+    types: dict[int, str] = field(default_factory=dict)
+    known_last_seq: int = 0
+
+    def seek_entries(self) -> set[layout.SeekEntry]:
+        """Return what a seek table says of the frames that are kept."""
+        entries = set()
+        for item in self.items:
+            desc, data = (item.frame.desc, item.frame.data) if item.frame is not None else (item.header, item.data)
+            if desc is not None:
+                entries.add(layout.seek_entry(data[: desc.compressed_size], desc.raw_size))
+        return entries
+
+    def ordered(self) -> list[Item]:
+        """Return the items by number; what has none stays before the frame it stood before."""
+        keyed = []
+        first_seq = _FAR
+        for place in range(len(self.items) - 1, -1, -1):
+            item = self.items[place]
+            if item.frame is not None:
+                first_seq = item.frame.desc.first_seq
+            elif item.skip is not None:
+                first_seq = item.skip.first_seq
+            keyed.append((first_seq, place))
+        head = [self.items[0]]  # the first header comes first, wherever it stood
+        return head + [self.items[place] for _, place in sorted(keyed) if place]
+
+
+class Keep:
+    """Takes pieces in file order and sorts them.
+
+    Attributes:
+        contexts: what is kept.
+        damage: what is not.
+        lost_bytes: bytes in nothing kept.
+        open_end: a cut last frame lost events, nobody knows how many.
+    """
+
+    def __init__(self, source: Source, decoder: FrameDecoder) -> None:
+        self._source = source
+        self._decoder = decoder
+        self._current: Context | None = None
+        self._fresh = True
+        self._gap = False
+        self.contexts: list[Context] = []
+        self.damage: list[Damage] = []
+        self.lost_bytes = 0
+        self.open_end = False
+
+    def add_all(self, pieces: Iterable[Piece]) -> None:
+        """Sort each of `pieces`, to the end of the file."""
+        for piece in pieces:
+            self._add(piece)
+        self.open_end |= self._gap
+
+    def _add(self, piece: Piece) -> None:
+        if piece.kind is Kind.PROLOGUE:
+            self._fresh = True
+        elif piece.kind is Kind.HEADER:
+            self._header(piece)
+        elif piece.kind is Kind.DATA:
+            self._data(piece)
+        elif piece.kind is Kind.DAMAGE:
+            self._damaged(piece)
+        elif piece.kind is Kind.TAIL:
+            self._tail(piece)
+        elif piece.kind in {Kind.INDEX, Kind.SEEK_TABLE}:
+            self._footer(piece)
+        elif piece.kind is Kind.SKIP and self._current is not None:
+            self._current.items.append(Item(skip=piece.skip))
+        elif piece.kind is Kind.OTHER and self._current is not None:
+            self._current.items.append(Item(self._source.read_at(piece.offset, piece.end - piece.offset)))
+
+    def _header(self, piece: Piece) -> None:
+        desc = _described(piece)
+        frame = self._source.read_at(piece.offset, desc.compressed_size)
+        try:
+            header = parse_header_frame(self._decoder.decode(frame, desc.raw_size))
+            context = self._context_of(header)
+            add_types(context.types, header)
+        except (CorruptRecordError, UnsupportedRecordError) as error:
+            self._lose(piece, f"a header frame is damaged: {error}")
+            self.open_end = True  # events of the types it declares can no longer be named
+            return
+        known = any(item.data[: desc.compressed_size] == frame for item in context.items if item.header is not None)
+        if not known:
+            context.items.append(Item(frame + layout.pack_descriptor(desc), header=desc))
+
+    def _context_of(self, header: record_pb2.Header) -> Context:
+        """Return the context `header` belongs to: a new one, or the present one that it adds types to."""
+        for context in self.contexts:
+            if context.header.file_id == header.file_id:
+                self._current = context
+                self._fresh = False
+                return context
+        if not header.run_id and not self._fresh:
+            raise CorruptRecordError("it declares types for a file that is not there")
+        self._current = Context(header, known_last_seq=header.previous_last_seq)
+        self.contexts.append(self._current)
+        self._fresh = False
+        return self._current
+
+    def _data(self, piece: Piece) -> None:
+        desc, context = _described(piece), self._current
+        if context is None or self._fresh:
+            self._lose(piece, "a frame stands here without a header that says what its types are")
+            self.open_end = True
+            return
+        frame = self._source.read_at(piece.offset, desc.compressed_size)
+        try:
+            raw = self._decoder.decode(frame, desc.raw_size)
+            facts = frame_facts(parse_frame(raw))
+        except (CorruptRecordError, UnsupportedRecordError) as error:
+            self._lose(piece, str(error), desc)
+            return
+        rebuilt = piece.reason == REBUILT
+        if contradiction(desc, facts):
+            rebuilt = True
+            desc = facts.descriptor(desc.compressed_size, desc.raw_size)
+        data = frame + layout.pack_descriptor(desc)
+        context.items.append(Item(frame=KeptFrame(data, desc, facts.type_counts, rebuilt)))
+        context.known_last_seq = max(context.known_last_seq, desc.last_seq)
+        self._gap = False
+
+    def _damaged(self, piece: Piece) -> None:
+        self._lose(piece, piece.reason, piece.descriptor)
+        self._gap = True
+
+    def _footer(self, piece: Piece) -> None:
+        """Let a footer that survived say whether anything is missing before it."""
+        context = self._current
+        if context is None or self._fresh:
+            return
+        data = self._source.read_at(piece.offset, piece.end - piece.offset)
+        try:
+            if piece.kind is Kind.INDEX:
+                index = parse_index_message(layout.parse_index(data) or b"")
+                context.known_last_seq = max([context.known_last_seq, *(frame.last_seq for frame in index.frames)])
+                self._gap = False
+            else:
+                kept = context.seek_entries()
+                listed = [entry for entry in layout.parse_seek_table(data) or () if entry.raw_size]
+                self._gap = self._gap and not kept.issuperset(listed)
+        except (CorruptRecordError, UnsupportedRecordError) as error:
+            self.damage.append(Damage(piece.offset, piece.end, f"the {piece.kind.value} is damaged: {error}"))
+
+    def _tail(self, piece: Piece) -> None:
+        data = self._source.read_at(piece.offset, min(piece.end - piece.offset, layout.MAX_RAW_BYTES))
+        if not data.startswith(layout.ZSTD_MAGIC[:1]):
+            return  # a cut footer or marker: made again
+        self.open_end = True
+        self._gap = False
+        self.lost_bytes += piece.end - piece.offset
+        raw = self._decoder.decode_start(data)
+        events, used = whole_events(raw)
+        context = self._current
+        if not events or context is None or self._fresh:
+            return
+        facts = frame_facts(events)
+        encode = FrameEncoder(_LEVEL).encode
+        frame = encode(raw[:used])
+        desc = facts.descriptor(len(frame), used)
+        note = record_pb2.Header(
+            format_major=layout.FORMAT_MAJOR,
+            file_id=context.header.file_id,
+            attributes={UNVERIFIED: f"{facts.first_seq}-{facts.last_seq}"},
+        )
+        marked = header_frame_bytes(note)
+        mark = encode(marked)
+        mark_desc = header_descriptor(mark, marked)
+        kept = KeptFrame(
+            frame + layout.pack_descriptor(desc),
+            desc,
+            facts.type_counts,
+            mark=(mark + layout.pack_descriptor(mark_desc), mark_desc),
+        )
+        context.items.append(Item(frame=kept))
+
+    def _lose(self, piece: Piece, reason: str, desc: Descriptor | None = None) -> None:
+        first, last = (desc.first_seq, desc.last_seq) if desc is not None and desc.records else (None, None)
+        self.damage.append(Damage(piece.offset, piece.end, reason, first, last))
+        self.lost_bytes += piece.end - piece.offset
+        if last is not None and self._current is not None:
+            self._current.known_last_seq = max(self._current.known_last_seq, last)
+
+
+def _described(piece: Piece) -> Descriptor:
+    if piece.descriptor is None:
+        raise CorruptRecordError("a frame piece without a descriptor")
+    return piece.descriptor
