@@ -81,7 +81,8 @@ class DeviceCounters:
             the flush. A fold needs about four times what it folds, for as long as it runs.
         strict: raise on any misuse. Otherwise only this constructor and a first record raise,
             and later misuse is counted in `misuse` and logged once a kind.
-        steps: keep per-step detail too: every snapshot then has `StepBlock` events. Needs `spec.row`.
+        steps: keep per-step detail too: a row for each environment of each record with actions, in the
+            `StepBlock` events of the snapshot. Needs `spec.row`; nothing is kept inside compiled regions.
         detail_bytes: room for detail in each slot; rows beyond it are shed, and counted.
         env_ids: `Context.env_id` of each environment, for detail; None: 0 to B-1.
         process_group: add the counts of all ranks into the first one at each flush, which then is a
@@ -136,7 +137,7 @@ class DeviceCounters:
         if steps:
             from esper_telemetry.counters.steps import StepDetail  # needs numpy
 
-            detail = StepDetail(spec, detail_bytes, env_ids)
+            detail = StepDetail(spec, detail_bytes, env_ids, str(self.device))
         with torch.inference_mode(mode=False):  # an inference tensor could not be counted into outside that mode
             self.state = new_state(spec, self.device)
             self._window = Window(spec, self.state, detail, self._misuse)
@@ -165,7 +166,7 @@ class DeviceCounters:
         masks: Heads | None,
         success: Tensor | None = None,
         scalars: Mapping[str, Tensor] | None = None,
-        **context: int,
+        **context: int | Sequence[int],
     ) -> None:
         """Record one step of B environments; no operation is done now.
 
@@ -174,7 +175,8 @@ class DeviceCounters:
             masks: bool, True = valid: packed [B, S], or head → [B, K].
             success: bool [B]: the action took effect.
             scalars: name → 0-d or [B], as if given to `record_scalar`, and a column of step detail.
-            **context: for step detail: integer fields of the context, e.g. inner_epoch=3.
+            **context: for step detail: fields of the context, e.g. inner_epoch=3, or episode=[4, 5, 6, 7] with
+                one integer for each environment.
 
         Raises:
             CounterError: at the first record of its kind, the input is not what the spec asks for.

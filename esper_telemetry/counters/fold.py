@@ -91,29 +91,31 @@ def new_state(spec: CounterSpec, device: torch.device | str) -> CounterState:
     padded = [
         o + i if i < w else spec.option_count for o, w in zip(offsets, widths, strict=True) for i in range(widest)
     ]
-    cells = torch.zeros(layout.cells, dtype=torch.int64)
-    reals = cells[layout.mins :].view(torch.float64)
-    reals[: layout.maxs - layout.mins] = math.inf
-    reals[layout.maxs - layout.mins :] = -math.inf
     narrow = widest <= _INT8_OPTIONS
-    thresholds = tuple(
-        torch.tensor([*(math.nextafter(edge, -math.inf) for edge in edges), math.inf], dtype=torch.float64)[:, None]
-        for edges in spec.histograms.values()
-    )
-    return CounterState(
-        buffer=cells.to(device),
-        head_of=torch.tensor([h for h, w in enumerate(widths) for _ in range(w)], dtype=torch.int64).to(device),
-        local=torch.tensor([[i] for w in widths for i in range(w)], dtype=torch.int8 if narrow else torch.int16)
-        .reshape(-1, 1)
-        .to(device),
-        padded=torch.tensor(padded, dtype=torch.int64).to(device),
-        sizes=torch.tensor(widths, dtype=torch.uint8 if narrow else torch.int16).reshape(-1, 1).to(device),
-        blank=torch.zeros((1, 1), dtype=torch.bool).to(device),
-        nan=torch.full((1,), math.nan, dtype=torch.float64).to(device),
-        thresholds=tuple(edges.to(device) for edges in thresholds),
-        layout=layout,
-        names=tuple(spec.heads),
-    )
+    with torch.device("cpu"):  # whatever the default device is: constants are made here and copied once
+        cells = torch.zeros(layout.cells, dtype=torch.int64)
+        reals = cells[layout.mins :].view(torch.float64)
+        reals[: layout.maxs - layout.mins] = math.inf
+        reals[layout.maxs - layout.mins :] = -math.inf
+        head_of = torch.tensor([h for h, w in enumerate(widths) for _ in range(w)], dtype=torch.int64)
+        local = torch.tensor([i for w in widths for i in range(w)], dtype=torch.int8 if narrow else torch.int16)
+        sizes = torch.tensor(widths, dtype=torch.uint8 if narrow else torch.int16)
+        thresholds = [
+            torch.tensor([*(math.nextafter(edge, -math.inf) for edge in edges), math.inf], dtype=torch.float64)
+            for edges in spec.histograms.values()
+        ]
+        return CounterState(
+            buffer=cells.to(device),
+            head_of=head_of.to(device),
+            local=local[:, None].to(device),
+            padded=torch.tensor(padded, dtype=torch.int64).to(device),
+            sizes=sizes[:, None].to(device),
+            blank=torch.zeros((1, 1), dtype=torch.bool).to(device),
+            nan=torch.full((1,), math.nan, dtype=torch.float64).to(device),
+            thresholds=tuple(edges[:, None].to(device) for edges in thresholds),
+            layout=layout,
+            names=tuple(spec.heads),
+        )
 
 
 def update_(

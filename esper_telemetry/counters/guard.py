@@ -93,11 +93,12 @@ def check_entry(spec: CounterSpec, device: torch.device, entry: Entry) -> None:
         raise CounterError(f"record_step: the parts have different numbers of environments ({sizes})")
     for name, value in (scalars or {}).items():
         _check_value(spec, device, name, value)
-    for name, value in (context or {}).items():
-        if name not in CONTEXT_FIELDS or not isinstance(value, int):
+    for name, value in context.items():
+        numbers = [value] if isinstance(value, int) else value
+        if name not in CONTEXT_FIELDS or not all(isinstance(number, int) for number in numbers):
             raise CounterError(
-                f"record_step: {name}={value!r} is no integer field of the context;"
-                f" its fields are {', '.join(sorted(CONTEXT_FIELDS))}"
+                f"record_step: {name}={value!r} is no integer field of the context, nor one integer for each"
+                f" environment; its fields are {', '.join(sorted(CONTEXT_FIELDS))}"
             )
 
 
@@ -234,14 +235,17 @@ class Guard:
         the static output of a CUDA graph, whose replays no version counter shows.
         """
         spoiled: set[int] = set()
-        owners: dict[int, int] = {}
+        owners: dict[tuple[Any, ...], int] = {}
         for number, (entry, versions) in enumerate(zip(entries, self._versions, strict=False)):
+            role = entry[0] if len(entry) != STEP_FIELDS else ""
             for i, (tensor, version) in enumerate(zip(tensors_of(entry), versions, strict=True)):
                 if version_of(tensor) != version:
                     spoiled.add(number)
                     self._report_write(names_of(entry)[i], number)
-                elif tensor.numel() and owners.setdefault(storage_of(tensor), number) != number:
-                    self._report_shared(names_of(entry)[i], owners[storage_of(tensor)], number)
+                    continue
+                first = owners.setdefault((role, i, storage_of(tensor)), number)
+                if first != number and tensor.numel():
+                    self._report_shared(names_of(entry)[i], first, number)
         return spoiled
 
     def _report_write(self, what: str, number: int) -> None:

@@ -76,7 +76,7 @@ class HostCounters:
         masks: ArrayLike | Mapping[str, ArrayLike] | None,
         success: ArrayLike | None = None,
         scalars: Mapping[str, ArrayLike] | None = None,
-        **_context: int,
+        **_context: object,
     ) -> None:
         """Record one step of B environments.
 

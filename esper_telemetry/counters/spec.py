@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from google.protobuf.descriptor import FieldDescriptor
 
 from esper_telemetry.errors import CounterError
-from esper_telemetry.schema import enum_labels, event_type
+from esper_telemetry.schema import enum_labels, event_type, is_repeated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,11 +63,11 @@ class StepRow:
 
     def message_field(self, name: str, types: tuple[int, ...]) -> Any:
         """Return the descriptor of the field `name`, whose type must be one of `types`."""
-        message = self.row_type.DESCRIPTOR
+        message: Any = self.row_type.DESCRIPTOR
         found = message.fields_by_name.get(name)
-        if found is None or found.is_repeated or found.type not in types:
+        if found is None or is_repeated(found) or found.type not in types:
             kinds = "double or float" if types == _REALS else "string or enum" if types == _CHOICES else "bool"
-            fits = [other.name for other in message.fields if other.type in types and not other.is_repeated]
+            fits = [other.name for other in message.fields if other.type in types and not is_repeated(other)]
             raise CounterError(
                 f"StepRow: {message.full_name} has no single {kinds} field {name!r}; those that fit: {', '.join(fits)}"
             )

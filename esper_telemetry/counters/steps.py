@@ -16,7 +16,7 @@ from esper_telemetry.errors import CounterError
 from esper_telemetry.schema import enum_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # A block stays well under an event's limit (512 KiB) and near the size of a frame (256 KiB).
 BLOCK_BYTES = 192 * 1024
 _MICROSECOND = 1000
+_INT_ONLY = frozenset({int})
 
 
 class Chunk(NamedTuple):
@@ -40,6 +41,7 @@ class Chunk(NamedTuple):
         sizes: bytes of indices, forced and free flags, success, and each scalar, in this order.
         scalars: the scalars and their numpy dtypes.
         context: per step, the context given with it.
+        env_context: context that differs between environments, a value for each.
         times: per step, wall clock in ns.
     """
 
@@ -49,12 +51,16 @@ class Chunk(NamedTuple):
     sizes: tuple[int, ...]
     scalars: tuple[tuple[str, str], ...]
     context: list[dict[str, int]]
+    env_context: dict[str, tuple[int, ...]]
     times: list[int]
 
 
-def _environments(entry: Entry) -> int:
-    part = entry[0] if entry[0] is not None else entry[1]
-    return len(part if isinstance(part, torch.Tensor) else next(iter(part.values())))
+def _env_context(context: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value) for name, value in context.items() if not isinstance(value, int)}
+
+
+def _step_context(context: Mapping[str, Any]) -> dict[str, int]:
+    return {name: value for name, value in context.items() if isinstance(value, int)}
 
 
 class StepDetail:
@@ -64,6 +70,7 @@ class StepDetail:
         spec: must have a `row`.
         capacity: bytes that one flush can carry; rows beyond it are shed, and counted.
         env_ids: `Context.env_id` of each environment of a step; None: 0 to B-1.
+        device: `Context.device` of the rows.
 
     Attributes:
         rows_shed: rows shed since the last flush.
@@ -72,7 +79,7 @@ class StepDetail:
         CounterError: the spec has no row.
     """
 
-    def __init__(self, spec: CounterSpec, capacity: int, env_ids: Sequence[int] | None) -> None:
+    def __init__(self, spec: CounterSpec, capacity: int, env_ids: Sequence[int] | None, device: str) -> None:
         if spec.row is None:
             raise CounterError(
                 "steps=True: the spec does not say what a row is; give CounterSpec(row=StepRow(EventClass, ...))"
@@ -81,6 +88,7 @@ class StepDetail:
         self._heads = list(spec.heads)
         self._capacity = capacity
         self._env_ids = list(env_ids) if env_ids is not None else None
+        self._device = device
         self._columns = _columns_of(spec)
         self._bytes: list[Tensor] = []
         self._chunks: list[Chunk] = []
@@ -89,14 +97,45 @@ class StepDetail:
 
     def form_of(self, entry: Entry) -> tuple[Any, ...]:
         """Return what entries of one chunk have in common beyond their parts: environments, scalars, context."""
-        _, _, _, scalars, context, _ = entry
-        return _environments(entry), tuple(scalars or ()), tuple(context or ())
+        actions, masks, _, scalars, context, _ = entry
+        part = masks if actions is None else actions
+        shape = part.shape if isinstance(part, torch.Tensor) else next(iter(part.values())).shape
+        if _INT_ONLY.issuperset(map(type, context.values())):
+            return shape, tuple(scalars or ()), tuple(context)
+        return shape, tuple(scalars or ()), tuple(context), tuple(_env_context(context).items())
 
     def keep(self, folded: Folded, entries: Sequence[Entry], layout: Layout) -> None:
         """Keep the rows of `entries`, which were folded together and are of one form."""
-        envs = _environments(entries[0])
+        envs = folded.rows // len(entries)
+        env_context = _env_context(entries[0][4])
+        for name, values in {"env_ids": self._env_ids or range(envs), **env_context}.items():
+            if len(values) != envs:
+                raise ValueError(f"{name} has {len(values)} values for the {envs} environments of a step")
+        parts, sizes, scalars = self._parts(folded, entries, layout, envs)
+        if self._used + sum(sizes) > self._capacity:
+            self.rows_shed += folded.rows
+            return
+        self._used += sum(sizes)
+        self._bytes.append(torch.cat(parts))
+        self._chunks.append(
+            Chunk(
+                steps=len(entries),
+                envs=envs,
+                span=folded.flags.shape[1],
+                sizes=tuple(sizes),
+                scalars=tuple(scalars),
+                context=[_step_context(entry[4]) if env_context else entry[4] for entry in entries],
+                env_context=env_context,
+                times=[entry[5] for entry in entries],
+            )
+        )
+
+    def _parts(
+        self, folded: Folded, entries: Sequence[Entry], layout: Layout, envs: int
+    ) -> tuple[list[Tensor], list[int], list[tuple[str, str]]]:
+        """Return the columns as bytes [n] on the device, their sizes as in a chunk, and the scalars among them."""
         parts: list[Tensor] = [] if folded.indices is None else [folded.indices.view(torch.uint8).view(-1)]
-        sizes = [parts[0].numel() if parts else 0, 0, 0]
+        sizes = [sum(part.numel() for part in parts), 0, 0]
         if layout.free - folded.first < folded.flags.shape[0]:
             flags = folded.flags.narrow(0, layout.forced - folded.first, 2 * len(self._heads))
             parts.append(flags.view(torch.uint8).view(-1))
@@ -106,19 +145,12 @@ class StepDetail:
             sizes[2] = folded.rows
         scalars = []
         for name in entries[0][3] or {}:
-            if name in self._row.scalars and entries[0][3][name].numel() == envs:
+            if name in self._row.scalars and all(entry[3][name].numel() == envs for entry in entries):
                 column = _real(torch.cat([entry[3][name].reshape(-1) for entry in entries]))
                 parts.append(column.view(torch.uint8))
                 sizes.append(parts[-1].numel())
                 scalars.append((name, "<f4" if column.dtype == torch.float32 else "<f8"))
-        if self._used + sum(sizes) > self._capacity:
-            self.rows_shed += folded.rows
-            return
-        self._used += sum(sizes)
-        self._bytes.append(torch.cat(parts))
-        context, times = [entry[4] or {} for entry in entries], [entry[5] for entry in entries]
-        span = folded.flags.shape[1]
-        self._chunks.append(Chunk(len(entries), envs, span, tuple(sizes), tuple(scalars), context, times))
+        return parts, sizes, scalars
 
     def collect(self) -> tuple[list[Tensor], list[Chunk], int]:
         """Return what was kept (bytes on the device, and how to read them) and the rows shed, and start anew."""
@@ -187,6 +219,10 @@ class StepDetail:
             "context": [
                 {"field": name, "values": [step[name] for step in chunk.context[steps]]} for name in chunk.context[0]
             ],
+            "env_context": [
+                {"field": name, "values": list(values[envs])} for name, values in chunk.env_context.items()
+            ],
+            "device": self._device,
             "columns": [_packed(fixed, kind, values[steps, envs]) for fixed, kind, values in columns],
             "first_time_unix_nano": times[0],
             "time_offsets_us": [(time - times[0]) // _MICROSECOND for time in times],

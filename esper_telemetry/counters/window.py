@@ -88,6 +88,8 @@ class Window:
         """Return the steps by form, and all values as (name, tensor)."""
         steps: dict[Any, list[Entry]] = {}
         values: list[Entry] = []
+        newest: Any = None
+        add: Any = None
         for entry in entries:
             if len(entry) != STEP_FIELDS:
                 values.append(entry)
@@ -96,7 +98,9 @@ class Window:
             form: tuple[Any, ...] = (type(actions), type(masks), success is None)
             if self._detail is not None:
                 form += self._detail.form_of(entry)
-            steps.setdefault(form, []).append(entry)
+            if form != newest:
+                newest, add = form, steps.setdefault(form, []).append
+            add(entry)
             if scalars:
                 values.extend(scalars.items())
         return steps, values
@@ -135,7 +139,7 @@ class Window:
         part = Part(bool(actions), bool(masks), bool(success))
         self._add(part.steps, len(entries))
         self._add(part.rows, folded.rows)
-        if self._detail is not None:
+        if self._detail is not None and actions:
             self._keep(self._detail, folded, entries)
 
     def _keep(self, detail: StepDetail, folded: Folded, entries: Sequence[Entry]) -> None:
