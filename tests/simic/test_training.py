@@ -8,11 +8,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import esper_telemetry
 from esper.kasmina.lifecycle import LIVE, MOVES, Stage
 from esper.scripts.train import main
 from esper.simic.training import HeuristicConfig, train_heuristic
+from esper.simic.transfer import to_host
 from esper.tasks import load_task
 from esper.telemetry import SCHEMAS, TELEMETRY_LEVELS, open_hub
 from esper_telemetry.schema import LEVELS, effective_level, event_classes, event_type
@@ -384,3 +386,37 @@ def test_telemetry_never_changes_what_is_learned(matrix, digits):
 def test_seeds_were_planted_and_blended_in_the_runs_that_are_compared(matrix):
     reached = {data["to_stage"] for data in of(matrix["debug", False][1], "seed.stage_changed")}
     assert reached >= {stage.name for stage in LIVE}
+
+
+# Waiting for the device.
+
+
+class Sentinel(TorchDispatchMode):
+    """Counts the operations that copy to the host or wait for the device."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if name in {"_local_scalar_dense", "item", "nonzero", "equal", "is_nonzero"}:
+            self.waits[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("level", ["off", "debug"])
+def test_the_device_is_read_once_an_epoch_whatever_is_recorded(digits, tmp_path, monkeypatch, level):
+    copies = []
+
+    def counted(tensors):
+        copies.append(len(tensors))
+        return to_host(tensors)
+
+    monkeypatch.setattr("esper.simic.training.to_host", counted)
+    config = replace(SHORT, max_epochs=25)
+    with Sentinel() as sentinel:
+        _, events = train(digits, tmp_path, config, level=level)
+    assert copies == [1] * 25
+    assert not sentinel.waits
+    assert level == "off" or of(events, "seed.germinated")
