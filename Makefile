@@ -7,7 +7,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 # A run of a few minutes in which seeds are kept and culled (nothing is staged: the seed is chosen).
-DEMO ?= --task digits --control --telemetry-dir runs
+DEMO ?= --task digits --episodes 4 --control --telemetry-dir runs
 # Arguments for pytest, e.g. `make test TESTS="tests/simic -x"`.
 TESTS ?=
 
