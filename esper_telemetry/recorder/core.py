@@ -21,7 +21,7 @@ from esper_telemetry.schema.envelope import envelope_head, envelope_middle
 from esper_telemetry.v1 import options_pb2, run_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from google.protobuf.message import Message
 
@@ -40,7 +40,7 @@ class Core:
 
     Attributes:
         level: number of the level in force.
-        raises: some errors are raised at the caller: the exception, not the rule.
+        append: what emitters call with a plan and a payload.
         strict: errors of a call are raised at the caller instead of counted.
     """
 
@@ -52,7 +52,9 @@ class Core:
         self.buffer = Buffer(options, clock)
         self.level = level
         self.strict = strict
-        self.raises = strict or options.on_error == "raise"
+        self.append: Callable[[Plan, bytes], bool] = (
+            self.buffer.append if options.on_error == "warn" else self._append_or_raise
+        )
         self._emitters: weakref.WeakSet[Emitter] = weakref.WeakSet()
         self.writer: WriterThread | None = None
         self._lock = threading.Lock()
@@ -146,6 +148,11 @@ class Core:
         """
         if self.options.on_error == "raise" and self.writer is not None and self.writer.error is not None:
             raise self.writer.error
+
+    def _append_or_raise(self, plan: Plan, payload: bytes) -> bool:
+        accepted = self.buffer.append(plan, payload)
+        self.check_sink()
+        return accepted
 
     def report_losses(self) -> None:
         """Emit a DropReport if something was lost since the last one, at most once a second."""

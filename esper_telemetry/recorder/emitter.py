@@ -41,7 +41,7 @@ class Emitter:
                 raise
             self._error = error
         if core is not None:
-            self._append = core.buffer.append
+            self._append = core.append
             core.adopt(self)
 
     def bind(self, **context: Any) -> Emitter:
@@ -80,12 +80,10 @@ class Emitter:
                     fields = plain_fields(fields)
                     break
             payload = event(**fields).SerializeToString()  # type: ignore[operator]  # only a class has a plan
-            self._append(plan, payload)
         except Exception as error:  # noqa: BLE001 - whatever a value does when looked at, it stays out of the trainer
             self._reject(plan, error)
             return
-        if self._core.raises:  # type: ignore[union-attr]  # no plan without a core
-            self._core.check_sink()  # type: ignore[union-attr]  # as above
+        self._append(plan, payload)
 
     def forget_plans(self) -> None:
         """Make new plans at the next event: the level changed."""
@@ -101,7 +99,6 @@ class Emitter:
         plan = self._plans.get(type(event)) or self._make_plan(core, type(event))
         if plan is not None:
             self._append(plan, event.SerializeToString())
-            core.check_sink()
         return None
 
     def _reject(self, plan: Plan, error: Exception) -> None:

@@ -75,17 +75,14 @@ def test_a_full_buffer_sheds_and_reports_by_type_and_cause():
     assert 0 < dropped < 2000
     disk.failing = False
     assert run.flush(timeout=20)
-    until(lambda: any(event.name == "telemetry.dropped" for event in testing.recorded(sink)))
+
+    def reported():
+        reports = [event.data for event in testing.recorded(sink) if event.name == "telemetry.dropped"]
+        return sum(drop["count"] for report in reports for drop in report["drops"] if drop["cause"] == "buffer_full")
+
+    until(lambda: reported() == dropped)
     run.close()
     found = testing.recorded(sink)
-    reported = sum(
-        drop["count"]
-        for event in found
-        if event.name == "telemetry.dropped"
-        for drop in event.data["drops"]
-        if drop["cause"] == "buffer_full"
-    )
-    assert reported == dropped
     assert found[-1].data["dropped"] == dropped
     assert len(found) + dropped == run.stats().offered == found[-1].seq
 
