@@ -10,6 +10,7 @@ from esper_telemetry.decode.filter import Filter
 from esper_telemetry.decode.inputs import record_files
 from esper_telemetry.decode.jsonlines import json_line, rfc3339
 from esper_telemetry.decode.records import RecordFile, Records, read
+from esper_telemetry.decode.summary import StreamSummary, Summary, summarize
 
 __all__ = [
     "Event",
@@ -18,8 +19,11 @@ __all__ = [
     "RecordFile",
     "Records",
     "RowEvent",
+    "StreamSummary",
+    "Summary",
     "json_line",
     "read",
     "record_files",
     "rfc3339",
+    "summarize",
 ]

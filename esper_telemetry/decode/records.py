@@ -71,10 +71,7 @@ class Records:
         self._wanted = wanted
         self._expand = expand
         self._faults = Faults(strict=strict)
-        found = [_identify(path) for path in files]
-        self.files: tuple[RecordFile, ...] = tuple(
-            sorted(found, key=lambda file: (file.stream_key, file.header.segment))
-        )
+        self.files: tuple[RecordFile, ...] = tuple(ordered_files(files))
 
     def __iter__(self) -> Iterator[Event]:
         self._faults = Faults(strict=self._faults.strict)
@@ -160,9 +157,17 @@ def read(
     return Records(record_files(path), wanted, expand=expand, strict=strict)
 
 
-def _identify(path: Path) -> RecordFile:
-    with RecordReader(path) as reader:
-        return RecordFile(path, reader.header)
+def ordered_files(paths: Iterable[Path]) -> list[RecordFile]:
+    """Return files in the order of streams and segments.
+
+    Raises:
+        RecordError: one is no record or cannot be opened.
+    """
+    found = []
+    for path in paths:
+        with RecordReader(path) as reader:
+            found.append(RecordFile(path, reader.header))
+    return sorted(found, key=lambda file: (file.stream_key, file.header.segment))
 
 
 def _type_names(types: TypeName | Iterable[TypeName]) -> tuple[str, ...]:

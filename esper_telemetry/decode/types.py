@@ -45,7 +45,7 @@ class EventKind:
         hides_context: whether a field has the name of a field of Context.
     """
 
-    __slots__ = ("_context", "cls", "full_name", "hides_context", "name", "plain")
+    __slots__ = ("_context", "_units", "cls", "full_name", "hides_context", "name", "plain")
 
     def __init__(self, full_name: str, cls: type[Message] | None, plans: PlainPlans, context: Descriptor) -> None:
         self.full_name = full_name
@@ -54,6 +54,7 @@ class EventKind:
         self.plain: PlainPlan | None = None
         self.hides_context = False
         self._context = context
+        self._units: dict[str, str] | None = None
         if cls is not None:
             descriptor = descriptor_of(cls)
             self.name = descriptor.GetOptions().Extensions[_EVENT].name or full_name
@@ -89,9 +90,11 @@ class EventKind:
         return self.cls(**values)
 
     def units(self) -> dict[str, str]:
-        """Return UCUM unit by field, context included; fields of nested messages as "heads.entropy"."""
-        found = field_units(self._context)
-        return {**found, **field_units(descriptor_of(self.cls))} if self.cls is not None else found
+        """Return UCUM unit by field, context included; fields of nested messages as "heads.entropy". Shared."""
+        if self._units is None:
+            own = field_units(descriptor_of(self.cls)) if self.cls is not None else {}
+            self._units = {**field_units(self._context), **own}
+        return self._units
 
 
 class Schema:

@@ -1,0 +1,193 @@
+"""A record in a few facts, without a scan: footers, descriptors, and at most two frames of each stream are read.
+
+Counts by type come from the index, which only a closed file has; without it they are
+unknown, not zero.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from esper_telemetry.decode.envelope import parse_frame
+from esper_telemetry.decode.event import Event
+from esper_telemetry.decode.faults import Faults
+from esper_telemetry.decode.inputs import record_files
+from esper_telemetry.decode.origin import Origin
+from esper_telemetry.decode.records import ordered_files
+from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.recordfile import RecordReader, Selection
+from esper_telemetry.recordfile.lock import writer_gone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from esper_telemetry.decode.inputs import RecordPath
+    from esper_telemetry.decode.records import RecordFile
+    from esper_telemetry.recordfile import FrameRef, Segment
+
+
+@dataclass(slots=True)
+class StreamSummary:
+    """One stream: what one process wrote.
+
+    Attributes:
+        run_id: the run.
+        run_name: the name the user gave it.
+        stream: its name.
+        rank: distributed rank.
+        host: where it was written.
+        pid: process id of the writer.
+        writer: the software.
+        segments: numbers of the segments that are here.
+        bytes: size of their files.
+        raw_bytes: size of the events before compression.
+        frames: data frames.
+        events: events in them.
+        events_by_type: the same by short name; None where a file has no index.
+        first_time: time of the first event, nanoseconds since 1970 UTC; None without events.
+        last_time: time of the last event.
+        missing: numbers without an event.
+        closed: whether every file was closed in good order.
+        writing: whether a process is writing the last file now.
+        started: data of RunStarted; empty where it is not here.
+        finished: data of RunFinished; empty where it is not here.
+    """
+
+    run_id: str
+    run_name: str
+    stream: str
+    rank: int
+    host: str
+    pid: int
+    writer: str
+    segments: list[int] = field(default_factory=list)
+    bytes: int = 0
+    raw_bytes: int = 0
+    frames: int = 0
+    events: int = 0
+    events_by_type: dict[str, int] | None = field(default_factory=dict)
+    first_time: int | None = None
+    last_time: int | None = None
+    missing: int = 0
+    closed: bool = True
+    writing: bool = False
+    started: dict[str, Any] = field(default_factory=dict)
+    finished: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def outcome(self) -> str:
+        """How it ended: the outcome of RunFinished, else "running" or "killed" by what its last file tells."""
+        if self.finished:
+            return str(self.finished.get("outcome", "finished"))
+        return "running" if self.writing else "unknown" if self.closed else "killed"
+
+
+@dataclass(slots=True)
+class Summary:
+    """A record: its streams, and what is wrong with it.
+
+    Attributes:
+        paths: the files.
+        streams: in the order of stream, rank and producer.
+        warnings: what is damaged, missing or cut off, as far as that is told without reading everything.
+    """
+
+    paths: list[str]
+    streams: list[StreamSummary]
+    warnings: list[str]
+
+    @property
+    def run_ids(self) -> list[str]:
+        """The runs, each once."""
+        return list(dict.fromkeys(stream.run_id for stream in self.streams))
+
+    @property
+    def events_by_type(self) -> dict[str, int] | None:
+        """Events of all streams by short name, most first; None where a stream does not know its own."""
+        total: Counter[str] = Counter()
+        for stream in self.streams:
+            if stream.events_by_type is None:
+                return None
+            total.update(stream.events_by_type)
+        return dict(total.most_common())
+
+
+def summarize(path: RecordPath | Iterable[RecordPath]) -> Summary:
+    """Return the facts of a record.
+
+    Args:
+        path: as for `read`.
+
+    Raises:
+        RecordError: a file is no record or cannot be opened.
+    """
+    files = ordered_files(record_files(path))
+    faults = Faults(strict=False)
+    streams = [_summarize_stream(list(group), faults) for _, group in groupby(files, key=attrgetter("stream_key"))]
+    return Summary([str(file.path) for file in files], streams, faults.warnings)
+
+
+def _summarize_stream(files: Sequence[RecordFile], faults: Faults) -> StreamSummary:
+    header = files[0].header
+    summary = StreamSummary(
+        header.run_id, header.run_name, header.stream, header.rank, header.host, header.pid, header.writer
+    )
+    for file in files:
+        before = faults.missing
+        with RecordReader(file.path) as reader:
+            faults.opened(reader)
+            for damage in reader.damage:
+                faults.damaged(reader.path, damage)
+            for segment in reader.segments:
+                _add_segment(summary, segment, Origin(segment, reader.path, faults.unknown))
+            summary.bytes += reader.size
+            summary.closed = summary.closed and reader.closed
+            summary.writing = not reader.closed and not writer_gone(file.path)
+            summary.started = summary.started or _event_data(reader, "run.started", first=True)
+            summary.finished = _event_data(reader, "run.finished", first=False) or summary.finished
+        summary.missing += faults.missing - before
+    return summary
+
+
+def _add_segment(summary: StreamSummary, segment: Segment, origin: Origin) -> None:
+    summary.segments.append(segment.header.segment)
+    if segment.frames:
+        times = [frame.min_time for frame in segment.frames], [frame.max_time for frame in segment.frames]
+        first, last = min(times[0]), max(times[1])
+        summary.first_time = first if summary.first_time is None else min(first, summary.first_time)
+        summary.last_time = last if summary.last_time is None else max(last, summary.last_time)
+    summary.frames += len(segment.frames)
+    summary.raw_bytes += sum(frame.raw_size for frame in segment.frames)
+    summary.events += segment.records
+    if segment.index is None:
+        summary.events_by_type = None
+    elif summary.events_by_type is not None:
+        counts = Counter(summary.events_by_type)
+        for type_id, count in segment.index.type_counts.items():
+            counts[origin.kinds[type_id].name] += count
+        summary.events_by_type = dict(counts.most_common())
+
+
+def _event_data(reader: RecordReader, name: str, *, first: bool) -> dict[str, Any]:
+    """Return the data of an event in the first or last frame of a file; empty if it is not there."""
+    segments = [segment for segment in reader.segments if segment.frames]
+    if not segments:
+        return {}
+    segment = segments[0 if first else -1]
+    frame: FrameRef = segment.frames[0 if first else -1]
+    origin = Origin(segment, reader.path, Counter())
+    wanted = frozenset(number for number in segment.types if origin.kinds[number].name == name)
+    if not Selection(type_ids=wanted).concerns(frame):
+        return {}
+    try:
+        envelopes = parse_frame(reader.decompress(frame), frame, reader.path)
+    except CorruptRecordError:
+        return {}  # a scan of the events tells it
+    for envelope in envelopes if first else reversed(envelopes):
+        if envelope.type_id in wanted:
+            return Event(origin.kinds[envelope.type_id], origin, envelope).data
+    return {}
