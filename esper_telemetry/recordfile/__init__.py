@@ -1,32 +1,52 @@
 """KEEP it: the record file (`*.esr.zst`), written and read. FORMAT.md is its specification.
 
 Layers, each knowing only those before it: layout (bytes), frame (zstd), header, piece,
-index, writer, scan, segment, reader. zstandard is imported here and nowhere else.
+index, writer and builder, scan, segment, reader, follow, verify, recover, merge, filter.
+zstandard is imported here and nowhere else.
 """
 
 from esper_telemetry.recordfile.damage import Damage, Truncation
+from esper_telemetry.recordfile.filter import Filtered, filter_record
+from esper_telemetry.recordfile.follow import Followed, StreamFollower, follow
 from esper_telemetry.recordfile.header import HeaderInfo, random_id
 from esper_telemetry.recordfile.index import FrameRef
 from esper_telemetry.recordfile.layout import Skip, SkipReason
+from esper_telemetry.recordfile.merge import Merge, merge, merge_events
 from esper_telemetry.recordfile.paths import SUFFIX, SegmentName, list_run
 from esper_telemetry.recordfile.reader import RecordReader
+from esper_telemetry.recordfile.recover import Recovery, recover
+from esper_telemetry.recordfile.retention import prune
 from esper_telemetry.recordfile.segment import Segment
 from esper_telemetry.recordfile.selection import Selection
+from esper_telemetry.recordfile.verify import Verification, verify
 from esper_telemetry.recordfile.writer import RecordWriter
 
 __all__ = [
     "SUFFIX",
     "Damage",
+    "Filtered",
+    "Followed",
     "FrameRef",
     "HeaderInfo",
+    "Merge",
     "RecordReader",
     "RecordWriter",
+    "Recovery",
     "Segment",
     "SegmentName",
     "Selection",
     "Skip",
     "SkipReason",
+    "StreamFollower",
     "Truncation",
+    "Verification",
+    "filter_record",
+    "follow",
     "list_run",
+    "merge",
+    "merge_events",
+    "prune",
     "random_id",
+    "recover",
+    "verify",
 ]

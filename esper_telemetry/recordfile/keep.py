@@ -24,6 +24,7 @@ from esper_telemetry.recordfile.header import (
 from esper_telemetry.recordfile.index import parse_index_message
 from esper_telemetry.recordfile.piece import Kind
 from esper_telemetry.recordfile.salvage import REBUILT
+from esper_telemetry.recordfile.source import BytesSource
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
@@ -42,21 +43,29 @@ _FAR = 1 << 65
 
 @dataclass(frozen=True, slots=True)
 class KeptFrame:
-    """A data frame that is kept.
+    """A data frame that is kept. Its bytes stay in the file until they are placed.
 
     Attributes:
-        data: the frame and its descriptor.
-        desc: that descriptor, parsed.
+        desc: its descriptor, the one it had or one made from its events.
         type_counts: events by type id.
+        source: where its bytes are.
+        offset: where they start there.
+        checksum: low 32 bits of its XXH64.
         rebuilt: the descriptor was made again from the events, and covers no dropped number beside them.
         mark: the header frame that marks it as unverified, with its descriptor.
     """
 
-    data: bytes
     desc: Descriptor
     type_counts: Mapping[int, int]
+    source: Source
+    offset: int
+    checksum: int
     rebuilt: bool = False
     mark: tuple[bytes, Descriptor] | None = None
+
+    def data(self) -> bytes:
+        """Return the frame and its descriptor."""
+        return self.source.read_at(self.offset, self.desc.compressed_size) + layout.pack_descriptor(self.desc)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +97,11 @@ class Context:
         """Return what a seek table says of the frames that are kept."""
         entries = set()
         for item in self.items:
-            desc, data = (item.frame.desc, item.frame.data) if item.frame is not None else (item.header, item.data)
-            if desc is not None:
-                entries.add(layout.seek_entry(data[: desc.compressed_size], desc.raw_size))
+            if item.frame is not None:
+                desc = item.frame.desc
+                entries.add(layout.SeekEntry(desc.compressed_size, desc.raw_size, item.frame.checksum))
+            elif item.header is not None:
+                entries.add(layout.seek_entry(item.data[: item.header.compressed_size], item.header.raw_size))
         return entries
 
     def ordered(self) -> list[Item]:
@@ -111,6 +122,11 @@ class Context:
 class Keep:
     """Takes pieces in file order and sorts them.
 
+    Args:
+        source: the file the pieces are of.
+        decoder: decompresses its frames.
+        contexts: what was kept of other files; what belongs to the same segment is put together.
+
     Attributes:
         contexts: what is kept.
         damage: what is not.
@@ -118,13 +134,13 @@ class Keep:
         open_end: a cut last frame lost events, nobody knows how many.
     """
 
-    def __init__(self, source: Source, decoder: FrameDecoder) -> None:
+    def __init__(self, source: Source, decoder: FrameDecoder, contexts: list[Context] | None = None) -> None:
         self._source = source
         self._decoder = decoder
         self._current: Context | None = None
         self._fresh = True
         self._gap = False
-        self.contexts: list[Context] = []
+        self.contexts: list[Context] = [] if contexts is None else contexts
         self.damage: list[Damage] = []
         self.lost_bytes = 0
         self.open_end = False
@@ -199,8 +215,9 @@ class Keep:
         if contradiction(desc, facts):
             rebuilt = True
             desc = facts.descriptor(desc.compressed_size, desc.raw_size)
-        data = frame + layout.pack_descriptor(desc)
-        context.items.append(Item(frame=KeptFrame(data, desc, facts.type_counts, rebuilt)))
+        checksum = layout.seek_entry(frame, desc.raw_size).checksum
+        kept = KeptFrame(desc, facts.type_counts, self._source, piece.offset, checksum, rebuilt)
+        context.items.append(Item(frame=kept))
         context.known_last_seq = max(context.known_last_seq, desc.last_seq)
         self._gap = False
 
@@ -250,12 +267,9 @@ class Keep:
         marked = header_frame_bytes(note)
         mark = encode(marked)
         mark_desc = header_descriptor(mark, marked)
-        kept = KeptFrame(
-            frame + layout.pack_descriptor(desc),
-            desc,
-            facts.type_counts,
-            mark=(mark + layout.pack_descriptor(mark_desc), mark_desc),
-        )
+        checksum = layout.seek_entry(frame, used).checksum
+        marked_data = (mark + layout.pack_descriptor(mark_desc), mark_desc)
+        kept = KeptFrame(desc, facts.type_counts, BytesSource(frame), 0, checksum, mark=marked_data)
         context.items.append(Item(frame=kept))
 
     def _lose(self, piece: Piece, reason: str, desc: Descriptor | None = None) -> None:

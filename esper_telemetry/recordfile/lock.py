@@ -39,6 +39,18 @@ def lock_exclusive(fd: int) -> None:
             return
 
 
+def try_lock(fd: int) -> bool:
+    """Take the lock of an open file for as long as it is open; False if somebody else has it."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # a file system without locks
+    return True
+
+
 def writer_gone(path: Path) -> bool:
     """Tell whether no process holds the writer's lock on `path`; False where locks do not work.
 

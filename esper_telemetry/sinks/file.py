@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esper_telemetry.clock import SYSTEM_CLOCK
-from esper_telemetry.errors import ConfigError, SinkError
-from esper_telemetry.recordfile import RecordWriter, SegmentName, random_id
+from esper_telemetry.errors import ConfigError, RecordError, SinkError
+from esper_telemetry.recordfile import RecordWriter, SegmentName, prune, random_id
 from esper_telemetry.recordfile.paths import path_component
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class FileSink:
         sync_interval_s: seconds between syncs of "interval".
         max_bytes: size at which the next batch starts a new segment.
         max_age_s: age at which the next batch starts a new segment, seconds.
+        keep_bytes: after a rotation, delete the oldest closed segments of this stream until the rest takes at
+            most so much; None keeps all.
         clock: source of time.
 
     Raises:
@@ -65,6 +67,7 @@ class FileSink:
         sync_interval_s: float = 1.0,
         max_bytes: int = SEGMENT_BYTES,
         max_age_s: float = SEGMENT_AGE_S,
+        keep_bytes: int | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         if sync not in SYNC_POLICIES:
@@ -80,6 +83,7 @@ class FileSink:
         self._sync_interval_ns = int(sync_interval_s * 1e9)
         self._max_bytes = max_bytes
         self._max_age_ns = int(max_age_s * 1e9)
+        self._keep_bytes = keep_bytes
         self._clock = clock
         self._closed_bytes = 0
         self._opened_ns = self._synced_ns = 0
@@ -166,6 +170,9 @@ class FileSink:
         # Its frames are whole without a footer, and the batch at hand belongs to the new segment.
         with contextlib.suppress(SinkError):
             old.close(sync=self._sync != "none")
+        if self._keep_bytes is not None:
+            with contextlib.suppress(OSError, RecordError):
+                prune(self._folder, self._keep_bytes, stream=SegmentName.parse(self.path))
 
     def _open(self, header: HeaderInfo) -> RecordWriter:
         name = SegmentName.of(header.stream, header.rank, header.anchor_unix_nano, header.producer_id, header.segment)

@@ -1,0 +1,107 @@
+"""Joins record files into one: every segment with its own types, numbers and footer, frames byte for byte.
+
+Segments that are there twice are put together. A reader merges the events of several
+streams by time: `merge_events`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from esper_telemetry.errors import RecordError
+from esper_telemetry.recordfile.frame import FrameDecoder
+from esper_telemetry.recordfile.keep import Context, Keep
+from esper_telemetry.recordfile.place import Placed, place
+from esper_telemetry.recordfile.reader import check_prologue
+from esper_telemetry.recordfile.salvage import salvage
+from esper_telemetry.recordfile.scan import scan
+from esper_telemetry.recordfile.source import open_source
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from esper_telemetry.recordfile.segment import Segment
+    from esper_telemetry.v1 import record_pb2
+
+
+@dataclass(slots=True)
+class Merge(Placed):
+    """What a merge did; see `Placed`.
+
+    Attributes:
+        paths: the files that were joined.
+        runs: the run ids in them.
+    """
+
+    paths: list[str] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
+
+
+def merge(paths: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str], *, force: bool = False) -> Merge:
+    """Write the segments of the files `paths` into the new file `output`, by run, stream, rank and segment.
+
+    Damaged inputs are recovered on the way; what could not be read is in the result.
+
+    Args:
+        paths: record files.
+        output: the file to create.
+        force: take files of different runs together.
+
+    Raises:
+        RecordError: a file is no record, or the files belong to different runs.
+        SinkError: the output exists already or cannot be written.
+    """
+    contexts: list[Context] = []
+    result = Merge(Path(output), paths=[str(path) for path in paths])
+    decoder = FrameDecoder()
+    with ExitStack() as stack:
+        for path in paths:
+            source = open_source(path)
+            stack.callback(source.close)
+            check_prologue(source)
+            keep = Keep(source, decoder, contexts)
+            keep.add_all(salvage(source, decoder, scan(source)))
+            if keep.damage:
+                result.damage[source.name] = keep.damage
+            result.lost_bytes += keep.lost_bytes
+            result.open_end |= keep.open_end
+        result.runs = sorted({context.header.run_id for context in contexts})
+        if len(result.runs) > 1 and not force:
+            raise RecordError(
+                f"the files belong to {len(result.runs)} runs ({', '.join(result.runs[:5])});"
+                " pass the files of one run, or --force",
+                path=str(output),
+            )
+        place(sorted(contexts, key=lambda context: _order(context.header)), result)
+    return result
+
+
+def _order(header: record_pb2.Header) -> tuple[str, str, int, bytes, int]:
+    return header.run_id, header.stream, header.rank, header.producer_id, header.segment
+
+
+def merge_events(
+    streams: Iterable[tuple[Segment, Iterable[record_pb2.Event]]],
+) -> Iterator[tuple[Segment, record_pb2.Event]]:
+    """Yield the events of several streams by time; inside a stream their order is kept, whatever its clock did.
+
+    Args:
+        streams: for each stream its segment (for types and header) and its events in order.
+    """
+    keyed = [_keyed(number, segment, events) for number, (segment, events) in enumerate(streams)]
+    for _, _, _, segment, event in heapq.merge(*keyed, key=lambda item: item[:3]):
+        yield segment, event
+
+
+def _keyed(
+    number: int, segment: Segment, events: Iterable[record_pb2.Event]
+) -> Iterator[tuple[int, int, int, Segment, record_pb2.Event]]:
+    latest = 0
+    for place_in_stream, event in enumerate(events):
+        latest = max(latest, event.time_unix_nano)
+        yield latest, number, place_in_stream, segment, event

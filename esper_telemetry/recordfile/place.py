@@ -1,0 +1,139 @@
+"""Places what was kept of damaged or joined records into a new file, in the order of its numbers.
+
+Ranges that are gone are marked as such, frames whose numbers are there already are left
+out, and the output is read back before anybody is told that it worked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.recordfile.builder import RecordBuilder
+from esper_telemetry.recordfile.layout import Skip, SkipReason
+from esper_telemetry.recordfile.verify import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from esper_telemetry.recordfile.damage import Damage
+    from esper_telemetry.recordfile.keep import Context, KeptFrame
+
+
+@dataclass(slots=True)
+class Placed:
+    """What stands in a new file, and what could not be put there.
+
+    Attributes:
+        output: the new file.
+        segments: segments in it.
+        frames: data frames in it.
+        events: events in it.
+        rebuilt: frames of these that were whole, but whose descriptor had to be made again.
+        unverified: events of these from a cut frame: no checksum of their writer covers them.
+        repeats: frames left out because their numbers were there already.
+        damage: what could not be read, in file order, by file.
+        lost: ranges of numbers that are gone: segment of the output from 0, first and last number.
+        lost_bytes: bytes of the inputs in nothing that is kept (footers aside: they are made again).
+        open_end: events at an end are gone, and nothing says how many.
+    """
+
+    output: Path
+    segments: int = 0
+    frames: int = 0
+    events: int = 0
+    rebuilt: int = 0
+    unverified: int = 0
+    repeats: int = 0
+    damage: dict[str, list[Damage]] = field(default_factory=dict)
+    lost: list[tuple[int, int, int]] = field(default_factory=list)
+    lost_bytes: int = 0
+    open_end: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing was lost (exit code 0), as far as the inputs can tell; else 3."""
+        return not (self.lost or self.open_end)
+
+    @property
+    def lost_numbers(self) -> int:
+        """How many numbers are known to be gone."""
+        return sum(last - first + 1 for _, first, last in self.lost)
+
+
+def place(contexts: Iterable[Context], result: Placed) -> None:
+    """Write `contexts` to `result.output` and count in `result`; the output is removed if that fails.
+
+    Raises:
+        SinkError: the output exists already or cannot be written.
+        CorruptRecordError: the output did not pass its check.
+    """
+    with RecordBuilder(result.output) as builder:
+        for context in contexts:
+            _Output(builder, result).write(context)
+        builder.sync()
+        _check(result)
+
+
+def _check(result: Placed) -> None:
+    """Read the output back: it must say exactly what was put into it."""
+    checked = verify(result.output)
+    if checked.problems or checked.records != result.events:
+        problem = checked.problems[0] if checked.problems else f"{checked.records:,} of {result.events:,} events"
+        raise CorruptRecordError(
+            f"the new file did not pass its own check: {problem}; the disk may be failing", path=str(result.output)
+        )
+
+
+class _Output:
+    """Places what was kept of one context, in the order of its numbers."""
+
+    def __init__(self, builder: RecordBuilder, result: Placed) -> None:
+        self._builder = builder
+        self._result = result
+        self._number = result.segments
+
+    def write(self, context: Context) -> None:
+        builder = self._builder
+        builder.start_segment(previous_last_seq=context.header.previous_last_seq)
+        for item in context.ordered():
+            if item.frame is not None:
+                self._frame(item.frame)
+            elif item.skip is not None:
+                self._skip(item.skip)
+            elif item.header is not None:
+                builder.add_header(item.data, item.header)
+            else:
+                builder.add_skippable(item.data)
+        if context.known_last_seq > builder.last_seq:
+            self._lose(context.known_last_seq)
+        builder.finish_segment()
+        self._result.segments += 1
+
+    def _frame(self, frame: KeptFrame) -> None:
+        if frame.desc.first_seq <= self._builder.last_seq:
+            self._result.repeats += 1
+            return
+        if frame.desc.first_seq > self._builder.last_seq + 1:
+            self._lose(frame.desc.first_seq - 1)
+        if frame.mark is not None:
+            self._builder.add_header(*frame.mark)
+        self._builder.add_frame(frame.data(), frame.desc, frame.type_counts)
+        self._result.frames += 1
+        self._result.events += frame.desc.records
+        self._result.rebuilt += frame.rebuilt
+        self._result.unverified += 0 if frame.mark is None else frame.desc.records
+
+    def _skip(self, skip: Skip) -> None:
+        if skip.last_seq <= self._builder.last_seq:
+            return
+        if skip.first_seq > self._builder.last_seq + 1:
+            self._lose(skip.first_seq - 1)
+        self._builder.add_skip(skip._replace(first_seq=self._builder.last_seq + 1))
+
+    def _lose(self, last_seq: int) -> None:
+        first_seq = self._builder.last_seq + 1
+        self._result.lost.append((self._number, first_seq, last_seq))
+        self._builder.add_skip(Skip(first_seq, last_seq, SkipReason.CORRUPT))
