@@ -77,7 +77,7 @@ class Escalation:
     def step(self, *, anomaly: bool) -> str | None:
         """Take a batch; "start" and "stop" say when the level is to change."""
         if anomaly and self.batches:
-            began, self.left = self.left == 0, self.batches
+            began, self.left = self.left <= 0, self.batches
             return "start" if began else None
         self.left = max(self.left - 1, -1)
         return "stop" if self.left == 0 else None

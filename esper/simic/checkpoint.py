@@ -64,9 +64,12 @@ def load(path: str | Path) -> dict[str, Any]:
         CheckpointError: It is missing, damaged, of another program or of a later version.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        file = Path(path).open("rb")  # noqa: SIM115 - closed below; only what fails here is unreadable
     except OSError as error:
         raise CheckpointError(f"{path}: the checkpoint cannot be read ({error.strerror})") from error
+    try:
+        with file:
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and torch raise what they like on foreign bytes
         raise CheckpointError(f"{path} is no checkpoint of this trainer: it cannot be decoded") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:

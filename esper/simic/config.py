@@ -89,7 +89,7 @@ class PpoConfig:
         _require("policy", self.policy, f"one of {', '.join(POLICIES)}", lambda v: v in POLICIES)
         _require("counterfactual", self.counterfactual, f"one of {', '.join(MODES)}", lambda v: v in MODES)
         _require("slots", self.slots, f"some of {', '.join(SLOT_IDS)}", lambda v: bool(v) and set(v) <= set(SLOT_IDS))
-        _require("devices", self.devices, "a list of at least one device", bool)
+        _require("devices", self.devices, "a list of devices", lambda v: isinstance(v, tuple) and bool(v))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> PpoConfig:
