@@ -165,7 +165,9 @@ def test_an_interrupt_leaves_a_readable_record_of_an_interrupted_run(tmp_path):
         _, err = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130, err
+    # A shell shows both as 130. CPython ends itself by the signal if the interrupt passed through an exec() of
+    # source text (such as a lazy import of torch that makes a namedtuple), although it was handled since.
+    assert process.returncode in {130, -signal.SIGINT}, err
     assert "interrupted" in err
     assert "Traceback" not in err
     (run,) = tmp_path.iterdir()

@@ -11,13 +11,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import esper_telemetry
-from esper.kasmina.lifecycle import LIVE, MOVES, Stage
+from esper.kasmina.lifecycle import MOVES, Stage
 from esper.scripts.train import main
 from esper.simic.training import HeuristicConfig, train_heuristic
 from esper.simic.transfer import to_host
 from esper.tasks import load_task
-from esper.telemetry import SCHEMAS, TELEMETRY_LEVELS, open_hub
-from esper_telemetry.schema import LEVELS, effective_level, event_classes, event_type
+from esper.telemetry import open_hub
 
 SEED_EVENTS = {
     "seed.germinated",
@@ -45,16 +44,10 @@ def digits():
     return load_task("digits")
 
 
-def train(task, folder, config=SHORT, *, level="normal", lifecycle_only=False, progress=None):
+def train(task, folder, config=SHORT, *, level="normal", progress=None):
     """Run the loop into a record; returns what it made and what was recorded."""
-    with open_hub(folder, name="test", level=level, lifecycle_only=lifecycle_only) as hub:
-        result = train_heuristic(
-            task,
-            config,
-            telemetry_enabled=level != "off",
-            lifecycle_only=lifecycle_only,
-            progress=progress,
-        )
+    with open_hub(folder, name="test", level=level) as hub:
+        result = train_heuristic(task, config, telemetry_enabled=level != "off", progress=progress)
     assert hub.run.stats().dropped == 0
     return result, list(esper_telemetry.read(hub.run.folder))
 
@@ -311,82 +304,6 @@ def test_the_control_and_the_growing_run_start_from_the_same_host_and_see_the_sa
 def test_nothing_to_train_is_an_error(digits, episodes):
     with pytest.raises(ValueError, match=f"episodes is {episodes}"):
         train_heuristic(digits, replace(SHORT, episodes=episodes))
-
-
-# Levels.
-
-
-def names_up_to(level):
-    return {
-        event_type(cls).name for module in SCHEMAS for cls in event_classes(module) if event_type(cls).level <= level
-    }
-
-
-@pytest.fixture(scope="module")
-def matrix(digits, tmp_path_factory):
-    """Every level with and without the flag, of one training: (final weights, events, fast modes seen)."""
-    runs = {}
-    for level in TELEMETRY_LEVELS:
-        for flag in (False, True):
-            modes = set()
-
-            def progress(environment, _result, modes=modes):
-                modes.update(slot.fast_mode for slot in environment.slots.values())
-
-            folder = tmp_path_factory.mktemp(f"{level}-{flag}")
-            config = replace(SHORT, max_epochs=35)
-            result, events = train(digits, folder, config, level=level, lifecycle_only=flag, progress=progress)
-            runs[level, flag] = (result.host.state_dict(), events, modes)
-    return runs
-
-
-@pytest.mark.parametrize("level", TELEMETRY_LEVELS)
-@pytest.mark.parametrize("flag", [False, True])
-def test_a_level_records_what_the_schema_says(matrix, level, flag):
-    _, events, _ = matrix[level, flag]
-    everything = {event.type for event in matrix["debug", False][1]}
-    frame = {"run.started", "run.finished"}
-    wanted = names_up_to(effective_level(level, lifecycle_only=flag)) & everything
-    notice = {"telemetry.disabled"} if level == "off" else set()
-    assert {event.type for event in events} == wanted | frame | notice
-
-
-def test_off_is_one_notice_in_an_otherwise_empty_record_and_slots_in_fast_mode(matrix):
-    _, events, modes = matrix["off", False]
-    assert [event.type for event in events] == ["run.started", "telemetry.disabled", "run.finished"]
-    assert not events[1].data["lifecycle_only"]
-    assert modes == {True}
-
-
-def test_off_with_the_flag_lets_seed_events_flow_and_says_so(matrix):
-    _, events, modes = matrix["off", True]
-    assert events[1].type == "telemetry.disabled"
-    assert events[1].data["lifecycle_only"] is True
-    assert [event.type for event in events].count("telemetry.disabled") == 1
-    kept = ("seed.germinated", "seed.stage_changed", "seed.culled", "seed.fossilized")
-    full = matrix["debug", False][1]
-    assert of(full, "seed.germinated")
-    assert of(events, *kept) == of(full, *kept)
-    assert modes == {False}
-
-
-def test_the_flag_is_a_floor_and_takes_nothing_away(matrix):
-    for level in TELEMETRY_LEVELS:
-        if LEVELS[level] >= LEVELS["lifecycle"]:
-            plain, flagged = (Counter(e.type for e in matrix[level, flag][1]) for flag in (False, True))
-            assert plain == flagged
-
-
-def test_telemetry_never_changes_what_is_learned(matrix, digits):
-    silent = train_heuristic(digits, replace(SHORT, max_epochs=35)).host.state_dict()
-    for weights, _, _ in matrix.values():
-        assert weights.keys() == silent.keys()
-        assert all(torch.equal(weights[name], silent[name]) for name in silent)
-
-
-def test_seeds_were_planted_and_blended_in_the_runs_that_are_compared(matrix):
-    reached = {data["to_stage"] for data in of(matrix["debug", False][1], "seed.stage_changed")}
-    assert reached >= {stage.name for stage in LIVE}
 
 
 # Waiting for the device.
