@@ -91,6 +91,11 @@ class Event:
         return {name: unit for name, unit in units.items() if name.partition(".")[0] in data}
 
     @property
+    def hidden_context(self) -> frozenset[str]:
+        """Names in `data` that are fields of Context but hold a field of the payload."""
+        return self._kind.hidden_context
+
+    @property
     def data(self) -> dict[str, Any]:
         """Payload and context in one dict, in which what was not measured is absent.
 
@@ -110,7 +115,7 @@ class Event:
         except CorruptRecordError:
             origin.undecodable(kind)
             data = {"payload": self._payload}
-        if kind.hides_context:
+        if kind.hidden_context:
             return data | context | data
         data.update(context)
         return data

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from functools import lru_cache
+from time import gmtime, strftime
 from typing import TYPE_CHECKING
 
 from esper_telemetry.schema import json_ready
@@ -26,9 +26,15 @@ def rfc3339(time_unix_nano: int) -> str:
     return f"{_second(seconds)}.{nanos:09}Z"
 
 
-def json_line(event: Event) -> str:
-    """Return an event as one line of JSON, without the line's end."""
-    line = {"type": event.type, "seq": event.seq, "time": rfc3339(event.time_unix_nano), "data": event.data}
+def json_line(event: Event, time: str | float | None = None) -> str:
+    """Return an event as one line of JSON, without the line's end.
+
+    Args:
+        event: the event.
+        time: what to show as its time; None for `rfc3339`.
+    """
+    shown = rfc3339(event.time_unix_nano) if time is None else time
+    line = {"type": event.type, "seq": event.seq, "time": shown, "data": event.data}
     try:
         return _encode(line)
     except (TypeError, ValueError):  # bytes, NaN or infinities: 0.1 us are saved where there are none
@@ -38,4 +44,4 @@ def json_line(event: Event) -> str:
 
 @lru_cache(maxsize=64)
 def _second(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds))

@@ -84,6 +84,11 @@ class Records:
         )
 
     @property
+    def streams(self) -> int:
+        """Streams that the files belong to: one for each process that wrote."""
+        return len({file.stream_key for file in self.files})
+
+    @property
     def warnings(self) -> Sequence[str]:
         """What was found damaged, missing or cut off so far: one sentence each, complete after an iteration."""
         return self._faults.warnings

@@ -42,24 +42,24 @@ class EventKind:
         full_name: name of the message, e.g. "esper.v1.SeedCulled".
         cls: message class made from the descriptors, or None where they lack it.
         plain: turns a message of the type into a dict; None as `cls`.
-        hides_context: whether a field has the name of a field of Context.
+        hidden_context: names that are fields of it and of Context.
     """
 
-    __slots__ = ("_context", "_units", "cls", "full_name", "hides_context", "name", "plain")
+    __slots__ = ("_context", "_units", "cls", "full_name", "hidden_context", "name", "plain")
 
     def __init__(self, full_name: str, cls: type[Message] | None, plans: PlainPlans, context: Descriptor) -> None:
         self.full_name = full_name
         self.cls = cls
         self.name = full_name
         self.plain: PlainPlan | None = None
-        self.hides_context = False
+        self.hidden_context: frozenset[str] = frozenset()
         self._context = context
         self._units: dict[str, str] | None = None
         if cls is not None:
             descriptor = descriptor_of(cls)
             self.name = descriptor.GetOptions().Extensions[_EVENT].name or full_name
             self.plain = plans.plan(descriptor)
-            self.hides_context = not set(descriptor.fields_by_name).isdisjoint(context.fields_by_name)
+            self.hidden_context = frozenset(descriptor.fields_by_name).intersection(context.fields_by_name)
 
     def parse(self, payload: bytes) -> Message:
         """Return the message in `payload`.

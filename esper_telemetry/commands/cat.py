@@ -1,0 +1,62 @@
+"""`esper-telemetry cat`: print the events, for people or as JSON lines."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from esper_telemetry.commands.eventtext import EventText
+from esper_telemetry.commands.output import colored
+from esper_telemetry.commands.reading import (
+    Choice,
+    files_argument,
+    filter_options,
+    open_records,
+    tell_losses,
+    time_format_option,
+)
+from esper_telemetry.commands.times import TimeFormat
+from esper_telemetry.decode import json_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from esper_telemetry.decode import Event
+
+_EPILOG = """Text lines show time, number, type, [context] and fields, with units where they are not plain
+numbers; what was not measured is absent. JSON lines hold type, seq, time and data."""
+
+
+@click.command(epilog=_EPILOG)
+@files_argument
+@filter_options
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@time_format_option
+def command(files: tuple[str, ...], choice: Choice, form: str, as_json: bool, time_format: str) -> int:
+    """Print the events: each stream in the order of its numbers, streams merged by time."""
+    records = open_records(files, choice)
+    line = line_writer("json" if as_json else form, time_format, ranks=records.streams > 1)
+    write = sys.stdout.write
+    for event in records:
+        write(line(event) + "\n")
+    sys.stdout.flush()
+    return tell_losses(records)
+
+
+def line_writer(form: str, time_format: str, *, ranks: bool) -> Callable[[Event], str]:
+    """Return what turns an event into a line.
+
+    Args:
+        form: "text" or "json".
+        time_format: one of TIME_FORMATS.
+        ranks: show ranks in text.
+    """
+    times = TimeFormat(time_format)
+    if form == "text":
+        return EventText(times, color=colored(), ranks=ranks).line
+    if time_format == "utc":
+        return json_line
+    return lambda event: json_line(event, times.json(event.time_unix_nano))

@@ -1,0 +1,86 @@
+"""The command itself: finds verbs, imports only the one that is asked for, and turns errors into words and codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from esper_telemetry.commands.output import fail
+from esper_telemetry.errors import TelemetryError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PROGRAM = "esper-telemetry"
+INTERRUPTED = 130
+
+# Each verb is the module of that name; `command` in it is the click command. The text is what --help lists.
+VERBS = {
+    "info": "what a record holds, without reading all of it",
+    "cat": "print the events",
+}
+
+
+class Verbs(click.Group):
+    """The verbs, imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the verbs."""
+        del ctx
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the verb called `cmd_name`."""
+        del ctx
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = import_module(f"esper_telemetry.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing them."""
+        del ctx
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; a reader of its output that has had enough, such as head, is no error."""
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        return code
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(metadata.version("esper-telemetry"), prog_name=PROGRAM)
+def cli() -> None:
+    """Read and check records of training runs.
+
+    FILE is a record (*.esr.zst), a run folder, a pattern, or - for standard input.
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:  # records hold any text, whatever the locale says
+            reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        code = cli.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    except (TelemetryError, OSError) as error:
+        fail(str(error))
+        return 1
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,157 @@
+"""`esper-telemetry info`: what a record holds, from its footers and descriptors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from esper_telemetry.commands.output import FINE, INCOMPLETE, duration, plural, print_json, print_table, size, warn
+from esper_telemetry.commands.reading import files_argument, find_files, json_option, time_format_option
+from esper_telemetry.commands.times import TimeFormat
+from esper_telemetry.decode import StreamSummary, Summary, summarize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_NANOS = 1_000_000_000
+
+
+@click.command
+@files_argument
+@json_option
+@time_format_option
+def command(files: tuple[str, ...], as_json: bool, time_format: str) -> int:
+    """Say what a record holds: the run, its outcome, events by type, bytes and losses. Nothing is scanned."""
+    summary = summarize(find_files(files))
+    times = TimeFormat(time_format)
+    if as_json:
+        print_json(_document(summary, times))
+    else:
+        _print_text(summary, times)
+    for warning in summary.warnings:
+        warn(warning)
+    return INCOMPLETE if summary.warnings or _dropped(summary.streams) else FINE
+
+
+def _print_text(summary: Summary, times: TimeFormat) -> None:
+    for run_id in summary.run_ids:
+        streams = [stream for stream in summary.streams if stream.run_id == run_id]
+        for name, value in _run_facts(run_id, streams, times):
+            print(f"{name:<10} {value}")
+        if len(streams) > 1:
+            print()
+            head = ("stream", "rank", "outcome", "events", "missing", "segments", "size", "host", "pid")
+            print_table(head, (_stream_row(stream) for stream in streams))
+    print()
+    counts = summary.events_by_type
+    if counts is None:
+        print("events by type: not known before the record is closed; `esper-telemetry stats` counts them")
+    else:
+        print_table(("events", "type"), ((count, name) for name, count in counts.items()))
+
+
+def _run_facts(run_id: str, streams: Sequence[StreamSummary], times: TimeFormat) -> Iterator[tuple[str, str]]:
+    first = min(streams, key=lambda stream: stream.rank)
+    started, finished = first.started, first.finished
+    yield "run", run_id
+    if first.run_name:
+        yield "name", first.run_name
+    if started.get("tags"):
+        yield "tags", ", ".join(f"{key}={value}" for key, value in started["tags"].items())
+    yield "outcome", _outcome(streams)
+    begin = [stream.first_time for stream in streams if stream.first_time is not None]
+    end = [stream.last_time for stream in streams if stream.last_time is not None]
+    if begin:
+        yield "started", times.text(min(begin)).strip()
+        yield "lasted", duration(finished.get("duration_s", (max(end) - min(begin)) / _NANOS))
+    if started.get("telemetry"):
+        yield "level", _level(started["telemetry"])
+    if started.get("git"):
+        yield "source", " ".join(filter(None, (started["git"].get("commit", "")[:12], started["git"].get("branch"))))
+    events, stored, raw = (
+        sum(getattr(stream, name) for stream in streams) for name in ("events", "bytes", "raw_bytes")
+    )
+    yield "events", f"{events:,} in {plural(sum(stream.frames for stream in streams), 'frame')}"
+    per_event = f", {stored / events:.1f} bytes an event" if events else ""
+    yield "size", f"{size(stored)} ({size(raw)} before compression{per_event})"
+    yield "files", f"{plural(sum(len(stream.segments) for stream in streams), 'segment')}, {_closed(streams)}"
+    yield "lost", _losses(streams)
+    for name, value in finished.get("results", {}).items():
+        yield "result", f"{name} = {value:.6g}"
+
+
+def _amounts(streams: Sequence[StreamSummary]) -> Iterator[tuple[str, str]]:
+    events, stored = sum(stream.events for stream in streams), sum(stream.bytes for stream in streams)
+    yield "events", f"{events:,} in {plural(sum(stream.frames for stream in streams), 'frame')}"
+    per_event = f", {stored / events:.1f} bytes an event" if events else ""
+    raw = sum(stream.raw_bytes for stream in streams)
+    yield "size", f"{size(stored)} ({size(raw)} before compression{per_event})"
+
+
+def _outcome(streams: Sequence[StreamSummary]) -> str:
+    outcomes = list(dict.fromkeys(stream.outcome for stream in streams))
+    errors = [stream.finished for stream in streams if "error_type" in stream.finished]
+    text = ", ".join(outcomes)
+    if errors:
+        text += f": {errors[0]['error_type']}: {errors[0].get('error_message', '')}"
+    return text
+
+
+def _level(telemetry: dict[str, Any]) -> str:
+    return str(telemetry.get("level", "?")).lower() + (" + lifecycle" if telemetry.get("lifecycle_only") else "")
+
+
+def _closed(streams: Sequence[StreamSummary]) -> str:
+    if all(stream.closed for stream in streams):
+        return "closed in good order"
+    return "being written" if any(stream.writing for stream in streams) else "not closed: the writer is gone"
+
+
+def _dropped(streams: Sequence[StreamSummary]) -> int:
+    return sum(int(stream.finished.get("dropped", 0)) for stream in streams)
+
+
+def _losses(streams: Sequence[StreamSummary]) -> str:
+    """Return what the run says it lost, and what its numbers say."""
+    missing = sum(stream.missing for stream in streams)
+    if not all(stream.finished for stream in streams):
+        return f"{plural(missing, 'event')} so far by their numbers; the run has not said how it ended"
+    dropped, offered = _dropped(streams), sum(int(stream.finished.get("offered", 0)) for stream in streams)
+    causes = [
+        f"{drop['count']:,} {drop['full_name']} ({drop.get('cause', '?')})"
+        for stream in streams
+        for drop in stream.finished.get("drops", [])
+    ]
+    return f"{dropped:,} of {plural(offered, 'event')}" + (f": {', '.join(causes)}" if causes else "")
+
+
+def _stream_row(stream: StreamSummary) -> tuple[object, ...]:
+    return (
+        stream.stream,
+        stream.rank,
+        stream.outcome,
+        stream.events,
+        stream.missing,
+        len(stream.segments),
+        size(stream.bytes),
+        stream.host,
+        str(stream.pid),
+    )
+
+
+def _document(summary: Summary, times: TimeFormat) -> dict[str, Any]:
+    return {
+        "runs": summary.run_ids,
+        "files": summary.paths,
+        "events_by_type": summary.events_by_type,
+        "streams": [_stream_document(stream, times) for stream in summary.streams],
+        "warnings": summary.warnings,
+    }
+
+
+def _stream_document(stream: StreamSummary, times: TimeFormat) -> dict[str, Any]:
+    plain = {name: getattr(stream, name) for name in StreamSummary.__slots__}
+    for name in ("first_time", "last_time"):
+        plain[name] = None if plain[name] is None else times.json(plain[name])
+    return {"outcome": stream.outcome, **plain}

@@ -1,0 +1,98 @@
+"""What every verb says in the same way: warnings, failures, tables and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from esper_telemetry.schema import json_ready
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+FINE, FAILED, INCOMPLETE, PROBLEM = 0, 1, 3, 4
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_STEP = 1024.0
+
+
+def colored(stream: Any = None) -> bool:
+    """Tell whether `stream` (stdout if None) is a terminal that wants colours (https://no-color.org)."""
+    return bool((stream or sys.stdout).isatty()) and not os.environ.get("NO_COLOR")
+
+
+def warn(text: str) -> None:
+    """Say on stderr what the data on stdout lacks."""
+    click.secho(f"warning: {text}", fg="yellow" if colored(sys.stderr) else None, err=True)
+
+
+def note(text: str) -> None:
+    """Say something on stderr."""
+    click.echo(text, err=True)
+
+
+def fail(text: str) -> None:
+    """Say on stderr why the command failed."""
+    click.secho(f"error: {text}", fg="red" if colored(sys.stderr) else None, err=True)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document: indented for a terminal, one line for a pipe."""
+    terminal = sys.stdout.isatty()
+    separators = None if terminal else (",", ":")
+    print(json.dumps(json_ready(value), ensure_ascii=False, indent=2 if terminal else None, separators=separators))
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[object]], *, indent: str = "") -> None:
+    """Print rows under a head in columns; numbers stand to the right, and None is shown as a dash."""
+    table = [[_cell(value) for value in row] for row in rows]
+    numeric = [bool(table) and all(_numeric(row[at]) for row in table) for at in range(len(head))]
+    widths = [max(len(row[at]) for row in [list(head), *table]) for at in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        placed = [c.rjust(w) if right else c.ljust(w) for c, w, right in zip(cells, widths, numeric, strict=True)]
+        return (indent + "  ".join(placed)).rstrip()
+
+    click.secho(line(head), bold=colored())
+    for row in table:
+        print(line(row))
+
+
+def size(count: float) -> str:
+    """Return bytes as people read them: 40815 → "39.9 KiB"."""
+    for unit in _UNITS:
+        if count < _STEP or unit == _UNITS[-1]:
+            break
+        count /= _STEP
+    return f"{count:,.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time as people read it: 3725.5 → "1 h 02 min 05 s"."""
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min {rest:02} s" if hours else f"{minutes} min {rest:02} s"
+
+
+def plural(count: int, what: str) -> str:
+    """Return a count with its noun: (1, "event") → "1 event", (2, "event") → "2 events"."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "—"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _numeric(cell: str) -> bool:
+    return cell[:1].isdigit() or cell[:1] in "-+—" or cell in ("nan", "inf")

@@ -1,0 +1,37 @@
+"""The command line as people run it: a process of its own, its output in a pipe."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import NamedTuple
+
+import pytest
+
+
+class Finished(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines of stdout; a text in them may hold characters that `splitlines` takes for ends of lines."""
+        return self.out.split("\n")[:-1]
+
+
+def run_cli(*arguments: object, stdin: bytes | None = None, **environment: str) -> Finished:
+    """Run `esper-telemetry` with the arguments and return what came of it."""
+    command = [sys.executable, "-m", "esper_telemetry", *map(str, arguments)]
+    finished = subprocess.run(
+        command, input=stdin, capture_output=True, check=False, env={**os.environ, **environment}, timeout=120
+    )
+    return Finished(finished.returncode, finished.stdout.decode(), finished.stderr.decode())
+
+
+@pytest.fixture
+def cli():
+    return run_cli

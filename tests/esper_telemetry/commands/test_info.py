@@ -1,0 +1,71 @@
+"""`info`: the facts of a record at a glance."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import esper_telemetry
+from esper_telemetry.v1 import training_pb2
+
+
+def test_a_finished_run_at_a_glance(cli, record_run):
+    folder = record_run(name="first", tags={"group": "a"})
+    finished = cli("info", folder)
+    assert finished.code == 0
+    assert not finished.err
+    facts = dict(line.split(None, 1) for line in finished.out.splitlines() if line and not line.startswith(" "))
+    assert facts["run"] == folder.name
+    assert (facts["name"], facts["tags"], facts["outcome"], facts["level"]) == (
+        "first", "group=a", "completed", "normal",
+    )  # fmt: skip
+    assert facts["lost"] == "0 of 10 events"
+    assert facts["files"] == "1 segment, closed in good order"
+    assert "     2  scalar.logged\n" in finished.out
+    assert "     1  seed.culled\n" in finished.out
+
+
+def test_json_holds_the_same_as_one_document(cli, record_run):
+    folder = record_run()
+    document = json.loads(cli("info", "--json", folder).out)
+    assert document["runs"] == [folder.name]
+    assert document["events_by_type"]["scalar.logged"] == 2
+    assert document["streams"][0]["outcome"] == "completed"
+    assert document["streams"][0]["finished"]["dropped"] == 0
+    assert document["streams"][0]["first_time"].endswith("Z")
+    assert document["warnings"] == []
+
+
+def test_several_ranks_are_listed(cli, tmp_path):
+    for rank in range(2):
+        with esper_telemetry.start_run(tmp_path, name="r", run_id="r", rank=rank) as run:
+            run.emit(training_pb2.ScalarLogged, name="n", value=1.0)
+    finished = cli("info", tmp_path / "r")
+    rows = [line.split() for line in finished.out.splitlines()]
+    assert ["main", "0", "completed", "3", "0", "1"] in [row[:6] for row in rows]
+    assert ["main", "1", "completed", "3", "0", "1"] in [row[:6] for row in rows]
+    assert "6 in " in finished.out
+
+
+def test_a_run_that_failed_says_of_what(cli, tmp_path):
+    with pytest.raises(KeyError), esper_telemetry.start_run(tmp_path, name="x", run_id="x"):
+        raise KeyError("gone")
+    assert "outcome    failed: KeyError: 'gone'\n" in cli("info", tmp_path / "x").out
+
+
+def test_a_killed_run_says_so_and_what_is_not_known(cli, write_record, scalars):
+    finished = cli("info", write_record(scalars(5), close=False))
+    assert finished.code == 0
+    assert "outcome    killed\n" in finished.out
+    assert "not closed: the writer is gone" in finished.out
+    assert "events by type: not known before the record is closed" in finished.out
+
+
+def test_a_cut_file_and_dropped_events_exit_3(cli, write_record, scalars):
+    path = write_record(scalars(5), scalars(5), shed=1, close=False)
+    path.write_bytes(path.read_bytes()[:-1])
+    finished = cli("info", path)
+    assert finished.code == 3
+    assert "file ends inside frame 2" in finished.err
+    assert "1 numbers have no event" in finished.err
