@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from esper.cifar10 import read_cifar10
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
 SPLIT_SEED = 20_260_101
 DIGITS_TRAIN, DIGITS_VAL = 320, 797
 DIGITS_NOISE = 0.5
+CIFAR_VAL = 5_000
+CIFAR_MEAN = (0.4914, 0.4822, 0.4465)  # of the training images, by channel
+CIFAR_STD = (0.2470, 0.2435, 0.2616)
 
 
 class TaskError(ValueError):
@@ -94,22 +100,52 @@ def synthetic(device: str) -> Task:
     return Task("synthetic", train, val, test, classes=classes, batch_size=32, eval_batch_size=256, max_epochs=30)
 
 
+def cifar10(device: str, data_dir: str | Path = "data") -> Task:
+    """The 60,000 photographs of CIFAR-10, 32x32 in colour; 5,000 of the training images validate.
+
+    Raises:
+        DataError: If the files are missing or not the official ones.
+    """
+    known, test = read_cifar10(data_dir)
+    order = torch.randperm(len(known.labels), generator=torch.Generator().manual_seed(SPLIT_SEED))
+    mean = torch.tensor(CIFAR_MEAN).reshape(1, 3, 1, 1)
+    deviation = torch.tensor(CIFAR_STD).reshape(1, 3, 1, 1)
+
+    def split(images: Tensor, labels: Tensor) -> Split:
+        scaled = images.to(torch.float32).div_(255.0).sub_(mean).div_(deviation)
+        return Split(scaled.to(device), labels.to(device))
+
+    images, labels = torch.as_tensor(known.images)[order], torch.as_tensor(known.labels)[order]
+    train = split(images[CIFAR_VAL:], labels[CIFAR_VAL:])
+    val = split(images[:CIFAR_VAL], labels[:CIFAR_VAL])
+    unseen = split(torch.as_tensor(test.images), torch.as_tensor(test.labels))
+    return Task("cifar10", train, val, unseen, classes=10, batch_size=128, eval_batch_size=1000, max_epochs=75)
+
+
 def _split(images: Tensor, labels: Tensor, train: int, val: int) -> tuple[Split, Split, Split]:
     sizes = [train, val, len(labels) - train - val]
     first, second, third = zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True)
     return Split(*first), Split(*second), Split(*third)
 
 
-TASKS: Mapping[str, Callable[[str], Task]] = {"digits": digits, "synthetic": synthetic}
-"""Loaders by name; each takes the device in PyTorch's form."""
+TASKS: Mapping[str, Callable[..., Task]] = {"digits": digits, "cifar10": cifar10, "synthetic": synthetic}
+"""Loaders by name; each takes the device in PyTorch's form, those of `FROM_FILES` the folder of their files."""
+
+FROM_FILES = frozenset({"cifar10"})
 
 
-def load_task(name: str, device: str = "cpu") -> Task:
+def load_task(name: str, device: str = "cpu", data_dir: str | Path = "data") -> Task:
     """Load a task onto a device.
+
+    Args:
+        name: One of `TASKS`.
+        device: In PyTorch's form.
+        data_dir: Where the files of a task are that is read from files.
 
     Raises:
         TaskError: If the task is unknown.
+        DataError: If its files are missing or not what they should be.
     """
     if name not in TASKS:
         raise TaskError(f"unknown task {name!r}: choose one of {', '.join(TASKS)}")
-    return TASKS[name](device)
+    return TASKS[name](device, data_dir) if name in FROM_FILES else TASKS[name](device)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from esper.cifar10 import DataError, Images
 from esper.tasks import TaskError, load_task
 
 
@@ -66,3 +68,24 @@ def test_whole_passes_give_every_sample_in_order():
 def test_an_unknown_task_is_named_with_the_known_ones():
     with pytest.raises(TaskError, match=r"'mnist'.*digits"):
         load_task("mnist")
+
+
+def test_cifar10_is_normalised_and_split_without_a_loss(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    count = 60
+    train = Images(rng.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8), np.arange(count) % 10)
+    test = Images(rng.integers(0, 256, (20, 3, 32, 32), dtype=np.uint8), np.arange(20) % 10)
+    monkeypatch.setattr("esper.tasks.read_cifar10", lambda _folder: (train, test))
+    monkeypatch.setattr("esper.tasks.CIFAR_VAL", 10)
+    task = load_task("cifar10", data_dir=tmp_path)
+    assert [len(split) for split in (task.train, task.val, task.test)] == [50, 10, 20]
+    assert task.in_channels == 3
+    red = task.test.images[:, 0] * 0.2470 + 0.4914
+    assert torch.allclose(red, torch.as_tensor(test.images[:, 0]) / 255.0, atol=1e-6)
+    known = torch.cat([task.train.labels, task.val.labels])
+    assert torch.equal(known.bincount(), torch.as_tensor(train.labels).bincount())
+
+
+def test_missing_files_of_cifar10_are_explained(tmp_path):
+    with pytest.raises(DataError, match="get cifar-10-python"):
+        load_task("cifar10", data_dir=tmp_path)

@@ -68,7 +68,7 @@ def print_summary(
     _print_episodes(result)
     if control is not None:
         _print_control(result, control)
-    _print_record(hub, seconds)
+    print_record(hub, seconds, batches=config.episodes)
 
 
 def _print_episodes(result: TrainingResult) -> None:
@@ -105,7 +105,8 @@ def _print_control(result: TrainingResult, control: TrainingResult) -> None:
     print("  (same initialisation and order of data; a few episodes do not tell such differences from chance)")
 
 
-def _print_record(hub: Hub, seconds: float) -> None:
+def print_record(hub: Hub, seconds: float, *, batches: int) -> None:
+    """Print what was recorded, what that cost, and what to type next."""
     if hub.run is None or hub.run.folder is None:
         print("record: none")
         return
@@ -114,8 +115,11 @@ def _print_record(hub: Hub, seconds: float) -> None:
     print(f"record: {', '.join(map(str, files))}")
     print(
         f"  {sum(stats.recorded.values()):,} events of {len(stats.recorded)} types,"
-        f" {stats.bytes_written:,} bytes, {stats.dropped:,} lost,"
-        f" {100 * hub.seconds / seconds:.2f} % of the training time spent in telemetry"
+        f" {stats.bytes_written:,} bytes, {stats.dropped:,} lost"
+    )
+    print(
+        f"  telemetry {100 * hub.share_of(seconds):.2f} % of step time,"
+        f" {hub.counter_reads / batches:.3g} counter reads per batch, {stats.dropped:,} dropped"
     )
     for name, count in sorted(stats.recorded.items()):
         print(f"  {count:>8,}  {name}")

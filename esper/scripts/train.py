@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 import torch
 
+from esper.cifar10 import DataError
+from esper.kasmina.host import SLOT_IDS
+from esper.scripts.ppo import run_ppo
 from esper.scripts.summary import ProgressLine, print_summary
+from esper.simic.checkpoint import CheckpointError
+from esper.simic.config import POLICIES, ConfigError
 from esper.simic.counterfactual import MODES
 from esper.simic.training import HeuristicConfig, TrainingResult, train_heuristic
 from esper.tasks import TASKS, Task, TaskError, load_task
@@ -51,12 +56,48 @@ def build_parser() -> argparse.ArgumentParser:
     growth.add_argument("--control", action="store_true", help="also train the control, unrecorded, and print both")
     add_training_arguments(heuristic)
     add_telemetry_arguments(heuristic)
+    ppo = commands.add_parser("ppo", help="train a policy that grows hosts, several side by side")
+    ppo.set_defaults(run=run_ppo)
+    add_ppo_arguments(ppo)
+    add_telemetry_arguments(ppo)
     return parser
+
+
+def add_ppo_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the PPO loop; what is not given comes from --config, then from the defaults."""
+    add_task_arguments(parser)
+    parser.add_argument(
+        "--batches", type=_positive, metavar="N", help="batches to train: n_envs episodes and an update"
+    )
+    parser.add_argument("--n-envs", type=_positive, metavar="N", help="hosts that grow side by side")
+    parser.add_argument("--max-epochs", type=_positive, metavar="N", help="inner epochs of an episode")
+    parser.add_argument("--seed", type=_seed, metavar="N", help="of everything that is drawn")
+    parser.add_argument(
+        "--devices", type=_device, nargs="+", metavar="D", help="of the hosts in turn; the policy: first"
+    )
+    parser.add_argument("--slots", nargs="+", metavar="S", help=f"slots the policy may use, of {', '.join(SLOT_IDS)}")
+    parser.add_argument("--counterfactual", choices=MODES, help="epochs in which it is measured; G5 needs 'every'")
+    parser.add_argument("--policy", choices=POLICIES, help="who decides; 'random' and 'wait' are the controls")
+    parser.add_argument("--config", metavar="FILE", help='JSON object with further settings, such as {"lr": 0.001}')
+    parser.add_argument("--save", metavar="FILE", help="write a checkpoint, every ten batches and at the end")
+    parser.add_argument("--resume", metavar="FILE", help="go on from a checkpoint; global_epoch goes on as well")
+    parser.add_argument(
+        "--telemetry-steps",
+        choices=("events", "block"),
+        default="events",
+        help="actions as one event each, or all of a batch as one block",
+    )
+
+
+def add_task_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say what is learned."""
+    parser.add_argument("--task", choices=list(TASKS), default="digits", help="what is learned")
+    parser.add_argument("--data-dir", default="data", metavar="DIR", help="where the files of cifar10 are")
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments every loop has: what is trained, for how long, where."""
-    parser.add_argument("--task", choices=list(TASKS), default="digits", help="what is learned")
+    add_task_arguments(parser)
     parser.add_argument(
         "--max-epochs", type=_positive, metavar="N", help="inner epochs of an episode (None: the task's)"
     )
@@ -86,12 +127,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0, 2 for a mistake in the arguments, 130 for an interrupt."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    if args.device == "cpu":
+    if torch.device(getattr(args, "device", "cpu")).type == "cpu":
         # Measured on the digits host: one thread 22 ms an epoch, two 30 ms, and only one is reproducible.
         torch.set_num_threads(1)
     try:
         exit_code: int = args.run(args)
-    except (TaskError, TelemetryError) as error:
+    except (TaskError, DataError, ConfigError, CheckpointError, TelemetryError) as error:
         print(f"{parser.prog}: error: {error}".replace("\n", " "), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -102,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_heuristic(args: argparse.Namespace) -> int:
     """Train with the heuristic policy, record it, and print how it ended."""
-    task = load_task(args.task, args.device)
+    task = load_task(args.task, args.device, args.data_dir)
     config = HeuristicConfig(
         episodes=args.episodes,
         max_epochs=args.max_epochs or task.max_epochs,

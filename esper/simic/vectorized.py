@@ -30,12 +30,13 @@ from esper.simic.emitters import (
 )
 from esper.simic.environment import Environment
 from esper.simic.episode import BatchResult, EpisodeState
+from esper.simic.features import FEATURES
 from esper.simic.reports import report_batch, report_counterfactuals, report_episode, report_epoch, report_throughput
 from esper.simic.transfer import to_host
 from esper.telemetry import TelemetryEvent, TelemetryEventType, get_hub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
 
     from esper.simic.actions import Masks
     from esper.simic.agent import Decision
@@ -140,7 +141,7 @@ class VectorizedTrainer:
         self._escalation = Escalation(config.escalate_batches)
         self._banks = CounterBanks()
 
-    def train(self) -> Iterator[BatchResult]:
+    def train(self) -> Generator[BatchResult]:
         """Train the config's batches; each is handed over when it is done."""
         try:
             for _ in range(self.config.batches):
@@ -152,6 +153,8 @@ class VectorizedTrainer:
         """Return what a checkpoint keeps."""
         return {
             **self.agent.state(),
+            "config": self.config.to_mapping(),
+            "features": FEATURES,
             "global_epoch": self.global_epoch,
             "episodes_completed": self.episodes_completed,
             "trend": self.trend.state(),
