@@ -15,7 +15,7 @@ TESTS ?=
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench proto clean
+.PHONY: help demo test check check-style check-types check-schema bench proto clean
 
 help:   ## list these verbs
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -26,11 +26,17 @@ demo: $(INSTALLED)  ## train on real images, record the run, show what was recor
 test: check  ## everything CI runs: the checks, then the tests
 	$(BIN)/python -m pytest $(TESTS)
 
-check: $(INSTALLED)  ## format, lint, types, schema and generated code; changes nothing
+check: check-style check-types check-schema  ## style, types and schema; changes nothing (`make -k check` shows all findings)
+
+check-style: $(INSTALLED)
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
+
+check-types: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/mypy tools
+
+check-schema: $(INSTALLED)
 	cd proto && ../$(BIN)/buf lint
 	cd proto && ../$(BIN)/buf format --diff --exit-code
 	cd proto && ../$(BIN)/buf breaking --against baseline.binpb
