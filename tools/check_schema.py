@@ -37,8 +37,9 @@ LABEL: Any = options_pb2.label
 CONTEXT = context_pb2.Context.DESCRIPTOR.full_name
 CONTEXT_KEY = options_pb2.ContextKey.DESCRIPTOR.full_name
 
-# `.data` is one flat dict of payload and context, so a name may stand in one of them only.
+# `.data` is one flat dict of payload and context, so a name stands in one of them only, except where they agree.
 SAME_NAME_AS_CONTEXT = {
+    "esper_telemetry.v1.StepBlock.device": "it becomes Context.device of the rows that the block stands for",
     "esper_telemetry.v1.ScalarLogged.step": "a framework's own step, which may go back, is the one to show",
 }
 
