@@ -162,7 +162,7 @@ class Keep:
             self._damaged(piece)
         elif piece.kind is Kind.TAIL:
             self._tail(piece)
-        elif piece.kind in {Kind.INDEX, Kind.SEEK_TABLE}:
+        elif piece.kind is Kind.SEEK_TABLE:
             self._footer(piece)
         elif piece.kind is Kind.SKIP and self._current is not None:
             self._current.items.append(Item(skip=piece.skip))
@@ -232,16 +232,17 @@ class Keep:
             return
         data = self._source.read_at(piece.offset, piece.end - piece.offset)
         try:
-            if piece.kind is Kind.INDEX:
-                index = parse_index_message(layout.parse_index(data) or b"")
+            entries = layout.parse_seek_table(data) or []
+            kept = context.seek_entries()
+            if kept.issuperset(entry for entry in entries if entry.raw_size):
+                self._gap = False
+            size = entries[-1].compressed_size if entries else 0
+            if size <= layout.MAX_INDEX_BYTES:
+                index = parse_index_message(layout.parse_index(self._source.read_at(piece.offset - size, size)) or b"")
                 context.known_last_seq = max([context.known_last_seq, *(frame.last_seq for frame in index.frames)])
                 self._gap = False
-            else:
-                kept = context.seek_entries()
-                listed = [entry for entry in layout.parse_seek_table(data) or () if entry.raw_size]
-                self._gap = self._gap and not kept.issuperset(listed)
         except (CorruptRecordError, UnsupportedRecordError) as error:
-            self.damage.append(Damage(piece.offset, piece.end, f"the {piece.kind.value} is damaged: {error}"))
+            self.damage.append(Damage(piece.offset, piece.end, f"the footer is damaged: {error}"))
 
     def _tail(self, piece: Piece) -> None:
         data = self._source.read_at(piece.offset, min(piece.end - piece.offset, layout.MAX_RAW_BYTES))

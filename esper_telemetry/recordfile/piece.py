@@ -122,5 +122,9 @@ def _skippable_at(data: bytes, at: int, offset: int, head: bytes) -> Piece | Non
     if end - offset > len(data) - at:
         return None
     if magic == layout.SEEK_TABLE_MAGIC:
+        layout.parse_seek_table(data[at : at + end - offset])
         return Piece(Kind.SEEK_TABLE, offset, end)
-    return Piece(Kind.INDEX if magic == layout.OUR_MAGIC and tag == layout.INDEX_TAG else Kind.OTHER, offset, end)
+    if magic == layout.OUR_MAGIC and tag == layout.INDEX_TAG:
+        layout.parse_index(data[at : at + end - offset])
+        return Piece(Kind.INDEX, offset, end)
+    return Piece(Kind.OTHER, offset, end)

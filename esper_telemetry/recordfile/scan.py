@@ -229,6 +229,4 @@ def _is_landmark(source: Source, place: int, size: int) -> bool:
     end = place + layout.SKIPPABLE_HEADER.size + length
     if magic == layout.SEEK_TABLE_MAGIC:
         return end <= size and source.read_at(end - 4, 4) == layout.SEEKABLE_MAGIC
-    if head[8:12] == layout.INDEX_TAG:
-        return source.read_at(end, 4) == layout.SEEK_TABLE_MAGIC
     return _whole_piece(head[: layout.PROLOGUE_BYTES], place) is not None or _whole_piece(head, place) is not None

@@ -18,6 +18,8 @@ from esper_telemetry.recordfile.damage import Damage
 from esper_telemetry.recordfile.facts import contradiction, frame_facts, parse_frame
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.keep import UNVERIFIED
+from esper_telemetry.recordfile.layout import SeekEntry
+from esper_telemetry.recordfile.piece import Kind
 from esper_telemetry.recordfile.reader import check_prologue
 from esper_telemetry.recordfile.scan import scan
 from esper_telemetry.recordfile.segment import Assembler
@@ -26,11 +28,12 @@ from esper_telemetry.schema.descriptors import SchemaPool
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from google.protobuf.message import Message
 
     from esper_telemetry.recordfile.index import FrameRef
+    from esper_telemetry.recordfile.piece import Piece
     from esper_telemetry.recordfile.segment import Segment
     from esper_telemetry.recordfile.source import Source
     from esper_telemetry.v1 import record_pb2
@@ -107,7 +110,7 @@ class _Verifier:
     def run(self) -> Verification:
         result = self._result
         found = Assembler(self._source, self._decoder)
-        found.add_all(scan(self._source))
+        found.add_all(self._listed(scan(self._source)))
         result.problems += found.damage
         for segment in found.segments:
             self._segment(segment)
@@ -119,6 +122,28 @@ class _Verifier:
             result.notes.append("the last segment has no footer: its writer was killed, or is still writing")
         result.problems.sort(key=lambda problem: problem.offset)
         return result
+
+    def _listed(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """Pass on `pieces`, and hold every seek table against what stands before it."""
+        entries: list[SeekEntry] = []
+        before: Piece | None = None
+        for piece in pieces:
+            if piece.kind is Kind.PROLOGUE:
+                entries = []
+            if before is not None and before.kind is Kind.INDEX and piece.kind not in {Kind.SEEK_TABLE, Kind.TAIL}:
+                self._problem(piece.offset, "no seek table follows the index")
+            if piece.kind is Kind.SEEK_TABLE:
+                stated = layout.parse_seek_table(self._source.read_at(piece.offset, piece.end - piece.offset))
+                if stated != entries:
+                    self._problem(piece.offset, "the seek table does not list the frames before it as they are")
+            elif piece.descriptor is not None and piece.kind is not Kind.DAMAGE:
+                frame = self._source.read_at(piece.offset, piece.descriptor.compressed_size)
+                entries.append(layout.seek_entry(frame, piece.descriptor.raw_size))
+                entries.append(SeekEntry(layout.DESCRIPTOR_BYTES, 0, 0))
+            else:
+                entries.append(SeekEntry(piece.end - piece.offset, 0, 0))
+            before = piece
+            yield piece
 
     def _segment(self, segment: Segment) -> None:
         result = self._result

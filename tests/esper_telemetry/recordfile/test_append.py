@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from esper_telemetry.errors import SinkError
+from esper_telemetry.recordfile.append import AppendFile
+
+
+@pytest.fixture
+def file(tmp_path):
+    return AppendFile(tmp_path / "file")
+
+
+def test_bytes_are_appended_in_order(file):
+    file.append(b"one")
+    file.append(b"two")
+    file.sync()
+    file.close()
+    assert file.path.read_bytes() == b"onetwo"
+    assert file.size == 6
+    assert file.closed
+
+
+def test_short_writes_are_continued(file, mocker):
+    real = os.write
+    mocker.patch("esper_telemetry.recordfile.append.os.write", lambda fd, data: real(fd, data[:7]))
+    file.append(bytes(range(100)))
+    assert file.path.read_bytes() == bytes(range(100))
+
+
+def test_an_existing_file_is_refused(file):
+    with pytest.raises(SinkError, match="exists already and is never overwritten; choose another name"):
+        AppendFile(file.path)
+
+
+def test_a_missing_folder_is_refused_with_the_next_step(tmp_path):
+    with pytest.raises(SinkError, match="check folder and permissions"):
+        AppendFile(tmp_path / "missing" / "file")
+
+
+def test_a_failed_append_leaves_nothing_of_itself(file, mocker):
+    file.append(b"good")
+    real = os.write
+    taken = [4]
+
+    def full_after_four(fd, data):
+        if not taken:
+            raise OSError(errno.ENOSPC, "full")
+        return real(fd, data[: taken.pop()])
+
+    mocker.patch("esper_telemetry.recordfile.append.os.write", full_after_four)
+    with pytest.raises(SinkError, match="full; free space"):
+        file.append(b"halfway")
+    mocker.stopall()
+    assert file.path.read_bytes() == b"good"
+    file.append(b"next")
+    assert file.path.read_bytes() == b"goodnext"
+
+
+def test_discard_removes_the_file(file):
+    file.append(b"x")
+    file.discard()
+    assert not file.path.exists()
+    with pytest.raises(SinkError, match="closed"):
+        file.append(b"y")
+    with pytest.raises(SinkError, match="closed"):
+        file.sync()
+
+
+def test_a_fork_child_has_no_open_file(file):
+    pid = os.fork()
+    if not pid:
+        os._exit(0 if file.closed else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert not file.closed
+    file.append(b"parent")
+
+
+def test_a_removed_file_is_noticed(file):
+    assert not file.unlinked()
+    file.path.unlink()
+    assert file.unlinked()

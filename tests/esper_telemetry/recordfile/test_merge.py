@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+
+from esper_telemetry.errors import NotARecordError, RecordError, SinkError
+from esper_telemetry.recordfile import RecordReader, merge, merge_events, verify
+from esper_telemetry.v1 import record_pb2
+
+
+def test_segments_and_ranks_become_one_file_in_order(records):
+    second = records.write(frames=1, per_frame=10, segment=2, previous_last_seq=20, file_id=b"2" * 16)
+    first = records.write(frames=2, per_frame=10, file_id=b"1" * 16)
+    other = records.write(frames=1, per_frame=5, rank=1, producer_id=b"r" * 16, file_id=b"3" * 16, close=False)
+    result = merge([other, second, first], records.path())
+    assert result.complete
+    assert (result.segments, result.events) == (3, 35)
+    with RecordReader(result.output) as reader:
+        assert [(s.header.rank, s.header.segment) for s in reader.segments] == [(0, 1), (0, 2), (1, 1)]
+        assert reader.closed
+    assert verify(result.output).good
+
+
+def test_frames_are_those_of_the_inputs_byte_for_byte(records):
+    one, two = records.bytes(file_id=b"1" * 16), records.bytes(file_id=b"2" * 16)
+    paths = [records.path(), records.path()]
+    for path, data in zip(paths, (one, two), strict=True):
+        path.write_bytes(data)
+    result = merge(paths, records.path())
+    assert result.output.read_bytes() == one + two
+
+
+def test_the_same_segment_twice_is_taken_once_and_completed(records):
+    whole = records.write(frames=4, per_frame=10)
+    cut = records.path()
+    cut.write_bytes(whole.read_bytes()[:-900])
+    result = merge([cut, whole], records.path())
+    assert result.output.read_bytes() == whole.read_bytes()
+    assert result.repeats > 0
+
+
+def test_damage_of_an_input_is_reported_under_its_name(records):
+    good = records.write(file_id=b"1" * 16)
+    bad = records.path()
+    data = bytearray(records.bytes(frames=3, per_frame=10, file_id=b"2" * 16))
+    data[next(RecordReader(bytes(data)).frames()).offset + 9] ^= 1
+    bad.write_bytes(data)
+    result = merge([good, bad], records.path())
+    assert list(result.damage) == [str(bad)]
+    assert result.lost == [(1, 1, 10)]
+    assert not result.complete
+
+
+def test_files_of_different_runs_are_refused_without_force(records):
+    paths = [records.write(run_id="one", file_id=b"1" * 16), records.write(run_id="two", file_id=b"2" * 16)]
+    output = records.path()
+    with pytest.raises(RecordError, match=r"2 runs \(one, two\); pass the files of one run, or --force"):
+        merge(paths, output)
+    assert not output.exists()
+    assert merge(paths, output, force=True).runs == ["one", "two"]
+
+
+def test_an_existing_output_and_what_is_no_record_are_refused(records, tmp_path):
+    path = records.write()
+    with pytest.raises(SinkError, match="exists already"):
+        merge([path], path)
+    (tmp_path / "text").write_text("some text that is no record")
+    with pytest.raises(NotARecordError):
+        merge([path, tmp_path / "text"], records.path())
+
+
+def test_events_of_streams_are_merged_by_time_and_each_stream_stays_in_order(records):
+    segment = RecordReader(records.bytes()).segments[0]
+    one = [record_pb2.Event(seq=n, time_unix_nano=t) for n, t in enumerate([10, 20, 15, 40])]
+    two = [record_pb2.Event(seq=n, time_unix_nano=t) for n, t in enumerate([5, 20, 30])]
+    merged = [(event.seq, event.time_unix_nano) for _, event in merge_events([(segment, one), (segment, two)])]
+    assert merged == [(0, 5), (0, 10), (1, 20), (2, 15), (1, 20), (2, 30), (3, 40)]

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import pytest
+
+from esper_telemetry.errors import CorruptRecordError, NotARecordError, SinkError
+from esper_telemetry.recordfile import RecordReader, RecordWriter, recover, verify
+from esper_telemetry.recordfile.keep import UNVERIFIED
+
+
+def seqs(path) -> list[int]:
+    with RecordReader(path) as reader:
+        return [event.seq for event in reader.events()]
+
+
+def test_a_good_file_is_recovered_byte_for_byte(records):
+    data = records.bytes()
+    output = records.path()
+    result = recover(data, output)
+    assert output.read_bytes() == data
+    assert result.complete
+    assert (result.frames, result.events, result.lost_bytes) == (3, 120, 0)
+
+
+def test_a_killed_writers_file_gets_its_footer(records):
+    output = records.path()
+    result = recover(records.write(close=False), output)
+    assert result.complete
+    assert output.read_bytes() == records.bytes()
+
+
+def test_the_damaged_file_is_never_touched(records):
+    path = records.path()
+    path.write_bytes(records.bytes()[:-500])
+    before = (path.read_bytes(), path.stat().st_mtime_ns)
+    recover(path, records.path())
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+
+
+def test_a_damaged_frame_costs_itself_only_and_is_reported(records):
+    data = bytearray(records.bytes(frames=5, per_frame=10))
+    frame = list(RecordReader(bytes(data)).frames())[2]
+    data[frame.offset + 30] ^= 4
+    output = records.path()
+    result = recover(bytes(data), output)
+    assert not result.complete
+    assert result.lost == [(0, 21, 30)]
+    assert [(damage.first_seq, damage.last_seq) for damage in result.damage["-"]] == [(21, 30)]
+    assert seqs(output) == [*range(1, 21), *range(31, 51)]
+    assert verify(output).good
+
+
+def test_the_events_of_a_cut_frame_are_kept_and_marked_as_unverified(records):
+    writer = RecordWriter(records.path(), records.header(), records.types)
+    writer.write(records.batch(1, 10))
+    writer.write(records.batch(11, 12_000))
+    writer.abandon()
+    data = writer.path.read_bytes()
+    output = records.path()
+    result = recover(data[: len(data) - 5000], output)
+    assert 1000 < result.unverified < 12_000
+    assert not result.complete
+    assert seqs(output) == list(range(1, 11 + result.unverified))
+    with RecordReader(output) as reader:
+        assert reader.header.attributes[UNVERIFIED] == f"11-{10 + result.unverified}"
+    checked = verify(output)
+    assert checked.good
+    assert checked.notes == [f"numbers 11 to {10 + result.unverified} come from a cut frame and are unverified"]
+
+
+def test_recovering_again_gives_the_same_bytes_and_loses_nothing_more(records):
+    data = bytearray(records.bytes(frames=6, per_frame=30))
+    frames = list(RecordReader(bytes(data)).frames())
+    data[frames[1].offset + 5] ^= 1
+    del data[frames[3].offset + 10 : frames[3].offset + 40]
+    first, second = records.path(), records.path()
+    assert not recover(bytes(data[:-700]), first).complete
+    again = recover(first, second)
+    assert again.complete
+    assert second.read_bytes() == first.read_bytes()
+
+
+def test_a_repeated_and_a_swapped_frame_are_put_right(records):
+    data = records.bytes(frames=3, per_frame=10, close=False)
+    one, two, three = (data[f.offset : f.end] for f in RecordReader(data).frames())
+    head = data[: data.index(one)]
+    output = records.path()
+    result = recover(head + two + one + two + three, output)
+    assert result.repeats == 1
+    assert result.complete
+    assert output.read_bytes() == records.bytes(frames=3, per_frame=10)
+
+
+def test_a_descriptor_that_lies_is_made_again(records):
+    data = bytearray(records.bytes(frames=3, per_frame=10))
+    frame = list(RecordReader(bytes(data)).frames())[1]
+    data[frame.end - 60] ^= 1
+    output = records.path()
+    result = recover(bytes(data), output)
+    assert (result.rebuilt, result.events, result.complete) == (1, 30, True)
+    assert verify(output).good
+
+
+def test_a_lost_prologue_and_a_lost_header_descriptor_cost_nothing(records):
+    data = bytearray(records.bytes(frames=3, per_frame=10))
+    first = next(RecordReader(bytes(data)).frames()).offset
+    data[3] ^= 255
+    data[first - 5] ^= 255
+    output = records.path()
+    assert recover(bytes(data), output).complete
+    assert seqs(output) == list(range(1, 31))
+
+
+def test_each_segment_of_a_concatenation_is_recovered(records):
+    one = records.bytes(frames=2, per_frame=10)
+    two = records.bytes(frames=2, per_frame=10, file_id=b"2" * 16)
+    output = records.path()
+    result = recover(one[:-200] + two, output)
+    assert result.segments == 2
+    assert seqs(output) == [*range(1, 21), *range(1, 21)]
+    twice = records.path()
+    assert recover(one + one, twice).repeats == 2
+    assert twice.read_bytes() == one
+
+
+def test_types_declared_later_keep_their_place(records):
+    writer = RecordWriter(records.path(), records.header(), records.types[:1])
+    writer.write(records.batch(1, 10, new_types=records.types[1:]))
+    writer.close()
+    output = records.path()
+    recover(writer.path.read_bytes()[:-100], output)
+    assert output.read_bytes() == writer.path.read_bytes()
+
+
+@pytest.mark.parametrize("data", [b"", b"hello, this is text", bytes(5000)])
+def test_what_never_was_a_record_is_refused(data, records):
+    output = records.path()
+    with pytest.raises((NotARecordError, CorruptRecordError), match=r"nothing (of a record|is recoverable)|no header"):
+        recover(data, output)
+    assert not output.exists()
+
+
+def test_a_record_without_any_header_is_not_recoverable(records):
+    data = bytearray(records.bytes(frames=1))
+    end = next(RecordReader(bytes(data)).frames()).offset
+    data[30:end] = bytes(end - 30)
+    with pytest.raises(CorruptRecordError, match="no header can be read, so nothing is recoverable"):
+        recover(bytes(data), records.path())
+
+
+def test_an_existing_output_is_refused(records):
+    output = records.write()
+    with pytest.raises(SinkError, match="exists already"):
+        recover(records.bytes(), output)
