@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.errors import CorruptRecordError, UnsupportedRecordError
-from esper_telemetry.recordfile.damage import Damage
+from esper_telemetry.recordfile.damage import Damage, Truncation
 from esper_telemetry.recordfile.facts import parse_frame
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.lock import writer_gone
@@ -46,6 +46,7 @@ class Followed(NamedTuple):
         frame: the frame; None for damage.
         events: its events, verified.
         damage: what could not be read, or None.
+        truncation: how the file of a writer that is gone is cut, or None; the last thing of a stream.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class Followed(NamedTuple):
     frame: FrameRef | None
     events: list[record_pb2.Event]
     damage: Damage | None = None
+    truncation: Truncation | None = None
 
 
 class StreamFollower:
@@ -90,6 +92,9 @@ class StreamFollower:
         self._refused = 0
         self._closed = False
         self._gone = False
+        self._said = False
+        self._frames = self._events = 0
+        self._segment = Segment(0, 0, 0)
 
     def close(self) -> None:
         """Close the file."""
@@ -104,12 +109,20 @@ class StreamFollower:
         found: list[Followed] = []
         while not self.finished:
             piece = self._next_piece()
-            if piece is None:
-                if not self._move_on():
-                    break
-                continue
-            found.extend(self._take(piece))
-        return found
+            if piece is not None:
+                found.extend(self._take(piece))
+            elif not self._move_on():
+                break
+        return found + self._cut_end()
+
+    def _cut_end(self) -> list[Followed]:
+        """Return how the file ends, once, if it ends inside a frame."""
+        size = self._source.size if self.finished and not self._said else self._at
+        if size <= self._at:
+            return []
+        self._said = True
+        truncation = Truncation(self._frames + 1, self._at, size, self._events)
+        return [Followed(self.path, self._segment, None, [], None, truncation)]
 
     def _next_piece(self) -> Piece | None:
         """Return the whole piece at the present place, or None when there is none yet."""
@@ -123,7 +136,7 @@ class StreamFollower:
             except (CorruptRecordError, UnsupportedRecordError):
                 self._buffer = b""
                 self._refused += 1
-                return self._resync() if self._refused > _PATIENCE else None
+                return self._resync() if self._gone or self._refused > _PATIENCE else None
             if piece is not None:
                 return piece
             wanted = len(self._buffer) + _CHUNK_BYTES
@@ -133,12 +146,10 @@ class StreamFollower:
             self._buffer = more
 
     def _resync(self) -> Piece | None:
-        """Return the damage at the present place once something valid stands behind it."""
+        """Return the damage at the present place, once something valid stands behind it or nothing more will come."""
         pieces = scan(self._source, self._at)
         first = next(pieces, None)
-        if first is None or next(pieces, None) is None:
-            return None
-        return first
+        return first if self._gone or next(pieces, None) is not None else None
 
     def _take(self, piece: Piece) -> Iterator[Followed]:
         self._buffer = self._buffer[piece.end - self._at :] if piece.end - self._at <= len(self._buffer) else b""
@@ -149,10 +160,8 @@ class StreamFollower:
         before = len(self._assembler.damage)
         segment = self._assembler.add(piece)
         self._closed = piece.kind is Kind.SEEK_TABLE
-        yield from (
-            Followed(self.path, segment or Segment(0, 0, 0), None, [], damage)
-            for damage in self._assembler.damage[before:]
-        )
+        self._segment = segment or self._segment
+        yield from (Followed(self.path, self._segment, None, [], damage) for damage in self._assembler.damage[before:])
         if segment is None:
             return
         while segment.items:
@@ -163,6 +172,8 @@ class StreamFollower:
                 yield self._frame(segment, item)
 
     def _frame(self, segment: Segment, frame: FrameRef) -> Followed:
+        self._frames += 1
+        self._events += frame.records
         data = self._source.read_at(frame.offset, frame.compressed_size)
         try:
             events = parse_frame(self._decoder.decode(data, frame.raw_size))

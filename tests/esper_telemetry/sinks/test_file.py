@@ -198,3 +198,16 @@ def test_an_abandoned_sink_leaves_the_file_as_it_stands(stream, tmp_path):
     sink.abandon()
     sink.close()
     assert sink.path.read_bytes() == before
+
+
+def test_old_segments_go_when_only_so_much_is_to_be_kept(stream, tmp_path):
+    sink = FileSink(tmp_path, stream.header(), stream.types, max_bytes=13_000, keep_bytes=40_000)
+    for _ in range(200):
+        sink.write(stream.batch(10, size=os.urandom(1)[0] + 200))
+    sink.close()
+    left = list_run(sink.path.parent)
+    assert left[-1] == sink.path
+    assert len(left) < len(sink.paths)
+    assert sum(path.stat().st_size for path in left[:-1]) <= 40_000
+    seqs = read_all(sink.path.parent)
+    assert seqs == list(range(seqs[0], 2001))
