@@ -12,12 +12,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from esper_telemetry.counters.emission import emit_snapshot
 from esper_telemetry.counters.pending import PendingSnapshot
 from esper_telemetry.counters.snapshot import (
     HistogramSummary,
     ScalarSummary,
     Snapshot,
-    emit_snapshot,
     merge_snapshots,
 )
 from esper_telemetry.counters.spec import CounterSpec, StepRow
@@ -25,8 +25,9 @@ from esper_telemetry.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from esper_telemetry.counters.device import DeviceCounters
-    from esper_telemetry.counters.fold import CounterState, new_state, update_
     from esper_telemetry.counters.host import HostCounters
+    from esper_telemetry.counters.state import CounterState, new_state
+    from esper_telemetry.counters.update import update_
 
 __all__ = [
     "CounterSpec",
@@ -45,11 +46,11 @@ __all__ = [
 ]
 
 _LAZY = {
-    "CounterState": "fold",
+    "CounterState": "state",
     "DeviceCounters": "device",
     "HostCounters": "host",
-    "new_state": "fold",
-    "update_": "fold",
+    "new_state": "state",
+    "update_": "update",
 }
 
 

@@ -23,21 +23,14 @@ from torch.compiler import is_dynamo_compiling
 
 from esper_telemetry.clock import SYSTEM_CLOCK, Clock
 from esper_telemetry.counters.backend import Backend, backend_of
-from esper_telemetry.counters.fold import Heads, new_state, update_
-from esper_telemetry.counters.guard import (
-    STEP_FIELDS,
-    Entry,
-    Guard,
-    GuardMode,
-    Misuse,
-    bytes_of,
-    check_entry,
-    clone_of,
-)
+from esper_telemetry.counters.entry import STEP_FIELDS, Entry, bytes_of, check_entry, clone_of
+from esper_telemetry.counters.guard import Guard, GuardMode, Misuse
 from esper_telemetry.counters.pending import Outbox, PendingSnapshot
 from esper_telemetry.counters.readback import Copy, Reader
 from esper_telemetry.counters.reduce import current_rank, reduce_to_root_
 from esper_telemetry.counters.snapshot import Snapshot, Tag
+from esper_telemetry.counters.state import Heads, new_state
+from esper_telemetry.counters.update import update_
 from esper_telemetry.counters.window import Window
 from esper_telemetry.errors import CounterError
 
@@ -185,7 +178,7 @@ class DeviceCounters:
             self._trace(actions, masks, success, scalars)
             return
         if scalars is not None:
-            scalars = {name: value.detach() if value.requires_grad else value for name, value in scalars.items()}
+            scalars = {name: _detached(value) for name, value in scalars.items()}
         pending = self._pending
         pending.append((actions, masks, success, scalars, context, self._wall_ns() if self._timed else 0))
         if len(pending) >= self._check_at:
@@ -209,7 +202,7 @@ class DeviceCounters:
             self._window.update_value(name, value)
             return
         pending = self._pending
-        pending.append((name, value.detach() if getattr(value, "requires_grad", False) else value))
+        pending.append((name, _detached(value)))
         if len(pending) >= self._check_at:
             self._look()
 
@@ -293,22 +286,25 @@ class DeviceCounters:
             pending.clear()
             self._window.update([entry])
             return
-        if self._copying:
-            pending[-1] = clone_of(entry)
-        if self._guard.watching:
-            self._guard.note(pending[-1])
-            self._check_place()
-        new = len(pending) - self._measured
-        if new == 1:
-            self._held += bytes_of(entry)
-        else:
-            self._held += sum(map(bytes_of, pending[-_SAMPLE:])) * new // min(_SAMPLE, len(pending))
-        self._measured = len(pending)
+        self._keep(entry)
         if self._held >= self.max_pending_bytes:
             self._fold()
         elif not (self._guard.watching or self._copying):
             room = (self.max_pending_bytes - self._held) * len(pending) // (4 * self._held)
             self._check_at = len(pending) + max(1, min(room, _MAX_GAP))
+
+    def _keep(self, entry: Entry) -> None:
+        """Do for the newest record what this window asks: copy it, note its state, add its memory."""
+        pending = self._pending
+        if self._copying:
+            pending[-1] = entry = clone_of(entry)
+        new = len(pending) - self._measured
+        newest = pending[-1:] if new == 1 else pending[-_SAMPLE:]
+        self._held += sum(map(bytes_of, newest)) * new // len(newest)
+        self._measured = len(pending)
+        if self._guard.watching:
+            self._guard.note(entry)
+            self._check_place()
 
     def _check_first(self, entry: Entry) -> None:
         try:
@@ -365,6 +361,11 @@ class DeviceCounters:
         self._first_batch, self._coalesced, self._overwritten = None, 0, 0
         copy = self._reader.start(tag)
         return copy, self._outbox.put(PendingSnapshot(copy, tag))
+
+
+def _detached(value: Tensor) -> Tensor:
+    """Return `value` without its graph; what is no tensor is left for the check of its form."""
+    return value.detach() if getattr(value, "requires_grad", False) else value
 
 
 def _with_index(device: torch.device) -> torch.device:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from esper_telemetry.counters.backend import Backend
-    from esper_telemetry.counters.fold import CounterState
     from esper_telemetry.counters.guard import Misuse
     from esper_telemetry.counters.snapshot import Tag
     from esper_telemetry.counters.spec import CounterSpec
+    from esper_telemetry.counters.state import CounterState
     from esper_telemetry.counters.steps import Chunk, StepDetail
 
 

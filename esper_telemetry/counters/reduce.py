@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 
 if TYPE_CHECKING:
-    from esper_telemetry.counters.fold import CounterState
+    from esper_telemetry.counters.state import CounterState
 
 
 def reduce_to_root_(state: CounterState, group: dist.ProcessGroup) -> bool:

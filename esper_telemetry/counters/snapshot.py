@@ -1,4 +1,4 @@
-"""Counts of one batch as plain Python values, and the events they become.
+"""Counts of one batch as plain Python values.
 
 A snapshot has left the device: it may be read from any thread, any number of times.
 What was not recorded is absent from its dicts, never zero.
@@ -7,10 +7,11 @@ What was not recorded is absent from its dicts, never zero.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from esper_telemetry.counters.emission import events_of
 from esper_telemetry.counters.layout import (
     ACTION_ROWS,
     ACTION_STEPS,
@@ -21,21 +22,13 @@ from esper_telemetry.counters.layout import (
     layout_of,
 )
 from esper_telemetry.errors import CounterError
-from esper_telemetry.v1 import steps_pb2, training_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from google.protobuf.message import Message
 
     from esper_telemetry.counters.spec import CounterSpec
-
-
-class Emitter(Protocol):
-    """What `emit_snapshot` needs of a run: the recorder's `Run` has it."""
-
-    def bind(self, **context: Any) -> Any:
-        """Return an emitter with `context`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,60 +256,7 @@ class Snapshot:
 
         They require batch_idx, those of heads episodes_completed too: bind both first, or use `emit_snapshot`.
         """
-        if self.action_count:
-            yield training_pb2.ActionDistribution, self._action_distribution()
-        if self.mask_rows and self.spec.heads:
-            yield training_pb2.MaskHitRates, self._mask_hit_rates()
-        for name, summary in self.scalars.items():
-            fields = {key: value for key, value in asdict(summary).items() if value is not None}
-            if summary.count == summary.non_finite:
-                del fields["sum"]
-            elif not math.isfinite(summary.sum):
-                del fields["sum"]  # finite values whose sum overflows: a gap says it better than infinity
-            yield training_pb2.ScalarSummarized, {"name": name, **fields}
-        for name, histogram in self.histograms.items():
-            yield (
-                training_pb2.HistogramSummarized,
-                {"name": name, "edges": list(histogram.edges), "counts": histogram.counts, "nan": histogram.nan},
-            )
-        for block in self.blocks:
-            yield steps_pb2.StepBlock, block
-
-    def _action_distribution(self) -> dict[str, Any]:
-        head = self.spec.deciding_head
-        options = self.spec.heads[head]
-        fields: dict[str, Any] = {
-            "head": head,
-            "action_counts": dict(zip(options, self.action_count[head], strict=True)),
-        }
-        if self.success_count:
-            fields["success_counts"] = dict(zip(options, self.success_count[head], strict=True))
-        return fields
-
-    def _mask_hit_rates(self) -> dict[str, Any]:
-        by_name: dict[str, Mapping[str, Any]] = {
-            "total": self.rows,
-            "hit": self.restricted,
-            "forced": self.forced,
-            "relevant": self.relevant,
-            "empty": self.empty,
-            "invalid_selected": self.invalid_selected,
-            "out_of_range": self.out_of_range,
-            "options": {head: list(options) for head, options in self.spec.heads.items()},
-            "masked": self.masked_count,
-            "chosen": self.action_count,
-            "succeeded": self.success_count,
-        }
-        heads = [
-            {"head": head, **{name: counts[head] for name, counts in by_name.items() if head in counts}}
-            for head in self.spec.heads
-        ]
-        return {
-            "mask_hits": self.restricted,
-            "mask_total": self.rows,
-            "heads": heads,
-            "batches": self.coalesced + 1,
-        }
+        return events_of(self)
 
 
 def merge_snapshots(snapshots: Iterable[Snapshot]) -> Snapshot:
@@ -345,16 +285,3 @@ def merge_snapshots(snapshots: Iterable[Snapshot]) -> Snapshot:
     )
     ints = [sum(cells) for cells in zip(*(other.ints for other in every), strict=True)]
     return Snapshot(first.spec, ints, [*sums, *mins, *maxs], tag, [block for other in every for block in other.blocks])
-
-
-def emit_snapshot(run: Emitter, snapshot: Snapshot, **context: Any) -> None:
-    """Emit every event of `snapshot` on `run`, bound to its batch and device and to `context`.
-
-    Args:
-        run: a `Run` or anything with its `bind` and `emit`.
-        snapshot: what `poll`, `close` or `PendingSnapshot.result` returned.
-        context: further context; `episodes_completed` is required by the events of heads.
-    """
-    bound = run.bind(**{**snapshot.context, **context})
-    for event_class, fields in snapshot.events():
-        bound.emit(event_class, **fields)

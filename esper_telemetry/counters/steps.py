@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from esper_telemetry.counters.entry import Entry
     from esper_telemetry.counters.fold import Folded
-    from esper_telemetry.counters.guard import Entry
     from esper_telemetry.counters.layout import Layout
     from esper_telemetry.counters.spec import CounterSpec
 

@@ -13,23 +13,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from esper_telemetry.counters.fold import (
-    CounterState,
-    Folded,
-    add_totals_,
-    fill_buckets_,
-    fold_,
-    summarize_,
-    update_,
-    update_value_,
-)
-from esper_telemetry.counters.guard import STEP_FIELDS, Entry, Misuse, check_entry
+from esper_telemetry.counters.entry import STEP_FIELDS, Entry, check_entry
+from esper_telemetry.counters.fold import Folded, fold_
 from esper_telemetry.counters.layout import Part
+from esper_telemetry.counters.state import CounterState, add_totals_
+from esper_telemetry.counters.update import fill_buckets_, summarize_, update_, update_value_
 from esper_telemetry.errors import CounterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from esper_telemetry.counters.guard import Misuse
     from esper_telemetry.counters.spec import CounterSpec
     from esper_telemetry.counters.steps import StepDetail
 
@@ -67,8 +61,9 @@ class Window:
     def update(self, entries: Iterable[Entry]) -> None:
         """Count `entries`, each at once: some fifteen launches a record."""
         with quiet(self._state.buffer.device):
-            for entry in entries:
-                self._attempt(self._update_each, [entry])
+            for number, entry in enumerate(entries):
+                if self._fits(number, entry):
+                    self._attempt(self._update_each, [entry])
 
     def update_value(self, name: str, value: Tensor) -> None:
         """Count one value at once; also inside a compiled region."""

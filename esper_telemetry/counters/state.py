@@ -1,0 +1,91 @@
+"""The accumulators of a bank and the constants of its spec, made once on one device."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from esper_telemetry.counters.layout import Layout, layout_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from esper_telemetry.counters.spec import CounterSpec
+
+Heads: TypeAlias = "Tensor | Mapping[str, Tensor]"
+
+_INT8_OPTIONS = 127
+
+
+class CounterState(NamedTuple):
+    """Accumulators of a bank and the constants of its spec, all on one device.
+
+    Attributes:
+        buffer: int64 [cells]: the accumulators; those of scalars hold float64 bits (see `layout`).
+        head_of: int64 [S]: the head of each option.
+        local: int8 or int16 [S, 1]: number of each option in its head.
+        padded: int64 [H * K], K the widest head: row of each option, that of the blank cell where a head is narrower.
+        sizes: uint8 or int16 [H, 1]: options of each head.
+        blank: bool [1, 1]: False.
+        nan: float64 [1]: NaN.
+        thresholds: per histogram float64 [edges + 1, 1]: largest value below each edge, then infinity.
+        layout: positions of the cells.
+        names: the heads.
+    """
+
+    buffer: Tensor
+    head_of: Tensor
+    local: Tensor
+    padded: Tensor
+    sizes: Tensor
+    blank: Tensor
+    nan: Tensor
+    thresholds: tuple[Tensor, ...]
+    layout: Layout
+    names: tuple[str, ...]
+
+
+def new_state(spec: CounterSpec, device: torch.device | str) -> CounterState:
+    """Return empty accumulators for `spec` on `device`."""
+    layout = layout_of(spec)
+    widths = [len(options) for options in spec.heads.values()]
+    widest = max(widths, default=0)
+    offsets = list(spec.option_offsets.values())
+    padded = [
+        o + i if i < w else spec.option_count for o, w in zip(offsets, widths, strict=True) for i in range(widest)
+    ]
+    narrow = widest <= _INT8_OPTIONS
+    with torch.device("cpu"):  # whatever the default device is: constants are made here and copied once
+        cells = torch.zeros(layout.cells, dtype=torch.int64)
+        reals = cells[layout.mins :].view(torch.float64)
+        reals[: layout.maxs - layout.mins] = math.inf
+        reals[layout.maxs - layout.mins :] = -math.inf
+        head_of = torch.tensor([h for h, w in enumerate(widths) for _ in range(w)], dtype=torch.int64)
+        local = torch.tensor([i for w in widths for i in range(w)], dtype=torch.int8 if narrow else torch.int16)
+        sizes = torch.tensor(widths, dtype=torch.uint8 if narrow else torch.int16)
+        thresholds = [
+            torch.tensor([*(math.nextafter(edge, -math.inf) for edge in edges), math.inf], dtype=torch.float64)
+            for edges in spec.histograms.values()
+        ]
+        return CounterState(
+            buffer=cells.to(device),
+            head_of=head_of.to(device),
+            local=local[:, None].to(device),
+            padded=torch.tensor(padded, dtype=torch.int64).to(device),
+            sizes=sizes[:, None].to(device),
+            blank=torch.zeros((1, 1), dtype=torch.bool).to(device),
+            nan=torch.full((1,), math.nan, dtype=torch.float64).to(device),
+            thresholds=tuple(edges[:, None].to(device) for edges in thresholds),
+            layout=layout,
+            names=tuple(spec.heads),
+        )
+
+
+def add_totals_(state: CounterState, totals: Mapping[int, int]) -> None:
+    """Add numbers the host knows (steps, rows, values recorded) to their cells: one launch for all."""
+    if totals:
+        cells = [state.buffer.narrow(0, cell, 1) for cell in totals]
+        torch._foreach_add_(cells, list(totals.values()))

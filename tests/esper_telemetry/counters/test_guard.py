@@ -1,0 +1,274 @@
+"""Misuse is named with its place and cure: raised at the first record, counted and said once later, always when strict."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+import torch
+
+from esper_telemetry.counters import CounterSpec, DeviceCounters
+from esper_telemetry.counters.guard import Guard, Misuse, storage_of, version_of
+from esper_telemetry.errors import CounterError
+from tests.esper_telemetry.counters.naive import by_head, count, counts_of, random_step, spec_of
+
+LOGGER = "esper_telemetry.counters"
+
+
+def messages(caplog):
+    return [record.getMessage() for record in caplog.records if record.name == LOGGER]
+
+
+def test_a_write_after_the_record_is_an_error_that_names_head_and_record():
+    spec = spec_of(2)
+    bank = DeviceCounters(spec, strict=True)
+    steps = [by_head(spec, random_step(spec, 4, seed)) for seed in range(3)]
+    for step in steps:
+        bank.record_step(*step)
+    steps[1][1]["slot"].fill_(value=True)
+    with pytest.raises(CounterError, match=r"masks of head 'slot' was written in place after record 1 .*mode='inline'"):
+        bank.flush(batch_idx=1)
+
+
+def test_a_written_record_is_left_out_counted_and_said_once(caplog):
+    spec = spec_of(2)
+    bank = DeviceCounters(spec)
+    steps = [random_step(spec, 4, seed, wild=False) for seed in range(4)]
+    for step in steps:
+        bank.record_step(*step)
+    steps[0][0].zero_()
+    steps[2][2].zero_()
+    found = bank.flush(batch_idx=1).result()
+    assert counts_of(found) == count(spec, [steps[1], steps[3]])
+    assert found.overwritten == 2
+    assert bank.misuse["overwritten"] == 2
+    assert len(messages(caplog)) == 1
+    assert "actions (packed)" in messages(caplog)[0]
+
+
+def test_after_a_write_the_bank_copies_what_it_is_given_and_counts_right():
+    spec = spec_of(2)
+    bank = DeviceCounters(spec)
+    actions, masks, success = random_step(spec, 4, 0)
+    for batch in range(3):
+        expected = []
+        for number in range(5):
+            new = random_step(spec, 4, 10 * batch + number)
+            for buffer, part in zip((actions, masks, success), new, strict=True):
+                buffer.copy_(part)
+            bank.record_step(actions, masks, success)
+            expected.append(new)
+        found = bank.flush(batch_idx=batch).result()
+        if batch == 0:
+            assert counts_of(found) == count(spec, expected[-1:]), "only the last write is still what was recorded"
+        else:
+            assert counts_of(found) == count(spec, expected)
+
+
+def test_a_buffer_recorded_twice_is_warned_of_once_with_the_cure(caplog):
+    spec = spec_of(1)
+    bank = DeviceCounters(spec)
+    step = random_step(spec, 4, 0, wild=False)
+    for batch in range(3):
+        for _ in range(5):
+            bank.record_step(*step)
+        assert counts_of(bank.flush(batch_idx=batch).result()) == count(spec, [step] * 5), "nobody wrote into it"
+    (message,) = messages(caplog)
+    assert "same memory" in message
+    assert "mode='inline' or clone" in message
+    assert caplog.records[0].levelno == logging.WARNING
+
+
+def test_heads_that_are_views_of_one_tensor_are_no_misuse():
+    spec = spec_of(2)
+    bank = DeviceCounters(spec, strict=True)
+    for seed in range(3):
+        actions, masks, success = random_step(spec, 4, seed)
+        heads = dict(zip(spec.heads, actions.unbind(1), strict=True))
+        options = dict(zip(spec.heads, masks.split([len(names) for names in spec.heads.values()], 1), strict=True))
+        bank.record_step(heads, options, success)
+    assert bank.flush(batch_idx=1).result().steps == 3
+
+
+def test_a_value_that_is_recorded_under_two_names_is_no_misuse():
+    spec = spec_of(1, scalars=("a", "b"))
+    bank = DeviceCounters(spec, strict=True)
+    value = torch.ones(3)
+    bank.record_scalar("a", value)
+    bank.record_scalar("b", value)
+    assert bank.flush(batch_idx=1).result().scalars["b"].count == 3
+
+
+def test_the_guard_watches_the_first_windows_and_then_one_in_64():
+    misuse = Misuse(strict=False)
+    guard = Guard("auto", misuse)
+    watched = []
+    for window in range(200):
+        if guard.watching:
+            watched.append(window)
+        guard.next_window()
+    assert watched == [0, 1, 2, 3, 64, 128, 192]
+    always, off = Guard("always", misuse), Guard("off", misuse)
+    for _ in range(100):
+        always.next_window()
+        off.next_window()
+    assert (always.watching, off.watching) == (True, False)
+
+
+def test_a_written_record_is_found_in_a_later_watched_window():
+    spec = spec_of(1)
+    bank = DeviceCounters(spec)
+    step = random_step(spec, 4, 0)
+    for batch in range(70):
+        fresh = tuple(part.clone() for part in step)
+        bank.record_step(*fresh)
+        if batch > 10:
+            fresh[0].zero_()
+        bank.flush(batch_idx=batch).result()
+    assert bank.misuse["overwritten"] == 1, "batch 64 is watched; from there on copies are kept"
+
+
+@pytest.mark.parametrize("call", ["record", "flush", "poll"])
+def test_a_second_thread_is_reported(call):
+    spec = spec_of(1)
+    bank = DeviceCounters(spec)
+    bank.record_step(*random_step(spec, 2, 0))
+    calls = {
+        "record": lambda: bank.record_step(*random_step(spec, 2, 1)),
+        "flush": lambda: bank.flush(batch_idx=1),
+        "poll": bank.poll,
+    }
+    thread = threading.Thread(target=calls[call])
+    thread.start()
+    thread.join()
+    assert bank.misuse["thread"] == 1
+    steps = bank.flush(batch_idx=2).result().steps
+    assert steps == (2 if call == "record" else 1), "a report loses nothing"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda a, m, s: (a.float(), m, s), r"actions \(packed\): dtype is torch.float32; give torch.int16"),
+        (lambda a, m, s: (a[:, :1], m, s), r"actions \(packed\): shape is \(4, 1\); give \[B, 2\]"),
+        (lambda a, m, s: (a[:, 0], m, s), r"actions \(packed\): shape is \(4,\); give \[B, 2\]"),
+        (lambda a, m, s: (a, m.float(), s), r"masks \(packed\): dtype is torch.float32; give bool \(True = valid\)"),
+        (lambda a, m, s: (a, m[:, 1:], s), r"masks \(packed\): shape is \(4, 8\); give \[B, 9\]"),
+        (lambda a, m, s: (a, m[1:], s), r"different numbers of environments \(actions: 4, masks: 3, success: 4\)"),
+        (lambda a, m, s: (a, m, s[:, None]), r"success: shape is \(4, 1\); give \[B\]"),
+        (lambda a, m, s: (a, m, s.long()), r"success: dtype is torch.int64; give torch.bool"),
+        (lambda a, m, s: (a.to("meta"), m, s), r"actions \(packed\): it is on meta, the bank on cpu; use one bank"),
+        (lambda a, m, s: (a.tolist(), m, s), r"actions: list is neither a tensor nor a dict"),
+        (lambda a, m, s: ({"op": a[:, 0]}, m, s), r"actions: heads are op; the spec has op, slot"),
+        (lambda a, m, s: ({"op": a[:, 0], "slot": a[:, 0].int()}, m, s), r"actions: the heads have different dtypes"),
+        (lambda a, m, s: (a, {"op": m[:, :6], "slot": m[:, :2]}, s), r"masks of head 'slot': shape .*give \[B, 3\]"),
+        (
+            lambda a, m, s: ({"op": a[:, 0], "slot": [1, 2]}, m, s),
+            r"actions of head 'slot': got a list; .*HostCounters",
+        ),
+        (lambda a, m, s: (None, m, s), r"success: given without actions"),
+    ],
+)
+def test_a_first_record_that_does_not_fit_raises_with_the_place_and_the_cure(spoil, says):
+    spec = spec_of(2)
+    good = random_step(spec, 4, 0)
+    bank = DeviceCounters(spec)
+    with pytest.raises(CounterError, match=says):
+        bank.record_step(*spoil(*good))
+    bank.record_step(*good)
+    assert counts_of(bank.flush(batch_idx=1).result()) == count(spec, [good])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("rewrad", torch.ones(1), "scalar 'rewrad' is unknown; the spec has: reward"),
+        ("reward", 1.5, "scalar 'reward': got a float; give a tensor on cpu, or use HostCounters"),
+        (
+            "reward",
+            torch.ones(1, dtype=torch.complex64),
+            "scalar 'reward': dtype is torch.complex64; give a real number",
+        ),
+    ],
+)
+def test_a_first_value_that_does_not_fit_raises(name, value, says):
+    bank = DeviceCounters(spec_of(1, scalars=("reward",)))
+    with pytest.raises(CounterError, match=says):
+        bank.record_scalar(name, value)
+
+
+def test_context_that_the_schema_does_not_have_is_refused_at_the_first_record():
+    spec = spec_of(1)
+    with pytest.raises(CounterError, match=r"epoch=1 is no integer field of the context.*inner_epoch"):
+        DeviceCounters(spec).record_step(*random_step(spec, 2, 0), epoch=1)
+
+
+@pytest.mark.parametrize("mode", ["deferred", "inline"])
+def test_a_later_record_that_does_not_fit_is_left_out_and_the_others_are_counted(mode, caplog):
+    spec = spec_of(2, scalars=("reward",))
+    good = [random_step(spec, 4, seed) for seed in range(5)]
+    bank = DeviceCounters(spec, mode=mode)
+    for number, step in enumerate(good):
+        bank.record_step(*step)
+        bank.record_scalar("reward", torch.ones(2))
+        if number == 2:
+            bank.record_step(step[0], step[1][:, 1:], step[2])
+            bank.record_step(step[0].float(), step[1], step[2])
+            bank.record_scalar("reward", 3.0)
+    found = bank.flush(batch_idx=1).result()
+    assert counts_of(found) == count(spec, good)
+    assert found.scalars["reward"].count == 10
+    assert bank.misuse["misfit"] == 3
+    assert sum("left out" in message for message in messages(caplog)) == 1
+
+
+def test_a_strict_bank_raises_later_misuse_too():
+    spec = spec_of(1)
+    actions, masks, success = random_step(spec, 4, 0)
+    bank = DeviceCounters(spec, strict=True)
+    bank.record_step(actions, masks, success)
+    bank.record_step(actions.clone(), masks[:, 1:], success.clone())
+    with pytest.raises(CounterError, match="left out"):
+        bank.flush(batch_idx=1)
+
+
+def test_an_action_out_of_range_shows_as_missing_counts_and_training_goes_on(caplog):
+    spec = CounterSpec({"op": ("A", "B")})
+    bank = DeviceCounters(spec, strict=True)
+    bank.record_actions(torch.tensor([[0], [5], [1]]))
+    found = bank.flush(batch_idx=3).result()
+    assert found.rows["op"] == 3
+    assert sum(found.action_count["op"]) == 2
+    assert found.out_of_range == {"op": 1}
+    (message,) = messages(caplog)
+    assert message == "batch 3: head 'op': 1 of 3 decisions chose no option at all (index out of range)"
+
+
+def test_trouble_of_the_device_stays_out_of_the_training_loop(monkeypatch, caplog):
+    from esper_telemetry.counters import window
+
+    def fail(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    spec = spec_of(1)
+    bank = DeviceCounters(spec)
+    bank.record_step(*random_step(spec, 2, 0))
+    monkeypatch.setattr(window, "fold_", fail)
+    assert bank.flush(batch_idx=1).result().rows == {}
+    assert bank.misuse["failed"] == 1
+    assert "1 records were lost" in messages(caplog)[0]
+
+
+def test_an_inference_tensor_has_no_version_and_is_no_misuse():
+    with torch.inference_mode():
+        tensor = torch.ones(2)
+    assert version_of(tensor) is None
+    assert version_of(torch.ones(2).add_(1)) == 1
+
+
+def test_memory_is_told_apart_by_address():
+    tensor = torch.ones(4)
+    assert storage_of(tensor) == storage_of(tensor.view(2, 2))
+    assert storage_of(tensor) != storage_of(tensor[1:])
+    assert storage_of(torch.empty(2, device="meta")) != 0
