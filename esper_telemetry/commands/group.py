@@ -22,6 +22,7 @@ INTERRUPTED = 130
 VERBS = {
     "info": "what a record holds, without reading all of it",
     "cat": "print the events",
+    "stats": "count events, bytes and values by type and field",
 }
 
 

@@ -10,10 +10,12 @@ from esper_telemetry.decode.filter import Filter
 from esper_telemetry.decode.inputs import record_files
 from esper_telemetry.decode.jsonlines import json_line, rfc3339
 from esper_telemetry.decode.records import RecordFile, Records, read
+from esper_telemetry.decode.statistics import FieldStatistics, TypeStatistics, count_events
 from esper_telemetry.decode.summary import StreamSummary, Summary, summarize
 
 __all__ = [
     "Event",
+    "FieldStatistics",
     "FileDamage",
     "Filter",
     "RecordFile",
@@ -21,6 +23,8 @@ __all__ = [
     "RowEvent",
     "StreamSummary",
     "Summary",
+    "TypeStatistics",
+    "count_events",
     "json_line",
     "read",
     "record_files",

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from esper_telemetry.decode.sizes import envelope_size
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.v1 import context_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from google.protobuf.message import Message
 
     from esper_telemetry.decode.envelope import Envelope
     from esper_telemetry.decode.origin import Origin
     from esper_telemetry.decode.steps import StepRow
     from esper_telemetry.decode.types import EventKind
+    from esper_telemetry.v1.options_pb2 import FieldMeta
 
 
 class Event:
@@ -75,6 +79,11 @@ class Event:
         return self._payload
 
     @property
+    def size(self) -> int:
+        """Bytes it took before compression, envelope included; for a row, its share of the block."""
+        return envelope_size(self.seq, len(self._context), len(self._payload))
+
+    @property
     def message(self) -> Message:
         """The message, of a class made from the record's own descriptors.
 
@@ -86,9 +95,13 @@ class Event:
     @property
     def units(self) -> dict[str, str]:
         """UCUM unit of each field in `data` that has one; fields of nested messages as "heads.entropy"."""
-        units = self._kind.units()
         data = self.data
-        return {name: unit for name, unit in units.items() if name.partition(".")[0] in data}
+        return {name: unit for name, unit in self._kind.units.items() if name.partition(".")[0] in data}
+
+    @property
+    def metas(self) -> Mapping[str, FieldMeta]:
+        """Unit, range and kind of each field that is annotated, set or not, under the names of `units`."""
+        return self._kind.metas
 
     @property
     def hidden_context(self) -> frozenset[str]:
@@ -127,15 +140,21 @@ class RowEvent(Event):
     Its number is that of the block; `context` and `message` are made from the row.
     """
 
-    __slots__ = ("_row",)
+    __slots__ = ("_row", "_size")
 
-    def __init__(self, kind: EventKind, origin: Origin, row: StepRow) -> None:
+    def __init__(self, kind: EventKind, origin: Origin, row: StepRow, size: int) -> None:
         self._kind = kind
         self._origin = origin
         self.time_unix_nano = row.time_unix_nano
         self.seq = row.seq
         self._data = None
         self._row = row
+        self._size = size
+
+    @property
+    def size(self) -> int:
+        """Its share of the bytes that the block took."""
+        return self._size
 
     @property
     def context(self) -> context_pb2.Context:

@@ -40,10 +40,12 @@ class RecordFile(NamedTuple):
     Attributes:
         path: where it is.
         header: its first header.
+        events: how many it holds, as its descriptors say.
     """
 
     path: Path
     header: record_pb2.Header
+    events: int
 
     @property
     def stream_key(self) -> tuple[str, int, bytes]:
@@ -87,6 +89,11 @@ class Records:
     def streams(self) -> int:
         """Streams that the files belong to: one for each process that wrote."""
         return len({file.stream_key for file in self.files})
+
+    @property
+    def events(self) -> int:
+        """Events in the files, wanted or not, as the descriptors say."""
+        return sum(file.events for file in self.files)
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -171,7 +178,7 @@ def ordered_files(paths: Iterable[Path]) -> list[RecordFile]:
     found = []
     for path in paths:
         with RecordReader(path) as reader:
-            found.append(RecordFile(path, reader.header))
+            found.append(RecordFile(path, reader.header, reader.records))
     return sorted(found, key=lambda file: (file.stream_key, file.header.segment))
 
 

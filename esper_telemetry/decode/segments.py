@@ -98,10 +98,11 @@ class SegmentDecoder:
             if self._wants(kind):
                 yield block
             return
-        for row in rows:
+        share, rest = divmod(block.size, max(1, len(rows)))
+        for at, row in enumerate(rows):
             row_kind = origin.schema.kind(row.type_name)
             if self._wants(row_kind) and self._in_env(row.context):
-                yield RowEvent(row_kind, origin, row)
+                yield RowEvent(row_kind, origin, row, share + (at < rest))
 
     def _expanded(self, block: Event, origin: Origin, context: bytes) -> list[StepRow]:
         message: Any = block.message

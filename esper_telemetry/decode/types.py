@@ -45,7 +45,7 @@ class EventKind:
         hidden_context: names that are fields of it and of Context.
     """
 
-    __slots__ = ("_context", "_units", "cls", "full_name", "hidden_context", "name", "plain")
+    __slots__ = ("_context", "_metas", "_units", "cls", "full_name", "hidden_context", "name", "plain")
 
     def __init__(self, full_name: str, cls: type[Message] | None, plans: PlainPlans, context: Descriptor) -> None:
         self.full_name = full_name
@@ -54,6 +54,7 @@ class EventKind:
         self.plain: PlainPlan | None = None
         self.hidden_context: frozenset[str] = frozenset()
         self._context = context
+        self._metas: dict[str, options_pb2.FieldMeta] | None = None
         self._units: dict[str, str] | None = None
         if cls is not None:
             descriptor = descriptor_of(cls)
@@ -89,11 +90,19 @@ class EventKind:
                 values[field.name] = numbers.get(values[field.name], values[field.name])
         return self.cls(**values)
 
-    def units(self) -> dict[str, str]:
-        """Return UCUM unit by field, context included; fields of nested messages as "heads.entropy". Shared."""
+    @property
+    def metas(self) -> Mapping[str, options_pb2.FieldMeta]:
+        """What is known of each field, context included; fields of nested messages as "heads.entropy"."""
+        if self._metas is None:
+            own = field_metas(descriptor_of(self.cls)) if self.cls is not None else {}
+            self._metas = {**field_metas(self._context), **own}
+        return self._metas
+
+    @property
+    def units(self) -> Mapping[str, str]:
+        """UCUM unit of each field that has one, under the names of `metas`."""
         if self._units is None:
-            own = field_units(descriptor_of(self.cls)) if self.cls is not None else {}
-            self._units = {**field_units(self._context), **own}
+            self._units = {name: meta.unit for name, meta in self.metas.items() if meta.unit}
         return self._units
 
 
@@ -187,14 +196,16 @@ def descriptor_of(cls: type[Message]) -> Descriptor:
     return cast("Descriptor", cls.DESCRIPTOR)
 
 
-def field_units(descriptor: Descriptor, prefix: str = "", inside: tuple[str, ...] = ()) -> dict[str, str]:
-    """Return UCUM unit by field of a message; nested fields have dotted names."""
+def field_metas(
+    descriptor: Descriptor, prefix: str = "", inside: tuple[str, ...] = ()
+) -> dict[str, options_pb2.FieldMeta]:
+    """Return the annotation of each field of a message that has one; nested fields have dotted names."""
     found = {}
     for field in descriptor.fields:
-        unit = field.GetOptions().Extensions[_META].unit
-        if unit:
-            found[prefix + field.name] = unit
+        options = field.GetOptions()
+        if options.HasExtension(_META):
+            found[prefix + field.name] = options.Extensions[_META]
         nested = field.message_type
         if nested is not None and nested.full_name not in inside and not nested.GetOptions().map_entry:
-            found.update(field_units(nested, f"{prefix}{field.name}.", (*inside, nested.full_name)))
+            found.update(field_metas(nested, f"{prefix}{field.name}.", (*inside, nested.full_name)))
     return found

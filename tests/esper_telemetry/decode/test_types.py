@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from esper.v1 import seed_pb2
-from esper_telemetry.decode.types import KindTable, Schema, descriptor_of, field_units, segment_schema
+from esper_telemetry.decode.types import KindTable, Schema, descriptor_of, field_metas, segment_schema
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.schema import encode_context, envelope_closure, file_closure
@@ -56,9 +56,9 @@ def test_a_message_can_be_made_again_from_its_plain_form(schema):
 
 
 def test_units_reach_into_nested_messages():
-    units = field_units(training_pb2.PpoUpdateCompleted.DESCRIPTOR)
-    assert units["update_time_ms"] == "ms"
-    assert units["heads.clip_fraction"] == "1"
+    metas = field_metas(training_pb2.PpoUpdateCompleted.DESCRIPTOR)
+    assert metas["update_time_ms"].unit == "ms"
+    assert metas["heads.clip_fraction"].max == 1
 
 
 def test_segments_with_the_same_descriptors_share_their_classes(write_record, scalars, tmp_path):

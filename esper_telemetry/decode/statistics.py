@@ -1,0 +1,181 @@
+"""Counts, bytes and values by type and field, over a whole record: one pass, memory bounded by types and fields."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from esper_telemetry.decode.event import Event, RowEvent
+from esper_telemetry.decode.sizes import field_sizes
+from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.v1 import options_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from esper_telemetry.v1.options_pb2 import FieldMeta
+
+# Beyond so many different ones, texts of a field and names of fields (keys of maps) are counted together.
+_MOST_VALUES = 64
+_MOST_FIELDS = 1024
+OTHERS = "…"
+_KINDS = {
+    options_pb2.KIND_GAUGE: "gauge",
+    options_pb2.KIND_DELTA: "delta",
+    options_pb2.KIND_CUMULATIVE: "cumulative",
+    options_pb2.KIND_KEY: "key",
+}
+
+
+@dataclass(slots=True)
+class FieldStatistics:
+    """One field of a type over the events that set it.
+
+    Attributes:
+        unit: UCUM unit, or "".
+        kind: how it behaves over time: "gauge", "delta", "cumulative" or "key"; "" where that is not said.
+        events: events that set it.
+        bytes: what it took before compression; 0 for context, for parts of messages and for rows of blocks.
+        values: values seen: more than events for a list, or a field of nested messages.
+        finite: finite numbers among them.
+        non_finite: NaN and infinities among them.
+        total: sum of the finite ones.
+        least: smallest finite one; None without any.
+        most: largest finite one.
+        last: value seen last.
+        texts: how often each text, label or truth value was seen.
+    """
+
+    unit: str = ""
+    kind: str = ""
+    events: int = 0
+    bytes: int = 0
+    values: int = 0
+    finite: int = 0
+    non_finite: int = 0
+    total: float = 0.0
+    least: float | None = None
+    most: float | None = None
+    last: Any = None
+    texts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of the finite numbers."""
+        return self.total / self.finite if self.finite else None
+
+    def add(self, value: Any) -> None:
+        """Count one value."""
+        self.values += 1
+        self.last = value
+        if isinstance(value, (str, bool)):
+            text = value if isinstance(value, str) else str(value).lower()
+            self.texts[text if text in self.texts or len(self.texts) < _MOST_VALUES else OTHERS] += 1
+        elif isinstance(value, (int, float)):
+            self._add_number(value)
+
+    def _add_number(self, value: float) -> None:
+        if not math.isfinite(value):
+            self.non_finite += 1
+            return
+        self.finite += 1
+        self.total += value
+        self.least = value if self.least is None or value < self.least else self.least
+        self.most = value if self.most is None or value > self.most else self.most
+
+
+@dataclass(slots=True)
+class TypeStatistics:
+    """One type of event.
+
+    Attributes:
+        name: short name.
+        full_name: full name of the message.
+        events: how many; rows of blocks count one each.
+        bytes: what they took before compression.
+        first_time: earliest, nanoseconds since 1970 UTC.
+        last_time: latest.
+        fields: by name, in the order met; parts of messages and maps as "heads.entropy".
+    """
+
+    name: str
+    full_name: str
+    events: int = 0
+    bytes: int = 0
+    first_time: int = 0
+    last_time: int = 0
+    fields: dict[str, FieldStatistics] = field(default_factory=dict)
+
+    def add(self, event: Event) -> None:
+        """Count one event."""
+        moment = event.time_unix_nano
+        self.first_time = min(self.first_time, moment) if self.events else moment
+        self.last_time = max(self.last_time, moment) if self.events else moment
+        self.events += 1
+        self.bytes += event.size
+        metas = event.metas
+        seen = set()
+        for name, value in flatten(event.data):
+            statistics = self._field(name, metas)
+            if name not in seen:
+                seen.add(name)
+                statistics.events += 1
+            statistics.add(value)
+        for name, size in _sizes(event).items():
+            statistics = self._field(name, metas)
+            statistics.bytes += size
+            statistics.events += name not in seen  # a message or map: what it holds is counted under its own names
+
+    def _field(self, name: str, metas: Mapping[str, FieldMeta]) -> FieldStatistics:
+        known = self.fields.get(name)
+        if known is None:
+            base = name.partition(".")[0]
+            if len(self.fields) >= _MOST_FIELDS:
+                name = f"{base}.{OTHERS}"
+            meta = metas.get(name) or metas.get(base)  # the values of a map have the annotation of the map
+            unit, kind = (meta.unit, _KINDS.get(meta.kind, "")) if meta else ("", "")
+            known = self.fields.setdefault(name, FieldStatistics(unit, kind))
+        return known
+
+
+def count_events(events: Iterable[Event], *, by_rank: bool = False) -> dict[tuple[str, int | None], TypeStatistics]:
+    """Return the statistics of each type, most bytes first.
+
+    Args:
+        events: what to count.
+        by_rank: keep ranks apart; else they are counted together, and the rank in the key is None.
+    """
+    found: dict[tuple[str, int | None], TypeStatistics] = {}
+    for event in events:
+        key = event.full_name, event.rank if by_rank else None
+        statistics = found.get(key)
+        if statistics is None:
+            statistics = found[key] = TypeStatistics(event.type, event.full_name)
+        statistics.add(event)
+    return dict(sorted(found.items(), key=lambda item: (-item[1].bytes, -item[1].events, item[1].name)))
+
+
+def flatten(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the single values in the data of an event with their names: "heads.entropy" for parts of messages and maps.
+
+    Args:
+        data: payload and context, or a part of them.
+        prefix: what to put before each name.
+    """
+    for key, value in data.items():
+        for item in value if isinstance(value, list) else (value,):
+            if isinstance(item, dict):
+                yield from flatten(item, f"{prefix}{key}.")
+            else:
+                yield f"{prefix}{key}", item
+
+
+def _sizes(event: Event) -> dict[str, int]:
+    if isinstance(event, RowEvent):  # it travelled by column
+        return {}
+    try:
+        return field_sizes(event.message)
+    except CorruptRecordError:
+        return {}
