@@ -51,12 +51,14 @@ class Session:
         durable_seq: everything up to it is safe at the collector.
         accepted_seq: everything up to it was taken.
         epoch: number of the present stream.
+        epoch_known: the collector was asked for the epoch of a sender before this one.
         connected: a Welcome has come and the stream has not ended.
-        complete: everything was said; what is missing is the collector's end of the stream.
+        complete: everything was said, a Close as the last thing.
         promised: durable means fdatasynced there; without it nothing may be deleted here.
         retry_at: do not connect before.
         finished: all is durable, and the collector knows that there is no more.
         stopped: why this session will not go on by itself; empty while it will.
+        ending: how the last stream ended.
         tally: what was done.
     """
 
@@ -80,9 +82,10 @@ class Session:
         self._open = False
         self.durable_seq = self.accepted_seq = 0
         self.epoch = 0
-        self.promised = self.finished = False
+        self.epoch_known = self.promised = self.finished = False
         self.retry_at = 0.0
         self.stopped = ""
+        self.ending: Ending | None = None
         self.tally = Tally()
         self._forget(0.0)
 
@@ -104,9 +107,20 @@ class Session:
 
     # --- the life of a stream -----------------------------------------------------------------------------------------
 
+    @property
+    def settled(self) -> bool:
+        """Everything was said, and all of it is durable: what is missing is the collector's end of the stream."""
+        return self.complete and self.durable_seq >= self._source.final_seq
+
+    @property
+    def producer(self) -> tuple[str, bytes]:
+        """Run and producer whose numbers are sent."""
+        return self._source.header.run_id, self._source.header.producer_id
+
     def learn_epoch(self, epoch: int) -> None:
-        """Take the highest epoch that the collector knows of this producer."""
-        self.epoch = max(self.epoch, epoch)
+        """Take a number above the highest epoch that the collector knows of this producer; before the Hello."""
+        self.epoch = max(self.epoch, epoch + 1)
+        self.epoch_known = True
 
     def connect(self, now: float) -> None:
         """Start a stream; `send` gives its Hello.
@@ -163,8 +177,9 @@ class Session:
         if not self._open:
             return
         self._open = False
+        self.ending = ending
         action = judge(ending)
-        if ending.code == "OK" and self.complete and self.durable_seq >= self._source.final_seq:
+        if ending.code == "OK" and self.settled:
             self.finished = True
         elif action is Action.STOP or (action is Action.DOUBT and not self._doubt(ending)):
             self.stopped = str(ending)
@@ -182,7 +197,7 @@ class Session:
     def wake_at(self, now: float) -> float:
         """Return the time at which `send` or `dead` will say something new even if nothing happens."""
         times = [self._heard + self._heartbeat * self._timing.heartbeats_missed]
-        if self.connected:
+        if self.connected and not self.complete:
             times.append(self._spoke + self._heartbeat)
         if self._throttled_until > now:
             times.append(self._throttled_until)

@@ -171,6 +171,14 @@ class Spool:
             self._at -= 1
         return gone
 
+    def writer_lives(self) -> bool:
+        """Tell whether somebody still writes the last segment."""
+        self._discover()
+        try:
+            return not writer_gone(self._places[-1].path)
+        except OSError:
+            return False
+
     def close(self) -> None:
         """Let go of the files."""
         self._current.close()

@@ -1,0 +1,171 @@
+"""The gRPC shell around a session: one channel and one call for each stream. grpc is imported here and nowhere else.
+
+It opens a fresh channel every time, in the event loop that uses it, and closes it after the
+stream: a channel that saw its server die is not trusted again. Silence is found by the session's own
+heartbeats; the keepalive of gRPC missed a frozen server for 45 s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc import aio
+
+from esper_telemetry.uplink.destination import Destination, read_file
+from esper_telemetry.uplink.verdict import Ending
+from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from esper_telemetry.uplink.session import Session
+
+REFUSAL_KEY = "esper-telemetry-refusal-bin"
+# How often the spool is looked at while there is nothing to send: a twentieth of a second of latency, 0.1 % of a core.
+POLL_S = 0.05
+_WATERMARK_S = 10.0
+_SILENT = "the collector did not answer for three heartbeats"
+
+
+def open_channel(destination: Destination) -> aio.Channel:
+    """Return a new channel; it connects when it is first used.
+
+    Raises:
+        ConfigError: a certificate file cannot be read.
+    """
+    options: list[tuple[str, Any]] = [
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.enable_http_proxy", 0 if destination.near else 1),
+    ]
+    if not destination.encrypted:
+        return aio.insecure_channel(destination.address, options=options)
+    credentials = grpc.ssl_channel_credentials(
+        read_file(destination.tls_ca, "the CA file") if destination.tls_ca else None,
+        read_file(destination.tls_key, "the key file") if destination.tls_key else None,
+        read_file(destination.tls_cert, "the certificate file") if destination.tls_cert else None,
+    )
+    return aio.secure_channel(destination.address, credentials, options=options)
+
+
+async def run_stream(session: Session, destination: Destination, on_progress: Callable[[], None]) -> None:
+    """Run one stream from its Hello to its end; afterwards the session knows how it ended.
+
+    Args:
+        session: has not connected, or its last stream has ended.
+        destination: where to.
+        on_progress: called after each message of the collector.
+
+    Raises:
+        ConfigError: token or certificates cannot be read.
+        RecordError: the spool cannot be read.
+    """
+    token = destination.token()
+    metadata = (("authorization", f"Bearer {token}"),) if token else ()
+    async with open_channel(destination) as channel:
+        stub = collector_pb2_grpc.CollectorStub(channel)  # type: ignore[no-untyped-call]  # generated
+        session.connect(time.monotonic())
+        try:
+            if not session.epoch_known:
+                run_id, producer_id = session.producer
+                request = collector_pb2.GetWatermarkRequest(run_id=run_id, producer_id=producer_id)
+                known = await stub.GetWatermark(request, metadata=metadata, timeout=_WATERMARK_S)
+                session.learn_epoch(known.session_epoch)
+            call = stub.Publish(metadata=metadata)
+            try:
+                await _Stream(session, call, on_progress).run()
+            finally:
+                call.cancel()
+        except aio.AioRpcError as error:
+            session.end(time.monotonic(), ending_of(error))
+
+
+class _Stream:
+    """One call: a writer, a reader, and a watchdog that gives up a silent collector.
+
+    The writer is a task of its own because a write to a server that never answered the
+    connection waits on even after its call was cancelled.
+    """
+
+    def __init__(self, session: Session, call: Any, on_progress: Callable[[], None]) -> None:
+        self._session = session
+        self._call = call
+        self._on_progress = on_progress
+        self._heard = asyncio.Event()
+
+    async def run(self) -> None:
+        reader = asyncio.create_task(self._read())
+        writer = asyncio.create_task(self._write())
+        watchdog = asyncio.create_task(self._watch())
+        tasks = {reader, writer, watchdog}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in (reader, writer):
+                if task.done():
+                    task.result()  # an error that is not the wire's
+            ending = await self._ending() if reader.done() else Ending("DEADLINE_EXCEEDED", _SILENT)
+        finally:
+            for task in tasks:
+                task.cancel()
+            self._call.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        self._session.end(time.monotonic(), ending)
+
+    async def _write(self) -> None:
+        """Say what there is to say; ends only when the session has stopped for good."""
+        session = self._session
+        closed = False
+        while not session.stopped:
+            now = time.monotonic()
+            message = session.send(now, time.time_ns())
+            try:
+                if message is not None:
+                    await self._call.write(message)
+                elif session.settled and not closed:
+                    closed = True
+                    await self._call.done_writing()
+                else:
+                    await self._rest(max(0.0, min(POLL_S, session.wake_at(now) - now)))
+            except (aio.AioRpcError, asyncio.InvalidStateError):
+                await asyncio.Event().wait()  # the call has ended: the reader knows how
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait until something is heard, for at most so long."""
+        self._heard.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._heard.wait(), seconds)
+
+    async def _read(self) -> None:
+        """Hear the collector; ends with the call."""
+        with contextlib.suppress(aio.AioRpcError):
+            while (message := await self._call.read()) is not aio.EOF:
+                self._session.receive(time.monotonic(), message)
+                self._heard.set()
+                self._on_progress()
+
+    async def _watch(self) -> None:
+        while not self._session.dead(now := time.monotonic()):  # noqa: ASYNC110 - time passes, nothing happens
+            await asyncio.sleep(max(0.01, min(1.0, self._session.wake_at(now) - now)))
+
+    async def _ending(self) -> Ending:
+        return _ending(await self._call.code(), await self._call.details(), await self._call.trailing_metadata())
+
+
+def ending_of(error: aio.AioRpcError) -> Ending:
+    """Return what an error of gRPC says."""
+    return _ending(error.code(), error.details(), error.trailing_metadata())
+
+
+def _ending(code: grpc.StatusCode, details: str | None, trailers: Any) -> Ending:
+    refusal = collector_pb2.Refusal()
+    for key, value in trailers or ():
+        if key == REFUSAL_KEY:
+            with contextlib.suppress(DecodeError):
+                refusal.ParseFromString(value)
+    retry_after = refusal.retry_after_ms / 1000 if refusal.retry_after_ms else None
+    return Ending(code.name, details or "", refusal.reason, retry_after)

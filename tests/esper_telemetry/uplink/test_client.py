@@ -1,0 +1,125 @@
+"""Streams over real gRPC to the real collector, and to things that are none."""
+
+import asyncio
+import signal
+import socket
+
+import pytest
+
+from esper_telemetry.uplink.client import run_stream
+from esper_telemetry.uplink.destination import Destination
+from esper_telemetry.uplink.retry import Timing
+from esper_telemetry.uplink.session import Session
+
+
+def stream_once(session, address):
+    asyncio.run(asyncio.wait_for(run_stream(session, Destination(address), lambda: None), 60))
+
+
+def new_session(spool, **how) -> Session:
+    return Session(spool, rng=lambda: 0.5, client="test", **how)
+
+
+def test_what_the_collector_stores_is_what_stands_in_the_file(collector, producer, kit):
+    producer.write(frames=300, noise=50).close()
+    session = new_session(producer.spool())
+    stream_once(session, collector.address)
+    assert session.finished
+    assert session.promised
+    assert session.durable_seq == 3000
+    assert collector.frames(producer.folder.name) == kit.frames(producer.sink.paths)
+
+
+def test_a_second_sender_takes_over_and_repeats_nothing(collector, producer, kit):
+    producer.write(frames=50).close()
+    stream_once(new_session(producer.spool()), collector.address)
+    again = new_session(producer.spool())
+    stream_once(again, collector.address)
+    assert again.finished
+    assert again.epoch == 2
+    assert again.tally.frames == 0
+    assert collector.frames(producer.folder.name) == kit.frames(producer.sink.paths)
+
+
+def test_types_declared_on_the_way_arrive_before_their_frames(collector, producer, kit):
+    producer.write(frames=3).sink.write(kit.batch(31, 5, new_types=[(2, kit.epoch)]))
+    producer.close()
+    stream_once(new_session(producer.spool()), collector.address)
+    segments = collector.segments(producer.folder.name)
+    assert kit.frames(segments) == kit.frames(producer.sink.paths)
+    assert len(segments) == 2
+
+
+def test_a_gap_in_the_spool_is_stored_as_a_skip(collector, tmp_path, kit):
+    source = kit.Producer(tmp_path, max_bytes=3000).write(frames=10, noise=20).close()
+    source.sink.paths[4].unlink()
+    left = [path for path in source.sink.paths if path.exists()]
+    from esper_telemetry.recordfile import RecordReader, SkipReason
+    from esper_telemetry.uplink.spool import Spool, find_segments
+
+    session = new_session(Spool([place for path in left for place in find_segments(path)], follow=False))
+    stream_once(session, collector.address)
+    assert session.finished
+    segments = collector.segments(source.folder.name)
+    assert kit.frames(segments) == kit.frames(left)
+    skips = []
+    for path in segments:
+        with RecordReader(path) as reader:
+            skips += [skip for segment in reader.segments for skip in segment.skips]
+    assert [(skip.first_seq, skip.last_seq, skip.reason) for skip in skips] == [(41, 50, SkipReason.SPOOL_LOST)]
+
+
+def test_nobody_there_is_a_reason_to_come_back(producer):
+    producer.write().close()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        session = new_session(producer.spool())
+        stream_once(session, f"127.0.0.1:{probe.getsockname()[1]}")
+    assert session.ending.code == "UNAVAILABLE"
+    assert not session.stopped
+    assert not session.finished
+
+
+def test_a_collector_that_falls_silent_is_left_and_found_again(collector, producer, kit):
+    producer.write(frames=5).close()
+    session = new_session(producer.spool(), timing=Timing(heartbeat=0.1))
+    session.epoch_known = True
+    collector.signal(signal.SIGSTOP)
+    stream_once(session, collector.address)
+    assert session.ending.code == "DEADLINE_EXCEEDED"
+    assert not session.stopped
+    collector.signal(signal.SIGCONT)
+    patient = new_session(producer.spool())
+    stream_once(patient, collector.address)
+    assert patient.finished
+    assert collector.frames(producer.folder.name) == kit.frames(producer.sink.paths)
+
+
+def test_a_killed_collector_is_sent_what_it_did_not_make_durable(collector, producer, kit):
+    producer.write(frames=400, noise=200).close()
+    session = new_session(producer.spool())
+
+    def kill_once():
+        if session.accepted_seq > 100 and session.tally.connects == 1:
+            collector.kill()
+
+    asyncio.run(asyncio.wait_for(run_stream(session, Destination(collector.address), kill_once), 60))
+    assert not session.finished
+    collector.start()
+    stream_once(session, collector.address)
+    assert session.finished
+    assert collector.frames(producer.folder.name) == kit.frames(producer.sink.paths)
+
+
+def test_a_server_that_is_no_collector_is_said_and_not_tried_again(producer):
+    grpc = pytest.importorskip("grpc")
+    from concurrent.futures import ThreadPoolExecutor
+
+    producer.write().close()
+    server = grpc.server(ThreadPoolExecutor(2))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    session = new_session(producer.spool())
+    stream_once(session, f"127.0.0.1:{port}")
+    server.stop(None)
+    assert session.stopped.startswith("UNIMPLEMENTED")

@@ -1,0 +1,49 @@
+"""One producer's delivery: what is skipped is reported, what is damaged is said, a refusal ends it."""
+
+import asyncio
+
+import pytest
+
+from esper_telemetry.recordfile import RecordReader, SkipReason
+from esper_telemetry.uplink.delivery import Delivery, PushOptions
+from esper_telemetry.uplink.destination import Destination
+
+
+def deliver(spool, address, **how):
+    said = []
+    delivery = Delivery(spool, Destination(address, **how), PushOptions(give_up_s=20.0), said.append)
+    return asyncio.run(asyncio.wait_for(delivery.run(), 60)), said
+
+
+def test_a_report_says_what_was_sent(collector, producer):
+    producer.write(frames=7).close()
+    report, said = deliver(producer.spool(), collector.address)
+    assert (report.error, report.durable_seq, report.frames) == ("", 70, 7)
+    assert report.skipped == {}
+    assert said[-1].endswith("complete; durable up to 70")
+
+
+def test_a_damaged_frame_is_skipped_and_reported_and_the_rest_arrives(collector, producer, kit):
+    producer.write(frames=5, noise=40).close()
+    whole = kit.frames(producer.sink.paths)
+    with RecordReader(producer.sink.path) as reader:
+        second = list(reader.frames())[1]
+    data = bytearray(producer.sink.path.read_bytes())
+    data[second.offset : second.offset + 40] = bytes(40)
+    producer.sink.path.write_bytes(data)
+    report, _ = deliver(producer.spool(), collector.address)
+    assert report.error == ""
+    assert report.skipped == {(11, 20): SkipReason.CORRUPT}
+    assert len(report.damages) == 1
+    assert collector.frames(producer.folder.name) == [whole[0], *whole[2:]]
+
+
+@pytest.mark.parametrize("content", ["", None])
+def test_a_token_that_cannot_be_read_ends_it_with_a_reason(collector, producer, tmp_path, content):
+    producer.write().close()
+    path = tmp_path / "token"
+    if content is not None:
+        path.write_text(content)
+    report, _ = deliver(producer.spool(), collector.address, token_file=str(path))
+    assert str(path) in report.error
+    assert report.durable_seq == 0
