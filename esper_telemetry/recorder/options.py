@@ -77,11 +77,34 @@ class StreamOptions:
         flush_interval: replaces RecordOptions.flush_interval while streaming, in seconds.
         token_file: file that holds the bearer token; it is sent over TLS, unix sockets or loopback only.
         keep_local: keep segments that are durable at the collector.
+        tls: encrypt; the system's roots vouch for the collector.
+        tls_ca: PEM file with the roots that vouch for it instead; means `tls`.
+        tls_cert: PEM file with the client's certificate, for collectors that want one; means `tls`.
+        tls_key: PEM file with its key.
+        give_up_after: seconds that the agent goes on trying, without progress, after the run has ended. What is
+            missing then is left to `esper-telemetry push`.
     """
 
     flush_interval: float = 0.2
     token_file: str | None = None
     keep_local: bool = True
+    tls: bool = False
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    give_up_after: float = 600.0
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            ConfigError: one cannot be used.
+        """
+        for name in ("flush_interval", "give_up_after"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"StreamOptions.{name} is {getattr(self, name)!r}; it must be more than 0")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ConfigError("StreamOptions.tls_cert and tls_key belong together; one of them is missing")
 
 
 def disabled_by_environment() -> bool:

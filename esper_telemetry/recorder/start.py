@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,8 @@ def start_run(
         schemas: generated modules (`beam_pb2`) or event classes to declare in the file's first header.
             Events of other types are accepted as well and declared when they first appear.
         record: how the local record is written.
-        collector: "host:port" to stream to. Not available in this version.
+        collector: "host:port" to stream to, by an agent: a process of its own that outlives this one. Whether
+            the collector answers makes no difference here.
         stream: how to stream.
         strict: raise errors of a call instead of counting them; for tests.
         run_id: names the run and its folder; made from time and name if not given here or in
@@ -75,18 +77,16 @@ def start_run(
         SinkError: the folder or file cannot be written.
         SchemaError: `schemas` holds something that declares no event.
     """
-    del stream  # the agent that reads it comes with the collector
     chosen = effective_level(level, lifecycle_only=lifecycle_only)
     record = record or RecordOptions()
     if disabled_by_environment():
         return Run(None, None, run_id or "disabled", None)
-    if collector is not None:
-        raise ConfigError(
-            f"collector={collector!r}: streaming is not part of this version;"
-            " leave it out: the record in `dir` is complete without it"
-        )
-    if dir is None:
+    if collector is None and dir is None:
         raise ConfigError("dir is None: name the folder that run folders are made in, such as 'runs'")
+    if collector is not None:
+        stream = stream or StreamOptions()
+        record = replace(record, flush_interval=min(record.flush_interval, stream.flush_interval))
+    root = _root(dir, collector)
     if rank < 0:
         raise ConfigError(f"rank is {rank}; it must be 0 or more")
     run_id = run_id or os.environ.get(RUN_ID_VARIABLE) or new_run_id(name, clock)
@@ -108,7 +108,7 @@ def start_run(
             sync=record.sync,
         )
         return FileSink(
-            dir,
+            root,
             header,
             core.declared,
             sync=record.sync,
@@ -120,7 +120,23 @@ def start_run(
 
     if record.handle_sigterm:
         raise_on_sigterm()
-    return open_run(core, file_sink, started, level=level, lifecycle_only=lifecycle_only, folder=Path(dir) / run_id)
+    folder = root / run_id
+    run = open_run(core, file_sink, started, level=level, lifecycle_only=lifecycle_only, folder=folder)
+    if collector is not None and stream is not None:
+        from esper_telemetry.recorder.agent_process import start_agent
+
+        start_agent(folder, collector, stream, temporary=dir is None)
+    return run
+
+
+def _root(dir: str | os.PathLike[str] | None, collector: str | None) -> Path:  # noqa: A002 - as in start_run
+    if collector is not None:
+        from esper_telemetry.recorder.agent_process import check_collector, spool_folder  # only who streams pays
+
+        check_collector(collector)
+        if dir is None:
+            return spool_folder()
+    return Path(dir or ".")
 
 
 def open_run(

@@ -227,7 +227,7 @@ def test_a_folder_that_cannot_be_made_is_named_in_the_error(tmp_path):
         ({"level": "loud"}, "level 'loud' is unknown; use one of off, lifecycle, minimal, normal, debug"),
         ({"rank": -1}, "rank is -1"),
         ({"dir": None}, "dir is None"),
-        ({"collector": "host:1"}, "collector='host:1'"),
+        ({"collector": "host"}, "collector='host'"),
         ({"config": {1: 1, "a": 2}}, "config cannot be written as JSON"),
     ],
 )
