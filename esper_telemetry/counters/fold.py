@@ -48,8 +48,8 @@ class Folded(NamedTuple):
 
 def padded_rows(rows: int) -> tuple[int, int, int]:
     """Return (span, groups, words): `rows` rounded up so that groups of at most 255 int64 words cover it exactly."""
-    words = -(-rows // _LANES)
-    groups = max(1, -(-words // _LANE_MAX))
+    words = max(1, -(-rows // _LANES))
+    groups = -(-words // _LANE_MAX)
     words = -(-words // groups)
     return _LANES * groups * words, groups, words
 
@@ -140,7 +140,7 @@ def _mark_heads(state: CounterState, at: Callable[..., Tensor]) -> None:
     layout, heads = state.layout, len(state.names)
     at(layout.blank, 1).zero_()
     flags = at(layout.valid, layout.blank + 1 - layout.valid).view(torch.uint8)
-    by_head = flags.index_select(0, state.padded).view(heads, -1, flags.shape[1])
+    by_head = flags.index_select(0, state.padded).view(heads, state.padded.shape[0] // heads, flags.shape[1])
     count = by_head.sum(1, dtype=state.sizes.dtype)
     torch.ge(count, 1, out=at(layout.nonempty, heads))
     torch.eq(count, 1, out=at(layout.forced, heads))

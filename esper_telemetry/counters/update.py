@@ -50,7 +50,7 @@ def update_(
         valid = torch.cat([*parts, state.blank.expand(1, rows)])
         if chosen is not None:
             columns.append(chosen.logical_and(valid.narrow(0, 0, chosen.shape[0])))
-        count = valid.index_select(0, state.padded).view(len(names), -1, rows).sum(1)
+        count = valid.index_select(0, state.padded).view(len(names), state.padded.shape[0] // len(names), rows).sum(1)
         columns += [valid, count >= 1, count == 1, count == state.sizes]
     part = Part(actions is not None, masks is not None, success is not None and actions is not None)
     cells = layout.columns(part)

@@ -6,11 +6,60 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 # Operations that make no kernel: they describe or reserve memory.
 FREE = frozenset(
-    ["view", "slice", "select", "expand", "permute", "transpose", "t", "unsqueeze", "squeeze", "alias", "detach", "as_strided", "split", "unbind", "split_with_sizes", "reshape", "_unsafe_view", "_reshape_alias", "narrow", "empty", "empty_strided", "view_as"]
+    {
+        "_reshape_alias",
+        "_unsafe_view",
+        "alias",
+        "as_strided",
+        "detach",
+        "empty",
+        "empty_strided",
+        "expand",
+        "narrow",
+        "permute",
+        "reshape",
+        "select",
+        "slice",
+        "split",
+        "split_with_sizes",
+        "squeeze",
+        "t",
+        "transpose",
+        "unbind",
+        "unsqueeze",
+        "view",
+        "view_as",
+    }
 )
 # Operations that CUDA only puts in its queue.
 QUEUED = frozenset(
-    ["cat", "stack", "clamp", "copy_", "zero_", "fill_", "index_select", "sum", "eq", "ge", "le", "lt", "ne", "abs", "where", "amin", "amax", "minimum", "maximum", "logical_and", "add_", "_foreach_add_", "_to_copy", "clone", "mul"]
+    {
+        "_foreach_add_",
+        "_to_copy",
+        "abs",
+        "add_",
+        "amax",
+        "amin",
+        "cat",
+        "clamp",
+        "clone",
+        "copy_",
+        "eq",
+        "fill_",
+        "ge",
+        "index_select",
+        "le",
+        "logical_and",
+        "lt",
+        "maximum",
+        "minimum",
+        "mul",
+        "ne",
+        "stack",
+        "sum",
+        "where",
+        "zero_",
+    }
 )
 
 

@@ -60,13 +60,13 @@ def count(spec: CounterSpec, steps: list[tuple[torch.Tensor, ...]]) -> dict[str,
             decision = dict(zip(spec.heads, row, strict=True))
             for head, options in spec.heads.items():
                 at = spec.option_offsets[head]
-                _count_decision(spec, counts, head, decision, mask[at : at + len(options)], took)
+                _count_decision(spec, counts, head, decision=decision, valid=mask[at : at + len(options)], took=took)
     counts["steps"] = len(steps)
     return counts
 
 
 def _count_decision(
-    spec: CounterSpec, counts: dict[str, Any], head: str, decision: dict[str, int], valid: list[bool], took: bool
+    spec: CounterSpec, counts: dict[str, Any], head: str, *, decision: dict[str, int], valid: list[bool], took: bool
 ) -> None:
     counts["rows"][head] += 1
     counts["restricted"][head] += not all(valid)

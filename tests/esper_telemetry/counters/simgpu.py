@@ -1,7 +1,7 @@
 """A simulated accelerator: what the host asks for is queued, and runs only when the test lets the device run.
 
 It sits on PyTorch's PrivateUse1 key, in pure Python. A device tensor has a shape at once and a value
-later. Reading a value makes the host wait: each wait is counted, and raises `HostWait` while the device
+later. Reading a value makes the host wait: each wait is counted, and raises `HostWaitError` while the device
 is frozen. The API that turns PrivateUse1 into a Python backend is private: `load` skips with a reason
 where PyTorch has none.
 """
@@ -19,11 +19,45 @@ from torch.utils._python_dispatch import TorchDispatchMode
 NAME = "simgpu"
 # Operations that only describe memory anew: no kernel.
 VIEWS = frozenset(
-    ["view", "reshape", "slice", "select", "expand", "permute", "transpose", "t", "unsqueeze", "squeeze", "alias", "detach", "as_strided", "split", "unbind", "split_with_sizes", "_unsafe_view", "_reshape_alias", "narrow", "empty", "empty_strided", "empty_like"]
+    {
+        "_reshape_alias",
+        "_unsafe_view",
+        "alias",
+        "as_strided",
+        "detach",
+        "empty",
+        "empty_like",
+        "empty_strided",
+        "expand",
+        "narrow",
+        "permute",
+        "reshape",
+        "select",
+        "slice",
+        "split",
+        "split_with_sizes",
+        "squeeze",
+        "t",
+        "transpose",
+        "unbind",
+        "unsqueeze",
+        "view",
+    }
 )
 # Operations whose result the host needs before it can go on.
 READS = frozenset(
-    ["_local_scalar_dense", "item", "nonzero", "equal", "is_nonzero", "masked_select", "_unique2", "unique_dim", "bincount", "repeat_interleave"]
+    {
+        "_local_scalar_dense",
+        "_unique2",
+        "bincount",
+        "equal",
+        "is_nonzero",
+        "item",
+        "masked_select",
+        "nonzero",
+        "repeat_interleave",
+        "unique_dim",
+    }
 )
 
 
@@ -47,7 +81,7 @@ def tree_leaves(tree: Any) -> list[Any]:
     return leaves
 
 
-class HostWait(RuntimeError):
+class HostWaitError(RuntimeError):
     """The host would have to wait for a frozen device."""
 
 
@@ -132,10 +166,10 @@ class Chip:
         """Make the host wait."""
         self.waits.append(why)
         if self.frozen:
-            raise HostWait(why)
+            raise HostWaitError(why)
         while not reached():
             if not self.run(1):
-                raise HostWait(f"deadlock: {why}")
+                raise HostWaitError(f"deadlock: {why}")
 
     def idle(self) -> bool:
         return not any(lane.work for lane in self.lanes)

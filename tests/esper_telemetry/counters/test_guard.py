@@ -1,4 +1,4 @@
-"""Misuse is named with its place and cure: raised at the first record, counted and said once later, always when strict."""
+"""Misuse is named with its place and cure: raised at the first record, later counted and said once."""
 
 from __future__ import annotations
 

@@ -1,0 +1,112 @@
+"""The numpy twin counts what plain loops and the device bank count."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from esper_telemetry.counters import DeviceCounters, HostCounters
+from esper_telemetry.errors import CounterError
+from tests.esper_telemetry.counters.naive import by_head, count, counts_of, random_step, spec_of
+
+
+def arrays(step):
+    return tuple({h: t.numpy() for h, t in part.items()} if isinstance(part, dict) else part.numpy() for part in step)
+
+
+@pytest.mark.parametrize("form", ["packed", "dict"])
+@pytest.mark.parametrize(("heads", "envs"), [(1, 1), (4, 16), (8, 1000)])
+def test_the_host_twin_counts_what_a_plain_loop_counts(form, heads, envs):
+    spec = spec_of(heads)
+    steps = [random_step(spec, envs, seed) for seed in range(3)]
+    bank = HostCounters(spec)
+    for step in steps:
+        bank.record_step(*arrays(step if form == "packed" else by_head(spec, step)))
+    assert counts_of(bank.flush(batch_idx=1).result()) == count(spec, steps)
+
+
+def test_host_and_device_fill_the_same_cells():
+    spec = spec_of(3, scalars=("a", "b"), histograms={"a": (0.0, 0.5), "c": (1.0,)})
+    host, device = HostCounters(spec), DeviceCounters(spec)
+    rng = np.random.default_rng(0)
+    for seed in range(4):
+        step = random_step(spec, 5, seed)
+        values = rng.integers(-8, 8, 6) / 4.0
+        values[0] = [np.nan, np.inf, -np.inf, 0.0][seed]
+        host.record_step(*arrays(step), scalars={"a": values})
+        device.record_step(*step, scalars={"a": torch.from_numpy(values)})
+        host.record_scalar("c", values[1])
+        device.record_scalar("c", torch.tensor(values[1]))
+        host.record_actions(step[0].numpy())
+        device.record_actions(step[0])
+        host.record_masks(step[1].numpy())
+        device.record_masks(step[1])
+    one, other = (bank.flush(batch_idx=1).result() for bank in (host, device))
+    assert one.ints == other.ints
+    assert one.reals == other.reals
+    assert [fields for _, fields in one.events()] == [fields for _, fields in other.events()]
+
+
+def test_buffers_may_be_written_again_at_once():
+    spec = spec_of(2)
+    steps = [random_step(spec, 4, seed) for seed in range(3)]
+    buffers = arrays(tuple(part.clone() for part in steps[0]))
+    bank = HostCounters(spec)
+    for step in steps:
+        for buffer, part in zip(buffers, arrays(step), strict=True):
+            buffer[...] = part
+        bank.record_step(*buffers)
+    assert counts_of(bank.flush(batch_idx=1).result()) == count(spec, steps)
+
+
+def test_plain_lists_and_numbers_are_taken():
+    bank = HostCounters(spec_of(1, scalars=("reward",)))
+    bank.record_step([[0], [5]], [[True] * 6, [False] * 5 + [True]], [True, False], scalars={"reward": 1.5})
+    found = bank.flush(batch_idx=1).result()
+    assert found.action_count["op"] == [1, 0, 0, 0, 0, 1]
+    assert found.forced == {"op": 1}
+    assert found.scalars["reward"].sum == 1.5
+
+
+def test_flushes_nobody_takes_are_merged():
+    spec = spec_of(1)
+    steps = [random_step(spec, 2, seed) for seed in range(5)]
+    bank = HostCounters(spec, slots=1, rank=3)
+    for number, step in enumerate(steps):
+        bank.record_step(*arrays(step))
+        bank.flush(batch_idx=number)
+    first, rest = bank.close()
+    assert counts_of(first) == count(spec, steps[:1])
+    assert counts_of(rest) == count(spec, steps[1:])
+    assert (rest.first_batch_idx, rest.batch_idx, rest.coalesced, rest.rank) == (1, 4, 3, 3)
+    assert bank.poll() == []
+
+
+def test_copies_are_counted_early_when_they_take_too_much_memory():
+    spec = spec_of(8)
+    bank = HostCounters(spec, max_pending_bytes=10_000)
+    steps = [random_step(spec, 16, seed) for seed in range(20)]
+    for step in steps:
+        bank.record_step(*arrays(step))
+        assert bank._pending_bytes < 10_000
+    assert counts_of(bank.flush(batch_idx=1).result()) == count(spec, steps)
+
+
+@pytest.mark.parametrize(
+    ("actions", "masks", "says"),
+    [
+        ([[1, 2, 3]], None, r"actions: shape is \(1, 3\); give \[B, 1\]"),
+        ({"slot": [1]}, None, "actions: heads are slot; the spec has op"),
+        ([[1]], [[True] * 6, [True] * 6], "differ in their first size"),
+        (None, None, "differ in their first size"),
+    ],
+)
+def test_a_shape_that_does_not_fit_is_refused(actions, masks, says):
+    with pytest.raises(CounterError, match=says):
+        HostCounters(spec_of(1)).record_step(actions, masks)
+
+
+def test_an_unknown_value_is_refused():
+    with pytest.raises(CounterError, match="scalar 'x' is unknown; the spec has: none"):
+        HostCounters(spec_of(1)).record_scalar("x", 1.0)

@@ -1,0 +1,73 @@
+"""A window is folded form by form; what fails is left out, and what is right stays."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from esper_telemetry.counters import new_state
+from esper_telemetry.counters.guard import Misuse
+from esper_telemetry.counters.window import Window, quiet
+from esper_telemetry.errors import CounterError
+from tests.esper_telemetry.counters.naive import random_step, spec_of
+
+
+def window_of(spec, *, strict=False):
+    state = new_state(spec, "cpu")
+    misuse = Misuse(strict=strict)
+    return Window(spec, state, None, misuse), state, misuse
+
+
+def step_entry(spec, seed, scalars=None):
+    return (*random_step(spec, 4, seed), scalars, {}, 0)
+
+
+def test_folding_and_updating_fill_the_same_cells():
+    spec = spec_of(2, scalars=("a", "b"), histograms={"b": (0.0,)})
+    entries = [step_entry(spec, 0, {"a": torch.ones(4)}), ("b", torch.tensor(2.0)), step_entry(spec, 1)]
+    entries += [("a", torch.tensor([[0.5, -1.0], [4.0, 0.25]])), ("b", torch.tensor([-3, 4]))]
+    (fold, folded, _), (update, updated, _) = window_of(spec), window_of(spec)
+    fold.fold(entries)
+    update.update(entries)
+    assert torch.equal(folded.buffer, updated.buffer)
+
+
+def test_values_of_no_elements_count_nothing():
+    spec = spec_of(1, scalars=("a",), histograms={"b": (0.0,)})
+    window, state, misuse = window_of(spec)
+    before = state.buffer.clone()
+    window.fold([("a", torch.empty(0)), ("b", torch.empty(0))])
+    assert torch.equal(state.buffer, before)
+    assert not misuse.counts
+
+
+def test_a_misfit_costs_itself_alone():
+    spec = spec_of(2, scalars=("a",))
+    good = [step_entry(spec, seed) for seed in range(3)]
+    actions, masks, success, *rest = good[0]
+    bad = (actions, masks.float(), success, *rest)
+    window, state, misuse = window_of(spec)
+    window.fold([*good, bad, ("a", torch.ones(2)), ("a", "three")])
+    alone, expected, _ = window_of(spec)
+    alone.fold([*good, ("a", torch.ones(2))])
+    assert torch.equal(state.buffer, expected.buffer)
+    assert misuse.counts == {"misfit": 2}
+
+
+def test_a_strict_window_raises_and_keeps_the_totals_of_what_it_folded():
+    spec = spec_of(1, scalars=("a",))
+    window, state, _ = window_of(spec, strict=True)
+    with pytest.raises(CounterError, match="scalar 'a': got a str"):
+        window.fold([step_entry(spec, 0), ("a", "three")])
+    layout = state.layout
+    assert state.buffer[3].item() == 4
+    assert state.buffer[layout.chosen : layout.chosen_valid].sum() <= 4
+
+
+def test_the_quiet_context_turns_gradients_and_autocast_off_and_back_on():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with quiet(torch.device("cpu")):
+            assert not torch.is_autocast_enabled("cpu")
+            assert not torch.is_grad_enabled()
+        assert torch.is_autocast_enabled("cpu")
+    assert torch.is_grad_enabled()
