@@ -1,0 +1,10 @@
+"""RECEIVE it: the collector, where the frames of many runs become record files again.
+
+Nothing is acked before it is on disk, nothing lost, nothing stored twice. What a frame holds
+is never decoded, only checked. Layers, each knowing only those before it: refusal, limits,
+identity, frames and session decide (no I/O, no clock but as an argument); appender, recovery
+and store keep files; auth and metrics; stream, service and server speak grpc.
+Nothing is imported here, so that the parts without grpc load without it.
+"""
+
+__all__: list[str] = []

@@ -1,0 +1,188 @@
+"""One segment of the collector: a record file to which ready frames are appended as they are.
+
+The header is the producer's with the collector's own file id, segment number and mark. Every append
+is one write of whole structures; `cut_back` takes away what no sync has covered. It never
+decodes and never compresses anything but its header. One thread at a time uses it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from esper_telemetry.errors import SinkError
+from esper_telemetry.recordfile import layout
+from esper_telemetry.recordfile.append import AppendFile
+from esper_telemetry.recordfile.frame import FrameEncoder
+from esper_telemetry.recordfile.header import header_frame_bytes, random_id, writer_name
+from esper_telemetry.recordfile.index import FooterBuilder
+from esper_telemetry.v1 import record_pb2
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from esper_telemetry.recordfile.layout import Descriptor, Skip
+
+# Attribute of the header that tells a collector's own files.
+OWNER_ATTRIBUTE = "esper_telemetry.collector"
+
+sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has fsync only
+
+
+def own_header(producers: record_pb2.Header, segment: int, previous_file_id: bytes, last_seq: int) -> record_pb2.Header:
+    """Return the header of a collector's segment.
+
+    Args:
+        producers: the header that the producer sent, with types and descriptors.
+        segment: number of the segment at the collector, from 1.
+        previous_file_id: the collector's segment before; empty in the first.
+        last_seq: last number before this segment.
+    """
+    header = record_pb2.Header()
+    header.CopyFrom(producers)
+    header.format_major, header.format_minor = layout.FORMAT_MAJOR, layout.FORMAT_MINOR
+    header.file_id = random_id()
+    header.segment = segment
+    header.previous_file_id = previous_file_id
+    header.previous_last_seq = last_seq
+    header.attributes[OWNER_ATTRIBUTE] = writer_name()
+    return header
+
+
+class SegmentAppender:
+    """A segment that is being written.
+
+    Args:
+        path: the file to create; it must not exist.
+        header: as `own_header` makes it.
+
+    Raises:
+        SinkError: the file cannot be created or written; nothing of it is left.
+
+    Attributes:
+        path: the file.
+        file_id: its 16 bytes of identity.
+        frames: frames in it.
+        last_seq: last number in it, or before it.
+        synced_size: bytes that a sync has covered.
+        synced_seq: last number that a sync has covered, or before the segment.
+    """
+
+    def __init__(self, path: Path, header: record_pb2.Header) -> None:
+        self.path = path
+        self.file_id = header.file_id
+        self.frames = self.synced_size = 0
+        self.last_seq = self.synced_seq = header.previous_last_seq
+        self._footer = FooterBuilder()
+        self._file = AppendFile(path)
+        try:
+            self._start(header)
+        except BaseException:
+            self._file.discard()
+            raise
+
+    @property
+    def size(self) -> int:
+        """Bytes appended so far."""
+        return self._file.size
+
+    def append(self, payload: bytes, desc: Descriptor) -> None:
+        """Append a frame and its descriptor as they are.
+
+        Raises:
+            SinkError: the operating system refused; call `cut_back`.
+        """
+        offset = self._file.size
+        self._file.append(payload)
+        # Counts by type would need decoding: the index of a collector's segment has none.
+        self._footer.add_data(offset, payload[: desc.compressed_size], desc, {})
+        self.frames += 1
+        self.last_seq = desc.last_seq
+
+    def append_skip(self, skip: Skip) -> None:
+        """Append the marker of numbers that will never come.
+
+        Raises:
+            SinkError: the operating system refused; call `cut_back`.
+        """
+        self._file.append(layout.pack_skip(skip))
+        self._footer.add_skippable(layout.SKIP_BYTES)
+        self.last_seq = skip.last_seq
+
+    def sync(self) -> None:
+        """Force what was appended to the disk.
+
+        Raises:
+            SinkError: the operating system refused; call `cut_back`, because a second sync may say yes and lie.
+        """
+        self._file.sync()
+        self.synced_size, self.synced_seq = self._file.size, self.last_seq
+
+    def seal(self) -> None:
+        """Write index and seek table, sync, close.
+
+        Raises:
+            SinkError: the operating system refused; call `cut_back`.
+        """
+        self._file.append(self._footer.footer())
+        self.sync()
+        self._file.close()
+
+    def cut_back(self) -> None:
+        """Cut what no sync has covered and close the file, which has no footer then.
+
+        Raises:
+            SinkError: the operating system refused; the file is closed all the same.
+        """
+        self._file.close()
+        cut_file(self.path, self.synced_size)
+
+    def _start(self, header: record_pb2.Header) -> None:
+        prologue = layout.pack_prologue()
+        raw = header_frame_bytes(header)
+        frame = FrameEncoder(3).encode(raw)
+        desc = layout.Descriptor(len(frame), len(raw), 0, 0, 0, 0, 0, 0)
+        self._file.append(prologue + frame + layout.pack_descriptor(desc))
+        self._footer.add_skippable(len(prologue))
+        self._footer.add_header(len(prologue), frame, len(raw))
+
+
+def cut_file(path: Path, size: int) -> None:
+    """Cut `path` to `size` bytes and sync it, or remove it where nothing is to stay; a file that is gone is no error.
+
+    Raises:
+        SinkError: the operating system refused.
+    """
+    try:
+        if not size:
+            path.unlink(missing_ok=True)
+            return
+        fd = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SinkError(f"{path}: cannot be opened to cut it to {size:,} bytes: {error}; check the disk") from error
+    try:
+        if os.fstat(fd).st_size > size:
+            os.ftruncate(fd, size)
+        sync_data(fd)
+    except OSError as error:
+        raise SinkError(f"{path}: cannot be cut to {size:,} bytes: {error}; check the disk") from error
+    finally:
+        os.close(fd)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable.
+
+    Raises:
+        SinkError: the operating system refused.
+    """
+    try:
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise SinkError(f"{folder}: cannot sync the folder: {error}; check the disk") from error

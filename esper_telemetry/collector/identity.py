@@ -1,0 +1,89 @@
+"""Who a stream belongs to, and under which names its files stand. Pure.
+
+Ids come from strangers: they are checked, and what becomes part of a path is encoded besides.
+What a file is stands in its header; names are for people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.recordfile.layout import ID_BYTES
+from esper_telemetry.recordfile.paths import SegmentName
+
+if TYPE_CHECKING:
+    from esper_telemetry.v1 import record_pb2
+
+# What `start_run` makes run ids and stream names of: one path component everywhere.
+_ID = re.compile(r"[A-Za-z0-9_+=@,~][A-Za-z0-9_+=@,.~-]{0,127}", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z0-9_+@,.~-]", re.ASCII)
+_ID_RULE = "up to 128 letters, digits and _ + = @ , . ~ -, not starting with . or -"
+_LONGEST_NAME = 200
+
+
+class ProducerKey(NamedTuple):
+    """A producer: the owner of one numbering.
+
+    Attributes:
+        run_id: its run.
+        producer_id: 16 bytes.
+    """
+
+    run_id: str
+    producer_id: bytes
+
+    def __str__(self) -> str:
+        """Return a short name for logs."""
+        return f"{self.run_id}/{self.producer_id.hex()[:8]}"
+
+
+def producer_key(run_id: str, producer_id: bytes) -> ProducerKey:
+    """Return the key for ids that may be ids.
+
+    Raises:
+        Refused: one cannot be (IDENTITY).
+    """
+    check_run_id(run_id)
+    if len(producer_id) != ID_BYTES or not any(producer_id):
+        raise Refused("IDENTITY", f"producer_id has {len(producer_id)} bytes; send the {ID_BYTES} of the header")
+    return ProducerKey(run_id, bytes(producer_id))
+
+
+def check_run_id(run_id: str) -> None:
+    """Check that `run_id` may be a run id.
+
+    Raises:
+        Refused: it cannot be (IDENTITY).
+    """
+    if _ID.fullmatch(run_id) is None:
+        raise Refused("IDENTITY", f"run_id {run_id[:200]!r} cannot be a run id: {_ID_RULE}")
+
+
+def run_folder(run_id: str) -> str:
+    """Return the folder name of a run: its id, with everything that is not plain written as =XX. Injective.
+
+    What would be longer than a file system takes becomes == and a SHA-256.
+    """
+    encoded = "".join(
+        char if _PLAIN.fullmatch(char) else "".join(f"={byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))
+        for char in run_id
+    )
+    if encoded.startswith("."):
+        encoded = f"={ord('.'):02X}{encoded[1:]}"
+    if len(encoded) <= _LONGEST_NAME:
+        return encoded
+    return f"=={hashlib.sha256(run_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def segment_name(header: record_pb2.Header, segment: int) -> str:
+    """Return the file name of a producer's segment.
+
+    Raises:
+        Refused: the stream's name cannot be one (SCHEMA_INVALID).
+    """
+    if _ID.fullmatch(header.stream) is None:
+        raise Refused("SCHEMA_INVALID", f"header.stream {header.stream[:200]!r} cannot be a name: {_ID_RULE}")
+    return SegmentName.of(header.stream, header.rank, header.anchor_unix_nano, header.producer_id, segment).format()

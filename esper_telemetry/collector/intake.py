@@ -1,0 +1,355 @@
+"""All producers of a collector: who may write, what is on its way to the disk, what came of it.
+
+Lives in one event loop; only the store's thread is beside it, and reports through
+`call_soon_threadsafe`. It knows sessions and files, and no grpc: streams are Listeners.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+from esper_telemetry.collector.admission import Quotas, check_hello
+from esper_telemetry.collector.frames import FrameCheck
+from esper_telemetry.collector.identity import producer_key
+from esper_telemetry.collector.limits import PROTOCOL
+from esper_telemetry.collector.producer import Admission, Producer
+from esper_telemetry.collector.recovery import recover
+from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.collector.schema_check import SchemaCheck
+from esper_telemetry.collector.session import Ledger, Session
+from esper_telemetry.collector.store import (
+    Cycle,
+    ProducerFiles,
+    Progress,
+    PutFrame,
+    PutSchema,
+    PutSkip,
+    Retry,
+    Seal,
+    Store,
+)
+from esper_telemetry.recordfile.header import writer_name
+from esper_telemetry.recordfile.layout import Skip
+from esper_telemetry.v1 import collector_pb2
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from esper_telemetry.collector.auth import Tenant
+    from esper_telemetry.collector.frames import Validation
+    from esper_telemetry.collector.identity import ProducerKey
+    from esper_telemetry.collector.limits import Limits
+    from esper_telemetry.collector.metrics import Metrics
+    from esper_telemetry.collector.producer import Listener
+
+_STORAGE_RETRY_MS = 2000
+# A disk that does not answer within this time is failing, as far as a Hello is concerned.
+_SETTLE_S = 5.0
+# A producer without a stream keeps its segment open for so long.
+_IDLE_SEAL_S = 60.0
+
+
+class Intake:
+    """Takes what streams bring, in order, and tells them what became durable.
+
+    Args:
+        root: folder of runs.
+        limits: what the collector takes.
+        validation: how much of a frame is looked at.
+        metrics: where it counts.
+
+    Attributes:
+        producers: all that have something stored or a stream open.
+        unavailable: why no stream is let in; None while they are.
+        storage_failed: a disk error came since `storage_works` was called.
+        notes: what recovery had to do.
+    """
+
+    def __init__(self, root: Path, limits: Limits, validation: Validation, metrics: Metrics) -> None:
+        self.root = root
+        self.limits = limits
+        self.producers: dict[ProducerKey, Producer] = {}
+        self.unavailable: Refused | None = None
+        self.storage_failed = False
+        self.notes: list[str] = []
+        self._validation = validation
+        self._metrics = metrics
+        self._schemas = SchemaCheck(limits)
+        self._runs: dict[bytes, str] = {}
+        self._quotas = Quotas(limits)
+        self._queued = 0
+        self._queued_since: float | None = None
+        self._room = asyncio.Event()
+        self._room.set()
+        self._loop = asyncio.get_running_loop()
+        self._store = Store(self._hand_over)
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Put the files in order, rebuild all watermarks, start to store.
+
+        Raises:
+            SinkError: the disk refused; nothing may be acked then.
+        """
+        recovery = recover(self.root)
+        self.notes = recovery.notes
+        for key, stored in recovery.producers.items():
+            files = ProducerFiles(self.root, key, stored)
+            producer = Producer(files, Ledger(stored.durable_seq))
+            producer.schema = PutSchema(stored.segments[-1].header, b"")
+            producer.stored_bytes = sum(segment.size for segment in files.published)
+            self.producers[key] = producer
+            self._runs[key.producer_id] = key.run_id
+            self._quotas.run_bytes[key.run_id] += producer.stored_bytes
+        self._store.start()
+
+    async def stop(self, seal_s: float) -> None:
+        """Store what is waiting and end."""
+        await asyncio.to_thread(self._store.stop, seal_s)
+
+    def storage_works(self) -> None:
+        """Take note that the disk was tried and works."""
+        self.storage_failed = False
+
+    def seal_idle(self, now: float) -> None:
+        """Seal the segments of producers that have had no stream for a while."""
+        for producer in self.producers.values():
+            if producer.left_at is not None and now - producer.left_at > _IDLE_SEAL_S:
+                producer.left_at = None
+                self._store.put(producer.files, Seal())
+
+    def lag(self, now: float) -> float:
+        """Return for how long the oldest frame has been on its way to the disk, at most; seconds."""
+        return now - self._queued_since if self._queued_since is not None else 0.0
+
+    @property
+    def streams(self) -> int:
+        """Streams that are open."""
+        return self._quotas.streams.total()
+
+    @property
+    def queued_bytes(self) -> int:
+        """Payload bytes on their way to the disk."""
+        return self._queued
+
+    def listeners(self) -> list[Listener]:
+        """Return all open streams."""
+        return [producer.listener for producer in self.producers.values() if producer.listener is not None]
+
+    # --- streams ------------------------------------------------------------------------------------------------------
+
+    async def admit(self, hello: collector_pb2.Hello, tenant: Tenant, listener: Listener) -> Admission:
+        """Let a stream in and make it the one that writes; the one before is stopped.
+
+        Raises:
+            Refused: it is not let in.
+        """
+        check_hello(hello, self.limits)
+        key = producer_key(hello.run_id, hello.producer_id)
+        tenant.check_run(key.run_id)
+        if self.unavailable is not None:
+            raise self.unavailable
+        known = self.producers.get(key)
+        if known is None or known.listener is None:  # else it takes the place of its own stream
+            self._quotas.check_stream(key.run_id, tenant)
+        producer = self._producer(key)
+        producer.ledger.claim(hello.session_epoch)
+        if producer.listener is not None:
+            producer.listener.stop(Refused("FENCED", f"a stream with session_epoch {hello.session_epoch} took over"))
+        else:
+            self._quotas.streams[tenant.name] += 1
+        producer.listener = listener
+        producer.left_at = None
+        producer.labels = dict(hello.labels)
+        producer.last_seen_ns = time.time_ns()
+        try:
+            await self._settle(producer)
+            schema = producer.fingerprint if producer.fingerprint == hello.schema_fingerprint else b""
+            session = Session(producer.ledger, hello.session_epoch, schema, self.limits, self._loop.time())
+            session.heard(self._loop.time())
+        except BaseException:
+            self.leave(producer, listener, tenant)
+            raise
+        welcome = self._welcome(producer, hello.schema_fingerprint)
+        return Admission(producer, session, tenant, welcome, FrameCheck(self.limits, self._validation))
+
+    def leave(self, producer: Producer, listener: Listener, tenant: Tenant) -> None:
+        """Take note that a stream ended."""
+        if producer.listener is not listener:
+            return  # another one took over, and with it the count
+        producer.listener = None
+        self._quotas.streams[tenant.name] -= 1
+        producer.last_seen_ns = time.time_ns()
+        producer.left_at = self._loop.time()
+        if not producer.ledger.taken_seq:
+            self.producers.pop(producer.key, None)
+            self._runs.pop(producer.key.producer_id, None)
+
+    def watermark(self, request: collector_pb2.GetWatermarkRequest, tenant: Tenant) -> collector_pb2.Welcome:
+        """Return what is durable of a producer; nothing changes.
+
+        Raises:
+            Refused: IDENTITY or FORBIDDEN.
+        """
+        key = producer_key(request.run_id, request.producer_id)
+        tenant.check_run(key.run_id)
+        return self._welcome(self.producers.get(key), request.schema_fingerprint)
+
+    async def room(self) -> None:
+        """Wait until there is room for one more frame."""
+        await self._room.wait()
+
+    # --- messages -----------------------------------------------------------------------------------------------------
+
+    def receive(self, admission: Admission, message: collector_pb2.ClientMessage) -> float:
+        """Take one message of a stream; return how long the stream has to wait before the next one, seconds.
+
+        Raises:
+            Refused: the stream must end.
+        """
+        session, now = admission.session, self._loop.time()
+        session.heard(now)
+        kind = message.WhichOneof("message")
+        if kind == "batch":
+            return self._batch(admission, message.batch, now)
+        if kind == "schema":
+            self._schema(admission, message.schema)
+        elif kind == "skip":
+            self._skip(admission, message.skip, now)
+        elif kind == "close":
+            self._close(admission, message.close, now)
+        elif kind != "heartbeat":
+            raise Refused(
+                "MESSAGE_ORDER", f"{kind or 'an empty message'} came where Batch, Schema, Skip or Close could"
+            )
+        return 0.0
+
+    def _batch(self, admission: Admission, batch: collector_pb2.Batch, now: float) -> float:
+        producer, metrics, size = admission.producer, self._metrics, len(batch.payload)
+        metrics.received_frames.inc()
+        metrics.received_bytes.inc(size)
+        desc = admission.check.check(batch)
+        duplicates = admission.session.duplicates
+        if not admission.session.batch(batch, now):
+            metrics.duplicate_frames.inc(admission.session.duplicates - duplicates)
+            return 0.0
+        metrics.accepted_frames.inc()
+        metrics.accepted_events.inc(batch.count)
+        self._store.put(producer.files, PutFrame(batch.payload, desc))
+        self._count(producer, size, now)
+        wait = self._quotas.rate(admission.tenant).take(size, now)
+        if wait:
+            admission.session.throttle(wait, now)
+        self._quotas.check_bytes(producer.key.run_id, admission.tenant)
+        return wait
+
+    def _schema(self, admission: Admission, schema: collector_pb2.Schema) -> None:
+        put = self._schemas.check(schema, admission.producer.key)
+        if admission.session.schema(schema.fingerprint):
+            producer = admission.producer
+            producer.schema, producer.fingerprint = put, schema.fingerprint
+            self._store.put(producer.files, put)
+
+    def _skip(self, admission: Admission, skip: collector_pb2.Skip, now: float) -> None:
+        first = admission.session.skip(skip, now)
+        if first:
+            reason = collector_pb2.SkipReason.DESCRIPTOR.values_by_number.get(skip.reason)
+            label = reason.name.removeprefix("SKIP_REASON_").lower() if reason else "unknown"
+            self._metrics.skipped_numbers.labels(label).inc(skip.last_seq - first + 1)
+            self._store.put(admission.producer.files, PutSkip(Skip(first, skip.last_seq, skip.reason & _UINT32)))
+
+    def _close(self, admission: Admission, close: collector_pb2.Close, now: float) -> None:
+        if admission.session.close(close, now):
+            admission.producer.outcome = close.outcome
+            if close.outcome != collector_pb2.CLOSE_OUTCOME_INCOMPLETE:
+                self._store.put(admission.producer.files, Seal())
+
+    # --- what the store reports ---------------------------------------------------------------------------------------
+
+    def _hand_over(self, cycle: Cycle) -> None:
+        """Bring a report from the store's thread into the loop; a loop that is gone needs none."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._report, cycle)
+
+    def _report(self, cycle: Cycle) -> None:
+        for seconds in cycle.sync_seconds:
+            self._metrics.sync_seconds.observe(seconds)
+        for progress in cycle.progress:
+            self._progress(progress)
+        self._queued_since = self._loop.time() if self._queued else None
+        if self._queued < self.limits.queue_bytes:
+            self._room.set()
+
+    def _progress(self, progress: Progress) -> None:
+        self._queued -= progress.payload_bytes
+        self._metrics.durable_bytes.inc(progress.payload_bytes)
+        producer = self.producers.get(progress.key)
+        if producer is None:
+            return
+        producer.ledger.settle(progress.durable_seq)
+        if progress.error is not None:
+            producer.ledger.rewind()
+            self.storage_failed = True
+            self._metrics.storage_errors.inc()
+            if producer.listener is not None:
+                producer.listener.stop(_storage(progress.error))
+        producer.moved.set()
+        if producer.listener is not None:
+            producer.listener.progressed()
+
+    # --- pieces -------------------------------------------------------------------------------------------------------
+
+    def _producer(self, key: ProducerKey) -> Producer:
+        owner = self._runs.setdefault(key.producer_id, key.run_id)
+        if owner != key.run_id:
+            raise Refused("PRODUCER_TAKEN", f"producer {key.producer_id.hex()} belongs to run {owner!r}")
+        producer = self.producers.get(key)
+        if producer is None:
+            producer = self.producers[key] = Producer(ProducerFiles(self.root, key), Ledger())
+        return producer
+
+    async def _settle(self, producer: Producer) -> None:
+        """Wait until nothing of the producer is on its way, so that the Welcome says all there is."""
+        if producer.files.failed is not None:
+            self._store.put(producer.files, Retry())
+        deadline = self._loop.time() + _SETTLE_S
+        while producer.files.failed is not None or producer.ledger.taken_seq > producer.ledger.durable_seq:
+            producer.moved.clear()
+            left = deadline - self._loop.time()
+            try:
+                await asyncio.wait_for(producer.moved.wait(), max(left, 0.001))
+            except TimeoutError:
+                raise _storage(producer.files.failed or "the disk does not answer") from None
+
+    def _welcome(self, producer: Producer | None, fingerprint: bytes) -> collector_pb2.Welcome:
+        known = producer is not None and bool(fingerprint) and producer.fingerprint == fingerprint
+        return collector_pb2.Welcome(
+            protocol=PROTOCOL,
+            durable_seq=producer.ledger.durable_seq if producer else 0,
+            limits=self.limits.to_proto(),
+            heartbeat_ms=int(self.limits.heartbeat_s * 1000),
+            need_schema=not known,
+            durability=collector_pb2.DURABILITY_FILE,
+            session_epoch=producer.ledger.epoch if producer else 0,
+            server=writer_name(),
+        )
+
+    def _count(self, producer: Producer, size: int, now: float) -> None:
+        producer.stored_bytes += size
+        self._quotas.run_bytes[producer.key.run_id] += size
+        self._queued += size
+        if self._queued_since is None:
+            self._queued_since = now
+        if self._queued >= self.limits.queue_bytes:
+            self._room.clear()
+
+
+_UINT32 = (1 << 32) - 1
+
+
+def _storage(error: str) -> Refused:
+    return Refused("STORAGE", f"the collector's disk failed: {error}", retry_after_ms=_STORAGE_RETRY_MS)

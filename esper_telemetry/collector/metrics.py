@@ -1,0 +1,125 @@
+"""Numbers of a collector for Prometheus, and the second port that shows them: /metrics and /healthz.
+
+One registry a collector, so that several can live in one process. Every metric says what it
+counts; OPERATIONS.md lists them. Labels are bounded: reasons and build, never run ids.
+"""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+from esper_telemetry.errors import ConfigError, MissingExtraError
+from esper_telemetry.recordfile.header import writer_name
+
+try:
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+    from prometheus_client.exposition import choose_encoder
+except ImportError as error:
+    raise MissingExtraError("prometheus-client", "collector") from error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PREFIX = "esper_collector_"
+_SYNC_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class Metrics:
+    """Everything a collector counts.
+
+    Attributes:
+        registry: holds them all.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(_PREFIX + name, text, labels, registry=self.registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(_PREFIX + name, text, labels, registry=self.registry)
+
+        self.received_frames = counter("received_frames", "Frames that came, duplicates and refused ones included.")
+        self.received_bytes = counter("received_bytes", "Payload bytes that came.")
+        self.accepted_events = counter("accepted_events", "Events in frames that were taken, to be written.")
+        self.accepted_frames = counter("accepted_frames", "Frames that were taken, to be written.")
+        self.durable_bytes = counter(
+            "durable_bytes", "Payload bytes that are synced, or were cut back by a disk error."
+        )
+        self.duplicate_frames = counter("duplicate_frames", "Frames that were stored already, and dropped.")
+        self.skipped_numbers = counter("skipped_numbers", "Event numbers that clients said will never come.", "reason")
+        self.refused = counter("refused", "Calls ended with an error, by reason of the protocol.", "reason")
+        self.storage_errors = counter("storage_errors", "Times that a producer's disk failed.")
+        self.sync_seconds = Histogram(
+            _PREFIX + "sync_seconds", "Duration of an fdatasync.", buckets=_SYNC_BUCKETS, registry=self.registry
+        )
+        self.streams = gauge("streams", "Publish streams that are open.")
+        self.open_runs = gauge("open_runs", "Runs with an open stream.")
+        self.queued_bytes = gauge("queued_bytes", "Payload bytes on their way to the disk.")
+        self.durable_lag_seconds = gauge("durable_lag_seconds", "Age of the oldest frame that is not yet durable.")
+        self.free_ratio = gauge("disk_free_ratio", "Free part of the disk, 0 to 1.")
+        self.serving = gauge("serving", "1 while the collector takes streams, 0 while it drains or its disk is full.")
+        gauge("build_info", "Always 1; the label says which software this is.", "version").labels(writer_name()).set(1)
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """Return all metrics in a format that `accept` allows, and its content type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
+
+
+class MetricsServer:
+    """The second port.
+
+    Args:
+        host: address to listen on.
+        port: port; 0 takes a free one.
+        metrics: what to show.
+        is_serving: tells what /healthz says: 200 or 503.
+
+    Raises:
+        ConfigError: the address cannot be listened on.
+
+    Attributes:
+        port: the port it has.
+    """
+
+    def __init__(self, host: str, port: int, metrics: Metrics, is_serving: Callable[[], bool]) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            timeout = 10  # a client that says nothing holds its thread no longer
+
+            def do_GET(self) -> None:
+                if self.path.partition("?")[0] == "/metrics":
+                    body, content_type = metrics.render(self.headers.get("Accept", ""))
+                    self._answer(200, body, content_type)
+                elif self.path == "/healthz":
+                    serving = is_serving()
+                    self._answer(200 if serving else 503, b"SERVING\n" if serving else b"NOT_SERVING\n", "text/plain")
+                else:
+                    self._answer(404, b"there are /metrics and /healthz\n", "text/plain")
+
+            def _answer(self, status: int, body: bytes, content_type: str) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", content_type)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
+                """Say nothing: every scrape would be a line."""
+
+        try:
+            self._server = ThreadingHTTPServer((host, port), Handler)
+        except OSError as error:
+            raise ConfigError(f"cannot listen on {host}:{port} for metrics: {error}; choose another address") from error
+        self._server.daemon_threads = True
+        self.port = int(self._server.server_address[1])
+        self._thread = threading.Thread(target=self._server.serve_forever, name="collector-metrics", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()

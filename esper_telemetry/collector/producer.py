@@ -1,0 +1,82 @@
+"""What a running collector knows of one producer and of one stream of it. Data, and the one interface of streams."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from esper_telemetry.v1 import collector_pb2
+
+if TYPE_CHECKING:
+    from esper_telemetry.collector.auth import Tenant
+    from esper_telemetry.collector.frames import FrameCheck
+    from esper_telemetry.collector.identity import ProducerKey
+    from esper_telemetry.collector.refusal import Refused
+    from esper_telemetry.collector.session import Ledger, Session
+    from esper_telemetry.collector.store import ProducerFiles, PutSchema
+
+
+class Listener(Protocol):
+    """A stream, as the intake sees it."""
+
+    def stop(self, refused: Refused) -> None:
+        """End the stream with this error."""
+
+    def progressed(self) -> None:
+        """Something became durable, or is known to be lost on its way."""
+
+
+@dataclass(slots=True, eq=False)
+class Producer:
+    """What a running collector knows of one producer.
+
+    Attributes:
+        files: its segments.
+        ledger: its numbers.
+        listener: its open stream.
+        schema: the last Schema; its header names stream, rank and host.
+        fingerprint: of that schema.
+        outcome: of its Close; a restart forgets it.
+        labels: of the last Hello.
+        last_seen_ns: wall clock of the last stream's start or end, ns since 1970 UTC.
+        stored_bytes: of its segments.
+        left_at: when the last stream ended, on the loop's clock; None while one is open or nothing is open on disk.
+        moved: set whenever a cycle reported on it.
+    """
+
+    files: ProducerFiles
+    ledger: Ledger
+    listener: Listener | None = None
+    schema: PutSchema | None = None
+    fingerprint: bytes = b""
+    outcome: int = collector_pb2.CLOSE_OUTCOME_UNSPECIFIED
+    labels: dict[str, str] = field(default_factory=dict)
+    last_seen_ns: int = 0
+    stored_bytes: int = 0
+    left_at: float | None = None
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def key(self) -> ProducerKey:
+        """Its run and id."""
+        return self.files.key
+
+
+@dataclass(slots=True, eq=False)
+class Admission:
+    """A stream that was let in.
+
+    Attributes:
+        producer: whose it is.
+        session: its state.
+        tenant: who called.
+        welcome: the answer to its Hello.
+        check: looks at its frames.
+    """
+
+    producer: Producer
+    session: Session
+    tenant: Tenant
+    welcome: collector_pb2.Welcome
+    check: FrameCheck

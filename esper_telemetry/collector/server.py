@@ -1,0 +1,252 @@
+"""A collector as a process: listens, watches its disk, reloads tokens and certificates, drains on a signal.
+
+Order of a start: lock the folder, put the files in order, then listen. Order of an end:
+NOT_SERVING, Drain to every stream, fdatasync, last acks, exit: at most 5 s. It
+refuses to listen beyond loopback without TLS unless told that this is meant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from grpc import aio
+
+from esper_telemetry.collector.auth import TokenFile
+from esper_telemetry.collector.certificates import Certificates
+from esper_telemetry.collector.disk import claim_folder, raise_file_limit, try_storage
+from esper_telemetry.collector.intake import Intake
+from esper_telemetry.collector.metrics import Metrics, MetricsServer
+from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.collector.service import TICK_S, CollectorService
+from esper_telemetry.collector.settings import is_local, split_address
+from esper_telemetry.errors import ConfigError, MissingExtraError
+from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
+
+try:
+    from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+    from grpc_reflection.v1alpha import reflection
+except ImportError as error:
+    raise MissingExtraError("grpcio-health-checking or grpcio-reflection", "collector") from error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from io import BufferedWriter
+
+    from esper_telemetry.collector.settings import Settings
+
+LOG = logging.getLogger("esper_telemetry.collector")
+
+SERVICE = collector_pb2.DESCRIPTOR.services_by_name["Collector"].full_name
+_WATCH_S = 1.0
+# Of the 5 s that an end may take: what was taken becomes durable, then segments are sealed, then calls are cut.
+_DRAIN_S, _SEAL_S, _CUT_S = 3.0, 1.0, 0.5
+_RECONNECT_MS = 500
+_JITTER_MS = 2000
+
+
+class CollectorServer:
+    """A collector that can be started and stopped inside a running event loop.
+
+    Args:
+        settings: how it runs.
+
+    Raises:
+        ConfigError: the settings are unsafe or do not fit together.
+
+    Attributes:
+        port: the port it listens on; 0 for a unix socket.
+        metrics_port: port of /metrics; 0 where there is none.
+        metrics: what it counts.
+        intake: what it knows.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        settings.check()
+        self._settings = settings
+        self._tokens = TokenFile(settings.tokens)
+        self.metrics = Metrics()
+        self.port = self.metrics_port = 0
+        self.intake: Intake
+        self._service: CollectorService
+        self._server: Any = None
+        self._metrics_server: MetricsServer | None = None
+        self._health = health.aio.HealthServicer()
+        self._lock: BufferedWriter | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._draining = False
+
+    async def start(self) -> None:
+        """Put the files in order and listen.
+
+        Raises:
+            ConfigError: the folder is in use, the address is taken, a certificate cannot be read.
+            SinkError: the disk refused.
+        """
+        settings = self._settings
+        raise_file_limit()
+        self._lock = await asyncio.to_thread(claim_folder, settings.directory)
+        self.intake = Intake(settings.directory, settings.limits, settings.validation, self.metrics)
+        await asyncio.to_thread(self.intake.start)
+        for note in self.intake.notes:
+            LOG.warning("%s", note)
+        self._service = CollectorService(self.intake, self._tokens, self.metrics)
+        self._server = self._build()
+        self.port = self._listen()
+        await self._watch_storage()
+        await self._server.start()
+        if settings.metrics:
+            host, port = split_address(settings.metrics)
+            self._metrics_server = MetricsServer(host, port, self.metrics, lambda: self._serving)
+            self.metrics_port = self._metrics_server.port
+        self._tasks = [asyncio.create_task(self._tick()), asyncio.create_task(self._watch())]
+
+    async def stop(self) -> None:
+        """Drain: what was taken becomes durable, is acked, and all streams end; at most 5 s."""
+        self._draining = True
+        refused = Refused("DRAINING", "the collector stops; come back later", retry_after_ms=_RECONNECT_MS)
+        self.intake.unavailable = refused
+        await self._show()
+        self._service.drain(_drain(collector_pb2.DRAIN_REASON_SHUTDOWN), refused)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._service.empty.wait(), _DRAIN_S)
+        await self._server.stop(_CUT_S if self._service.streams else 0.1)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.intake.stop(_SEAL_S)
+        if self._metrics_server is not None:
+            await asyncio.to_thread(self._metrics_server.close)
+        if self._lock is not None:
+            self._lock.close()
+
+    # --- listening ----------------------------------------------------------------------------------------------------
+
+    def _build(self) -> Any:
+        limits = self._settings.limits
+        server = aio.server(
+            options=[
+                ("grpc.max_receive_message_length", limits.message_bytes),
+                ("grpc.so_reuseport", 0),  # a second collector on the port must fail, not share it
+                ("grpc.max_concurrent_streams", limits.streams + 64),
+                ("grpc.keepalive_time_ms", 60_000),  # finds peers whose machine is gone; ours finds frozen ones
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ],
+            compression=grpc.Compression.NoCompression,
+        )
+        add_collector: Any = collector_pb2_grpc.add_CollectorServicer_to_server
+        add_collector(self._service, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        if is_local(self._settings.listen) or self._settings.client_ca is not None:
+            names = [SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
+            reflection.enable_server_reflection(names, server)
+        return server
+
+    def _listen(self) -> int:
+        listen = self._settings.listen
+        if not listen.startswith("unix:"):
+            split_address(listen)
+        try:
+            if not self._settings.secure:
+                port = self._server.add_insecure_port(listen)
+            else:
+                port = self._server.add_secure_port(listen, self._credentials())
+        except RuntimeError as error:
+            raise ConfigError(f"cannot listen on {listen}: {error}; choose another address") from error
+        return 0 if listen.startswith("unix:") else int(port)
+
+    def _credentials(self) -> grpc.ServerCredentials:
+        certificates = Certificates(self._settings)
+        return grpc.dynamic_ssl_server_credentials(
+            certificates.first, certificates.changed, require_client_authentication=self._settings.client_ca is not None
+        )
+
+    # --- watching -----------------------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._service.tick()
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            self._service.check_alive()
+            self.intake.seal_idle(loop.time())
+            if await asyncio.to_thread(self._tokens.refresh):
+                LOG.warning("%s", self._tokens.problem or "the token file was read again")
+            await self._watch_storage()
+            self._gauge(loop.time())
+
+    async def _watch_storage(self) -> None:
+        settings = self._settings
+        free, problem = await asyncio.to_thread(try_storage, settings.directory, self.intake.storage_failed)
+        self.metrics.free_ratio.set(free)
+        if not problem and free < settings.min_free:
+            problem = f"only {free:.1%} of the disk is free, {settings.min_free:.1%} must be"
+        if not problem:
+            self.intake.storage_works()
+        if self._draining:
+            return
+        before = self.intake.unavailable
+        self.intake.unavailable = Refused("STORAGE", problem, retry_after_ms=_RECONNECT_MS) if problem else None
+        if (before is None) == (self.intake.unavailable is None) and self._serving_known:
+            return
+        LOG.warning("%s", f"NOT_SERVING: {problem}" if problem else "SERVING")
+        await self._show()
+        if self.intake.unavailable is not None:
+            self._service.drain(_drain(collector_pb2.DRAIN_REASON_STORAGE), self.intake.unavailable)
+
+    _serving_known = False
+
+    @property
+    def _serving(self) -> bool:
+        return self.intake.unavailable is None
+
+    async def _show(self) -> None:
+        """Tell health clients and metrics whether streams are taken."""
+        self._serving_known = True
+        states = health_pb2.HealthCheckResponse
+        status = states.SERVING if self._serving else states.NOT_SERVING
+        self.metrics.serving.set(self._serving)
+        for name in ("", SERVICE):
+            await self._health.set(name, status)
+
+    def _gauge(self, now: float) -> None:
+        producers = self.intake.producers.values()
+        self.metrics.streams.set(self.intake.streams)
+        self.metrics.open_runs.set(len({each.key.run_id for each in producers if each.listener is not None}))
+        self.metrics.queued_bytes.set(self.intake.queued_bytes)
+        self.metrics.durable_lag_seconds.set(self.intake.lag(now))
+
+
+def _drain(reason: collector_pb2.DrainReason) -> collector_pb2.Drain:
+    return collector_pb2.Drain(reason=reason, reconnect_after_ms=_RECONNECT_MS, jitter_ms=_JITTER_MS)
+
+
+async def serve(settings: Settings, on_ready: Callable[[CollectorServer], None]) -> None:
+    """Run a collector until SIGTERM or SIGINT, then drain it.
+
+    Args:
+        settings: how it runs.
+        on_ready: called once it listens.
+
+    Raises:
+        ConfigError: it cannot run like this.
+        SinkError: the disk refused at the start.
+    """
+    server = CollectorServer(settings)
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    await server.start()
+    on_ready(server)
+    await asked.wait()
+    LOG.warning("asked to stop: draining")
+    await server.stop()

@@ -1,0 +1,288 @@
+"""What a stream may say next, and what is owed to it: numbers, duplicates, gaps, acks, fencing.
+
+Pure: messages in, what to store out, time an argument (seconds of any steady clock). A Ledger holds
+the numbers of one producer and outlives its streams; a Session is one stream. It never
+stores, never waits and never looks into a frame.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from typing import TYPE_CHECKING
+
+from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.v1 import collector_pb2
+
+if TYPE_CHECKING:
+    from esper_telemetry.collector.limits import Limits
+
+
+# Above it, the next number would not fit into a field.
+_LAST_NUMBER = (1 << 63) - 1
+
+
+class Verdict(enum.Enum):
+    """What a range of numbers is to a ledger."""
+
+    NEXT = "next"
+    DUPLICATE = "duplicate"
+    GAP = "gap"
+    STRADDLES = "straddles"
+
+
+class Ledger:
+    """The numbers of one producer.
+
+    Args:
+        durable_seq: what was found on disk.
+
+    Attributes:
+        durable_seq: everything up to it is durable.
+        taken_seq: everything up to it is stored or on its way to the disk.
+        epoch: highest session epoch seen.
+    """
+
+    def __init__(self, durable_seq: int = 0) -> None:
+        self.durable_seq = self.taken_seq = durable_seq
+        self.epoch = 0
+
+    def claim(self, epoch: int) -> None:
+        """Make the stream with `epoch` the one that writes.
+
+        Raises:
+            Refused: a stream with this or a higher epoch was there (FENCED).
+        """
+        if epoch <= self.epoch:
+            raise Refused("FENCED", f"session_epoch {epoch} is not above {self.epoch}; ask GetWatermark, use the next")
+        self.epoch = epoch
+
+    def judge(self, first_seq: int, last_seq: int) -> Verdict:
+        """Return what the range is; nothing changes.
+
+        Raises:
+            Refused: it is no range (NUMBERS).
+        """
+        if not 0 < first_seq <= last_seq <= _LAST_NUMBER:
+            raise Refused("NUMBERS", f"{first_seq:,} to {last_seq:,} is no range of numbers")
+        if last_seq <= self.taken_seq:
+            return Verdict.DUPLICATE
+        if first_seq > self.taken_seq + 1:
+            return Verdict.GAP
+        return Verdict.NEXT if first_seq == self.taken_seq + 1 else Verdict.STRADDLES
+
+    def take(self, last_seq: int) -> None:
+        """Take note that everything up to `last_seq` is on its way to the disk."""
+        self.taken_seq = last_seq
+
+    def settle(self, durable_seq: int) -> None:
+        """Take note that everything up to `durable_seq` is durable."""
+        self.durable_seq = max(self.durable_seq, durable_seq)
+        self.taken_seq = max(self.taken_seq, self.durable_seq)
+
+    def rewind(self) -> None:
+        """Take note that what was on its way did not arrive: it will be sent again."""
+        self.taken_seq = self.durable_seq
+
+
+class Session:
+    """One stream of a producer, after its Hello.
+
+    Args:
+        ledger: the producer's numbers.
+        epoch: the stream's session epoch, claimed already.
+        fingerprint: the schema that the collector knows already; empty if none.
+        limits: what the collector takes.
+        now: time of the Hello.
+
+    Attributes:
+        epoch: as given.
+        duplicates: batches that were there already.
+        closed: the Close, once it came.
+    """
+
+    def __init__(self, ledger: Ledger, epoch: int, fingerprint: bytes, limits: Limits, now: float) -> None:
+        self._ledger = ledger
+        self._limits = limits
+        self._fingerprint = fingerprint
+        self._heard = now
+        self._unacked: deque[int] = deque()
+        self._countable = 0
+        self._dirty_since: float | None = None
+        self._resend_from = 0
+        self._ignored = 0
+        self._throttle_ms = 0
+        self.epoch = epoch
+        self.duplicates = 0
+        self.closed: collector_pb2.Close | None = None
+
+    # --- what the client says -----------------------------------------------------------------------------------------
+
+    def heard(self, now: float) -> None:
+        """Take note of a message, whatever it is.
+
+        Raises:
+            Refused: another stream writes now (FENCED), or the client said Close already (MESSAGE_ORDER).
+        """
+        self._heard = now
+        if self._ledger.epoch != self.epoch:
+            raise Refused("FENCED", f"session_epoch {self._ledger.epoch} of this producer writes, not {self.epoch}")
+        if self.closed is not None:
+            raise Refused("MESSAGE_ORDER", "a message after Close; end the stream")
+
+    def schema(self, fingerprint: bytes) -> bool:
+        """Take note of a Schema; return whether it is a new one, to be stored."""
+        if fingerprint == self._fingerprint:
+            return False
+        self._fingerprint = fingerprint
+        return True
+
+    def batch(self, batch: collector_pb2.Batch, now: float) -> bool:
+        """Return whether `batch` is the next one, to be stored.
+
+        Raises:
+            Refused: SCHEMA_UNKNOWN, NUMBERS or GAP.
+        """
+        self._need_schema(batch.schema_fingerprint)
+        if batch.count > batch.last_seq - batch.first_seq + 1:
+            raise Refused(
+                "NUMBERS", f"{batch.count:,} events do not fit into {batch.first_seq:,} to {batch.last_seq:,}"
+            )
+        verdict = self._judge(batch.first_seq, batch.last_seq, now)
+        if verdict is Verdict.STRADDLES:
+            raise Refused(
+                "NUMBERS",
+                f"the frame covers {batch.first_seq:,} to {batch.last_seq:,}, and everything up to"
+                f" {self._ledger.taken_seq:,} is stored: a frame cannot be split",
+                expected_seq=self._ledger.taken_seq + 1,
+            )
+        return verdict is Verdict.NEXT
+
+    def skip(self, skip: collector_pb2.Skip, now: float) -> int:
+        """Return the first number of `skip` to be stored as skipped; 0 if nothing of it is new.
+
+        Raises:
+            Refused: SCHEMA_UNKNOWN, NUMBERS or GAP.
+        """
+        self._need_schema(b"")
+        first = self._ledger.taken_seq + 1
+        verdict = self._judge(skip.first_seq, skip.last_seq, now)
+        if verdict is Verdict.STRADDLES:  # what is stored was not lost after all
+            self._take(skip.last_seq, now)
+        return first if verdict in (Verdict.NEXT, Verdict.STRADDLES) else 0
+
+    def close(self, close: collector_pb2.Close, now: float) -> bool:
+        """Take note of the end; return whether it is one, which is False while numbers are missing.
+
+        Raises:
+            Refused: more is stored than the client says there is (NUMBERS), or it ignored resend_from (GAP).
+        """
+        whole = close.outcome != collector_pb2.CLOSE_OUTCOME_INCOMPLETE
+        if whole and close.final_seq < self._ledger.taken_seq:
+            raise Refused(
+                "NUMBERS",
+                f"final_seq is {close.final_seq:,}, and {self._ledger.taken_seq:,} is stored: not this producer",
+            )
+        if whole and close.final_seq > self._ledger.taken_seq:
+            self._ask_again(now)
+            return False
+        self.closed = close
+        return True
+
+    def expired(self, now: float) -> bool:
+        """Tell whether the client has been silent for too long."""
+        return now - self._heard > self._limits.dead_s
+
+    # --- what is owed to it -------------------------------------------------------------------------------------------
+
+    def settled(self, now: float) -> None:
+        """Take note that the ledger's durable number may have risen."""
+        before = len(self._unacked)
+        while self._unacked and self._unacked[0] <= self._ledger.durable_seq:
+            self._unacked.popleft()
+        done = before - len(self._unacked)
+        self._countable += done
+        if done:
+            self._touch(now)
+
+    def throttle(self, seconds: float, now: float) -> None:
+        """Have the client wait before its next batch."""
+        self._throttle_ms = max(self._throttle_ms, int(seconds * 1000))
+        self._touch(now)
+
+    @property
+    def in_flight(self) -> int:
+        """Batches taken and not yet known as durable."""
+        return len(self._unacked)
+
+    @property
+    def done(self) -> bool:
+        """Whether everything that was taken is durable."""
+        return self._ledger.durable_seq >= self._ledger.taken_seq
+
+    def ack_due(self, now: float) -> bool:
+        """Tell whether an ack is due: after 8 frames or 50 ms, and at once where numbers are missing."""
+        if self._dirty_since is None:
+            return False
+        late = now - self._dirty_since >= self._limits.ack_s
+        return late or self._countable >= self._limits.ack_frames or bool(self._resend_from)
+
+    @property
+    def owes(self) -> bool:
+        """Whether an ack will be due some time."""
+        return self._dirty_since is not None
+
+    def take_ack(self) -> collector_pb2.Ack:
+        """Return the ack as of now; nothing is owed after it."""
+        ack = collector_pb2.Ack(
+            durable_seq=self._ledger.durable_seq,
+            accepted_seq=self._ledger.taken_seq,
+            duplicates=self.duplicates,
+            resend_from=self._resend_from,
+            throttle_ms=self._throttle_ms,
+        )
+        self._countable = self._throttle_ms = self._resend_from = 0
+        self._dirty_since = None
+        return ack
+
+    # --- numbers ------------------------------------------------------------------------------------------------------
+
+    def _need_schema(self, fingerprint: bytes) -> None:
+        if not self._fingerprint or (fingerprint and fingerprint != self._fingerprint):
+            named = f"fingerprint {fingerprint.hex()[:16]}…" if fingerprint else "a message without fingerprint"
+            raise Refused("SCHEMA_UNKNOWN", f"{named} came before the Schema that explains it")
+
+    def _judge(self, first_seq: int, last_seq: int, now: float) -> Verdict:
+        verdict = self._ledger.judge(first_seq, last_seq)
+        if verdict is Verdict.NEXT:
+            self._take(last_seq, now)
+        elif verdict is Verdict.DUPLICATE:
+            self.duplicates += 1
+            self._touch(now)
+        elif verdict is Verdict.GAP:
+            self._ask_again(now)
+        return verdict
+
+    def _take(self, last_seq: int, now: float) -> None:
+        self._ledger.take(last_seq)
+        self._ignored = 0
+        self._unacked.append(last_seq)
+        self._touch(now)
+
+    def _ask_again(self, now: float) -> None:
+        """Have the client go back; what it had sent before it read that is passed over."""
+        expected = self._ledger.taken_seq + 1
+        if not self._ignored:
+            self._resend_from = expected
+            self._touch(now)
+        self._ignored += 1
+        if self._ignored > self._limits.window_frames + 1:
+            raise Refused(
+                "GAP",
+                f"number {expected:,} did not come though it was asked for; say Hello again",
+                expected_seq=expected,
+            )
+
+    def _touch(self, now: float) -> None:
+        if self._dirty_since is None:
+            self._dirty_since = now

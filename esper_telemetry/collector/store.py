@@ -1,0 +1,333 @@
+"""Frames become record segments: one writer thread, one fdatasync a file for all that came meanwhile.
+
+`put` hands over and returns; the thread appends in the order of the puts, syncs every file it
+touched, and reports. A number is durable when its file, and the folder its name stands in, are
+synced. A producer whose disk fails is cut back to what is durable and takes nothing until it is
+told to `Retry`. The thread knows no streams and no sequence rules: what is put is stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from esper_telemetry.collector.appender import SegmentAppender, cut_file, own_header, sync_folder
+from esper_telemetry.collector.identity import run_folder, segment_name
+from esper_telemetry.errors import SinkError
+from esper_telemetry.v1 import record_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from esper_telemetry.collector.identity import ProducerKey
+    from esper_telemetry.collector.recovery import StoredProducer
+    from esper_telemetry.recordfile.layout import Descriptor, Skip
+
+SEGMENT_BYTES = 256 << 20
+# An index entry takes about 60 bytes, and the format ends an index at 64 MiB.
+SEGMENT_FRAMES = 200_000
+# Two producers whose ids start alike would share a name; the next free segment number is taken.
+_NAME_ATTEMPTS = 100
+
+
+class PutSchema(NamedTuple):
+    """The types of the frames that follow.
+
+    Attributes:
+        header: the producer's header, without descriptors.
+        descriptors: its serialized FileDescriptorSet, shared by all who have the same.
+    """
+
+    header: record_pb2.Header
+    descriptors: bytes
+
+
+class PutFrame(NamedTuple):
+    """A frame with its descriptor.
+
+    Attributes:
+        payload: both as they came.
+        desc: the descriptor, parsed.
+    """
+
+    payload: bytes
+    desc: Descriptor
+
+
+class PutSkip(NamedTuple):
+    """Numbers that will never come."""
+
+    skip: Skip
+
+
+class Seal(NamedTuple):
+    """The producer is done, or silent for a while: close its segment."""
+
+
+class Retry(NamedTuple):
+    """The producer failed, its ledger was rewound: take what follows."""
+
+
+Item = PutSchema | PutFrame | PutSkip | Seal | Retry
+
+
+class Progress(NamedTuple):
+    """What a cycle did for one producer.
+
+    Attributes:
+        key: the producer.
+        durable_seq: everything up to it is durable.
+        payload_bytes: bytes of payload that were on their way and are no more, stored or not.
+        error: why the producer failed; None if it did not.
+    """
+
+    key: ProducerKey
+    durable_seq: int
+    payload_bytes: int
+    error: str | None
+
+
+class Cycle(NamedTuple):
+    """One round of the writer thread.
+
+    Attributes:
+        progress: of each producer it concerned.
+        sync_seconds: duration of each fdatasync.
+    """
+
+    progress: list[Progress]
+    sync_seconds: list[float]
+
+
+class Published(NamedTuple):
+    """A segment as far as it may be read.
+
+    Attributes:
+        path: the file.
+        size: bytes that are durable.
+    """
+
+    path: Path
+    size: int
+
+
+class ProducerFiles:
+    """The segments of one producer; only the writer thread changes it.
+
+    Args:
+        root: folder of runs.
+        key: the producer.
+        stored: what recovery found of it.
+
+    Attributes:
+        key: as given.
+        durable_seq: everything up to it is durable.
+        published: its segments as far as they are durable; replaced, never changed.
+        failed: why it takes nothing; None if it does.
+    """
+
+    def __init__(self, root: Path, key: ProducerKey, stored: StoredProducer | None = None) -> None:
+        segments = stored.segments if stored else []
+        self.key = key
+        self.durable_seq = stored.durable_seq if stored else 0
+        self.published = tuple(Published(segment.path, segment.path.stat().st_size) for segment in segments)
+        self.failed: str | None = None
+        self._root = root
+        self._folder = root / run_folder(key.run_id)
+        self._segment = segments[-1].header.segment if segments else 0
+        self._file_id = segments[-1].header.file_id if segments else b""
+        self._schema: PutSchema | None = None
+        self._appender: SegmentAppender | None = None
+        self._new_name = False
+        self._uncut: tuple[Path, int] | None = None
+
+    def apply(self, item: Item) -> None:
+        """Do what `item` says, without syncing (a Seal syncs).
+
+        Raises:
+            SinkError: the disk refused; call `fail`.
+        """
+        if isinstance(item, Retry):
+            self._retry()
+        elif self.failed is not None:
+            return
+        elif isinstance(item, PutSchema):
+            self._seal()
+            self._schema = item
+        elif isinstance(item, Seal):
+            self._seal()
+        elif isinstance(item, PutFrame):
+            self._open().append(item.payload, item.desc)
+        else:
+            self._open().append_skip(item.skip)
+
+    def sync(self) -> bool:
+        """Make durable what was appended; return whether there was a file to sync.
+
+        Raises:
+            SinkError: the disk refused; call `fail`.
+        """
+        appender = self._appender
+        if self.failed is not None or appender is None or appender.synced_size == appender.size:
+            return False
+        self._sync_name()
+        appender.sync()
+        self._publish(appender)
+        return True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a segment is being written."""
+        return self._appender is not None
+
+    def fail(self, error: Exception) -> None:
+        """Cut back to what is durable and take nothing more."""
+        self.failed = str(error)
+        appender, self._appender = self._appender, None
+        if appender is not None:
+            self._uncut = (appender.path, appender.synced_size)
+            with contextlib.suppress(SinkError):
+                appender.cut_back()
+                self._uncut = None
+
+    def release(self) -> None:
+        """Seal what is open, at the end; a disk that refuses is left to the next start."""
+        try:
+            self._seal()
+        except SinkError as error:
+            self.fail(error)
+
+    def _retry(self) -> None:
+        if self._uncut is not None:
+            cut_file(*self._uncut)
+            self._uncut = None
+        self.failed = None
+
+    def _sync_name(self) -> None:
+        if self._new_name:
+            sync_folder(self._folder)
+            sync_folder(self._root)
+            self._new_name = False
+
+    def _publish(self, appender: SegmentAppender) -> None:
+        self.durable_seq = appender.synced_seq
+        self._file_id = appender.file_id
+        kept = [segment for segment in self.published if segment.path != appender.path]
+        self.published = (*kept, Published(appender.path, appender.synced_size))
+
+    def _seal(self) -> None:
+        appender = self._appender
+        if appender is not None:
+            self._sync_name()
+            appender.seal()
+            self._publish(appender)
+            self._appender = None
+
+    def _open(self) -> SegmentAppender:
+        appender = self._appender
+        if appender is not None and (appender.size >= SEGMENT_BYTES or appender.frames >= SEGMENT_FRAMES):
+            self._seal()
+        if self._appender is None:
+            self._appender = self._create()
+            self._new_name = True
+        return self._appender
+
+    def _create(self) -> SegmentAppender:
+        if self._schema is None:
+            raise SinkError(f"{self.key}: a frame without a schema; the session should have refused it")
+        header = record_pb2.Header()
+        header.CopyFrom(self._schema.header)
+        header.file_descriptor_set = self._schema.descriptors
+        try:
+            self._folder.mkdir(mode=0o750, exist_ok=True)
+        except OSError as error:
+            raise SinkError(f"{self._folder}: cannot make the run folder: {error}; check the disk") from error
+        for _ in range(_NAME_ATTEMPTS):
+            self._segment += 1
+            own = own_header(header, self._segment, self._file_id, self.durable_seq)
+            path = self._folder / segment_name(own, self._segment)
+            if not path.exists():
+                return SegmentAppender(path, own)
+        raise SinkError(f"{path}: this name and the next {_NAME_ATTEMPTS} are taken; move the files away")
+
+
+class Store:
+    """The writer thread and what is on its way to it.
+
+    Args:
+        report: called in the writer thread after each cycle; it must not block.
+    """
+
+    def __init__(self, report: Callable[[Cycle], None]) -> None:
+        self._report = report
+        self._waiting: deque[tuple[ProducerFiles, Item]] = deque()
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._open: set[ProducerFiles] = set()
+        self._thread = threading.Thread(target=self._run, name="collector-store", daemon=True)
+
+    def start(self) -> None:
+        """Start the writer thread."""
+        self._thread.start()
+
+    def put(self, producer: ProducerFiles, item: Item) -> None:
+        """Hand `item` over; a cycle reports on it."""
+        with self._wake:
+            self._waiting.append((producer, item))
+            self._wake.notify()
+
+    def stop(self, seal_s: float) -> None:
+        """Store what is waiting, seal open segments for at most `seal_s` seconds, end the thread.
+
+        What is not sealed in time is whole and durable, and is sealed by the next start.
+        """
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join()
+        deadline = time.monotonic() + seal_s
+        for producer in self._open:
+            if time.monotonic() < deadline:
+                producer.release()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not self._waiting and not self._stopping:
+                    self._wake.wait()
+                items = list(self._waiting)
+                self._waiting.clear()
+            if not items:
+                return
+            self._report(self._cycle(items))
+
+    def _cycle(self, items: list[tuple[ProducerFiles, Item]]) -> Cycle:
+        touched: dict[ProducerFiles, int] = {}
+        for producer, item in items:
+            size = len(item.payload) if isinstance(item, PutFrame) else 0
+            touched[producer] = touched.get(producer, 0) + size
+            with _guarded(producer):
+                producer.apply(item)
+        seconds: list[float] = []
+        for producer in touched:
+            started = time.perf_counter()
+            with _guarded(producer):
+                if producer.sync():
+                    seconds.append(time.perf_counter() - started)
+        self._open.update(touched)
+        self._open = {producer for producer in self._open if producer.is_open}
+        progress = [Progress(each.key, each.durable_seq, size, each.failed) for each, size in touched.items()]
+        return Cycle(progress, seconds)
+
+
+@contextlib.contextmanager
+def _guarded(producer: ProducerFiles) -> Iterator[None]:
+    """Let what one producer's disk or bytes do to its files fail that producer and nobody else."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - the one writer thread must outlive whatever one producer sent
+        producer.fail(error)

@@ -1,0 +1,205 @@
+"""One Publish stream: reads messages, writes acks, ends with the right status. A thin shell on the intake.
+
+Two tasks: the reader takes messages one by one, the writer sends what is owed. A stream that is
+told to stop (fenced, silent, disk, drain) ends with that refusal; a drain first lets what was
+taken become durable and acks it. A client that does not read its acks blocks its own writer only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from grpc import aio
+
+from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.v1 import collector_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from esper_telemetry.collector.auth import Tenant
+    from esper_telemetry.collector.intake import Intake
+    from esper_telemetry.collector.producer import Admission
+
+# Last words to a client that does not read.
+_LAST_WRITE_S = 2.0
+_LONGEST_PAUSE_S = 5.0
+
+
+class PublishStream:
+    """One stream.
+
+    Args:
+        context: the call, as grpc.aio gives it.
+        intake: where messages go.
+        tenant: who calls.
+        on_owing: called when an ack will be due later; `poke` then sends it.
+    """
+
+    def __init__(self, context: Any, intake: Intake, tenant: Tenant, on_owing: Callable[[PublishStream], None]) -> None:
+        self._context = context
+        self._intake = intake
+        self._tenant = tenant
+        self._on_owing = on_owing
+        self._loop = asyncio.get_running_loop()
+        self._admission: Admission | None = None
+        self._stopped: asyncio.Future[Refused] = self._loop.create_future()
+        self._wake = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._heartbeat: collector_pb2.Heartbeat | None = None
+        self._drain: collector_pb2.Drain | None = None
+        self._draining = self._finishing = False
+
+    async def run(self) -> None:
+        """Serve the stream to its end.
+
+        Raises:
+            Refused: the stream ends with an error.
+        """
+        hello = await self._read_hello()
+        admission = await self._intake.admit(hello, self._tenant, self)
+        self._admission = admission
+        try:
+            await self._context.write(collector_pb2.ServerMessage(welcome=admission.welcome))
+            await self._converse()
+        finally:
+            self._intake.leave(admission.producer, self, self._tenant)
+
+    # --- told from outside --------------------------------------------------------------------------------------------
+
+    def stop(self, refused: Refused) -> None:
+        """End the stream with `refused`."""
+        if not self._stopped.done():
+            self._stopped.set_result(refused)
+            self._moved.set()
+
+    def drain(self, drain: collector_pb2.Drain, refused: Refused) -> None:
+        """Tell the client to go, store and ack what was taken, end the stream with `refused`."""
+        if not self._stopped.done():
+            self._drain, self._draining = drain, True
+            self._wake.set()
+            self.stop(refused)
+
+    def progressed(self) -> None:
+        """Take note that something became durable."""
+        self._moved.set()
+        if self._admission is not None:
+            self._admission.session.settled(self._loop.time())
+            self.poke()
+
+    def poke(self) -> None:
+        """Send an ack if it is due now, else have it sent later."""
+        session = self._admission.session if self._admission is not None else None
+        if session is not None and session.ack_due(self._loop.time()):
+            self._wake.set()
+        elif session is not None and session.owes:
+            self._on_owing(self)
+
+    def check_alive(self) -> None:
+        """End the stream if its client has been silent for too long."""
+        if self._admission is not None and self._admission.session.expired(self._loop.time()):
+            self.stop(Refused("IDLE", f"no message for {self._intake.limits.dead_s:g} s; send heartbeats"))
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    async def _read_hello(self) -> collector_pb2.Hello:
+        limit = self._intake.limits.hello_s
+        try:
+            first = await asyncio.wait_for(self._context.read(), limit)
+        except TimeoutError:
+            raise Refused("HELLO_TIMEOUT", f"no Hello came within {limit:g} s") from None
+        if first is aio.EOF or first.WhichOneof("message") != "hello":
+            raise Refused("MESSAGE_ORDER", "the first message of a stream is a Hello")
+        hello: collector_pb2.Hello = first.hello
+        return hello
+
+    async def _converse(self) -> None:
+        reader = asyncio.create_task(self._read())
+        writer = asyncio.create_task(self._write())
+        try:
+            ends: set[asyncio.Future[Any]] = {reader, writer, self._stopped}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            refused = _outcome(reader, self._stopped)
+            reader.cancel()
+            if refused is None or self._draining:
+                refused = await self._until_durable()
+            if refused is None or self._draining or refused.reason in _WITH_LAST_ACK:
+                await self._flush(writer)
+        finally:
+            reader.cancel()
+            writer.cancel()
+            await asyncio.gather(reader, writer, return_exceptions=True)
+        if refused is not None:
+            raise refused
+
+    async def _until_durable(self) -> Refused | None:
+        """Wait until what was taken is durable; return the refusal that came before or meanwhile."""
+        admission = self._admission
+        while admission is not None and not admission.session.done:
+            if self._stopped.done() and not self._draining:
+                break
+            self._moved.clear()
+            await self._moved.wait()
+        return self._stopped.result() if self._stopped.done() else None
+
+    async def _flush(self, writer: asyncio.Task[None]) -> None:
+        """Send the last ack; a client that does not read it will ask again in its next Hello."""
+        self._finishing = True
+        self._wake.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(writer), _LAST_WRITE_S)
+
+    async def _read(self) -> None:
+        admission, intake = self._admission, self._intake
+        assert admission is not None  # noqa: S101 - `run` let the stream in before
+        window = 2 * intake.limits.window_frames
+        while True:
+            message = await self._context.read()
+            if message is aio.EOF:
+                return
+            while admission.session.in_flight >= window:
+                self._moved.clear()
+                await self._moved.wait()
+            await intake.room()
+            pause = intake.receive(admission, message)
+            if message.WhichOneof("message") == "heartbeat":
+                self._heartbeat = message.heartbeat
+                self._wake.set()
+            self.poke()
+            if pause:
+                await asyncio.sleep(min(pause, _LONGEST_PAUSE_S))
+
+    async def _write(self) -> None:
+        admission = self._admission
+        assert admission is not None  # noqa: S101 - `run` let the stream in before
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            last = self._finishing
+            if self._drain is not None:
+                drain, self._drain = self._drain, None
+                await self._context.write(collector_pb2.ServerMessage(drain=drain))
+            if self._heartbeat is not None:
+                beat, self._heartbeat = self._heartbeat, None
+                await self._context.write(collector_pb2.ServerMessage(heartbeat=beat))
+            if last or admission.session.ack_due(self._loop.time()):
+                await self._context.write(collector_pb2.ServerMessage(ack=admission.session.take_ack()))
+            if last:
+                return
+
+
+# What was taken before these is on its way to the disk all the same; the client may as well know how far it came.
+_WITH_LAST_ACK = frozenset({"GAP", "QUOTA", "IDLE"})
+
+
+def _outcome(reader: asyncio.Task[None], stopped: asyncio.Future[Refused]) -> Refused | None:
+    """Return why the stream ends; None at the client's end of it."""
+    if reader.done() and not reader.cancelled():
+        error = reader.exception()
+        if isinstance(error, Refused):
+            return error
+        if error is not None:
+            raise error
+    return stopped.result() if stopped.done() else None

@@ -1,0 +1,264 @@
+import contextlib
+import resource
+import urllib.request
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from esper_telemetry.v1 import collector_pb2
+from tests.esper_telemetry.collector.certificate_files import make_certificate
+from tests.esper_telemetry.collector.publisher import (
+    Produced,
+    Publication,
+    open_stub,
+    publish,
+    refusal_of,
+    stored,
+)
+
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+SERVICE = "esper_telemetry.v1.Collector"
+
+
+def health_of(port: int, service: str = SERVICE):
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        return stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10).status
+
+
+def wait_for_health(port: int, wanted) -> None:
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=60)
+        assert any(answer.status == wanted for answer in watch)
+
+
+def metric(collector, name: str) -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{collector.metrics_port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return next(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+
+
+def test_standard_clients_get_health_and_reflection(collector):
+    assert health_of(collector.port) == SERVING
+    assert health_of(collector.port, "") == SERVING
+    with grpc.insecure_channel(f"127.0.0.1:{collector.port}") as channel:
+        database = ProtoReflectionDescriptorDatabase(channel)
+        assert SERVICE in database.get_services()
+        file = database.FindFileContainingSymbol(SERVICE)
+        assert [method.name for method in file.service[0].method] == [
+            "Publish", "PushBatch", "GetWatermark", "Subscribe", "ListRuns",
+        ]  # fmt: skip
+
+
+def test_metrics_count_what_was_stored(collector):
+    produced = Produced()
+    with open_stub(collector.port) as stub:
+        publish(stub, produced)
+        publish(stub, produced, 2)
+        Publication(stub).send(produced.hello(1)).refusal()
+    assert metric(collector, "esper_collector_received_frames_total") == 8
+    assert metric(collector, "esper_collector_accepted_events_total") == 100
+    assert metric(collector, "esper_collector_duplicate_frames_total") == 4
+    assert metric(collector, "esper_collector_durable_bytes_total") == sum(map(len, produced.raw))
+    assert metric(collector, "esper_collector_refused_total") == 1
+    assert metric(collector, "esper_collector_serving") == 1
+    assert metric(collector, "esper_collector_sync_seconds_count") >= 1
+
+
+def test_sigterm_acks_what_was_taken_tells_clients_to_go_and_exits_well(start_collector):
+    collector = start_collector()
+    producers = [Produced() for _ in range(30)]
+    with open_stub(collector.port) as stub:
+        streams = [Publication(stub).send(each.hello(), each.schema, *each.batches) for each in producers]
+        idle = Publication(stub).send(Produced().hello())
+        idle.receive("welcome")
+        for stream in streams:
+            stream.acked(100)
+        assert collector.terminate() == 0
+        for stream in [*streams, idle]:
+            assert stream.receive("drain").reason == collector_pb2.DRAIN_REASON_SHUTDOWN
+            assert stream.refusal() == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
+    for produced in producers:
+        assert stored(collector.folder, produced) == produced.raw
+
+
+def last_ack(stream) -> int:
+    """Return the highest durable number of a stream that is ended by a drain, or well."""
+    last = 0
+    with contextlib.suppress(grpc.RpcError):
+        for message in stream.call:
+            last = max(last, message.ack.durable_seq)
+    assert stream.call.code() in {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
+    return last
+
+
+def test_sigterm_in_the_middle_of_everything_loses_nothing_that_was_acked(start_collector):
+    producers = [Produced(frames=200, per_frame=5) for _ in range(4)]
+    collector = start_collector()
+    with open_stub(collector.port) as stub:
+        streams = [Publication(stub).send(each.hello(), each.schema, *each.batches) for each in producers]
+        for stream in streams:
+            stream.acked(1)
+        assert collector.terminate() == 0
+        acked = [last_ack(stream) for stream in streams]
+    collector = start_collector()
+    with open_stub(collector.port) as stub:
+        for produced, last in zip(producers, acked, strict=True):
+            welcome = publish(stub, produced, 9)[0].welcome
+            assert welcome.durable_seq >= last
+            assert stored(collector.folder, produced) == produced.raw
+
+
+def test_a_killed_collector_that_starts_again_has_everything_it_acked(start_collector):
+    produced = Produced(frames=40, per_frame=5)
+    for epoch in range(1, 5):
+        collector = start_collector()
+        with open_stub(collector.port) as stub:
+            stream = Publication(stub).send(produced.hello(epoch), produced.schema, *produced.batches[: epoch * 10])
+            ack = stream.acked(epoch * 50)
+            collector.kill()
+            stream.end()
+        assert ack.durable_seq == epoch * 50
+        assert stored(collector.folder, produced)[: epoch * 10] == produced.raw[: epoch * 10]
+    start_collector()
+    assert stored(collector.folder, produced) == produced.raw
+
+
+def test_a_full_disk_is_said_clients_keep_their_spool_and_service_comes_back(start_collector):
+    collector = start_collector()
+    produced = Produced(frames=10)
+    pid = collector.process.pid
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    with open_stub(collector.port) as stub:
+        stream = Publication(stub).send(produced.hello(), produced.schema, *produced.batches[:3])
+        stream.acked(75)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))  # no file may grow: what a full disk does
+        assert stream.send(*produced.batches[3:]).refusal() == (grpc.StatusCode.UNAVAILABLE, "STORAGE")
+        wait_for_health(collector.port, NOT_SERVING)
+        assert Publication(stub).send(Produced().hello()).refusal() == (grpc.StatusCode.UNAVAILABLE, "STORAGE")
+        assert metric(collector, "esper_collector_serving") == 0
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+        wait_for_health(collector.port, SERVING)
+        answers = publish(stub, produced, 2)
+        assert answers[0].welcome.durable_seq == 75
+        assert answers[-1].ack.durable_seq == 250
+    assert stored(collector.folder, produced) == produced.raw
+
+
+def test_a_disk_with_too_little_room_is_not_written_to(start_collector):
+    collector = start_collector(min_free=1.0)
+    assert health_of(collector.port) == NOT_SERVING
+    with open_stub(collector.port) as stub:
+        assert Publication(stub).send(Produced().hello()).refusal() == (grpc.StatusCode.UNAVAILABLE, "STORAGE")
+    assert "must be" in collector.log()
+
+
+def test_two_collectors_never_share_a_folder_or_a_port(start_collector, tmp_path):
+    first = start_collector()
+    with pytest.raises(RuntimeError, match="another collector uses this folder"):
+        start_collector()
+    with pytest.raises(RuntimeError, match="cannot listen"):
+        start_collector(folder=tmp_path / "other", listen=f"127.0.0.1:{first.port}")
+
+
+def test_listening_to_the_network_without_tls_is_refused(start_collector):
+    with pytest.raises(RuntimeError, match="refusing to listen"):
+        start_collector(listen="0.0.0.0:0")
+
+
+TOKENS = """
+[tenant.vision]
+run_prefix = "2026"
+[[token]]
+tenant = "vision"
+token = "{token}"
+[[token]]
+tenant = "vision"
+token = "expired"
+expires = 2026-01-01T00:00:00Z
+"""
+
+
+def first_refusal(call):
+    """Call until it is refused; the test's own timeout ends a collector that never does."""
+    try:
+        while True:
+            call()
+    except grpc.RpcError as error:
+        return refusal_of(error)
+
+
+def bearer(token: str):
+    return (("authorization", f"Bearer {token}"),)
+
+
+def test_a_token_file_lets_in_whom_it_names_and_is_followed_without_a_restart(start_collector, tmp_path):
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text(TOKENS.replace("{token}", "old"))
+    collector = start_collector(tokens=str(tokens))
+    produced, foreign = Produced(), Produced(run_id="other")
+    unauthenticated = (grpc.StatusCode.UNAUTHENTICATED, "TOKEN")
+    with open_stub(collector.port) as stub:
+        for metadata in ((), bearer("wrong"), bearer("expired")):
+            assert Publication(stub, metadata).send(produced.hello()).refusal() == unauthenticated
+        refused = Publication(stub, bearer("old")).send(foreign.hello()).refusal()
+        assert refused == (grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN")
+        publish(stub, produced, metadata=bearer("old"))
+        tokens.write_text(TOKENS.replace("{token}", "new"))
+        request = collector_pb2.GetWatermarkRequest(run_id=produced.run_id, producer_id=produced.producer_id)
+        assert first_refusal(lambda: stub.GetWatermark(request, timeout=10, metadata=bearer("old"))) == unauthenticated
+        publish(stub, produced, 2, metadata=bearer("new"))
+    assert stored(collector.folder, produced) == produced.raw
+    assert [path.name for path in collector.folder.glob("*") if path.is_dir()] == [produced.run_id]
+
+
+def test_tls_keeps_plaintext_out_and_a_new_certificate_needs_no_restart(start_collector, tmp_path):
+    certificate, key = make_certificate(tmp_path, "first")
+    collector = start_collector(certificate=str(certificate), key=str(key))
+    old = grpc.ssl_channel_credentials(certificate.read_bytes())
+    produced = Produced()
+    with open_stub(collector.port, old) as stub:
+        publish(stub, produced)
+    with open_stub(collector.port) as stub:
+        assert Publication(stub).send(produced.hello(2)).refusal()[0] == grpc.StatusCode.UNAVAILABLE
+    second, second_key = make_certificate(tmp_path, "second")
+    fresh = grpc.ssl_channel_credentials(second.read_bytes())
+    second_key.replace(key)
+    second.replace(certificate)
+    with open_stub(collector.port, fresh) as stub:
+        assert publish(stub, produced, 3)[0].welcome.durable_seq == 100
+    with open_stub(collector.port, old) as stub:
+        assert Publication(stub).send(produced.hello(4)).refusal()[0] == grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_client_certificate_names_its_tenant(start_collector, tmp_path):
+    certificate, key = make_certificate(tmp_path, "server")
+    mine, my_key = make_certificate(tmp_path, "client", san="DNS:trainer.example")
+    other, other_key = make_certificate(tmp_path, "stranger", san="DNS:trainer.example")
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text('[tenant.vision]\nrun_prefix = "2026"\nsan = ["trainer.example"]\n')
+    collector = start_collector(certificate=str(certificate), key=str(key), client_ca=str(mine), tokens=str(tokens))
+
+    def credentials(*pair):
+        return grpc.ssl_channel_credentials(certificate.read_bytes(), *(path.read_bytes() for path in pair))
+
+    with open_stub(collector.port, credentials(my_key, mine)) as stub:
+        publish(stub, Produced())
+        foreign = Publication(stub).send(Produced(run_id="other").hello()).refusal()
+        assert foreign == (grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN")
+    for pair in ((), (other_key, other)):
+        with open_stub(collector.port, credentials(*pair)) as stub:
+            assert Publication(stub).send(Produced().hello()).refusal()[0] == grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_unix_socket_is_a_place_to_listen(start_collector, tmp_path):
+    path = tmp_path / "s.sock"
+    collector = start_collector(listen=f"unix:{path}")
+    produced = Produced()
+    from esper_telemetry.v1 import collector_pb2_grpc
+
+    with grpc.insecure_channel(f"unix:{path}") as channel:
+        publish(collector_pb2_grpc.CollectorStub(channel), produced)
+    assert stored(collector.folder, produced) == produced.raw
