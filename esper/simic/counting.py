@@ -104,9 +104,8 @@ class CounterBanks:
     def _open(self, step: CountedStep) -> Any:
         relevant = {head: [op.name for op in ops] for head, ops in RELEVANT.items()}
         env_ids = list(step.env_ids) if self._hub.step_blocks else None
-        bank = open_counters(
-            step.device, heads=HEADS, relevant=relevant, values={"value": VALUE_EDGES}, env_ids=env_ids
-        )
+        where = str(step.actions.device)  # "cpu:0" says less: its tensors are on "cpu"
+        bank = open_counters(where, heads=HEADS, relevant=relevant, values={"value": VALUE_EDGES}, env_ids=env_ids)
         self._banks[step.device] = bank
         return bank
 
@@ -124,5 +123,6 @@ class CounterBanks:
                 return work()
             except Exception:
                 self._counting, self._broken = False, True
+                self._banks.clear()  # half a batch is no count
                 log.exception("counting actions and masks failed and ends here; the training goes on")
                 return []

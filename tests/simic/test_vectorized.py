@@ -1,6 +1,18 @@
-"""The plan's test cases for the vectorised loop, as the plan has them."""
+"""The vectorised loop: the plan's test cases as the plan has them, and a loop that can be stopped and resumed.
+
+A mock hub proves little: test_vectorized_records.py shows each of these assertions on a real record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
 
 from esper.simic import vectorized
+from esper.simic.config import PpoConfig
+from esper.simic.vectorized import VectorizedTrainer
+from esper.telemetry import TelemetryEvent, TelemetryEventType
 
 
 def test_lifecycle_only_keeps_slot_telemetry(mocker):
@@ -114,3 +126,29 @@ def test_mask_hit_rates_emitted(mocker):
     data = hub.return_value.emit.call_args[0][0].data
     assert data["mask_hits"]["op"] == 10
     assert data["mask_total"]["op"] == 12
+
+
+def test_with_env_id_leaves_the_event_it_is_given_alone():
+    event = TelemetryEvent(TelemetryEventType.SEED_CULLED, {"slot_id": "mid"})
+    full = vectorized._with_env_id(event, 3, torch.device("cpu"))
+    assert full.data == {"slot_id": "mid", "env_id": 3, "device": "cpu"}
+    assert event.data == {"slot_id": "mid"}
+
+
+SMALL = PpoConfig(batches=2, n_envs=2, max_epochs=14, hidden=16)
+
+
+def test_a_resumed_run_goes_on_where_it_stopped(synthetic):
+    def trainer(batches):
+        return VectorizedTrainer({"cpu": synthetic}, replace(SMALL, batches=batches))
+
+    whole, first, second = trainer(3), trainer(1), trainer(2)
+    expected = list(whole.train())[1:]
+    list(first.train())
+    second.load(first.state())
+    results = list(second.train())
+    assert [result.global_epoch for result in results] == [2, 3]
+    assert [result.episodes_completed for result in results] == [4, 6]
+    assert [result.mean_return for result in results] == [result.mean_return for result in expected]
+    pairs = zip(second.agent.policy.parameters(), whole.agent.policy.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
