@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from esper_telemetry.recordfile import HeaderInfo, RecordReader
+from esper_telemetry.recordfile import HeaderInfo
 from esper_telemetry.schema import Batch, event_type, frame_event
 from esper_telemetry.sinks import FileSink
 from esper_telemetry.uplink.spool import Spool, find_segments
 from esper_telemetry.v1 import training_pb2
+from tests.esper_telemetry.collectorprocess import CollectorProcess, stored_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,91 +81,12 @@ class Producer:
         return Spool([place for path in self.sink.paths for place in find_segments(path)], follow=follow)
 
 
-def stored_frames(paths) -> list[bytes]:
-    """Return each frame with its descriptor, byte for byte, in order."""
-    found = []
-    for path in paths:
-        with RecordReader(path) as reader:
-            found += [reader.read_raw(frame) for frame in reader.frames()]
-    return found
-
-
 def drain(spool) -> list:
     """Return everything the spool has now."""
     found = []
     while (item := spool.read()) is not None:
         found.append(item)
     return found
-
-
-_SERVE = """
-import asyncio, logging, signal, sys
-from pathlib import Path
-from esper_telemetry.collector.server import CollectorServer
-from esper_telemetry.collector.settings import Settings
-
-async def serve():
-    server = CollectorServer(Settings(listen=sys.argv[1], directory=Path(sys.argv[2])))
-    await server.start()
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    print("listening", flush=True)
-    await ended.wait()
-    await server.stop()
-
-logging.basicConfig()
-asyncio.run(serve())
-"""
-
-
-class CollectorProcess:
-    """The real collector in a process of its own, which can be killed, frozen and started again.
-
-    Attributes:
-        folder: where it stores.
-        address: where it listens; the same after a restart.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
-        self._process: subprocess.Popen[str] | None = None
-
-    def start(self) -> CollectorProcess:
-        """Start it and wait until it listens."""
-        command = [sys.executable, "-c", _SERVE, self.address, str(self.folder)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout.readline() == "listening\n"
-        return self
-
-    def signal(self, number: int) -> None:
-        """Send it a signal."""
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        """Kill it as a crash does."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process.stdout.close()
-            self._process = None
-
-    def stop(self) -> None:
-        """End it in good order, so that its segments are closed."""
-        self.signal(signal.SIGTERM)
-        self._process.wait(timeout=30)
-        self._process.stdout.close()
-        self._process = None
-
-    def segments(self, run_id: str, rank: int = 0) -> list[Path]:
-        """Return the segments it stored of a run's rank."""
-        return sorted((self.folder / run_id).glob(f"main-r{rank}-*.esr.zst"))
-
-    def frames(self, run_id: str, rank: int = 0) -> list[bytes]:
-        """Return the frames it stored, byte for byte."""
-        return stored_frames(self.segments(run_id, rank))
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:

@@ -1,0 +1,92 @@
+"""A real collector in a process of its own, for tests of what sends to it or reads from it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from esper_telemetry.recordfile import RecordReader
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SERVE = """
+import asyncio, logging, signal, sys
+from pathlib import Path
+from esper_telemetry.collector.server import CollectorServer
+from esper_telemetry.collector.settings import Settings
+
+async def serve():
+    server = CollectorServer(Settings(listen=sys.argv[1], directory=Path(sys.argv[2])))
+    await server.start()
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    print("listening", flush=True)
+    await ended.wait()
+    await server.stop()
+
+logging.basicConfig()
+asyncio.run(serve())
+"""
+
+
+class CollectorProcess:
+    """The real collector in a process of its own, which can be killed, frozen and started again.
+
+    Attributes:
+        folder: where it stores.
+        address: where it listens; the same after a restart.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> CollectorProcess:
+        """Start it and wait until it listens."""
+        command = [sys.executable, "-c", _SERVE, self.address, str(self.folder)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout.readline() == "listening\n"
+        return self
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill it as a crash does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process.stdout.close()
+            self._process = None
+
+    def stop(self) -> None:
+        """End it in good order, so that its segments are closed."""
+        self.signal(signal.SIGTERM)
+        self._process.wait(timeout=30)
+        self._process.stdout.close()
+        self._process = None
+
+    def segments(self, run_id: str, rank: int = 0) -> list[Path]:
+        """Return the segments it stored of a run's rank."""
+        return sorted((self.folder / run_id).glob(f"main-r{rank}-*.esr.zst"))
+
+    def frames(self, run_id: str, rank: int = 0) -> list[bytes]:
+        """Return the frames it stored, byte for byte."""
+        return stored_frames(self.segments(run_id, rank))
+
+
+def stored_frames(paths) -> list[bytes]:
+    """Return each frame with its descriptor, byte for byte, in order."""
+    found = []
+    for path in paths:
+        with RecordReader(path) as reader:
+            found += [reader.read_raw(frame) for frame in reader.frames()]
+    return found

@@ -1,0 +1,77 @@
+"""`push`, to a real collector."""
+
+from __future__ import annotations
+
+import pytest
+
+from esper_telemetry.recordfile import list_run
+from tests.esper_telemetry.collectorprocess import CollectorProcess, stored_frames
+
+
+@pytest.fixture
+def collector(tmp_path):
+    process = CollectorProcess(tmp_path / "collected")
+    yield process.start()
+    process.kill()
+
+
+def test_a_run_is_sent_once_however_often_it_is_pushed(cli, record_run, collector):
+    folder = record_run()
+    first = cli("push", folder, collector.address)
+    assert first.code == 0, first.err
+    assert first.out == ""
+    assert "sent 2 frames, " in first.err
+    second = cli("push", folder, collector.address)
+    assert second.code == 0
+    assert "sent 0 frames" in second.err
+    assert collector.frames(folder.name) == stored_frames(list_run(folder))
+
+
+def test_several_files_and_folders_go_at_once(cli, record_run, collector):
+    one, other = record_run(name="one"), record_run(name="other")
+    assert cli("push", one, *list_run(other), collector.address).code == 0
+    for folder in (one, other):
+        assert collector.frames(folder.name) == stored_frames(list_run(folder))
+
+
+def test_following_a_finished_run_ends(cli, record_run, collector):
+    folder = record_run()
+    assert cli("push", "--follow", "--remove", folder, collector.address).code == 0
+    assert [path.name for path in folder.iterdir()] == ["agent.log"]
+
+
+def test_a_damaged_record_is_sent_as_far_as_it_can_be_read(cli, record_run, collector):
+    folder = record_run()
+    (path,) = list_run(folder)
+    path.write_bytes(path.read_bytes()[:100])
+    finished = cli("push", folder, collector.address)
+    assert finished.code == 3
+    assert "warning" in finished.err
+
+
+def test_a_collector_that_is_away_is_an_error_that_says_what_to_do(cli, record_run):
+    finished = cli("push", "--give-up-after", "0.3", record_run(), "127.0.0.1:9")
+    assert finished.code == 1
+    assert "given up after 0.3 s" in finished.err
+    assert "push the folder again" in finished.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("a:1",), "Missing argument"),
+        (("--follow", ".", ".", "a:1"), "one run folder"),
+        (("--remove", ".", "a:1"), "--follow"),
+        (("nowhere.esr.zst", "a:1"), "nowhere.esr.zst"),
+    ],
+)
+def test_a_mistake_is_a_usage_error(cli, arguments, words):
+    finished = cli("push", *arguments)
+    assert finished.code == 2
+    assert words in finished.err
+
+
+def test_an_address_that_is_none_is_said(cli, record_run):
+    finished = cli("push", record_run(), "nowhere")
+    assert finished.code == 1
+    assert "host:port" in finished.err
