@@ -23,6 +23,8 @@ VERBS = {
     "info": "what a record holds, without reading all of it",
     "cat": "print the events",
     "stats": "count events, bytes and values by type and field",
+    "collect": "receive the records of many runs",
+    "health": "ask a collector whether it serves",
 }
 
 

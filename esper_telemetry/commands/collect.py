@@ -1,0 +1,80 @@
+"""`esper-telemetry collect`: run a collector until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from esper_telemetry.commands.output import note
+
+if TYPE_CHECKING:
+    from esper_telemetry.collector.server import CollectorServer
+
+_FILE = click.Path(path_type=Path)
+_EPILOG = """SIGTERM drains: everything that was taken becomes durable and is acked, clients are told to come back,
+within 5 seconds. Everything else stands in the operations page: esper_telemetry/collector/OPERATIONS.md."""
+
+
+@click.command(epilog=_EPILOG)
+@click.option("--listen", default="127.0.0.1:7575", show_default=True, help="HOST:PORT or unix:PATH.")
+@click.option("--dir", "directory", type=_FILE, required=True, help="Folder of runs; made if it does not exist.")
+@click.option("--metrics", default="", help="HOST:PORT of /metrics and /healthz; none without it.")
+@click.option("--tls-cert", type=_FILE, help="PEM file of the certificate chain; read again when it changes.")
+@click.option("--tls-key", type=_FILE, help="PEM file of its key.")
+@click.option("--tls-client-ca", type=_FILE, help="PEM file; clients need a certificate that it signed (mTLS).")
+@click.option("--tokens", type=_FILE, help="TOML file of tenants and tokens; read again when it changes.")
+@click.option("--insecure", is_flag=True, help="Listen beyond this machine without TLS all the same.")
+@click.option(
+    "--validate",
+    type=click.Choice(["full", "sample", "off"]),
+    default="sample",
+    show_default=True,
+    help="Which frames are decompressed and counted before they are stored.",
+)
+@click.option("--min-free", default=5.0, show_default=True, help="Percent of the disk that stay free.")
+@click.option("--max-streams", default=4096, show_default=True, help="Streams at once.")
+def command(
+    *,
+    listen: str,
+    directory: Path,
+    metrics: str,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    tokens: Path | None,
+    insecure: bool,
+    validate: str,
+    min_free: float,
+    max_streams: int,
+) -> None:
+    """Receive the records of many runs and store them below --dir."""
+    from esper_telemetry.collector.frames import Validation
+    from esper_telemetry.collector.limits import Limits
+    from esper_telemetry.collector.server import serve
+    from esper_telemetry.collector.settings import Settings
+
+    settings = Settings(
+        listen=listen,
+        directory=directory,
+        metrics=metrics,
+        certificate=tls_cert,
+        key=tls_key,
+        client_ca=tls_client_ca,
+        tokens=tokens,
+        insecure=insecure,
+        validation=Validation(validate),
+        min_free=min_free / 100,
+        limits=Limits(streams=max_streams),
+    )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    asyncio.run(serve(settings, lambda server: note(_listening(settings.listen, server))))
+
+
+def _listening(listen: str, server: CollectorServer) -> str:
+    place = listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{server.port}"
+    metrics = f"; metrics on port {server.metrics_port}" if server.metrics_port else ""
+    return f"listening on {place}{metrics}"
