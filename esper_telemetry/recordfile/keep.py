@@ -6,7 +6,7 @@ or marked as unverified.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import CorruptRecordError, UnsupportedRecordError
@@ -28,8 +28,9 @@ from esper_telemetry.recordfile.source import BytesSource
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
+    from esper_telemetry.recordfile.facts import FrameFacts
     from esper_telemetry.recordfile.frame import FrameDecoder
     from esper_telemetry.recordfile.layout import Descriptor, Skip
     from esper_telemetry.recordfile.piece import Piece
@@ -47,7 +48,7 @@ class KeptFrame:
 
     Attributes:
         desc: its descriptor, the one it had or one made from its events.
-        type_counts: events by type id.
+        facts: what its events say.
         source: where its bytes are.
         offset: where they start there.
         checksum: low 32 bits of its XXH64.
@@ -56,12 +57,17 @@ class KeptFrame:
     """
 
     desc: Descriptor
-    type_counts: Mapping[int, int]
+    facts: FrameFacts
     source: Source
     offset: int
     checksum: int
     rebuilt: bool = False
     mark: tuple[bytes, Descriptor] | None = None
+
+    def covering(self, first_seq: int, last_seq: int) -> KeptFrame:
+        """Return the frame with a descriptor that covers these numbers; itself if it does already."""
+        desc = self.desc._replace(first_seq=first_seq, last_seq=last_seq)
+        return self if desc == self.desc else replace(self, desc=desc, rebuilt=True)
 
     def data(self) -> bytes:
         """Return the frame and its descriptor."""
@@ -111,7 +117,7 @@ class Context:
         for place in range(len(self.items) - 1, -1, -1):
             item = self.items[place]
             if item.frame is not None:
-                first_seq = item.frame.desc.first_seq
+                first_seq = item.frame.facts.first_seq
             elif item.skip is not None:
                 first_seq = item.skip.first_seq
             keyed.append((first_seq, place))
@@ -216,7 +222,7 @@ class Keep:
             rebuilt = True
             desc = facts.descriptor(desc.compressed_size, desc.raw_size)
         checksum = layout.seek_entry(frame, desc.raw_size).checksum
-        kept = KeptFrame(desc, facts.type_counts, self._source, piece.offset, checksum, rebuilt)
+        kept = KeptFrame(desc, facts, self._source, piece.offset, checksum, rebuilt)
         context.items.append(Item(frame=kept))
         context.known_last_seq = max(context.known_last_seq, desc.last_seq)
         self._gap = False
@@ -270,7 +276,7 @@ class Keep:
         mark_desc = header_descriptor(mark, marked)
         checksum = layout.seek_entry(frame, used).checksum
         marked_data = (mark + layout.pack_descriptor(mark_desc), mark_desc)
-        kept = KeptFrame(desc, facts.type_counts, BytesSource(frame), 0, checksum, mark=marked_data)
+        kept = KeptFrame(desc, facts, BytesSource(frame), 0, checksum, mark=marked_data)
         context.items.append(Item(frame=kept))
 
     def _lose(self, piece: Piece, reason: str, desc: Descriptor | None = None) -> None:

@@ -15,11 +15,11 @@ from esper_telemetry.recordfile.layout import Skip, SkipReason
 from esper_telemetry.recordfile.verify import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from esper_telemetry.recordfile.damage import Damage
-    from esper_telemetry.recordfile.keep import Context, KeptFrame
+    from esper_telemetry.recordfile.keep import Context, Item, KeptFrame
 
 
 @dataclass(slots=True)
@@ -98,11 +98,12 @@ class _Output:
     def write(self, context: Context) -> None:
         builder = self._builder
         builder.start_segment(previous_last_seq=context.header.previous_last_seq)
-        for item in context.ordered():
+        items = context.ordered()
+        for item, limit in zip(items, _limits(items), strict=True):
             if item.frame is not None:
-                self._frame(item.frame)
+                self._frame(item.frame, limit)
             elif item.skip is not None:
-                self._skip(item.skip)
+                self._skip(item.skip, limit)
             elif item.header is not None:
                 builder.add_header(item.data, item.header)
             else:
@@ -112,28 +113,48 @@ class _Output:
         builder.finish_segment()
         self._result.segments += 1
 
-    def _frame(self, frame: KeptFrame) -> None:
-        if frame.desc.first_seq <= self._builder.last_seq:
+    def _frame(self, frame: KeptFrame, limit: int) -> None:
+        """Place a frame unless its events are there; what its descriptor claims of its neighbours' numbers is cut."""
+        last_seq = self._builder.last_seq
+        if frame.facts.first_seq <= last_seq:
             self._result.repeats += 1
             return
+        last = max(frame.facts.last_seq, min(frame.desc.last_seq, limit))
+        frame = frame.covering(max(frame.desc.first_seq, last_seq + 1), last)
         if frame.desc.first_seq > self._builder.last_seq + 1:
             self._lose(frame.desc.first_seq - 1)
         if frame.mark is not None:
             self._builder.add_header(*frame.mark)
-        self._builder.add_frame(frame.data(), frame.desc, frame.type_counts)
+        self._builder.add_frame(frame.data(), frame.desc, frame.facts.type_counts)
         self._result.frames += 1
         self._result.events += frame.desc.records
         self._result.rebuilt += frame.rebuilt
         self._result.unverified += 0 if frame.mark is None else frame.desc.records
 
-    def _skip(self, skip: Skip) -> None:
-        if skip.last_seq <= self._builder.last_seq:
-            return
+    def _skip(self, skip: Skip, limit: int) -> None:
+        """Place a skip marker as far as no frame has its numbers."""
         if skip.first_seq > self._builder.last_seq + 1:
             self._lose(skip.first_seq - 1)
-        self._builder.add_skip(skip._replace(first_seq=self._builder.last_seq + 1))
+        skip = Skip(max(skip.first_seq, self._builder.last_seq + 1), min(skip.last_seq, limit), skip.reason)
+        if skip.first_seq <= skip.last_seq:
+            self._builder.add_skip(skip)
 
     def _lose(self, last_seq: int) -> None:
         first_seq = self._builder.last_seq + 1
         self._result.lost.append((self._number, first_seq, last_seq))
         self._builder.add_skip(Skip(first_seq, last_seq, SkipReason.CORRUPT))
+
+
+def _limits(items: Sequence[Item]) -> list[int]:
+    """Return for each item the last number it may cover: the next frame's events have those behind it."""
+    limits = []
+    limit = _HIGHEST
+    for item in reversed(items):
+        limits.append(limit)
+        if item.frame is not None:
+            limit = item.frame.facts.first_seq - 1
+    limits.reverse()
+    return limits
+
+
+_HIGHEST = (1 << 64) - 1

@@ -1,0 +1,184 @@
+"""Cut everywhere, changed everywhere: no event that was not written, no exception that is not ours.
+
+`make test` runs a short version. ESPER_MUTATIONS=100000 runs the long one; ESPER_SEED varies it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import resource
+import struct
+from functools import cache
+
+import pytest
+
+from esper_telemetry.errors import RecordError
+from esper_telemetry.recordfile import RecordReader, RecordWriter, layout, recover, verify
+from esper_telemetry.recordfile.frame import FrameDecoder
+from esper_telemetry.recordfile.keep import Keep
+from esper_telemetry.recordfile.salvage import salvage
+from esper_telemetry.recordfile.scan import scan
+from esper_telemetry.recordfile.source import BytesSource
+from esper_telemetry.schema import Batch, frame_event
+from esper_telemetry.v1 import training_pb2
+
+MUTATIONS = int(os.environ.get("ESPER_MUTATIONS", "1500"))
+SEED = int(os.environ.get("ESPER_SEED", "20261122"))
+
+
+class RememberingDecoder(FrameDecoder):
+    """Decodes equal bytes once: thousands of cuts of one file share most of their frames."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._remembered = cache(super().decode)
+
+    def decode(self, frame: bytes, raw_size: int) -> bytes:
+        return self._remembered(frame, raw_size)
+
+
+def noisy_batch(records, first: int, count: int) -> Batch:
+    """Return events that do not compress, so that few of them fill a file."""
+    rng = random.Random(first)
+    names = [rng.randbytes(120).hex() for _ in range(count)]
+    payloads = [training_pb2.ScalarLogged(name=name, value=rng.random()).SerializeToString() for name in names]
+    times = [records.start + first + at for at in range(count)]
+    events = [frame_event(records.scalar, time, first + at, b"", payloads[at]) for at, time in enumerate(times)]
+    size = sum(map(len, events))
+    return Batch(events, [records.scalar] * count, first, first + count - 1, times[0], times[-1], size)
+
+
+@pytest.mark.slow
+def test_every_length_of_a_large_record_recovers_exactly_the_whole_frames_before_the_cut(records):
+    writer = RecordWriter(records.path(), records.header(), [])
+    for number in range(12):
+        writer.write(noisy_batch(records, number * 40 + 1, 40))
+    writer.close()
+    data = writer.path.read_bytes()
+    assert len(data) >= 80_000
+    whole = RecordReader(data)
+    frames = list(whole.frames())
+    original = {event.seq: event.SerializeToString() for event in whole.events()}
+    (header, desc) = whole.segments[0].headers[0]
+    decoder = RememberingDecoder()
+    checked = set()
+    for cut in range(header + desc.compressed_size, len(data)):
+        source = BytesSource(data[:cut])
+        committed = sum(frame.end <= cut for frame in frames)
+        complete = sum(frame.offset + frame.compressed_size <= cut for frame in frames)
+        keep = Keep(source, decoder)
+        keep.add_all(salvage(source, decoder, scan(source)))
+        kept = [item.frame for context in keep.contexts for item in context.ordered() if item.frame is not None]
+        verified = [frame for frame in kept if frame.mark is None]
+        assert [frame.desc for frame in verified] == [frame.descriptor for frame in frames[:complete]], cut
+        if cut >= header + desc.compressed_size + layout.DESCRIPTOR_BYTES:
+            reader = RecordReader(source)
+            assert list(reader.frames()) == frames[:committed], cut
+            assert reader.damage == []
+        unverified = sum(frame.desc.records for frame in kept if frame.mark is not None)
+        if unverified not in checked:  # the whole way through a file, once for each outcome
+            checked.add(unverified)
+            output = records.path()
+            result = recover(source, output)
+            read = {event.seq: event.SerializeToString() for event in RecordReader(output).events()}
+            assert len(read) == complete * 40 + unverified == result.events
+            assert read.items() <= original.items()
+    assert len(checked) > 1
+
+
+def forge(rng: random.Random, data: bytearray) -> None:
+    """Change a length, size, count or number of some descriptor and make its checksum right again."""
+    places = [at for at in range(len(data)) if data.startswith(layout.DESCRIPTOR_START, at)]
+    if not places:
+        return
+    at = rng.choice(places)
+    desc = layout.descriptor_at(bytes(data), at)
+    if desc is None:
+        return
+    name = rng.choice(desc._fields)
+    limit = 1 << (32 if name in {"compressed_size", "raw_size", "records", "type_mask"} else 64)
+    value = rng.choice((0, 1, getattr(desc, name) + 1, rng.randrange(limit), limit - 1)) % limit
+    data[at : at + layout.DESCRIPTOR_BYTES] = layout.pack_descriptor(desc._replace(**{name: value}))
+
+
+def lengths(rng: random.Random, data: bytearray) -> None:
+    """Overwrite four bytes with a number that could be a length."""
+    at = rng.randrange(len(data))
+    data[at : at + 4] = struct.pack("<I", rng.choice((0, 1, 0xFFFFFFFF, 1 << 31, rng.randrange(1 << 24))))
+
+
+def mutate(rng: random.Random, data: bytes, frames: list) -> bytes:  # noqa: C901 - one branch per kind of change
+    """Return `data` with a few random changes."""
+    changed = bytearray(data)
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
+        at = rng.randrange(len(changed))
+        count = rng.choice((1, 2, 8, 64, 300, 2000))
+        kind = rng.randrange(9)
+        if kind == 0:
+            changed[at] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            changed[at : at + count] = bytes(len(changed[at : at + count]))
+        elif kind == 2 and len(changed) > count:
+            del changed[at : at + count]
+        elif kind == 3:
+            changed[at:at] = rng.randbytes(count)
+        elif kind == 4:
+            changed[at:at] = changed[at : at + count]
+        elif kind == 5:
+            other = rng.randrange(len(changed))
+            piece = changed[other : other + count]
+            changed[at : at + len(piece)] = piece
+        elif kind == 6:
+            one, two = rng.choice(frames), rng.choice(frames)
+            first, second = changed[one.offset : one.end], changed[two.offset : two.end]
+            changed[one.offset : one.end] = second
+            if len(first) == len(second):
+                changed[two.offset : two.end] = first
+        elif kind == 7:
+            forge(rng, changed)
+        else:
+            lengths(rng, changed)
+    return bytes(changed)
+
+
+def test_no_mutation_makes_an_event_that_was_not_written_or_an_exception_that_is_not_ours(records, small_types):
+    data = records.bytes(frames=60, per_frame=12, types=small_types)
+    whole = RecordReader(data)
+    frames = list(whole.frames())
+    original = {event.seq: event.SerializeToString() for event in whole.events()}
+    rng = random.Random(SEED)
+    output, again = records.path(), records.path()
+    outcomes = {"good": 0, "read": 0, "recovered": 0}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for number in range(MUTATIONS):
+        # Half of the changes fall behind the header, which is most of so small a file.
+        mutated = mutate(rng, data, frames)
+        if number % 2:
+            start = frames[0].offset
+            mutated = data[:start] + mutate(rng, data, frames)[start:]
+        with contextlib.suppress(RecordError):
+            for event in RecordReader(mutated).events(on_damage=lambda _: None):
+                assert original.get(event.seq) == event.SerializeToString(), number
+            outcomes["read"] += 1
+        with contextlib.suppress(RecordError):
+            outcomes["good"] += verify(mutated).good
+        try:
+            result = recover(mutated, output)
+        except RecordError:
+            continue
+        outcomes["recovered"] += 1
+        recovered = [event.seq for event in RecordReader(output).events()]
+        for event in RecordReader(output).events():
+            assert original.get(event.seq) == event.SerializeToString(), number
+        if result.complete and mutated.endswith(layout.SEEKABLE_MAGIC) and mutated.startswith(data[: frames[0].offset]):
+            assert recovered == list(original), number
+        second = recover(output, again)
+        assert second.complete, number
+        assert again.read_bytes() == output.read_bytes(), number
+        output.unlink()
+        again.unlink()
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert outcomes["recovered"] > MUTATIONS / 3
+    assert grown < 200 * 1024, f"{grown} KiB"
