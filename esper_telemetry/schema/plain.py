@@ -12,7 +12,6 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-
 from esper_telemetry.v1 import options_pb2
 
 if TYPE_CHECKING:
