@@ -23,6 +23,10 @@ VERBS = {
     "info": "what a record holds, without reading all of it",
     "cat": "print the events",
     "stats": "count events, bytes and values by type and field",
+    "schema": "what the events of a record mean: fields, units, comments",
+    "diff": "compare two runs: settings, results, events, numbers",
+    "completion": "print the completion script of a shell",
+    "push": "send records to a collector",
     "collect": "receive the records of many runs",
     "health": "ask a collector whether it serves",
 }

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 
-files_argument = click.argument("files", metavar="FILE...", nargs=-1, required=True)
+record_path = click.Path(allow_dash=True)  # patterns are no paths, so nothing is checked: it is for completion
+files_argument = click.argument("files", metavar="FILE...", nargs=-1, required=True, type=record_path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 time_format_option = click.option(
     "--time-format",

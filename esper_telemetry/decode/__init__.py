@@ -4,30 +4,51 @@ Everything is decoded by the descriptors that a record embeds; generated code of
 events is neither needed nor used.
 """
 
+from esper_telemetry.decode.comparison import Comparison, FieldPair, Pair, Parting, compare, partings
 from esper_telemetry.decode.event import Event, RowEvent
 from esper_telemetry.decode.faults import FileDamage
 from esper_telemetry.decode.filter import Filter
 from esper_telemetry.decode.inputs import record_files
 from esper_telemetry.decode.jsonlines import json_line, rfc3339
 from esper_telemetry.decode.records import RecordFile, Records, read
+from esper_telemetry.decode.reference import (
+    EnumReference,
+    EventReference,
+    FieldReference,
+    MessageReference,
+    Reference,
+    record_reference,
+)
 from esper_telemetry.decode.statistics import FieldStatistics, TypeStatistics, count_events
 from esper_telemetry.decode.summary import StreamSummary, Summary, summarize
 
 __all__ = [
+    "Comparison",
+    "EnumReference",
     "Event",
+    "EventReference",
+    "FieldPair",
+    "FieldReference",
     "FieldStatistics",
     "FileDamage",
     "Filter",
+    "MessageReference",
+    "Pair",
+    "Parting",
     "RecordFile",
     "Records",
+    "Reference",
     "RowEvent",
     "StreamSummary",
     "Summary",
     "TypeStatistics",
+    "compare",
     "count_events",
     "json_line",
+    "partings",
     "read",
     "record_files",
+    "record_reference",
     "rfc3339",
     "summarize",
 ]

@@ -1,0 +1,143 @@
+"""`esper-telemetry schema`: the event reference of a record, from the descriptors it embeds."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import click
+
+from esper_telemetry.commands.output import FINE, colored, print_json
+from esper_telemetry.commands.reading import files_argument, find_files, json_option
+from esper_telemetry.decode import Reference, record_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from esper_telemetry.decode import EnumReference, EventReference, FieldReference, MessageReference
+
+_WIDTH = 100
+_SHED = {"first": "shed first", "later": "shed later", "never": "never shed"}
+
+
+@click.command
+@files_argument
+@click.option("--type", "types", metavar="TYPE", multiple=True, help="Only this type: seed.culled, or seed.*.")
+@click.option("--markdown", is_flag=True, help="Print Markdown.")
+@json_option
+def command(files: tuple[str, ...], types: tuple[str, ...], *, markdown: bool, as_json: bool) -> int:
+    """Say what the events of a record mean: levels, fields, units, ranges and comments.
+
+    Everything comes from the record itself, so it holds for anybody's events.
+    """
+    reference = _chosen(record_reference(find_files(files)), types)
+    if as_json:
+        print_json(dataclasses.asdict(reference))
+    elif markdown:
+        print("\n".join(markdown_lines(reference)))
+    else:
+        _print_text(reference)
+    return FINE
+
+
+def _chosen(reference: Reference, types: Sequence[str]) -> Reference:
+    """Return the events of `types` with the messages and enums that they hold."""
+    if not types:
+        return reference
+    events = {
+        name: event
+        for name, event in reference.events.items()
+        if any(fnmatchcase(shown, want) for want in types for shown in (name, event.message.full_name))
+    }
+    needed: set[str] = set()
+    waiting = [event.message for event in events.values()]
+    while waiting:
+        words = {word for one in waiting.pop().fields for word in one.type.replace(">", " ").split()} - needed
+        needed |= words
+        waiting += [found for found in reference.messages.values() if _short(found.full_name) in words]
+    return Reference(
+        events=events,
+        messages={name: found for name, found in reference.messages.items() if _short(name) in needed},
+        enums={name: found for name, found in reference.enums.items() if _short(name) in needed},
+    )
+
+
+def _print_text(reference: Reference) -> None:
+    for event in reference.events.values():
+        click.secho(event.name, bold=colored(), nl=False)
+        print(f"  {event.message.full_name}  {_policy(event)}")
+        _print_message(event.message)
+    for message in reference.messages.values():
+        click.secho(message.full_name, bold=colored())
+        _print_message(message)
+    for enum in reference.enums.values():
+        click.secho(enum.full_name, bold=colored())
+        _print_enum(enum)
+
+
+def _print_message(message: MessageReference) -> None:
+    if message.comment:
+        print(textwrap.fill(message.comment, _WIDTH, initial_indent="  ", subsequent_indent="  "))
+    for one in message.fields:
+        facts = " ".join(filter(None, (one.type, _unit(one), _range(one))))
+        print(f"    {one.name}  {facts}")
+        if one.comment:
+            print(textwrap.fill(one.comment, _WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 8))
+    print()
+
+
+def _print_enum(enum: EnumReference) -> None:
+    if enum.comment:
+        print(textwrap.fill(enum.comment, _WIDTH, initial_indent="  ", subsequent_indent="  "))
+    for number, name, comment in enum.values:
+        print(f"    {number:>3}  {name}  {comment}")
+    print()
+
+
+def markdown_lines(reference: Reference) -> Iterable[str]:
+    """Yield the reference as Markdown, one section for each event, message and enum."""
+    for event in reference.events.values():
+        yield from (f"## {event.name}", "", f"`{event.message.full_name}`, {_policy(event)}", "")
+        yield from _markdown_message(event.message)
+    for message in reference.messages.values():
+        yield from (f"## {message.full_name}", "")
+        yield from _markdown_message(message)
+    for enum in reference.enums.values():
+        yield from (f"## {enum.full_name}", "", enum.comment, "", "| number | shown as | meaning |", "|---|---|---|")
+        yield from (f"| {number} | `{name}` | {_cell(comment)} |" for number, name, comment in enum.values)
+        yield ""
+
+
+def _markdown_message(message: MessageReference) -> Iterable[str]:
+    yield from (message.comment, "", "| field | type | unit | range | meaning |", "|---|---|---|---|---|")
+    for one in message.fields:
+        unit = f"`{one.unit}`" if one.unit else ""
+        yield f"| `{one.name}` | `{one.type}` | {unit} | {_range(one)} | {_cell(one.comment)} |"
+    yield ""
+
+
+def _policy(event: EventReference) -> str:
+    needs = f", requires {', '.join(event.requires)}" if event.requires else ""
+    return f"level {event.level}, {_SHED.get(event.shedding, event.shedding)}{needs}"
+
+
+def _unit(one: FieldReference) -> str:
+    return f"[{one.unit}]" if one.unit else ""
+
+
+def _range(one: FieldReference) -> str:
+    if one.minimum is None and one.maximum is None:
+        return ""
+    low = "" if one.minimum is None else f"{one.minimum:g}"
+    high = "" if one.maximum is None else f"{one.maximum:g}"
+    return f"{low}..{high}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def _short(full_name: str) -> str:
+    return full_name.rpartition(".")[2]

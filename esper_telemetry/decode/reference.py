@@ -1,0 +1,253 @@
+"""What the events of a record mean: names, levels, fields, units and comments, from its embedded descriptors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.descriptor import FieldDescriptor
+
+from esper_telemetry.decode.types import CONTEXT, descriptor_of, segment_schema
+from esper_telemetry.recordfile import RecordReader
+from esper_telemetry.schema import enum_labels, is_map, is_repeated, to_plain
+from esper_telemetry.v1 import options_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from google.protobuf.descriptor import Descriptor, EnumDescriptor
+    from google.protobuf.descriptor_pb2 import FileDescriptorProto
+
+    from esper_telemetry.decode.types import Schema
+
+# protoc types extensions as bare FieldDescriptors.
+_EVENT: Any = options_pb2.event
+_META: Any = options_pb2.meta
+# Numbers of fields in descriptor.proto: a path in source_code_info is made of them.
+_FILE_MESSAGE, _FILE_ENUM, _MESSAGE_FIELD, _MESSAGE_NESTED, _MESSAGE_ENUM, _ENUM_VALUE = 4, 5, 2, 3, 4, 2
+
+
+@dataclass(frozen=True, slots=True)
+class FieldReference:
+    """A field of a message.
+
+    Attributes:
+        name: its name.
+        number: its number.
+        type: "double", "string", "SeedStage", "map<string, uint64>", "repeated HeadStats" and so on.
+        optional: whether an unset field differs from a zero.
+        unit: UCUM unit, or "".
+        minimum: smallest legal value, or None.
+        maximum: largest legal value, or None.
+        kind: "GAUGE", "DELTA", "CUMULATIVE", "KEY", or "".
+        goal: "MINIMIZE", "MAXIMIZE", or "".
+        comment: what the .proto file says.
+    """
+
+    name: str
+    number: int
+    type: str
+    optional: bool
+    unit: str
+    minimum: float | None
+    maximum: float | None
+    kind: str
+    goal: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReference:
+    """A message that events are made of.
+
+    Attributes:
+        full_name: its full name.
+        comment: what the .proto file says.
+        fields: its fields, by number.
+    """
+
+    full_name: str
+    comment: str
+    fields: tuple[FieldReference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EnumReference:
+    """An enum that fields have values of.
+
+    Attributes:
+        full_name: its full name.
+        comment: what the .proto file says.
+        values: number, shown name and comment of each value.
+    """
+
+    full_name: str
+    comment: str
+    values: tuple[tuple[int, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EventReference:
+    """A type of event.
+
+    Attributes:
+        name: short name.
+        message: what it holds.
+        level: level at which it is recorded: "lifecycle", "minimal", "normal" or "debug".
+        shedding: when a full buffer drops it: "first", "later" or "never".
+        requires: context that it cannot be emitted without.
+    """
+
+    name: str
+    message: MessageReference
+    level: str
+    shedding: str
+    requires: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Reference:
+    """The types of a record.
+
+    Attributes:
+        events: by short name.
+        messages: what events hold besides, by full name; Context among them.
+        enums: by full name.
+    """
+
+    events: dict[str, EventReference] = field(default_factory=dict)
+    messages: dict[str, MessageReference] = field(default_factory=dict)
+    enums: dict[str, EnumReference] = field(default_factory=dict)
+
+
+def record_reference(paths: Iterable[Path]) -> Reference:
+    """Return the reference of all types that record files declare; of types with the same name, the first one met.
+
+    Raises:
+        RecordError: a file is no record, cannot be opened, or has invalid descriptors.
+    """
+    whole = Reference()
+    for path in paths:
+        with RecordReader(path) as reader:
+            for segment in reader.segments:
+                found = describe(segment_schema(segment, reader.path), segment.types.values())
+                whole.events = dict(sorted({**found.events, **whole.events}.items()))
+                whole.messages = {**found.messages, **whole.messages}
+                whole.enums = {**found.enums, **whole.enums}
+    return whole
+
+
+def describe(schema: Schema, full_names: Iterable[str]) -> Reference:
+    """Return the reference of the types called `full_names`; those without descriptors are left out."""
+    reference = Reference()
+    describer = _Describer(schema.pool.files, reference)
+    for full_name in full_names:
+        cls = schema.message_class(full_name)
+        if cls is not None:
+            event = describer.event(descriptor_of(cls))
+            reference.events[event.name] = event
+    context = schema.message_class(CONTEXT)
+    if context is not None:
+        describer.note_message(descriptor_of(context))
+    reference.events = dict(sorted(reference.events.items()))
+    return reference
+
+
+class _Describer:
+    """Describes messages and notes those met on the way."""
+
+    def __init__(self, files: Mapping[str, FileDescriptorProto], reference: Reference) -> None:
+        self._reference = reference
+        self._comments = {
+            (name, tuple(place.path)): " ".join(place.leading_comments.split())
+            for name, file in files.items()
+            for place in file.source_code_info.location
+            if place.leading_comments
+        }
+
+    def event(self, descriptor: Descriptor) -> EventReference:
+        meta = to_plain(descriptor.GetOptions().Extensions[_EVENT])
+        return EventReference(
+            name=meta.get("name", descriptor.full_name),
+            message=self._message(descriptor),
+            level=str(meta.get("level", "normal")).lower(),
+            shedding=str(meta.get("shedding", "later")).lower(),
+            requires=tuple(str(key).lower() for key in meta.get("requires", [])),
+        )
+
+    def note_message(self, descriptor: Descriptor) -> None:
+        """Describe a message that is no event, once."""
+        if descriptor.full_name not in self._reference.messages:
+            empty = MessageReference(descriptor.full_name, "", ())
+            self._reference.messages[descriptor.full_name] = empty  # a message may hold itself
+            self._reference.messages[descriptor.full_name] = self._message(descriptor)
+
+    def _message(self, descriptor: Descriptor) -> MessageReference:
+        fields = tuple(self._field(descriptor, one, at) for at, one in enumerate(descriptor.fields))
+        comment = self._comment(descriptor.file.name, _message_path(descriptor))
+        return MessageReference(descriptor.full_name, comment, fields)
+
+    def _field(self, descriptor: Descriptor, one: FieldDescriptor, at: int) -> FieldReference:
+        meta: options_pb2.FieldMeta = one.GetOptions().Extensions[_META]
+        plain = to_plain(meta)
+        return FieldReference(
+            name=one.name,
+            number=one.number,
+            type=self._type(one),
+            optional=one.has_presence,
+            unit=meta.unit,
+            minimum=plain.get("min"),
+            maximum=plain.get("max"),
+            kind=str(plain.get("kind", "")),
+            goal=str(plain.get("goal", "")),
+            comment=self._comment(descriptor.file.name, (*_message_path(descriptor), _MESSAGE_FIELD, at)),
+        )
+
+    def _type(self, one: FieldDescriptor) -> str:
+        if is_map(one) and one.message_type is not None:
+            entry = one.message_type.fields_by_name
+            return f"map<{self._type(entry['key'])}, {self._type(entry['value'])}>"
+        name = _SCALARS.get(one.type, "")
+        if one.message_type is not None:
+            self.note_message(one.message_type)
+            name = one.message_type.name
+        elif one.enum_type is not None:
+            self._note_enum(one.enum_type)
+            name = one.enum_type.name
+        return f"repeated {name}" if is_repeated(one) else name
+
+    def _note_enum(self, enum: EnumDescriptor) -> None:
+        if enum.full_name in self._reference.enums:
+            return
+        path, file = _enum_path(enum), enum.file.name
+        labels = enum_labels(enum)
+        values = tuple(
+            (value.number, labels[value.number], self._comment(file, (*path, _ENUM_VALUE, at)))
+            for at, value in enumerate(enum.values)
+        )
+        self._reference.enums[enum.full_name] = EnumReference(enum.full_name, self._comment(file, path), values)
+
+    def _comment(self, file: str, path: tuple[int, ...]) -> str:
+        return self._comments.get((file, path), "")
+
+
+_SCALARS = {
+    number: name.removeprefix("TYPE_").lower()
+    for name, number in vars(FieldDescriptor).items()
+    if name.startswith("TYPE_")
+}
+
+
+def _message_path(descriptor: Descriptor) -> tuple[int, ...]:
+    outer = descriptor.containing_type
+    if outer is None:
+        return _FILE_MESSAGE, list(descriptor.file.message_types_by_name).index(descriptor.name)
+    return *_message_path(outer), _MESSAGE_NESTED, [nested.name for nested in outer.nested_types].index(descriptor.name)
+
+
+def _enum_path(enum: EnumDescriptor) -> tuple[int, ...]:
+    outer = enum.containing_type
+    if outer is None:
+        return _FILE_ENUM, list(enum.file.enum_types_by_name).index(enum.name)
+    return *_message_path(outer), _MESSAGE_ENUM, [nested.name for nested in outer.enum_types].index(enum.name)

@@ -1,0 +1,34 @@
+"""`schema`: the event reference of anybody's record."""
+
+from __future__ import annotations
+
+import json
+
+
+def test_text_has_policy_units_ranges_and_comments(cli, record_run):
+    finished = cli("schema", "--type", "epoch.completed", record_run())
+    assert finished.code == 0
+    assert finished.lines[0] == (
+        "epoch.completed  esper_telemetry.v1.EpochCompleted"
+        "  level normal, shed later, requires env_id, device, inner_epoch, global_epoch"
+    )
+    assert "    val_accuracy  double [%] 0..100" in finished.lines
+    assert "        Validation accuracy after the epoch." in finished.lines
+
+
+def test_a_chosen_type_brings_the_messages_and_enums_that_it_holds(cli, record_run):
+    shown = cli("schema", "--type", "seed.gate_evaluated", record_run()).out
+    assert "esper.v1.GateCheck\n" in shown
+    assert "esper.v1.GateMetric\n" in shown, "which GateCheck holds"
+    assert "SeedStage" not in shown
+    assert "HeadStats" not in shown
+
+
+def test_json_and_markdown_hold_every_declared_type(cli, record_run):
+    folder = record_run()
+    document = json.loads(cli("schema", "--json", folder).out)
+    assert document["events"]["seed.culled"]["requires"] == ["env_id", "device", "inner_epoch", "global_epoch"]
+    lines = cli("schema", "--markdown", folder).lines
+    assert {f"## {name}" for name in document["events"]} <= set(lines)
+    assert "| `val_accuracy` | `double` | `%` | 0..100 | Validation accuracy after the epoch. |" in lines
+    assert "| `action_counts` | `map<string, uint64>` | `{action}` |  | Times each operation was chosen. |" in lines
