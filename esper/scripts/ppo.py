@@ -49,6 +49,7 @@ def run_ppo(args: argparse.Namespace) -> int:
         config=facts,
         level=args.telemetry_level,
         lifecycle_only=args.telemetry_lifecycle_only,
+        collector=args.collector,
         step_blocks=args.telemetry_steps == "block",
     ) as hub:
         results = []

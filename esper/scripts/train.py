@@ -121,6 +121,9 @@ def add_telemetry_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="lifecycle events flow even if the level is off; a higher level stays as it is",
     )
+    parser.add_argument(
+        "--collector", metavar="HOST:PORT", help="also send the record there; training never waits for it"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -158,6 +161,7 @@ def run_heuristic(args: argparse.Namespace) -> int:
         config={"task": task.name, **asdict(config)},
         level=args.telemetry_level,
         lifecycle_only=args.telemetry_lifecycle_only,
+        collector=args.collector,
     ) as hub:
         result = _train(task, config, args)
         _keep_results(hub, result)

@@ -6,11 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from esper_telemetry.recordfile import RecordReader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _SERVE = """
@@ -90,3 +92,11 @@ def stored_frames(paths) -> list[bytes]:
         with RecordReader(path) as reader:
             found += [reader.read_raw(frame) for frame in reader.frames()]
     return found
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """Wait until `condition` holds; fail if it never does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.02)

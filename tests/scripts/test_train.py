@@ -14,6 +14,7 @@ import torch
 
 import esper_telemetry
 from esper.scripts.train import build_parser, main
+from tests.esper_telemetry.collectorprocess import CollectorProcess, stored_frames, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -195,3 +196,26 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(tmp_path):
     process.communicate(timeout=60)
     assert process.returncode == 0
     assert b"episode 1/1  epoch 3/3" in shown
+
+
+def test_a_run_is_sent_to_a_collector_byte_for_byte(tmp_path):
+    collector = CollectorProcess(tmp_path / "collected").start()
+    sent = ["--telemetry-dir", str(tmp_path / "runs"), "--collector", collector.address]
+    try:
+        with command("--task", "synthetic", "--episodes", "1", "--max-epochs", "3", *sent) as run:
+            _, err = run.communicate()
+        assert run.returncode == 0, err
+        (folder,) = (tmp_path / "runs").iterdir()
+        wait_until(lambda: "complete" in (folder / "agent.log").read_text())
+        assert collector.frames(folder.name) == stored_frames(folder.glob("*.esr.zst"))
+    finally:
+        collector.kill()
+    collected = esper_telemetry.read(collector.folder / folder.name)
+    assert [event.type for event in collected] == types(tmp_path / "runs")
+
+
+def test_a_collector_that_is_none_is_a_mistake(tmp_path, capsys):
+    arguments = ["heuristic", "--task", "synthetic", "--telemetry-dir", str(tmp_path / "runs")]
+    assert main([*arguments, "--collector", "nowhere"]) == 2
+    assert "host:port" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,10 +12,9 @@ from esper_telemetry.schema import Batch, event_type, frame_event
 from esper_telemetry.sinks import FileSink
 from esper_telemetry.uplink.spool import Spool, find_segments
 from esper_telemetry.v1 import training_pb2
-from tests.esper_telemetry.collectorprocess import CollectorProcess, stored_frames
+from tests.esper_telemetry.collectorprocess import CollectorProcess, stored_frames, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 SCALAR = event_type(training_pb2.ScalarLogged)
@@ -87,14 +85,6 @@ def drain(spool) -> list:
     while (item := spool.read()) is not None:
         found.append(item)
     return found
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    """Wait until `condition` holds; fail if it never does."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)
 
 
 @pytest.fixture
