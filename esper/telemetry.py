@@ -192,8 +192,9 @@ class Hub:
 
     def share_of(self, seconds: float) -> float:
         """Return what telemetry took of a wall time: calls of this hub and the writer's processor time, 0 to 1."""
-        writer = self.run.stats().writer_cpu_s if self.run is not None else 0.0
-        return (self.seconds + writer) / seconds if seconds > 0.0 else 0.0
+        if self.run is None or seconds <= 0.0:
+            return 0.0
+        return (self.seconds + self.run.stats().writer_cpu_s) / seconds
 
     def _emit(self, run: esper_telemetry.Run, event: TelemetryEvent) -> None:
         plan = _plan(event.event_type)
