@@ -14,7 +14,7 @@ import click
 
 from esper_telemetry.commands.output import FINE, INCOMPLETE, plural, warn
 from esper_telemetry.commands.times import TIME_FORMATS, Moment
-from esper_telemetry.decode import Filter, Records, record_files
+from esper_telemetry.decode import Filter, Records, ordered_segments, record_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -119,7 +119,7 @@ def open_records(files: Sequence[str], choice: Choice) -> Records:
     Raises:
         RecordError: a file is no record or cannot be opened.
     """
-    return Records(find_files(files), choice.wanted, expand=not choice.blocks, strict=False)
+    return Records(ordered_segments(find_files(files)), choice.wanted, expand=not choice.blocks, strict=False)
 
 
 def tell_losses(records: Records) -> int:

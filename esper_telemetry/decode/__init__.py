@@ -10,7 +10,7 @@ from esper_telemetry.decode.faults import FileDamage
 from esper_telemetry.decode.filter import Filter
 from esper_telemetry.decode.inputs import record_files
 from esper_telemetry.decode.jsonlines import json_line, rfc3339
-from esper_telemetry.decode.records import RecordFile, Records, read
+from esper_telemetry.decode.records import Records, read
 from esper_telemetry.decode.reference import (
     EnumReference,
     EventReference,
@@ -20,6 +20,7 @@ from esper_telemetry.decode.reference import (
     record_reference,
 )
 from esper_telemetry.decode.statistics import FieldStatistics, TypeStatistics, count_events
+from esper_telemetry.decode.streams import SegmentPlace, ordered_segments
 from esper_telemetry.decode.summary import StreamSummary, Summary, summarize
 
 __all__ = [
@@ -35,16 +36,17 @@ __all__ = [
     "MessageReference",
     "Pair",
     "Parting",
-    "RecordFile",
     "Records",
     "Reference",
     "RowEvent",
+    "SegmentPlace",
     "StreamSummary",
     "Summary",
     "TypeStatistics",
     "compare",
     "count_events",
     "json_line",
+    "ordered_segments",
     "partings",
     "read",
     "record_files",

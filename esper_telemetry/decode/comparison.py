@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from esper_telemetry.decode.filter import Filter
 from esper_telemetry.decode.records import Records
 from esper_telemetry.decode.statistics import count_events, flatten
+from esper_telemetry.decode.streams import ordered_segments
 from esper_telemetry.decode.summary import summarize
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def compare(left: Sequence[Path], right: Sequence[Path], wanted: Filter | None =
     found.results = list(_pairs(_results(found.left), _results(found.right)))
     both = []
     for files in (left, right):
-        records = Records(files, wanted or Filter(), strict=False)
+        records = Records(ordered_segments(files), wanted or Filter(), strict=False)
         both.append({known.name: known for known in count_events(records).values()})
         found.warnings += records.warnings
     counts = [{name: known.events for name, known in one.items()} for one in both]
@@ -161,9 +162,8 @@ def _measures_time(unit: str) -> bool:
 
 
 def _streams(files: Sequence[Path], wanted: Filter) -> dict[tuple[str, int], Records]:
-    ordered = Records(files, wanted).files
-    groups = groupby(ordered, key=attrgetter("header.stream", "header.rank"))
-    return {key: Records([file.path for file in group], wanted) for key, group in groups}
+    groups = groupby(ordered_segments(files), key=attrgetter("header.stream", "header.rank"))
+    return {key: Records(list(group), wanted) for key, group in groups}
 
 
 def _comparable(records: Records | None) -> Iterator[Event]:

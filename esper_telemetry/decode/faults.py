@@ -6,10 +6,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.recordfile import Damage
+from esper_telemetry.recordfile.filter import FILTERED
 
 if TYPE_CHECKING:
     from esper_telemetry.errors import CorruptRecordError
-    from esper_telemetry.recordfile import FrameRef, RecordReader
+    from esper_telemetry.recordfile import FrameRef, RecordReader, Segment
 
 
 class FileDamage(NamedTuple):
@@ -69,23 +70,34 @@ class Faults:
         self.warnings.append(str(error))
 
     def opened(self, reader: RecordReader) -> None:
-        """Take note of what a file says about itself before its events are read."""
+        """Take note of what a file says about itself before its events are read.
+
+        Raises:
+            CorruptRecordError: a part of it belongs to no segment, and reading is strict.
+        """
         if reader.truncation is not None:
             self.warn(reader.path, str(reader.truncation))
+        inside = {damage for segment in reader.segments for damage in segment.damage}
+        for damage in reader.damage:
+            if damage not in inside:
+                self.damaged(reader.path, damage)
         for segment in reader.segments:
-            producer, before = segment.header.producer_id, segment.header.previous_last_seq
-            known = self._last_seq.get(producer, before)
-            if before > known:
-                self.missing += before - known
-                self.warn(reader.path, f"numbers {known + 1:,} to {before:,} are missing: the segment before lost them")
-            self._last_seq[producer] = max(known, segment.last_seq)
-            missing = sum(ref.last_seq - ref.first_seq + 1 - ref.records for ref in segment.frames)
-            if missing:
-                self.missing += missing
-                self.warn(reader.path, f"{missing:,} numbers have no event: dropped by the writer")
-            for skip in segment.skips:
-                self.missing += skip.last_seq - skip.first_seq + 1
-                self.warn(reader.path, f"numbers {skip.first_seq:,} to {skip.last_seq:,} never reached this copy")
+            self._count_missing(reader.path, segment)
+
+    def _count_missing(self, path: str, segment: Segment) -> None:
+        producer, before = segment.header.producer_id, segment.header.previous_last_seq
+        known = self._last_seq.get(producer, before)
+        if before > known:
+            self.missing += before - known
+            self.warn(path, f"numbers {known + 1:,} to {before:,} are missing: the segment before lost them")
+        self._last_seq[producer] = max(known, segment.last_seq)
+        missing = dropped_numbers(segment)
+        if missing:
+            self.missing += missing
+            self.warn(path, f"{missing:,} numbers have no event: dropped by the writer")
+        for skip in segment.skips:
+            self.missing += skip.last_seq - skip.first_seq + 1
+            self.warn(path, f"numbers {skip.first_seq:,} to {skip.last_seq:,} are marked as lost")
 
     def is_copy(self, path: str, producer_id: bytes, frame: FrameRef) -> bool:
         """Tell whether the same frame was read before, from a copy of the file; say so once for each frame."""
@@ -95,3 +107,10 @@ class Faults:
             return False
         self.warn(path, f"the events {frame.first_seq:,} to {frame.last_seq:,} came already, and are given once")
         return True
+
+
+def dropped_numbers(segment: Segment) -> int:
+    """Return how many numbers inside the frames of a segment have no event because its writer dropped it."""
+    if FILTERED in segment.header.attributes:  # left out on purpose
+        return 0
+    return sum(frame.last_seq - frame.first_seq + 1 - frame.records for frame in segment.frames)

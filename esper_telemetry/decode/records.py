@@ -1,7 +1,7 @@
 """Reads records back: a file, or a run with all its segments and ranks, as one series of events.
 
-Each stream is given in the order of its numbers, streams are merged by time, and memory
-is bounded by a frame of each stream. Nothing is written, and no loss is silent: what is
+Each stream is given in the order of its numbers, whatever files its segments are in; streams
+are merged by time, and memory is bounded by a frame of each stream. Nothing is written, and no loss is silent: what is
 damaged is raised (or collected), what is cut off or missing stands in `warnings`.
 """
 
@@ -9,91 +9,63 @@ from __future__ import annotations
 
 import heapq
 from datetime import datetime
-from itertools import groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.decode.faults import Faults, FileDamage
 from esper_telemetry.decode.filter import Filter
 from esper_telemetry.decode.inputs import record_files
 from esper_telemetry.decode.segments import SegmentDecoder
-from esper_telemetry.recordfile import RecordReader
+from esper_telemetry.decode.streams import OpenReaders, by_stream, ordered_segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from google.protobuf.message import Message
 
     from esper_telemetry.decode.event import Event
     from esper_telemetry.decode.inputs import RecordPath
-    from esper_telemetry.v1 import record_pb2
+    from esper_telemetry.decode.streams import SegmentPlace
 
     TypeName = str | type[Message]
 
 _NANOS = 1_000_000_000
 
 
-class RecordFile(NamedTuple):
-    """A file of a run.
-
-    Attributes:
-        path: where it is.
-        header: its first header.
-        events: how many it holds, as its descriptors say.
-    """
-
-    path: Path
-    header: record_pb2.Header
-    events: int
-
-    @property
-    def stream_key(self) -> tuple[str, int, bytes]:
-        """What the segments of one stream share."""
-        return self.header.stream, self.header.rank, self.header.producer_id
-
-
 class Records:
     """The events of one or more record files. Each iteration reads them anew.
 
     Args:
-        files: the files.
+        segments: what to read, ordered.
         wanted: which events.
         expand: whether a block of steps is given as its rows.
         strict: raise damage instead of passing over it.
 
-    Raises:
-        RecordError: a file is no record or cannot be opened.
-
     Attributes:
-        files: the files, in the order of streams and segments.
+        segments: what is read, in the order of streams and segments.
     """
 
-    def __init__(self, files: Iterable[Path], wanted: Filter, *, expand: bool = True, strict: bool = True) -> None:
+    def __init__(
+        self, segments: Sequence[SegmentPlace], wanted: Filter, *, expand: bool = True, strict: bool = True
+    ) -> None:
+        self.segments = tuple(segments)
         self._wanted = wanted
         self._expand = expand
         self._faults = Faults(strict=strict)
-        self.files: tuple[RecordFile, ...] = tuple(ordered_files(files))
 
     def __iter__(self) -> Iterator[Event]:
         self._faults = Faults(strict=self._faults.strict)
-        decoder = SegmentDecoder(self._wanted, self._faults, expand=self._expand)
-        streams = [list(files) for _, files in groupby(self.files, key=attrgetter("stream_key"))]
-        if len(streams) == 1:
-            return self._stream_events(streams[0], decoder)
-        return heapq.merge(
-            *(self._stream_events(files, decoder) for files in streams), key=attrgetter("time_unix_nano")
-        )
+        return self._events(SegmentDecoder(self._wanted, self._faults, expand=self._expand))
 
     @property
     def streams(self) -> int:
-        """Streams that the files belong to: one for each process that wrote."""
-        return len({file.stream_key for file in self.files})
+        """Streams that the segments belong to: one for each process that wrote."""
+        return len(by_stream(self.segments))
 
     @property
     def events(self) -> int:
-        """Events in the files, wanted or not, as the descriptors say."""
-        return sum(file.events for file in self.files)
+        """Events in the segments, wanted or not, as the descriptors say."""
+        return sum(place.events for place in self.segments)
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -115,9 +87,21 @@ class Records:
         """Events met so far that the record does not explain, by the name of their type."""
         return self._faults.unknown
 
-    def _stream_events(self, files: Sequence[RecordFile], decoder: SegmentDecoder) -> Iterator[Event]:
-        for file in files:
-            yield from decoder.file_events(file.path)
+    def _events(self, decoder: SegmentDecoder) -> Iterator[Event]:
+        readers = OpenReaders(self.segments, self._faults)
+        try:
+            streams = [self._stream_events(places, readers, decoder) for places in by_stream(self.segments)]
+            yield from streams[0] if len(streams) == 1 else heapq.merge(*streams, key=attrgetter("time_unix_nano"))
+        finally:
+            readers.close()
+
+    def _stream_events(
+        self, places: Sequence[SegmentPlace], readers: OpenReaders, decoder: SegmentDecoder
+    ) -> Iterator[Event]:
+        for place in places:
+            reader = readers.take(place.path)
+            yield from decoder.events(reader, reader.segments[place.number])
+            readers.give_back(place.path)
 
 
 def read(
@@ -166,20 +150,7 @@ def read(
         first_seq=first_seq,
         last_seq=last_seq,
     )
-    return Records(record_files(path), wanted, expand=expand, strict=strict)
-
-
-def ordered_files(paths: Iterable[Path]) -> list[RecordFile]:
-    """Return files in the order of streams and segments.
-
-    Raises:
-        RecordError: one is no record or cannot be opened.
-    """
-    found = []
-    for path in paths:
-        with RecordReader(path) as reader:
-            found.append(RecordFile(path, reader.header, reader.records))
-    return sorted(found, key=lambda file: (file.stream_key, file.header.segment))
+    return Records(ordered_segments(record_files(path)), wanted, expand=expand, strict=strict)
 
 
 def _type_names(types: TypeName | Iterable[TypeName]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""From the segments of one file to events: frames that are not wanted stay closed, payloads unparsed."""
+"""From a segment to events: frames that are not wanted stay closed, payloads unparsed."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from esper_telemetry.decode.envelope import parse_frame
 from esper_telemetry.decode.event import Event, RowEvent
 from esper_telemetry.decode.origin import Origin
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile import Damage, RecordReader
+from esper_telemetry.recordfile import Damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from esper_telemetry.decode.envelope import Envelope
     from esper_telemetry.decode.faults import Faults
     from esper_telemetry.decode.filter import Filter
     from esper_telemetry.decode.steps import StepRow
     from esper_telemetry.decode.types import EventKind
-    from esper_telemetry.recordfile import Segment
+    from esper_telemetry.recordfile import RecordReader, Segment
 
 # A bit a row is the least that a column takes, so a block that claims more rows than this is no block.
 _MOST_ROWS_PER_BYTE = 8
 
 
 class SegmentDecoder:
-    """Decodes the events of files; it holds one frame at a time.
+    """Decodes the events of segments; it holds one frame at a time.
 
     Args:
         wanted: which events.
@@ -41,23 +40,14 @@ class SegmentDecoder:
         self._expand = expand
         self._kinds: dict[EventKind, bool] = {}
 
-    def file_events(self, path: Path) -> Iterator[Event]:
-        """Yield the events of a file that are wanted, in file order.
+    def events(self, reader: RecordReader, segment: Segment) -> Iterator[Event]:
+        """Yield the events of a segment that are wanted, in file order.
 
         Raises:
-            RecordError: the file cannot be opened, or, if the faults are strict, is damaged.
+            CorruptRecordError: its descriptors are invalid, or, if the faults are strict, it is damaged.
         """
-        with RecordReader(path) as reader:
-            self._faults.opened(reader)
-            inside = {damage for segment in reader.segments for damage in segment.damage}
-            for damage in reader.damage:
-                if damage not in inside:
-                    self._faults.damaged(reader.path, damage)
-            for segment in reader.segments:
-                if self._wanted.ranks is None or segment.header.rank in self._wanted.ranks:
-                    yield from self._segment_events(reader, segment)
-
-    def _segment_events(self, reader: RecordReader, segment: Segment) -> Iterator[Event]:
+        if self._wanted.ranks is not None and segment.header.rank not in self._wanted.ranks:
+            return
         origin = Origin(segment, reader.path, self._faults.unknown)
         selection = self._wanted.selection(origin, expand=self._expand)
         for item in segment.items:
@@ -69,9 +59,9 @@ class SegmentDecoder:
                 except CorruptRecordError as error:
                     self._faults.unreadable(reader.path, item, error)
                 else:
-                    yield from self._events(envelopes, origin, whole=selection.covers(item))
+                    yield from self._decoded(envelopes, origin, whole=selection.covers(item))
 
-    def _events(self, envelopes: Iterable[Envelope], origin: Origin, *, whole: bool) -> Iterator[Event]:
+    def _decoded(self, envelopes: Iterable[Envelope], origin: Origin, *, whole: bool) -> Iterator[Event]:
         """Yield the events of a frame that are wanted; `whole` says that time, number and type are settled."""
         kinds, wanted = origin.kinds, self._wanted
         blocks = origin.block_ids if self._expand else frozenset()

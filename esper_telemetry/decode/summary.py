@@ -8,26 +8,27 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.decode.envelope import parse_frame
 from esper_telemetry.decode.event import Event
-from esper_telemetry.decode.faults import Faults
+from esper_telemetry.decode.faults import Faults, dropped_numbers
 from esper_telemetry.decode.inputs import record_files
 from esper_telemetry.decode.origin import Origin
-from esper_telemetry.decode.records import ordered_files
+from esper_telemetry.decode.streams import OpenReaders, by_stream, ordered_segments
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile import RecordReader, Selection
+from esper_telemetry.recordfile import Selection
 from esper_telemetry.recordfile.lock import writer_gone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from esper_telemetry.decode.inputs import RecordPath
-    from esper_telemetry.decode.records import RecordFile
-    from esper_telemetry.recordfile import FrameRef, Segment
+    from esper_telemetry.decode.streams import SegmentPlace
+    from esper_telemetry.recordfile import RecordReader, Segment
+
+
+_FIRST, _LAST = "run.started", "run.finished"
 
 
 @dataclass(slots=True)
@@ -50,7 +51,7 @@ class StreamSummary:
         events_by_type: the same by short name; None where a file has no index.
         first_time: time of the first event, nanoseconds since 1970 UTC; None without events.
         last_time: time of the last event.
-        missing: numbers without an event.
+        missing: numbers without an event, in the segments that are here.
         closed: whether every file was closed in good order.
         writing: whether a process is writing the last file now.
         started: data of RunStarted; empty where it is not here.
@@ -125,31 +126,36 @@ def summarize(path: RecordPath | Iterable[RecordPath]) -> Summary:
     Raises:
         RecordError: a file is no record or cannot be opened.
     """
-    files = ordered_files(record_files(path))
+    files = record_files(path)
     faults = Faults(strict=False)
-    streams = [_summarize_stream(list(group), faults) for _, group in groupby(files, key=attrgetter("stream_key"))]
-    return Summary([str(file.path) for file in files], streams, faults.warnings)
+    places = ordered_segments(files)
+    readers = OpenReaders(places, faults)
+    try:
+        streams = [_summarize_stream(group, readers, faults) for group in by_stream(places)]
+    finally:
+        readers.close()
+    return Summary([str(file) for file in files], streams, faults.warnings)
 
 
-def _summarize_stream(files: Sequence[RecordFile], faults: Faults) -> StreamSummary:
-    header = files[0].header
+def _summarize_stream(places: Sequence[SegmentPlace], readers: OpenReaders, faults: Faults) -> StreamSummary:
+    header = places[0].header
     summary = StreamSummary(
         header.run_id, header.run_name, header.stream, header.rank, header.host, header.pid, header.writer
     )
-    for file in files:
-        before = faults.missing
-        with RecordReader(file.path) as reader:
-            faults.opened(reader)
-            for damage in reader.damage:
-                faults.damaged(reader.path, damage)
-            for segment in reader.segments:
-                _add_segment(summary, segment, Origin(segment, reader.path, faults.unknown))
-            summary.bytes += reader.size
-            summary.closed = summary.closed and reader.closed
-            summary.writing = not reader.closed and not writer_gone(file.path)
-            summary.started = summary.started or _event_data(reader, "run.started", first=True)
-            summary.finished = _event_data(reader, "run.finished", first=False) or summary.finished
-        summary.missing += faults.missing - before
+    for place in places:
+        reader = readers.take(place.path)
+        segment = reader.segments[place.number]
+        origin = Origin(segment, reader.path, Counter())
+        for damage in segment.damage:
+            faults.damaged(reader.path, damage)
+        _add_segment(summary, segment, origin)
+        last_of_file = segment is reader.segments[-1]
+        summary.bytes += (reader.size if last_of_file else segment.end) - (segment.offset if place.number else 0)
+        summary.closed = summary.closed and segment.closed
+        summary.writing = last_of_file and not reader.closed and not writer_gone(place.path)
+        summary.started = summary.started or _event_data(reader, segment, origin, _FIRST)
+        summary.finished = _event_data(reader, segment, origin, _LAST) or summary.finished
+        readers.give_back(place.path)
     return summary
 
 
@@ -160,6 +166,7 @@ def _add_segment(summary: StreamSummary, segment: Segment, origin: Origin) -> No
         first, last = min(times[0]), max(times[1])
         summary.first_time = first if summary.first_time is None else min(first, summary.first_time)
         summary.last_time = last if summary.last_time is None else max(last, summary.last_time)
+    summary.missing += dropped_numbers(segment) + sum(skip.last_seq - skip.first_seq + 1 for skip in segment.skips)
     summary.frames += len(segment.frames)
     summary.raw_bytes += sum(frame.raw_size for frame in segment.frames)
     summary.events += segment.records
@@ -172,16 +179,12 @@ def _add_segment(summary: StreamSummary, segment: Segment, origin: Origin) -> No
         summary.events_by_type = dict(counts.most_common())
 
 
-def _event_data(reader: RecordReader, name: str, *, first: bool) -> dict[str, Any]:
-    """Return the data of an event in the first or last frame of a file; empty if it is not there."""
-    segments = [segment for segment in reader.segments if segment.frames]
-    if not segments:
-        return {}
-    segment = segments[0 if first else -1]
-    frame: FrameRef = segment.frames[0 if first else -1]
-    origin = Origin(segment, reader.path, Counter())
+def _event_data(reader: RecordReader, segment: Segment, origin: Origin, name: str) -> dict[str, Any]:
+    """Return the data of the first or last event of a segment, if it has this name; else nothing."""
+    first = name == _FIRST
+    frame = segment.frames[0 if first else -1] if segment.frames else None
     wanted = frozenset(number for number in segment.types if origin.kinds[number].name == name)
-    if not Selection(type_ids=wanted).concerns(frame):
+    if frame is None or not Selection(type_ids=wanted).concerns(frame):
         return {}
     try:
         envelopes = parse_frame(reader.decompress(frame), frame, reader.path)

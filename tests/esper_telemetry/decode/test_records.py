@@ -15,6 +15,7 @@ import esper_telemetry
 from esper.v1 import seed_pb2
 from esper_telemetry import RecordOptions, read
 from esper_telemetry.errors import CorruptRecordError, NotARecordError
+from esper_telemetry.recordfile import Selection, filter_record, merge
 from esper_telemetry.v1 import training_pb2
 
 
@@ -113,6 +114,31 @@ def test_a_run_of_several_segments_and_ranks_reads_as_one(tmp_path):
         assert numbers == list(range(1, 1_503))
         assert {event.rank for event in read(folder, ranks=[rank])} == {rank}
     assert {(event.run_id, event.stream) for event in events} == {("ranks", "main")}
+
+
+def test_a_merged_file_reads_like_the_folder_it_was_made_of(tmp_path):
+    options = RecordOptions(segment_bytes=30_000, frame_bytes=2_000)
+    runs = [esper_telemetry.start_run(tmp_path, name="m", run_id="m", rank=rank, record=options) for rank in range(2)]
+    for number in range(2_000):
+        runs[number % 2].emit(training_pb2.ScalarLogged, name=f"n{number * 7919 % 1000}", value=number**0.5)
+        if number % 100 == 0:
+            runs[number % 2].flush()
+    for run in runs:
+        run.close()
+    merge(sorted((tmp_path / "m").iterdir()), tmp_path / "merged.esr.zst")
+    whole, merged = (
+        [(e.rank, e.seq, e.data) for e in read(path)] for path in (tmp_path / "m", tmp_path / "merged.esr.zst")
+    )
+    assert merged == whole
+    assert len(merged) == 2_004
+
+
+def test_numbers_that_a_filter_left_out_are_not_missing(record_run, tmp_path):
+    (file,) = record_run().iterdir()
+    filter_record(file, tmp_path / "some.esr.zst", lambda _: Selection(env_ids=frozenset([0])))
+    records = read(tmp_path / "some.esr.zst")
+    assert [event.seq for event in records] == [2, 3]
+    assert (records.missing, list(records.warnings)) == (0, [])
 
 
 def test_a_lost_segment_is_told(tmp_path):

@@ -16,7 +16,9 @@ from esper_telemetry.v1 import run_pb2, training_pb2
 
 def decode(path, *, strict=True, expand=True, **wanted):
     faults = Faults(strict=strict)
-    return list(SegmentDecoder(Filter(**wanted), faults, expand=expand).file_events(path)), faults
+    decoder = SegmentDecoder(Filter(**wanted), faults, expand=expand)
+    with RecordReader(path) as reader:
+        return [event for segment in reader.segments for event in decoder.events(reader, segment)], faults
 
 
 def test_a_frame_without_a_wanted_type_is_not_opened(write_record, scalars):
