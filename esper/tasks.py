@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from esper.cifar10 import read_cifar10
+from esper.cifar10 import DataError, read_cifar10
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -104,9 +104,12 @@ def cifar10(device: str, data_dir: str | Path = "data") -> Task:
     """The 60,000 photographs of CIFAR-10, 32x32 in colour; 5,000 of the training images validate.
 
     Raises:
-        DataError: If the files are missing or not the official ones.
+        TaskError: If the files are missing or not the official ones.
     """
-    known, test = read_cifar10(data_dir)
+    try:
+        known, test = read_cifar10(data_dir)
+    except DataError as error:
+        raise TaskError(str(error)) from error
     order = torch.randperm(len(known.labels), generator=torch.Generator().manual_seed(SPLIT_SEED))
     mean = torch.tensor(CIFAR_MEAN).reshape(1, 3, 1, 1)
     deviation = torch.tensor(CIFAR_STD).reshape(1, 3, 1, 1)
@@ -143,8 +146,7 @@ def load_task(name: str, device: str = "cpu", data_dir: str | Path = "data") -> 
         data_dir: Where the files of a task are that is read from files.
 
     Raises:
-        TaskError: If the task is unknown.
-        DataError: If its files are missing or not what they should be.
+        TaskError: If the task is unknown, or its files are missing or not what they should be.
     """
     if name not in TASKS:
         raise TaskError(f"unknown task {name!r}: choose one of {', '.join(TASKS)}")

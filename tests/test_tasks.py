@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from esper.cifar10 import DataError, Images
+from esper.cifar10 import Images
 from esper.tasks import TaskError, load_task
 
 
@@ -87,5 +87,5 @@ def test_cifar10_is_normalised_and_split_without_a_loss(tmp_path, monkeypatch):
 
 
 def test_missing_files_of_cifar10_are_explained(tmp_path):
-    with pytest.raises(DataError, match="get cifar-10-python"):
+    with pytest.raises(TaskError, match="get cifar-10-python"):
         load_task("cifar10", data_dir=tmp_path)

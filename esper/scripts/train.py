@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 import torch
 
-from esper.cifar10 import DataError
 from esper.kasmina.host import SLOT_IDS
 from esper.scripts.ppo import run_ppo
 from esper.scripts.summary import ProgressLine, print_summary
@@ -135,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         torch.set_num_threads(1)
     try:
         exit_code: int = args.run(args)
-    except (TaskError, DataError, ConfigError, CheckpointError, TelemetryError) as error:
+    except (TaskError, ConfigError, CheckpointError, TelemetryError) as error:
         print(f"{parser.prog}: error: {error}".replace("\n", " "), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
