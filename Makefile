@@ -15,7 +15,7 @@ TESTS ?=
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-style check-types check-schema bench proto clean
+.PHONY: help demo test soak check check-style check-types check-schema bench proto clean
 
 help:   ## list these verbs
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -25,6 +25,9 @@ demo: $(INSTALLED)  ## train on real images, record the run, show what was recor
 
 test: check  ## everything CI runs: the checks, then the tests
 	$(BIN)/python -m pytest $(TESTS)
+
+soak: $(INSTALLED)  ## the tests that take many minutes: hundreds of kills
+	$(BIN)/python -m pytest -m soak $(TESTS)
 
 check: check-style check-types check-schema  ## style, types and schema; changes nothing (`make -k check` shows all findings)
 

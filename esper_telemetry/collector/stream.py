@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from google.protobuf.message import DecodeError
 from grpc import aio
 
 from esper_telemetry.collector.refusal import Refused
@@ -107,13 +108,19 @@ class PublishStream:
     async def _read_hello(self) -> collector_pb2.Hello:
         limit = self._intake.limits.hello_s
         try:
-            first = await asyncio.wait_for(self._context.read(), limit)
+            first = await asyncio.wait_for(self._read_message(), limit)
         except TimeoutError:
             raise Refused("HELLO_TIMEOUT", f"no Hello came within {limit:g} s") from None
         if first is aio.EOF or first.WhichOneof("message") != "hello":
             raise Refused("MESSAGE_ORDER", "the first message of a stream is a Hello")
         hello: collector_pb2.Hello = first.hello
         return hello
+
+    async def _read_message(self) -> Any:
+        try:
+            return await self._context.read()
+        except DecodeError as error:
+            raise Refused("MALFORMED", f"a message cannot be parsed: {error}") from None
 
     async def _converse(self) -> None:
         reader = asyncio.create_task(self._read())
@@ -156,7 +163,7 @@ class PublishStream:
         assert admission is not None  # noqa: S101 - `run` let the stream in before
         window = 2 * intake.limits.window_frames
         while True:
-            message = await self._context.read()
+            message = await self._read_message()
             if message is aio.EOF:
                 return
             while admission.session.in_flight >= window:

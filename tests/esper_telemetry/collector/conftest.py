@@ -63,6 +63,15 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "GRPC_VERBOSITY": "NONE"}
 
 
+@pytest.fixture(scope="module")
+def shared_collector(tmp_path_factory):
+    """One collector for all tests of a module: each brings producers of its own."""
+    folder = tmp_path_factory.mktemp("shared")
+    collector = CollectorProcess(folder / "store", folder / "collector.log")
+    yield collector
+    assert collector.terminate() == 0, collector.log()
+
+
 @pytest.fixture
 def start_collector(tmp_path):
     """A function that starts a collector; its folder is `tmp_path/store` unless told otherwise."""

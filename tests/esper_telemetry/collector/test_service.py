@@ -14,6 +14,11 @@ from tests.esper_telemetry.collector.publisher import (
 
 
 @pytest.fixture
+def collector(shared_collector):
+    return shared_collector
+
+
+@pytest.fixture
 def stub(collector):
     with open_stub(collector.port) as stub:
         yield stub

@@ -1,0 +1,90 @@
+"""A producer's client as a process: `python chaos_client.py RECORD STATE PORT_FILE FRAMES_PER_S`.
+
+It sends a record's frames, believes every ack, and after a kill goes on behind what was acked last: a
+collector that acked what it lost is asked for a skip, because an acked frame's spool is gone.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import grpc
+
+from esper_telemetry.recordfile import RecordReader
+from esper_telemetry.schema.fingerprint import merged_header, schema_fingerprint
+from esper_telemetry.v1 import collector_pb2
+from tests.esper_telemetry.collector.publisher import Publication, batch_message, open_stub
+
+WINDOW = 64
+
+
+class Client:
+    """One producer and what it was promised."""
+
+    def __init__(self, record: Path, state: Path, port_file: Path, rate: float) -> None:
+        self.state, self.port_file, self.pause = state, port_file, 1 / rate
+        with RecordReader(record) as reader:
+            header = merged_header(reader.header, reader.descriptor_sets)
+            self.batches = [batch_message(ref, reader.read_raw(ref)) for ref in reader.frames()]
+        self.schema = collector_pb2.Schema(fingerprint=schema_fingerprint(header), header=header)
+        self.acked = int(state.read_text()) if state.exists() else 0
+
+    @property
+    def done(self) -> bool:
+        return self.acked >= self.batches[-1].last_seq
+
+    def stream(self) -> None:
+        """Send from where the collector is, to the end."""
+        header = self.schema.header
+        who = {"run_id": header.run_id, "producer_id": header.producer_id}
+        with open_stub(int(self.port_file.read_text())) as stub:
+            known = stub.GetWatermark(collector_pb2.GetWatermarkRequest(**who), timeout=10)
+            hello = collector_pb2.Hello(
+                min_protocol=1, max_protocol=1, session_epoch=known.session_epoch + 1,
+                first_available_seq=self.acked + 1, schema_fingerprint=self.schema.fingerprint, **who,
+            )  # fmt: skip
+            stream = Publication(stub).send(hello)
+            try:
+                durable = stream.receive("welcome").durable_seq
+                stream.send(self.schema)
+                if durable < self.acked:
+                    lost = collector_pb2.SKIP_REASON_SPOOL_LOST
+                    stream.send(collector_pb2.Skip(first_seq=durable + 1, last_seq=self.acked, reason=lost))
+                self._send_frames(stream, max(durable, self.acked))
+            finally:
+                stream.cancel()
+
+    def _send_frames(self, stream, after: int) -> None:
+        """Send everything behind a number, at most a window ahead of the acks."""
+        waiting = [batch for batch in self.batches if batch.first_seq > after]
+        in_flight = []
+        while waiting or in_flight:
+            if waiting and len(in_flight) < WINDOW:
+                batch = waiting.pop(0)
+                stream.send(batch)
+                in_flight.append(batch.last_seq)
+                time.sleep(self.pause)
+            if len(in_flight) >= WINDOW // 2 or not waiting:
+                self._believe(stream.receive("ack").durable_seq)
+                in_flight = [last for last in in_flight if last > self.acked]
+
+    def _believe(self, durable: int) -> None:
+        if durable > self.acked:
+            self.acked = durable
+            fresh = self.state.with_suffix(".new")
+            fresh.write_text(str(durable))
+            fresh.replace(self.state)
+
+
+def main() -> None:
+    record, state, port_file = map(Path, sys.argv[1:4])
+    client = Client(record, state, port_file, float(sys.argv[4]))
+    while not client.done:
+        try:
+            client.stream()
+        except (grpc.RpcError, AssertionError):  # the collector was killed: an ended stream is no failure here
+            time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    main()

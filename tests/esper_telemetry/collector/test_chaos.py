@@ -1,0 +1,39 @@
+"""Nothing acked is lost, nothing stored twice, whatever is killed; a collector that acks too early is found out."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.esper_telemetry.collector.chaos import Trial
+
+
+@pytest.fixture
+def trial(tmp_path, start_collector):
+    """A function that runs a trial and returns what came of it."""
+    trials = []
+
+    def run(collector_kills: int, client_kills: int, **how):
+        trials.append(Trial(tmp_path, start_collector, **how))
+        return trials[-1].run(collector_kills, client_kills)
+
+    yield run
+    for each in trials:
+        each.stop()
+
+
+def test_kills_and_torn_files_lose_nothing_that_was_acked_and_repeat_nothing(trial):
+    outcome = trial(8, 5, producers=3, frames=1500, rate=120, early=False, seed=11)
+    assert (outcome.lost, outcome.unfinished) == (0, 0), outcome
+    assert outcome.collector_kills == 9
+
+
+def test_a_collector_that_acks_before_it_syncs_is_found_out(trial):
+    outcome = trial(2, 0, producers=2, frames=600, rate=400, early=True, seed=12)
+    assert outcome.lost > 0, outcome
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_two_hundred_kills_lose_nothing_that_was_acked_and_repeat_nothing(trial):
+    outcome = trial(150, 50, producers=4, frames=8000, rate=40, early=False, seed=13)
+    assert (outcome.lost, outcome.unfinished) == (0, 0), outcome
