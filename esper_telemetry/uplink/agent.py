@@ -119,9 +119,10 @@ def push(
     """Send what `paths` hold now.
 
     Raises:
-        ConfigError: an agent follows one of the folders already.
+        ConfigError: an agent follows one of the folders already, or token or certificates cannot be read.
         NotARecordError: a path does not exist, or holds no record.
     """
+    destination.check_files()
     folders = {path if path.is_dir() else path.parent for path in paths}
     with contextlib.ExitStack() as stack:
         for folder in sorted(folders):
@@ -142,8 +143,10 @@ def follow(
         The reports; None if another agent follows the folder.
 
     Raises:
+        ConfigError: token or certificates cannot be read.
         NotARecordError: the folder does not exist, or holds no record.
     """
+    destination.check_files()
     work = Push([folder], destination, options, say)
     begun = False
     # A rank that starts while the lock is held has its file in the folder before this last look at it.

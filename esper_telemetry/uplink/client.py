@@ -16,6 +16,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc import aio
 
+from esper_telemetry.errors import ConfigError
 from esper_telemetry.uplink.destination import Destination, read_file
 from esper_telemetry.uplink.verdict import Ending
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
@@ -62,27 +63,24 @@ async def run_stream(session: Session, destination: Destination, on_progress: Ca
         on_progress: called after each message of the collector.
 
     Raises:
-        ConfigError: token or certificates cannot be read.
         RecordError: the spool cannot be read.
     """
-    token = destination.token()
-    metadata = (("authorization", f"Bearer {token}"),) if token else ()
-    async with open_channel(destination) as channel:
-        stub = collector_pb2_grpc.CollectorStub(channel)  # type: ignore[no-untyped-call]  # generated
-        session.connect(time.monotonic())
-        try:
+    session.connect(time.monotonic())
+    try:
+        token = destination.token()
+        metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        async with open_channel(destination) as channel:
+            stub = collector_pb2_grpc.CollectorStub(channel)  # type: ignore[no-untyped-call]  # generated
             if not session.epoch_known:
                 run_id, producer_id = session.producer
                 request = collector_pb2.GetWatermarkRequest(run_id=run_id, producer_id=producer_id)
                 known = await stub.GetWatermark(request, metadata=metadata, timeout=_WATERMARK_S)
                 session.learn_epoch(known.session_epoch)
-            call = stub.Publish(metadata=metadata)
-            try:
-                await _Stream(session, call, on_progress).run()
-            finally:
-                call.cancel()
-        except aio.AioRpcError as error:
-            session.end(time.monotonic(), ending_of(error))
+            await _Stream(session, stub.Publish(metadata=metadata), on_progress).run()
+    except aio.AioRpcError as error:
+        session.end(time.monotonic(), ending_of(error))
+    except ConfigError as error:  # a token or certificate that is being replaced
+        session.end(time.monotonic(), Ending("UNAUTHENTICATED", str(error)))
 
 
 class _Stream:

@@ -131,8 +131,8 @@ class Delivery:
         now = time.monotonic()
         if self._options.follow and self._spool.writer_lives():
             self._progress_at = now
-        if now - self._progress_at < self._options.give_up_s:
-            return False
+        if max(now, self._session.retry_at) - self._progress_at < self._options.give_up_s:
+            return False  # the next try comes in time
         self._report.error = (
             f"given up after {self._options.give_up_s:g} s without progress ({self._session.ending}); nothing is lost:"
             " push the folder again when the collector is back"

@@ -65,6 +65,17 @@ class Destination:
         except ValueError:
             return False
 
+    def check_files(self) -> None:
+        """Read every file once, so that a mistake is said at the start; later one may be missing while it is replaced.
+
+        Raises:
+            ConfigError: one cannot be read or is empty.
+        """
+        self.token()
+        for path in (self.tls_ca, self.tls_cert, self.tls_key):
+            if path is not None:
+                read_file(path, "the PEM file")
+
     def token(self) -> str | None:
         """Return the token, or None without a token file.
 

@@ -256,3 +256,13 @@ def test_a_file_without_a_header_does_not_keep_the_others_back(collector, produc
     reports = send(producer.folder, collector.address)
     assert sorted(bool(report.damages) for report in reports) == [False, True]
     assert collector.frames(producer.folder.name) == kit.frames(producer.sink.paths)
+
+
+def test_a_token_file_that_holds_none_is_said_before_anything_is_sent(producer, tmp_path):
+    producer.write().close()
+    path = tmp_path / "token"
+    for content in (None, ""):
+        if content is not None:
+            path.write_text(content)
+        with pytest.raises(ConfigError, match=str(path)):
+            push([producer.folder], Destination("127.0.0.1:9", str(path)), PushOptions(), print)

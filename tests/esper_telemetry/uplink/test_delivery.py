@@ -2,8 +2,6 @@
 
 import asyncio
 
-import pytest
-
 from esper_telemetry.recordfile import RecordReader, SkipReason
 from esper_telemetry.uplink.delivery import Delivery, PushOptions
 from esper_telemetry.uplink.destination import Destination
@@ -38,12 +36,18 @@ def test_a_damaged_frame_is_skipped_and_reported_and_the_rest_arrives(collector,
     assert collector.frames(producer.folder.name) == [whole[0], *whole[2:]]
 
 
-@pytest.mark.parametrize("content", ["", None])
-def test_a_token_that_cannot_be_read_ends_it_with_a_reason(collector, producer, tmp_path, content):
+def test_a_token_that_is_missing_for_a_moment_is_read_again(collector, producer, tmp_path, monkeypatch):
     producer.write().close()
     path = tmp_path / "token"
-    if content is not None:
-        path.write_text(content)
-    report, _ = deliver(producer.spool(), collector.address, token_file=str(path))
-    assert str(path) in report.error
-    assert report.durable_seq == 0
+    delivery = Delivery(
+        producer.spool(), Destination(collector.address, str(path)), PushOptions(follow=True), lambda _: path.touch()
+    )
+
+    def write_token(text):
+        assert "cannot be read" in text or path.exists()
+        path.write_text("secret")
+
+    monkeypatch.setattr(delivery, "_say", write_token)
+    report = asyncio.run(asyncio.wait_for(delivery.run(), 60))
+    assert report.error == ""
+    assert report.durable_seq == 10
