@@ -1,0 +1,291 @@
+"""Events from a trainer to a collector's disk, beside OTLP logs; and record files pushed, beside bare gRPC.
+
+    python tools/bench/stream.py [--events N] [--rounds N] [--frames N] [--otel-python PYTHON]
+
+First table: one process emits typed events, another makes them durable. Ours is a run with a collector
+(trainer + agent); OTLP is opentelemetry-sdk with large batches and queues, so that it drops nothing, to a receiver
+that does no more than write and fdatasync what it is sent. Wall time ends when everything is durable, process
+starts included on both sides. Second table: the frames of a finished record, 256 KiB each and not compressible, by
+`push` and by a bare gRPC stream of the same bytes into a file that is fdatasynced.
+Loopback only. Without opentelemetry-sdk (pip install opentelemetry-exporter-otlp-proto-grpc) its row is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ctypes
+import os
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from paired import alternate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+FRAME_BYTES = 256 * 1024
+WINDOW = 32
+
+TRAINER = """
+import sys, esper_telemetry as et
+folder, address, events = sys.argv[1], sys.argv[2], int(sys.argv[3])
+record = et.RecordOptions(buffer_bytes=1 << 30)
+with et.start_run(folder, name="bench", collector=address, record=record, strict=True) as run:
+    emit = run.bind(batch_idx=1, episodes_completed=4).emit
+    for step in range(events):
+        emit(et.events.PpoUpdateCompleted, policy_loss=-0.0132, value_loss=0.41, entropy=1.72,
+                 kl_divergence=step * 1e-6, clip_fraction=0.11, lr=3e-4, grad_norm=step / 7)
+"""
+
+OTLP = """
+import sys, time, logging
+from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
+from opentelemetry._logs import SeverityNumber, LogRecord
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+address, events = sys.argv[1], int(sys.argv[2])
+provider = LoggerProvider()
+provider.add_log_record_processor(BatchLogRecordProcessor(
+    OTLPLogExporter(endpoint=address, insecure=True), max_queue_size=1 << 22, max_export_batch_size=4096,
+    schedule_delay_millis=200))
+logger = provider.get_logger("bench")
+for step in range(events):
+    logger.emit(LogRecord(
+        timestamp=time.time_ns(), severity_number=SeverityNumber.INFO, event_name="ppo.update_completed",
+        attributes={"policy_loss": -0.0132, "value_loss": 0.41, "entropy": 1.72, "kl_divergence": step * 1e-6,
+                    "clip_fraction": 0.11, "lr": 3e-4, "grad_norm": step / 7}))
+provider.force_flush(600_000)
+provider.shutdown()
+"""
+
+
+# --- receivers --------------------------------------------------------------------------------------------------------
+
+
+class Receiver:
+    """A process that receives; it prints one line when it listens.
+
+    Attributes:
+        address: where it listens.
+    """
+
+    def __init__(self, *command: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+        self._process = subprocess.Popen([*command, self.address], stderr=subprocess.DEVNULL)
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(self.address.split(":"), 1):  # type: ignore[arg-type]  # a pair
+                return
+            time.sleep(0.02)
+
+    def cpu(self) -> float:
+        """Return the seconds of processor time it has used."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def end(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+
+
+async def receive_bare(path: Path, address: str) -> None:
+    """Serve OTLP exports and a bare stream: write what comes, fdatasync, then answer."""
+    import grpc
+
+    file = path.open("wb", buffering=0)
+
+    async def export(request: bytes, _: Any) -> bytes:
+        file.write(request)
+        os.fdatasync(file.fileno())
+        return b""
+
+    async def stream(requests: Any, _: Any) -> Any:
+        count = 0
+        async for request in requests:
+            file.write(request)
+            count += 1
+            if count % 8 == 0:
+                os.fdatasync(file.fileno())
+                yield count.to_bytes(8, "little")
+        os.fdatasync(file.fileno())
+        yield count.to_bytes(8, "little")
+
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(
+                "opentelemetry.proto.collector.logs.v1.LogsService",
+                {"Export": grpc.unary_unary_rpc_method_handler(export)},
+            ),
+            grpc.method_handlers_generic_handler("bench.Bare", {"Send": grpc.stream_stream_rpc_method_handler(stream)}),
+        )
+    )
+    server.add_insecure_port(address)
+    await server.start()
+    await server.wait_for_termination()
+
+
+# --- senders ----------------------------------------------------------------------------------------------------------
+
+
+def send_events(address: str, events: int, folder: Path) -> None:
+    """Run a trainer with a collector; return when all is durable there and the agent has ended."""
+    runs = Path(tempfile.mkdtemp(dir=folder))
+    subprocess.run([sys.executable, "-c", TRAINER, str(runs), address, str(events)], check=True)
+    (log,) = runs.glob("*/agent.log")
+    while "complete" not in log.read_text():
+        time.sleep(0.005)
+    os.waitpid(int(log.read_text().partition("[")[2].partition("]")[0]), 0)
+
+
+def send_logs(python: str, address: str, events: int) -> None:
+    """Emit the same events as OTLP log records; return when all are durable."""
+    subprocess.run([python, "-c", OTLP, address, str(events)], check=True)
+
+
+async def send_bare(address: str, frames: list[bytes]) -> None:
+    """Stream the bytes with a window of WINDOW messages."""
+    import grpc
+
+    moved = asyncio.Event()
+    done = 0
+
+    async def read(call: Any) -> None:
+        nonlocal done
+        while (answer := await call.read()) is not grpc.aio.EOF:
+            done = int.from_bytes(answer, "little")
+            moved.set()
+
+    async with grpc.aio.insecure_channel(address) as channel:
+        call = channel.stream_stream("/bench.Bare/Send")()
+        reader = asyncio.create_task(read(call))
+        for number, frame in enumerate(frames):
+            while number - done >= WINDOW:
+                moved.clear()
+                await moved.wait()
+            await call.write(frame)
+        await call.done_writing()
+        await reader
+
+
+def push_record(address: str, path: Path) -> None:
+    """Push a record; return when all is durable."""
+    from esper_telemetry.uplink.agent import push
+    from esper_telemetry.uplink.delivery import PushOptions
+    from esper_telemetry.uplink.destination import Destination
+
+    (report,) = push([path], Destination(address), PushOptions(), lambda _: None)
+    if report.error or report.skipped:
+        raise SystemExit(f"the push failed: {report}")
+
+
+def write_record(folder: Path, count: int) -> Path:
+    """Write a record with `count` frames of FRAME_BYTES that do not compress, under a producer of its own."""
+    from esper_telemetry.recordfile import HeaderInfo, RecordWriter, random_id
+    from esper_telemetry.schema import Batch, event_type, frame_event
+    from esper_telemetry.v1 import training_pb2
+
+    path = Path(tempfile.mkdtemp(dir=folder)) / "bench.esr.zst"
+    header = HeaderInfo(run_id="bench", producer_id=random_id(), anchor_unix_nano=time.time_ns())
+    writer = RecordWriter(path, header, [(1, event_type(training_pb2.ScalarLogged))], level=1)
+    noise = os.urandom(FRAME_BYTES)
+    for seq in range(1, count + 1):
+        event = frame_event(1, seq, seq, b"", noise)
+        writer.write(Batch([event], [1], seq, seq, seq, seq, len(event)))
+    writer.close()
+    return path
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def bench_events(args: argparse.Namespace, collector: Receiver, bare: Receiver, folder: Path) -> None:
+    """Print wall and processor time of a trainer with a collector beside OTLP logs."""
+    events, python = args.events, args.otel_python
+    used: dict[str, list[tuple[float, float]]] = defaultdict(list)
+
+    def measured(name: str, receiver: Receiver, work: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            before = resource.getrusage(resource.RUSAGE_CHILDREN), receiver.cpu()
+            work()
+            after = resource.getrusage(resource.RUSAGE_CHILDREN), receiver.cpu()
+            client = sum(getattr(after[0], key) - getattr(before[0], key) for key in ("ru_utime", "ru_stime"))
+            used[name].append((client, after[1] - before[1]))
+
+        return run
+
+    ours, logs = "trainer + agent -> collector", "OTLP logs -> a receiver that fsyncs"
+    contenders = {ours: measured(ours, collector, lambda: send_events(collector.address, events, folder))}
+    if subprocess.run([python, "-c", "import opentelemetry.sdk._logs"], check=False, capture_output=True).returncode:
+        print(f"{python} has no opentelemetry-sdk: its row is left out")
+    else:
+        contenders[logs] = measured(logs, bare, lambda: send_logs(python, bare.address, events))
+    timings = alternate(contenders, rounds=args.rounds)
+    print(f"{events:,} events a round until they are durable, process starts included")
+    print(timings.table(base=ours, per=events, unit="event"))
+    for name, pairs in used.items():
+        client, server = (sorted(column)[len(pairs) // 2] / events * 1e6 for column in zip(*pairs, strict=True))
+        print(f"  {name:<44} processor time: client {client:.2f} us/event, server {server:.2f} us/event")
+
+
+def bench_bytes(count: int, rounds: int, collector: Receiver, bare: Receiver, folder: Path) -> None:
+    """Print the time of a push beside that of a bare stream of the same bytes."""
+    from esper_telemetry.recordfile import RecordReader
+
+    paths: Iterator[Path] = iter([write_record(folder, count) for _ in range(rounds + 1)])
+    with RecordReader(write_record(folder, count)) as reader:
+        frames = [reader.read_raw(frame) for frame in reader.frames()]
+    timings = alternate(
+        {
+            "bare gRPC stream, same bytes, fsynced": lambda: asyncio.run(send_bare(bare.address, frames)),
+            "esper-telemetry push": lambda: push_record(collector.address, next(paths)),
+        },
+        rounds=rounds,
+    )
+    print(f"{count} frames of {len(frames[0]):,} bytes a round")
+    print(timings.table(base="bare gRPC stream, same bytes, fsynced", per=count, unit="frame"))
+
+
+def adopt_orphans() -> None:
+    """Become the parent of agents whose trainer has ended, so that their processor time is counted."""
+    set_child_subreaper = 36
+    ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
+
+
+def main() -> None:
+    """Run both benches."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--frames", type=int, default=200)
+    parser.add_argument("--otel-python", default=sys.executable)
+    parser.add_argument("--receive", nargs=2, metavar=("FILE", "ADDRESS"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.receive:
+        asyncio.run(receive_bare(Path(args.receive[0]), args.receive[1]))
+        return
+    adopt_orphans()
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        collect = [sys.executable, "-m", "esper_telemetry", "collect", "--dir", str(folder / "collected")]
+        collector = Receiver(*collect, "--listen")
+        stack.callback(collector.end)
+        bare = Receiver(sys.executable, __file__, "--receive", str(folder / "bare"))
+        stack.callback(bare.end)
+        bench_events(args, collector, bare, folder)
+        bench_bytes(args.frames, args.rounds, collector, bare, folder)
+
+
+if __name__ == "__main__":
+    main()
