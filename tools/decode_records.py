@@ -32,16 +32,14 @@ import re
 import sys
 import time
 import zlib
+from collections.abc import Iterator  # noqa: TC003 - one plain list of imports
 from pathlib import Path
 from struct import Struct, calcsize, iter_unpack
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import zstandard
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from google.protobuf.message import DecodeError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ZSTD, OURS, SKIPPABLE = b"\x28\xb5\x2f\xfd", b"\x57\x2a\x4d\x18", re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
 MAX_FRAME, MAX_WINDOW, MAX_DESCRIPTORS, MAX_SKIPPABLE = 4 << 20, 8 << 20, 1 << 20, 64 << 20
@@ -69,8 +67,8 @@ Line = tuple[int, str, dict[str, Any]]  # time (nanoseconds since 1970 UTC), ful
 class Source:
     """A stream of bytes that knows where it is."""
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self.stream, self.offset = stream, 0
+    def __init__(self, stream: BinaryIO, offset: int) -> None:
+        self.stream, self.offset = stream, offset
 
     def take(self, size: int) -> bytes:
         """Return the next `size` bytes."""
@@ -95,13 +93,11 @@ class Source:
         if length > MAX_SKIPPABLE:
             raise ValueError(f"a skippable frame claims {length:,} bytes")
         whole = magic + size + self.take(length)
-        tag, wrong = (whole[8:12] if magic == OURS else b""), 0
-        if tag in {b"EFRM", b"ESKP"}:
-            wrong = zlib.crc32(whole[:-4]) - int.from_bytes(whole[-4:], "little")
-        elif tag == b"EIDX":
-            wrong = zlib.crc32(whole[16:]) - int.from_bytes(whole[12:16], "little")
-        if wrong:
-            raise ValueError(f"the checksum of {tag.decode()} is wrong")
+        tag = whole[8:12] if magic == OURS else b""
+        if tag in {b"EFRM", b"ESKP", b"EIDX"}:
+            body, at = (whole[16:], 12) if tag == b"EIDX" else (whole[:-4], len(whole) - 4)
+            if zlib.crc32(body) != int.from_bytes(whole[at : at + 4], "little"):
+                raise ValueError(f"the checksum of {tag.decode()} is wrong")
         return whole
 
     def zstd_frame(self) -> bytes:
@@ -119,8 +115,8 @@ class Source:
             frame += head + self.take(1 if kind == 1 else size)
         return bytes(frame + self.take(4 if flags & 4 else 0))
 
-    def committed_frame(self) -> tuple[bytes, tuple[int, ...]]:
-        """Return what a zstd frame holds and the numbers of its DESC, after every check that needs no schema."""
+    def committed_frame(self, *, headers_only: bool) -> tuple[bytes, tuple[int, ...]]:
+        """Return what a zstd frame holds and the numbers of its DESC, which is held against it first."""
         frame = self.zstd_frame()
         packed = self.skippable(self.magic() or self.take(4))
         if len(packed) != DESC.size or packed[8:12] != b"EFRM":
@@ -132,10 +128,9 @@ class Source:
         # Checked before anything is allocated: python-zstandard ignores max_output_size when the frame states a size.
         if raw > MAX_FRAME or said.window_size > MAX_WINDOW or said.dict_id or not said.has_checksum:
             raise ValueError("the frame is over a limit of the format, needs a dictionary or has no checksum")
+        if headers_only and desc[0]:
+            return b"", tuple(desc)
         return zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).decompress(frame), tuple(desc)
-
-
-# --- the schema a record carries ------------------------------------------------------------------------------------
 
 
 class Schema:
@@ -275,90 +270,95 @@ def json_line(moment: int, seq: int, names: tuple[str, str], data: dict[str, Any
     return moment, names[1], {"type": names[0], "seq": seq, "time": stamp, "data": data}
 
 
-# --- records: the frames of a file, the files of a run ---------------------------------------------------------------
-
-
 class Record:
-    """One file: what is known of it grows while it is walked through."""
+    """One context of a file (standard input: all of them). A survey looks for contexts and opens headers only."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, start: int = 0, counted: tuple[int, int] = (0, 0), *, survey: bool = False) -> None:
         pool = descriptor_pool.DescriptorPool()
         pool.Add(text_format.Parse(BOOTSTRAP, descriptor_pb2.FileDescriptorProto()))
         self.bootstrap: Any = message_factory.GetMessageClass(pool.FindMessageTypeByName("bootstrap.RecordFile"))
-        self.path, self.schema, self.started = path, Schema(), False
-        self.headers: list[Any] = []  # the first of each context
-        self.frames = self.count = self.missing = self.last_seq = 0
+        self.path, self.start, self.survey, self.schema = path, start, survey, Schema()
+        self.contexts: list[tuple[Any, int, tuple[int, int]]] = []  # header, start, frames and events before it
+        self.frames, self.count = counted
+        self.missing = self.last_seq = 0
+        self.prologue, self.filtered = -1, False
 
     def walk(self) -> Iterator[list[Line]]:
         """Yield the lines of one structure after the other."""
         with sys.stdin.buffer if self.path == "-" else Path(self.path).open("rb") as stream:
-            source, start = Source(stream), 0
+            at = stream.seek(self.start) if self.start else 0
+            source = Source(stream, at)
             try:
-                while magic := source.magic():
-                    yield self.structure(source, magic)
-                    start = source.offset
+                while (magic := source.magic()) and (lines := self.structure(source, magic, at)) is not None:
+                    yield lines
+                    at = source.offset
             except EOFError:
                 where = f"inside frame {self.frames + 1:,} at byte {source.offset:,}"
-                if self.headers:
+                if self.contexts and not self.survey:
                     warn(self.path, f"file ends {where}; {self.count:,} events before it are intact")
             except (KeyError, TypeError, ValueError, DecodeError, zstandard.ZstdError) as error:
-                raise ValueError(f"{self.path} at byte {start:,}: {error}") from None
-        if not self.headers:
+                raise ValueError(f"{self.path} at byte {at:,}: {error}") from None
+        if not self.contexts:
             raise ValueError(f"{self.path}: the file holds no header, and no event")
         if self.missing:
             warn(self.path, f"{self.missing:,} numbers have no event: dropped by the writer, or cut out of the file")
 
-    def structure(self, source: Source, magic: bytes) -> list[Line]:
-        """Read the structure that starts with `magic`; return its lines."""
+    def structure(self, source: Source, magic: bytes, at: int) -> list[Line] | None:
+        """Read the structure at `at`; return its lines, or None where the next context starts."""
         whole = b"" if magic == ZSTD else source.skippable(magic)
         if whole[:4] == OURS and whole[8:16] == b"ESPERREC":
             if (major := int.from_bytes(whole[16:18], "little")) != 1:
                 raise ValueError(f"the format is version {major}, this reader knows 1")
-            self.started, self.schema = True, Schema()
-        if not self.started:
+            if self.contexts and not self.survey and self.path != "-":
+                return None
+            self.prologue, self.schema = at, Schema()
+        if self.prologue < 0:
             raise ValueError("not a record file: it does not start with a prologue")
         if whole:
             return []
-        raw, desc = source.committed_frame()
+        raw, desc = source.committed_frame(headers_only=self.survey)
         if desc[0]:
             return self.data(raw, desc)
-        for header in self.bootstrap.FromString(
-            raw
-        ).header:  # the first of a context, or one that declares further types
+        for header in self.bootstrap.FromString(raw).header:  # the first of a context, or one with further types
             if not self.schema.files:
-                self.headers.append(header)
-                self.last_seq = header.previous_last_seq
+                self.contexts.append((header, self.prologue, (self.frames, self.count)))
+                self.last_seq, self.filtered = header.previous_last_seq, b"esper_telemetry.filtered" in raw
             self.schema.add(header)
         return []
 
     def data(self, raw: bytes, desc: tuple[int, ...]) -> list[Line]:
         """Parse a data frame, hold it against its DESC, and return its lines."""
+        records, _, first, last, *span = desc
+        self.frames, self.count = self.frames + 1, self.count + records
+        if self.survey:
+            return []
         events = self.schema.message_class("esper_telemetry.v1.RecordFile").FromString(raw).event
         times = [event.time_unix_nano for event in events]
-        records, _, first, last, *span = desc
         if len(events) != records or [min(times), max(times)] != span:
             raise ValueError("the events of the frame are not those its DESC describes")
         numbers = [first - 1, *(event.seq for event in events), last + 1]
         if first <= self.last_seq or any(a >= b for a, b in itertools.pairwise(numbers)):
             raise ValueError(f"the numbers of the frame do not rise after {self.last_seq:,}")
-        self.missing += last - self.last_seq - records
-        self.last_seq, self.frames, self.count = last, self.frames + 1, self.count + records
+        self.missing += 0 if self.filtered else last - self.last_seq - records
+        self.last_seq = last
         return [line for event in events for line in self.schema.lines(event)]
 
 
 def merged(paths: list[str]) -> Iterator[Line]:
     """Yield the lines of all files: the segments of a stream in their order, the streams merged by time."""
-    files: dict[tuple[Any, ...], str] = {}
+    found: dict[tuple[Any, ...], Record] = {}
     for path in paths:
-        place: tuple[Any, ...] = ()
-        if len(paths) > 1:
-            header = next(record.headers[0] for record in [Record(path)] for _ in record.walk() if record.headers)
+        survey = Record(path, survey=True)
+        with contextlib.suppress(ValueError):  # what is wrong is told when the file is read
+            list(() if path == "-" else survey.walk())
+        for header, start, counted in survey.contexts or [(survey.bootstrap().header.add(), 0, (0, 0))]:
             place = header.stream, header.rank, header.producer_id, header.segment, header.file_id
-        if files.setdefault(place, path) != path:
-            warn(path, f"it is a copy of {files[place]}, and is passed over")
+            record = found.setdefault(place, Record(path, start, counted))
+            if record.path != path:
+                warn(path, f"it is a copy of {record.path}, and is passed over")
     streams = [
-        itertools.chain.from_iterable(lines for place in list(group) for lines in Record(files[place]).walk())
-        for _, group in itertools.groupby(sorted(files), key=lambda place: place[:3])
+        itertools.chain.from_iterable(lines for place in list(group) for lines in found[place].walk())
+        for _, group in itertools.groupby(sorted(found), key=lambda place: place[:3])
     ]
     return heapq.merge(*streams, key=lambda line: line[0])
 

@@ -17,6 +17,7 @@ import esper_telemetry
 from esper.v1 import seed_pb2, trainer_pb2
 from esper_telemetry import RecordOptions, read
 from esper_telemetry.decode import json_line
+from esper_telemetry.recordfile import Selection, filter_record, merge
 from esper_telemetry.v1 import steps_pb2, training_pb2
 
 TOOL = Path(__file__).parents[2] / "tools" / "decode_records.py"
@@ -124,6 +125,7 @@ def test_standard_input_and_concatenations_read_alike(file):
     once = decode(file).stdout
     assert decode("-", stdin=file.read_bytes()).stdout == once
     assert decode("-", stdin=file.read_bytes() * 2).stdout == once * 2
+    assert decode("-", file, stdin=file.read_bytes()).stdout.count(b"\n") == 2 * once.count(b"\n")
 
 
 def test_ranks_and_segments_merge_as_in_the_library(tmp_path):
@@ -143,6 +145,23 @@ def test_ranks_and_segments_merge_as_in_the_library(tmp_path):
     assert decode(tmp_path / "ranks").stdout.decode() == expected
     shuffled = sorted((tmp_path / "ranks").iterdir(), reverse=True)
     assert decode(*shuffled).stdout.decode() == expected
+
+
+def test_merged_and_filtered_records_read_as_in_the_library(tmp_path):
+    for rank in (0, 1):
+        with esper_telemetry.start_run(tmp_path, name="m", run_id="m", rank=rank) as run:
+            for number in range(50):
+                run.emit(training_pb2.ScalarLogged, name="n", value=float(number))
+                if number == 25:
+                    run.flush()
+    merge(sorted((tmp_path / "m").iterdir()), tmp_path / "merged.esr.zst")
+    assert decode(tmp_path / "merged.esr.zst").stdout == decode(tmp_path / "m").stdout
+    filter_record(
+        tmp_path / "merged.esr.zst", tmp_path / "some.esr.zst", lambda _: Selection(first_seq=20, last_seq=30)
+    )
+    finished = decode(tmp_path / "some.esr.zst")
+    assert finished.stdout.decode() == "".join(f"{json_line(event)}\n" for event in read(tmp_path / "some.esr.zst"))
+    assert (finished.returncode, finished.stderr) == (0, b""), "what was left out on purpose is not missing"
 
 
 def test_a_copy_is_passed_over_and_told(file, tmp_path):
