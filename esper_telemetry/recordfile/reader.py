@@ -201,10 +201,7 @@ class RecordReader:
                     raise
                 on_damage(Damage(item.offset, item.end, str(error), item.first_seq, item.last_seq))
                 continue
-            if wanted.covers(item):
-                yield from events
-            else:
-                yield from (event for event in events if wanted.keeps(event))
+            yield from events if wanted.covers(item) else wanted.pick(events)
 
     def _tell(self, damage: Damage, on_damage: OnDamage | None) -> None:
         if on_damage is None:

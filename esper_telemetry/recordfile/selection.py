@@ -57,6 +57,21 @@ class Selection:
             and (self.last_seq is None or frame.last_seq <= self.last_seq)
         )
 
+    def pick(self, events: list[record_pb2.Event]) -> list[record_pb2.Event]:
+        """Return those of `events` that are wanted: as `keeps`, one pass for each bound that is set."""
+        if self.type_ids is not None:
+            types = self.type_ids
+            events = [event for event in events if event.type_id in types]
+        if self.since_ns is not None or self.until_ns is not None:
+            since, until = self.since_ns or 0, self.until_ns if self.until_ns is not None else _FOREVER
+            events = [event for event in events if since <= event.time_unix_nano < until]
+        if self.first_seq is not None or self.last_seq is not None:
+            first, last = self.first_seq or 0, self.last_seq if self.last_seq is not None else _FOREVER
+            events = [event for event in events if first <= event.seq <= last]
+        if self.env_ids is not None:
+            events = [event for event in events if self.keeps(event)]
+        return events
+
     def keeps(self, event: record_pb2.Event) -> bool:
         """Tell whether `event` is wanted."""
         return (
@@ -69,4 +84,5 @@ class Selection:
         )
 
 
+_FOREVER = 1 << 64  # one more than a fixed64 can hold
 EVERYTHING = Selection()

@@ -60,3 +60,17 @@ def test_an_event_is_judged_by_its_envelope(selection, kept):
 
 def test_an_event_without_an_environment_belongs_to_none():
     assert not Selection(env_ids=frozenset({0})).keeps(record_pb2.Event(seq=1))
+
+
+def test_many_events_are_picked_as_each_would_be_kept():
+    events = [
+        record_pb2.Event(
+            type_id=1 + n % 3, seq=n, time_unix_nano=n * 7 % 50, context={"env_id": n % 4} if n % 5 else {}
+        )
+        for n in range(1, 60)
+    ]
+    bounds = (None, 0, 20, 40)
+    for since, until, first, last in itertools.product(bounds, repeat=4):
+        for types, envs in itertools.product((None, frozenset({1, 2})), (None, frozenset({0, 3}))):
+            selection = Selection(types, since, until, first, last, envs)
+            assert selection.pick(events) == [event for event in events if selection.keeps(event)]

@@ -1,0 +1,132 @@
+"""Record files beside what people use today: the same events written, read back and searched, in turns.
+
+    python tools/bench/records.py [--events 20000] [--rounds 5]
+
+Ratios are taken round by round: "mcap 2.1x" means that MCAP took 2.1 times as long as the record file in the
+same round; in brackets the quartiles. Peers that are not installed are named and left out:
+pip install mcap mcap-protobuf-support orjson tensorboard wandb pyarrow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from paired import Timings, alternate
+from record_peers import PEERS, Mcap, Peer, Record, RecordCut
+from workload import Made, make_events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+OURS = "record file"
+
+
+def part_of(made: Sequence[Made], peer: Peer) -> Sequence[Made]:
+    """Return the part of the workload that `peer` is given."""
+    return made[: max(100, int(len(made) * peer.share))]
+
+
+def each(seconds: Timings, counts: dict[str, int]) -> Timings:
+    """Return times by the event."""
+    return Timings({name: [second / counts[name] for second in of] for name, of in seconds.seconds.items()})
+
+
+def show(title: str, timings: Timings, base: str = OURS) -> None:
+    """Print one line a contender: time by the event, and its ratio to `base`."""
+    print(f"\n{title}")
+    for name in timings.seconds:
+        each_ns = timings.median(name) * 1e9
+        print(f"  {name:<34} {each_ns:>12,.0f} ns/event   {timings.ratio(name, base)} of {base}")
+
+
+def written(peer: Peer, made: Sequence[Made], folder: Path) -> tuple[Path, int]:
+    """Write the peer's part to a fresh folder; return the file and its bytes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    path = peer.write(folder, part_of(made, peer))
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return path, sum(file.stat().st_size for file in files)
+
+
+def bench_write(peers: Sequence[Peer], made: Sequence[Made], root: Path, rounds: int) -> dict[str, Path]:
+    """Measure writing; return every peer's file."""
+    work = {peer.name: partial(written, peer, made, root / peer.name) for peer in peers}
+    timings = alternate(work, rounds=rounds)
+    show(
+        "write: built from plain fields, to a closed file",
+        each(timings, {p.name: len(part_of(made, p)) for p in peers}),
+    )
+    print("\nbytes an event")
+    paths = {}
+    for peer in peers:
+        paths[peer.name], size = written(peer, made, root / peer.name)
+        if size:
+            print(f"  {peer.name:<34} {size / len(part_of(made, peer)):>12,.1f}")
+    return paths
+
+
+def bench_read(peers: Sequence[Peer], made: Sequence[Made], paths: dict[str, Path], rounds: int) -> None:
+    """Measure reading everything back, payloads decoded."""
+    work: dict[str, Callable[[], object]] = {}
+    for peer in peers:
+        count = peer.read(paths[peer.name])
+        if count is not None:
+            if count < len(part_of(made, peer)):
+                raise SystemExit(f"{peer.name} read {count:,} of {len(part_of(made, peer)):,} events")
+            work[peer.name] = partial(peer.read, paths[peer.name])
+    counts = {peer.name: len(part_of(made, peer)) for peer in peers}
+    show("read: every event decoded", each(alternate(work, rounds=rounds), counts))
+
+
+def bench_window(made: Sequence[Made], paths: dict[str, Path], root: Path, rounds: int) -> None:
+    """Measure a window of one hundredth of the time, with and without the footer."""
+    span = made[-1].time - made[0].time
+    since = made[0].time + span // 2
+    until = since + span // 100
+    cut = RecordCut()
+    found: list[Peer] = [Record(), cut, *([Mcap()] if Mcap.name in paths else [])]
+    paths = {**paths, cut.name: written(cut, made, root / cut.name)[0]}
+    expected = sum(since <= one.time < until for one in made)
+    for peer in found:
+        if peer.window(paths[peer.name], since, until) != expected:
+            raise SystemExit(
+                f"{peer.name} found another number of events in the window than the {expected:,} there are"
+            )
+    work = {peer.name: partial(peer.window, paths[peer.name], since, until) for peer in found}
+    show(
+        f"window: 1 % of the time, {expected:,} events",
+        each(alternate(work, rounds=rounds), {p.name: expected for p in found}),
+    )
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=20_000, help="events of the workload")
+    parser.add_argument("--rounds", type=int, default=5, help="counted rounds, after one that is not")
+    options = parser.parse_args()
+    made = make_events(options.events)
+    peers = []
+    for peer in PEERS:
+        missing = peer.missing()
+        if missing:
+            print(f"left out: {peer.name}: {missing} is not installed")
+        else:
+            peers.append(peer)
+    print(
+        f"{len(made):,} events, {options.rounds} rounds in turns; slow peers get a part and are compared by the event"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        paths = bench_write(peers, made, root, options.rounds)
+        bench_read(peers, made, paths, options.rounds)
+        bench_window(made, paths, root, options.rounds)
+
+
+if __name__ == "__main__":
+    main()
