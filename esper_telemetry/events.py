@@ -10,6 +10,7 @@ from esper_telemetry.v1.run_pb2 import (
     RunStarted,
     TelemetryDisabled,
 )
+from esper_telemetry.v1.steps_pb2 import StepBlock
 from esper_telemetry.v1.training_pb2 import (
     ActionDistribution,
     AnomalyDetected,
@@ -40,6 +41,7 @@ __all__ = [
     "RunStarted",
     "ScalarLogged",
     "ScalarSummarized",
+    "StepBlock",
     "TelemetryDisabled",
     "Throughput",
     "TrendChanged",
