@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import subprocess
@@ -15,47 +16,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_SERVE = """
-import asyncio, logging, signal, sys
-from pathlib import Path
-from esper_telemetry.collector.server import CollectorServer
-from esper_telemetry.collector.settings import Settings
-
-async def serve():
-    server = CollectorServer(Settings(listen=sys.argv[1], directory=Path(sys.argv[2])))
-    await server.start()
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    print("listening", flush=True)
-    await ended.wait()
-    await server.stop()
-
-logging.basicConfig()
-asyncio.run(serve())
-"""
-
 
 class CollectorProcess:
     """The real collector in a process of its own, which can be killed, frozen and started again.
+
+    Args:
+        folder: where it stores.
+        options: further arguments of `esper-telemetry collect`.
 
     Attributes:
         folder: where it stores.
         address: where it listens; the same after a restart.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: object) -> None:
         self.folder = folder
+        self._options = [str(option) for option in options]
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> CollectorProcess:
         """Start it and wait until it listens."""
-        command = [sys.executable, "-c", _SERVE, self.address, str(self.folder)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout.readline() == "listening\n"
+        command = [sys.executable, "-m", "esper_telemetry", "collect", "--listen", self.address]
+        self._process = subprocess.Popen([*command, "--dir", str(self.folder), *self._options])
+        wait_until(self._listens)
         return self
+
+    def _listens(self) -> bool:
+        assert self._process.poll() is None, "the collector ended at its start"
+        host, _, port = self.address.rpartition(":")
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
+            return True
+        return False
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
@@ -66,14 +60,12 @@ class CollectorProcess:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-            self._process.stdout.close()
             self._process = None
 
     def stop(self) -> None:
         """End it in good order, so that its segments are closed."""
         self.signal(signal.SIGTERM)
         self._process.wait(timeout=30)
-        self._process.stdout.close()
         self._process = None
 
     def segments(self, run_id: str, rank: int = 0) -> list[Path]:

@@ -10,10 +10,12 @@ from esper_telemetry.uplink.client import run_stream
 from esper_telemetry.uplink.destination import Destination
 from esper_telemetry.uplink.retry import Timing
 from esper_telemetry.uplink.session import Session
+from tests.esper_telemetry.collector.certificate_files import make_certificate
+from tests.esper_telemetry.collectorprocess import CollectorProcess
 
 
-def stream_once(session, address):
-    asyncio.run(asyncio.wait_for(run_stream(session, Destination(address), lambda: None), 60))
+def stream_once(session, address, **how):
+    asyncio.run(asyncio.wait_for(run_stream(session, Destination(address, **how), lambda: None), 60))
 
 
 def new_session(spool, **how) -> Session:
@@ -123,3 +125,75 @@ def test_a_server_that_is_no_collector_is_said_and_not_tried_again(producer):
     stream_once(session, f"127.0.0.1:{port}")
     server.stop(None)
     assert session.stopped.startswith("UNIMPLEMENTED")
+
+
+# --- what proves both ends --------------------------------------------------------------------------------------------
+
+TOKENS = """
+[tenant.mine]
+run_prefix = "2026"
+[[token]]
+tenant = "mine"
+token = "the secret"
+"""
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """A collector with TLS and tokens; its certificate, and a file with the token."""
+    certificate, key = make_certificate(tmp_path, "collector")
+    tokens, token = tmp_path / "tokens.toml", tmp_path / "token"
+    tokens.write_text(TOKENS)
+    tokens.chmod(0o600)
+    token.write_text("the secret\n")
+    process = CollectorProcess(tmp_path / "collected", "--tls-cert", certificate, "--tls-key", key, "--tokens", tokens)
+    yield process.start(), str(certificate), str(token)
+    process.kill()
+
+
+def test_a_token_goes_over_tls_to_a_collector_whose_certificate_is_known(guarded, producer, kit):
+    collector, certificate, token = guarded
+    producer.write(frames=5).close()
+    session = new_session(producer.spool())
+    stream_once(session, collector.address, token_file=token, tls_ca=certificate)
+    assert session.finished
+    assert collector.frames(producer.folder.name) == kit.frames(producer.sink.paths)
+
+
+def test_a_wrong_token_is_tried_again_and_the_right_one_is_read_then(guarded, producer, tmp_path):
+    collector, certificate, _ = guarded
+    producer.write().close()
+    mine = tmp_path / "mine"
+    mine.write_text("a guess")
+    session = new_session(producer.spool(), timing=Timing(token_retry=0.0))
+    stream_once(session, collector.address, token_file=str(mine), tls_ca=certificate)
+    assert session.ending.code == "UNAUTHENTICATED"
+    assert not session.stopped
+    mine.write_text("the secret")
+    stream_once(session, collector.address, token_file=str(mine), tls_ca=certificate)
+    assert session.finished
+
+
+def test_a_run_that_the_token_does_not_allow_is_refused_for_good(guarded, tmp_path, kit):
+    collector, certificate, token = guarded
+    foreign = kit.Producer(tmp_path, run_id="foreign").write().close()
+    session = new_session(foreign.spool())
+    stream_once(session, collector.address, token_file=token, tls_ca=certificate)
+    assert session.stopped.startswith("PERMISSION_DENIED (forbidden)")
+
+
+def test_a_collector_that_nobody_vouches_for_is_told_nothing(guarded, producer):
+    collector, _, token = guarded
+    producer.write().close()
+    session = new_session(producer.spool())
+    stream_once(session, collector.address, token_file=token, tls=True)
+    assert session.ending.code == "UNAVAILABLE"
+    assert session.durable_seq == 0
+
+
+def test_plaintext_to_a_collector_with_tls_does_not_get_through(guarded, producer):
+    collector, _, _ = guarded
+    producer.write().close()
+    session = new_session(producer.spool())
+    stream_once(session, collector.address)
+    assert session.ending.code == "UNAVAILABLE"
