@@ -53,10 +53,17 @@ class GrowingHost(nn.Module):
         slots = {
             slot_id: SeedSlot(slot_id, width, device, limits) for slot_id, width in zip(SLOT_IDS, channels, strict=True)
         }
-        self._host_parameters = [*self.blocks.parameters(), *self.head.parameters()]
         self.slots = nn.ModuleDict(slots)
         self.seed_slots: Mapping[str, SeedSlot] = slots
+        self.place_on(device)
+
+    def place_on(self, device: str) -> None:
+        """Move everything to a device; seeds planted from now on go there as well."""
         self.to(device)
+        for slot in self.seed_slots.values():
+            slot.device = device
+        # After the move, which makes new parameters on devices that cannot exchange memory in place.
+        self._host_parameters = [*self.blocks.parameters(), *self.head.parameters()]
 
     def forward(self, images: Tensor) -> Tensor:
         """Classify (N, C, H, W) images: (N, classes) logits."""

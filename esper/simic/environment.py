@@ -114,11 +114,10 @@ class Environment:
         self.counterfactual = counterfactual
         host_seed, order_seed, self._plant_seed = _derive_seeds(seed, episode)
         self._order = torch.Generator().manual_seed(order_seed)
-        self.model = GrowingHost(
-            task.in_channels, task.classes, channels=task.host_channels, seed=host_seed, device=device
-        )
+        self.model = GrowingHost(task.in_channels, task.classes, channels=task.host_channels, seed=host_seed)
         self.governor = TolariaGovernor(self.model, classes=task.classes)
-        self.governor.snapshot()
+        self.governor.snapshot()  # before the move: nothing has to be copied back
+        self.model.place_on(device)
         self.timing = Timing()
         self.fates = Fates()
         self.epochs_since_cull: int | None = None
