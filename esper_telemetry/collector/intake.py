@@ -36,6 +36,7 @@ from esper_telemetry.recordfile.layout import Skip
 from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from esper_telemetry.collector.auth import Tenant
@@ -79,6 +80,7 @@ class Intake:
         self._metrics = metrics
         self._schemas = SchemaCheck(limits)
         self._runs: dict[bytes, str] = {}
+        self._watchers: dict[str, set[asyncio.Event]] = {}
         self._quotas = Quotas(limits)
         self._queued = 0
         self._queued_since: float | None = None
@@ -140,6 +142,31 @@ class Intake:
         """Return all open streams."""
         return [producer.listener for producer in self.producers.values() if producer.listener is not None]
 
+    # --- readers ------------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def watching(self, run_id: str) -> Iterator[asyncio.Event]:
+        """Give an event that is set whenever something of a run moved.
+
+        Raises:
+            Refused: as many readers are there as may be (STREAMS).
+        """
+        if sum(map(len, self._watchers.values())) >= self.limits.readers:
+            raise Refused("STREAMS", f"{self.limits.readers} readers are connected: no more may be; come back later")
+        event = asyncio.Event()
+        watchers = self._watchers.setdefault(run_id, set())
+        watchers.add(event)
+        try:
+            yield event
+        finally:
+            watchers.discard(event)
+            if not watchers:
+                self._watchers.pop(run_id, None)
+
+    def of_run(self, run_id: str) -> list[Producer]:
+        """Return the producers of a run that have something stored."""
+        return [each for key, each in self.producers.items() if key.run_id == run_id and each.files.published]
+
     # --- streams ------------------------------------------------------------------------------------------------------
 
     async def admit(self, hello: collector_pb2.Hello, tenant: Tenant, listener: Listener) -> Admission:
@@ -165,6 +192,7 @@ class Intake:
         producer.listener = listener
         producer.left_at = None
         producer.labels = dict(hello.labels)
+        producer.outcome = collector_pb2.CLOSE_OUTCOME_UNSPECIFIED
         producer.last_seen_ns = time.time_ns()
         try:
             await self._settle(producer)
@@ -264,7 +292,8 @@ class Intake:
 
     def _close(self, admission: Admission, close: collector_pb2.Close, now: float) -> None:
         if admission.session.close(close, now):
-            admission.producer.outcome = close.outcome
+            known = close.outcome in collector_pb2.CloseOutcome.values()
+            admission.producer.outcome = close.outcome if known else collector_pb2.CLOSE_OUTCOME_UNSPECIFIED
             if close.outcome != collector_pb2.CLOSE_OUTCOME_INCOMPLETE:
                 self._store.put(admission.producer.files, Seal())
 
@@ -300,6 +329,8 @@ class Intake:
         producer.moved.set()
         if producer.listener is not None:
             producer.listener.progressed()
+        for watcher in self._watchers.get(progress.key.run_id, ()):
+            watcher.set()
 
     # --- pieces -------------------------------------------------------------------------------------------------------
 

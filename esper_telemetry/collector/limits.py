@@ -30,6 +30,7 @@ class Limits:
         ack_frames: an ack is due after so many frames.
         ack_s: and after so long.
         streams: streams at once.
+        readers: live readers at once.
         queue_bytes: payload of all streams on its way to the disk.
     """
 
@@ -44,6 +45,7 @@ class Limits:
     ack_frames: int = 8
     ack_s: float = 0.05
     streams: int = 4096
+    readers: int = 64
     queue_bytes: int = 256 << 20
 
     @property

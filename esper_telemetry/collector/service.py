@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from esper_telemetry.collector.auth import EVERYBODY, Tenant
+from esper_telemetry.collector.catalog import list_runs
+from esper_telemetry.collector.identity import check_run_id
+from esper_telemetry.collector.reader import follow_run
 from esper_telemetry.collector.refusal import REFUSAL_KEY, Refused
 from esper_telemetry.collector.stream import PublishStream
 from esper_telemetry.errors import MissingExtraError
@@ -80,6 +83,21 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
         """Say what is durable of a producer."""
         async with self._answering(context):
             return self._intake.watermark(request, self._tenant(context, "write"))
+
+    async def Subscribe(self, request: collector_pb2.SubscribeRequest, context: Any) -> None:  # noqa: N802
+        """Send the durable frames of a run, then what is added."""
+        async with self._answering(context):
+            tenant = self._tenant(context, "read")
+            check_run_id(request.run_id)
+            tenant.check_run(request.run_id)
+            await follow_run(self._intake, request, context.write)
+
+    async def ListRuns(  # noqa: N802 - named by the service
+        self, request: collector_pb2.ListRunsRequest, context: Any
+    ) -> collector_pb2.ListRunsResponse | None:
+        """Say which runs there are."""
+        async with self._answering(context):
+            return list_runs(self._intake.producers.values(), request, self._tenant(context, "read"))
 
     def tick(self) -> None:
         """Send the acks that have become due."""

@@ -109,10 +109,12 @@ class Published(NamedTuple):
     Attributes:
         path: the file.
         size: bytes that are durable.
+        last_seq: last number in them.
     """
 
     path: Path
     size: int
+    last_seq: int
 
 
 class ProducerFiles:
@@ -134,7 +136,7 @@ class ProducerFiles:
         segments = stored.segments if stored else []
         self.key = key
         self.durable_seq = stored.durable_seq if stored else 0
-        self.published = tuple(Published(segment.path, segment.path.stat().st_size) for segment in segments)
+        self.published = tuple(Published(each.path, each.path.stat().st_size, each.last_seq) for each in segments)
         self.failed: str | None = None
         self._root = root
         self._folder = root / run_folder(key.run_id)
@@ -217,7 +219,7 @@ class ProducerFiles:
         self.durable_seq = appender.synced_seq
         self._file_id = appender.file_id
         kept = [segment for segment in self.published if segment.path != appender.path]
-        self.published = (*kept, Published(appender.path, appender.synced_size))
+        self.published = (*kept, Published(appender.path, appender.synced_size, appender.synced_seq))
 
     def _seal(self) -> None:
         appender = self._appender

@@ -1,0 +1,160 @@
+"""What a live reader gets of one producer: its durable frames as they stand in the collector's files. No grpc.
+
+A cursor never reads behind what is durable, so nothing that was shown can vanish. Frames without
+a wanted type are left out by the type mask of their descriptors; nothing is decompressed but headers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.recordfile import layout
+from esper_telemetry.recordfile.frame import FrameDecoder
+from esper_telemetry.recordfile.header import parse_header_frame
+from esper_telemetry.recordfile.piece import Kind, Piece, piece_at
+from esper_telemetry.recordfile.source import FileSource
+from esper_telemetry.schema.descriptors import SchemaPool
+from esper_telemetry.schema.fingerprint import schema_fingerprint
+from esper_telemetry.v1 import collector_pb2, options_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from esper_telemetry.collector.store import ProducerFiles, Published
+    from esper_telemetry.recordfile.layout import Descriptor
+    from esper_telemetry.v1 import record_pb2
+
+# Bytes of the file that one call looks at.
+_TURN_BYTES = 1 << 20
+_EVERY_TYPE = (1 << 32) - 1
+_STEP_BLOCK = "esper_telemetry.v1.StepBlock"
+# protoc types an extension as a bare FieldDescriptor.
+_EVENT: Any = options_pb2.event
+
+
+class Cursor:
+    """A place in the files of one producer. One thread at a time uses it.
+
+    Args:
+        files: the producer's segments.
+        types: full names or short names of wanted event types; empty for all.
+        from_seq: first number wanted; 0 or 1 for all.
+
+    Attributes:
+        last_seq: last number that was passed, sent or not.
+    """
+
+    def __init__(self, files: ProducerFiles, types: frozenset[str], from_seq: int) -> None:
+        self.last_seq = 0
+        self._files = files
+        self._types = types
+        self._from_seq = from_seq
+        self._mask = _EVERY_TYPE
+        self._source: FileSource | None = None
+        self._path = ""
+        self._at = 0
+        self._decoder = FrameDecoder()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._source is not None:
+            self._source.close()
+            self._source = None
+
+    def read(self) -> list[collector_pb2.Frame]:
+        """Return the next frames; nothing where all that is durable has been returned.
+
+        Raises:
+            RecordError: a file is damaged or gone.
+        """
+        found: list[collector_pb2.Frame] = []
+        while not found:
+            segment = self._segment()
+            if segment is None:
+                break
+            found = list(self._turn(segment))
+        return found
+
+    def _segment(self) -> Published | None:
+        """Return the segment with something to read, opening it; None if there is none."""
+        published = self._files.published
+        at = next((index for index, each in enumerate(published) if str(each.path) == self._path), -1)
+        if at >= 0 and self._at < published[at].size:
+            return published[at]
+        for segment in published[at + 1 :]:
+            if segment.last_seq >= self._from_seq or segment is published[-1]:
+                self.close()
+                self._source = FileSource(segment.path)
+                self._path, self._at = str(segment.path), 0
+                return segment
+        return None
+
+    def _turn(self, segment: Published) -> Iterator[collector_pb2.Frame]:
+        assert self._source is not None  # noqa: S101 - `_segment` opened it
+        data = b""
+        wanted = _TURN_BYTES
+        while not data or (piece := piece_at(data, 0, self._at)) is None:  # a frame longer than a turn
+            size = min(wanted, segment.size - self._at)
+            if len(data) == size:
+                raise CorruptRecordError("a durable piece is not whole; run recover", path=self._path, offset=self._at)
+            data = self._source.read_at(self._at, size)
+            wanted *= 2
+        start = self._at
+        while piece is not None:
+            payload = data[piece.offset - start : piece.end - start]
+            self._at = piece.end
+            yield from self._frames(piece, payload)
+            piece = piece_at(data, piece.end - start, start) if piece.end - start < len(data) else None
+
+    def _frames(self, piece: Piece, payload: bytes) -> Iterator[collector_pb2.Frame]:
+        producer_id, desc = self._files.key.producer_id, piece.descriptor
+        if piece.kind is Kind.HEADER and desc is not None:
+            header = parse_header_frame(self._decoder.decode(payload[: desc.compressed_size], desc.raw_size))
+            self._mask = _mask(header, self._types)
+            schema = collector_pb2.Schema(fingerprint=schema_fingerprint(header), header=header)
+            yield collector_pb2.Frame(producer_id=producer_id, schema=schema)
+        elif piece.kind is Kind.SKIP and piece.skip is not None:
+            self.last_seq = piece.skip.last_seq
+            if piece.skip.last_seq >= self._from_seq:
+                yield collector_pb2.Frame(producer_id=producer_id, skip=_skip(piece.skip))
+        elif piece.kind is Kind.DATA and desc is not None:
+            self.last_seq = desc.last_seq
+            if desc.last_seq >= self._from_seq and desc.type_mask & self._mask:
+                yield collector_pb2.Frame(producer_id=producer_id, batch=_batch(desc, payload))
+
+
+def _skip(skip: layout.Skip) -> collector_pb2.Skip:
+    known = skip.reason in collector_pb2.SkipReason.values()
+    reason = collector_pb2.SkipReason.Name(skip.reason) if known else "SKIP_REASON_UNSPECIFIED"
+    return collector_pb2.Skip(first_seq=skip.first_seq, last_seq=skip.last_seq, reason=reason)
+
+
+def _batch(desc: Descriptor, payload: bytes) -> collector_pb2.Batch:
+    return collector_pb2.Batch(
+        first_seq=desc.first_seq,
+        last_seq=desc.last_seq,
+        count=desc.records,
+        raw_len=desc.raw_size,
+        crc32=crc32(payload),
+        codec=collector_pb2.CODEC_ZSTD,
+        payload=payload,
+    )
+
+
+def _mask(header: record_pb2.Header, wanted: frozenset[str]) -> int:
+    """Return the type mask of the wanted types among those a header declares.
+
+    A block of steps holds events of other types, so it is always wanted.
+    """
+    if not wanted:
+        return _EVERY_TYPE
+    mask = 0
+    pool = SchemaPool()
+    pool.add(header.file_descriptor_set)
+    for entry in header.types:
+        options = pool.message_class(entry.full_name).DESCRIPTOR.GetOptions()
+        if {entry.full_name, options.Extensions[_EVENT].name} & wanted or entry.full_name == _STEP_BLOCK:
+            mask |= layout.type_bit(entry.type_id)
+    return mask

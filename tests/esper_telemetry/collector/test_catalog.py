@@ -1,0 +1,59 @@
+import pytest
+
+from esper_telemetry.collector.auth import EVERYBODY, Tenant
+from esper_telemetry.collector.catalog import list_runs
+from esper_telemetry.collector.identity import ProducerKey
+from esper_telemetry.collector.producer import Producer
+from esper_telemetry.collector.session import Ledger
+from esper_telemetry.collector.store import ProducerFiles, PutSchema
+from esper_telemetry.v1 import collector_pb2, record_pb2
+
+
+def producer(root, run_id, number, rank=0) -> Producer:
+    header = record_pb2.Header(
+        run_name=f"name of {run_id}", rank=rank, stream="main", host="h", anchor_unix_nano=number
+    )
+    key = ProducerKey(run_id, bytes([number]) * 16)
+    return Producer(ProducerFiles(root, key), Ledger(number * 10), schema=PutSchema(header, b""), stored_bytes=number)
+
+
+@pytest.fixture
+def producers(tmp_path):
+    return [
+        producer(tmp_path, "b-1", 1, rank=1),
+        producer(tmp_path, "a-1", 2),
+        producer(tmp_path, "b-1", 3),
+        producer(tmp_path, "c", 4),
+    ]
+
+
+def ask(producers, tenant=EVERYBODY, **request):
+    return list_runs(producers, collector_pb2.ListRunsRequest(**request), tenant)
+
+
+def ids(answer):
+    return [run.run_id for run in answer.runs]
+
+
+def test_runs_come_by_id_with_their_producers_by_rank(producers):
+    answer = ask(producers)
+    assert ids(answer) == ["a-1", "b-1", "c"]
+    assert answer.runs[1].run_name == "name of b-1"
+    assert [(each.rank, each.durable_seq, each.stored_bytes) for each in answer.runs[1].producers] == [
+        (0, 30, 3),
+        (1, 10, 1),
+    ]
+    assert not answer.next_page_token
+
+
+def test_pages_follow_each_other_without_a_gap(producers):
+    first = ask(producers, page_size=2)
+    assert (ids(first), first.next_page_token) == (["a-1", "b-1"], "b-1")
+    second = ask(producers, page_size=2, page_token=first.next_page_token)
+    assert (ids(second), second.next_page_token) == (["c"], "")
+
+
+def test_a_tenant_sees_its_own_runs_only(producers):
+    assert ids(ask(producers, Tenant("t", run_prefix="b-"))) == ["b-1"]
+    assert ids(ask(producers, Tenant("t", run_prefix="b-"), prefix="a")) == []
+    assert ids(ask(producers, prefix="a")) == ["a-1"]
