@@ -17,7 +17,8 @@ import zstandard
 import esper_telemetry as et
 from esper.v1 import seed_pb2
 from esper_telemetry.recordfile import HeaderInfo, RecordReader, RecordWriter, Selection, random_id
-from esper_telemetry.schema import Batch, encode_context, event_type, frame_event
+from esper_telemetry.schema import Batch, encode_context, event_type, varint
+from esper_telemetry.schema.envelope import ELEMENT_TAG, SEQ_TAG, envelope_head, envelope_middle, pack_time
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
@@ -76,17 +77,20 @@ def type_table(made: Iterable[Made]) -> dict[type, tuple[int, EventType]]:
 
 
 def batches(made: Sequence[Made], types: dict[type, tuple[int, EventType]]) -> Iterator[Batch]:
-    """Build, serialize and join events into batches of a frame."""
-    contexts: dict[int, bytes] = {}  # the workload shares the dicts of its contexts
+    """Build, serialize and join events into batches of a frame; what repeats is cached, as the recorder does."""
+    middles: dict[int, bytes] = {}  # the workload shares the dicts of its contexts
+    heads = {cls: (number, envelope_head(number)) for cls, (number, _) in types.items()}
     elements: list[bytes] = []
     type_ids: list[int] = []
     size, first = 0, 1
     for seq, one in enumerate(made, 1):
-        context = contexts.get(id(one.context))
-        if context is None:
-            context = contexts[id(one.context)] = encode_context(one.context)
-        number = types[one.cls][0]
-        element = frame_event(number, one.time, seq, context, one.cls(**one.fields).SerializeToString())
+        middle = middles.get(id(one.context))
+        if middle is None:
+            middle = middles[id(one.context)] = envelope_middle(encode_context(one.context))
+        number, head = heads[one.cls]
+        payload = one.cls(**one.fields).SerializeToString()
+        body = b"".join((head, pack_time(one.time), SEQ_TAG, varint(seq), middle, varint(len(payload)), payload))
+        element = ELEMENT_TAG + varint(len(body)) + body
         elements.append(element)
         type_ids.append(number)
         size += len(element)
