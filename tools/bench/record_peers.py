@@ -22,7 +22,7 @@ from esper_telemetry.schema.envelope import ELEMENT_TAG, SEQ_TAG, envelope_head,
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from workload import Made
@@ -187,27 +187,25 @@ class JsonLines(Peer):
 
     name = "JSON lines (json)"
 
-    def dump(self, value: dict[str, Any]) -> bytes:
-        """Return `value` as JSON."""
-        return json.dumps(value).encode()
-
-    def load(self, line: bytes) -> Any:
-        """Return the value of a line."""
-        return json.loads(line)
+    def codec(self) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
+        """Return encoder and decoder."""
+        return lambda value: json.dumps(value).encode(), json.loads
 
     def write(self, folder: Path, made: Sequence[Made]) -> Path:
         """Write one line an event."""
+        dumps, _ = self.codec()
         path = folder / "events.jsonl"
         with path.open("wb") as file:
             for seq, one in enumerate(made, 1):
                 line = {"type": one.cls.__name__, "seq": seq, "time": one.time, **one.context, **one.fields}
-                file.write(self.dump(line) + b"\n")
+                file.write(dumps(line) + b"\n")
         return path
 
     def read(self, path: Path) -> int:
         """Parse every line."""
+        _, loads = self.codec()
         with path.open("rb") as file:
-            return sum(1 for line in file if self.load(line))
+            return sum(1 for line in file if loads(line))
 
 
 class OrJsonLines(JsonLines):
@@ -216,24 +214,10 @@ class OrJsonLines(JsonLines):
     name = "JSON lines (orjson)"
     needs = ("orjson",)
 
-    def dump(self, value: dict[str, Any]) -> bytes:
-        """Return `value` as JSON."""
-        dumped: bytes = importlib.import_module("orjson").dumps(value)
-        return dumped
-
-    def load(self, line: bytes) -> Any:
-        """Return the value of a line."""
-        return importlib.import_module("orjson").loads(line)
-
-    def write(self, folder: Path, made: Sequence[Made]) -> Path:
-        """Write one line an event, with nothing between the loop and the encoder."""
-        dumps = importlib.import_module("orjson").dumps
-        path = folder / "events.jsonl"
-        with path.open("wb") as file:
-            for seq, one in enumerate(made, 1):
-                line = {"type": one.cls.__name__, "seq": seq, "time": one.time, **one.context, **one.fields}
-                file.write(dumps(line) + b"\n")
-        return path
+    def codec(self) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
+        """Return encoder and decoder."""
+        orjson = importlib.import_module("orjson")
+        return orjson.dumps, orjson.loads
 
 
 class Mcap(Peer):
