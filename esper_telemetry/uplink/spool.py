@@ -8,6 +8,7 @@ writer that is gone. `release` is the only thing in this package that deletes.
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.errors import NotARecordError, RecordError
@@ -210,7 +211,7 @@ class Spool:
 
     def _move_on(self) -> bool:
         """Tell whether reading goes on: in the next segment, or here once more."""
-        has_next = self._at + 1 < len(self._places) or self._discover()
+        has_next = self._discover()
         if not (self._current.ended or self._quiet):
             # What was written before the writer let go, or opened the next segment, is read once more.
             self._quiet = has_next or self._writer_gone()
@@ -231,22 +232,21 @@ class Spool:
             return True
 
     def _discover(self) -> bool:
-        """Look for the segment that the writer has opened since; tell whether there is one."""
-        if not self._follow:
-            return False
-        path = self._places[self._at].path
-        name = SegmentName.parse(path)
+        """Look for segments that the writer has opened since; tell whether there are any after the present one."""
+        while self._follow and (place := self._next_place(self._places[-1])) is not None:
+            self._places.append(place)
+        return self._at + 1 < len(self._places)
+
+    def _next_place(self, last: SegmentPlace) -> SegmentPlace | None:
+        name = SegmentName.parse(last.path)
         if name is None:
-            return False
-        found = []
-        for other in path.parent.glob(f"*-{name.boot}-*"):
-            told = SegmentName.parse(other)
-            if told is not None and told.same_stream(name) and told.segment > name.segment:
-                with contextlib.suppress(RecordError):
-                    found += find_segments(other)
-        before = len(self._places)
-        self.add(place for place in found if place.producer == self._places[self._at].producer)
-        return len(self._places) > before
+            return None
+        path = last.path.with_name(replace(name, segment=name.segment + 1).format())
+        try:
+            place = find_segments(path)[0] if path.exists() else None
+        except RecordError:  # its header is being written
+            return None
+        return place if place is not None and place.producer == last.producer else None
 
     def _finished(self, at: int) -> bool:
         if at < self._at:
