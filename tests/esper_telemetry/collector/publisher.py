@@ -54,7 +54,8 @@ class Produced:
         self.producer_id = producer_id or os.urandom(16)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "record.esr.zst"
-            known = HeaderInfo(run_id=run_id, producer_id=self.producer_id, anchor_unix_nano=START, **header)
+            header = {"anchor_unix_nano": START, **header}
+            known = HeaderInfo(run_id=run_id, producer_id=self.producer_id, **header)
             writer = RecordWriter(path, known, TYPES)
             for number in range(frames):
                 writer.write(make_batch(1 + number * per_frame, per_frame))

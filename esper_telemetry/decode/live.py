@@ -1,0 +1,235 @@
+"""Reads a run from a collector while it arrives: the last events, then every durable frame that is added.
+
+The one file of this package that uses grpc. A frame is put behind the header it came with and read
+like any record, so a live run is decoded by the same code as a stored one. A connection that
+breaks is made again from the numbers reached, for a limited time.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from esper_telemetry.decode.faults import Faults
+from esper_telemetry.decode.segments import SegmentDecoder
+from esper_telemetry.errors import RecordError
+from esper_telemetry.recordfile import RecordReader
+from esper_telemetry.recordfile.frame import FrameEncoder
+from esper_telemetry.recordfile.header import header_descriptor, header_frame_bytes
+from esper_telemetry.recordfile.layout import pack_descriptor, pack_prologue
+from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc, record_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from esper_telemetry.decode.event import Event
+    from esper_telemetry.decode.filter import Filter
+
+_ANSWER_S = 10.0
+_RETRY_S = 0.5
+_TRIES = 60
+_LONGEST_MESSAGE = 2 << 20
+# A collector that stops or restarts; everything else is no matter of waiting.
+_TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSource:
+    """A collector, and what proves both ends.
+
+    Attributes:
+        address: "HOST:PORT" or "unix:PATH".
+        tls: encrypt.
+        ca: PEM bytes of the certificates to trust; None for those of the system.
+        token: bearer token; None for none.
+    """
+
+    address: str
+    tls: bool = False
+    ca: bytes | None = None
+    token: str | None = None
+
+    def channel(self) -> grpc.Channel:
+        """Open a channel of its own."""
+        options = [("grpc.max_receive_message_length", _LONGEST_MESSAGE), ("grpc.use_local_subchannel_pool", 1)]
+        if self.tls or self.ca is not None:
+            return grpc.secure_channel(self.address, grpc.ssl_channel_credentials(self.ca), options)
+        return grpc.insecure_channel(self.address, options)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What every call carries."""
+        return () if self.token is None else (("authorization", f"Bearer {self.token}"),)
+
+
+class LiveTail:
+    """The end of a run at a collector; the twin of Tail.
+
+    Args:
+        source: the collector.
+        run_id: the run; empty for the one that started last.
+        wanted: which events.
+        expand: whether a block of steps is given as its rows.
+
+    Raises:
+        RecordError: the collector does not answer, refuses, or has no such run.
+
+    Attributes:
+        run_id: the run.
+    """
+
+    def __init__(self, source: LiveSource, run_id: str, wanted: Filter, *, expand: bool = True) -> None:
+        self._source = source
+        self._wanted = wanted
+        self._expand = expand
+        self._start_over()
+        self._encode = FrameEncoder(1).encode
+        self._headers: dict[bytes, record_pb2.Header] = {}
+        self._reached: dict[bytes, int] = {}
+        self._ended: set[bytes] = set()
+        summary = self._find(run_id)
+        self.run_id = summary.run_id
+        self._producers = {each.producer_id: each for each in summary.producers if wanted.wants_rank(each.rank)}
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What was found damaged or missing so far."""
+        return self._faults.warnings
+
+    @property
+    def unknown(self) -> Mapping[str, int]:
+        """Events so far that the run does not explain, by the name of their type."""
+        return self._faults.unknown
+
+    @property
+    def streams(self) -> int:
+        """Producers that are known."""
+        return len(self._producers)
+
+    def last(self, count: int) -> list[Event]:
+        """Return the last `count` wanted events that the collector has now, producers merged by time.
+
+        Raises:
+            RecordError: the collector does not answer or refuses.
+        """
+        span = count
+        while True:
+            self._start_over()
+            starts = {key: max(1, each.durable_seq - span + 1) for key, each in self._producers.items()}
+            found = [] if not count else [event for frame in self._stored(starts) for event in self._events(frame)]
+            if len(found) >= count or all(start == 1 for start in starts.values()):
+                break
+            span *= 16  # what is wanted is rare: look further back
+        self._reached = {key: each.durable_seq for key, each in self._producers.items()}
+        return sorted(found, key=lambda event: event.time_unix_nano)[-count:] if count else []
+
+    def follow(self, *, sleep: Callable[[float], None] = time.sleep) -> Iterator[list[Event]]:
+        """Yield what is added after `last`, frame by frame, until every producer that is known has ended.
+
+        Args:
+            sleep: how to wait before a connection is made again.
+
+        Raises:
+            RecordError: the collector refuses, or has been away for too long.
+        """
+        tries = 0
+        while True:
+            try:
+                for frame in self._subscribe(self._reached):
+                    tries = 0
+                    events = [event for event in self._events(frame) if event.seq > self._reached_before(frame)]
+                    self._advance(frame)
+                    if events:
+                        yield events
+                    if self._ended and self._ended >= self._headers.keys():
+                        return
+            except grpc.RpcError as error:
+                tries += 1
+                if error.code() not in _TRANSIENT or tries > _TRIES:
+                    raise self._refused(error) from None
+            sleep(_RETRY_S)
+
+    def _start_over(self) -> None:
+        """Forget what was read: frames that come again would be taken for copies."""
+        self._faults = Faults(strict=False)
+        self._decoder = SegmentDecoder(self._wanted, self._faults, expand=self._expand)
+
+    # --- calls --------------------------------------------------------------------------------------------------------
+
+    def _find(self, run_id: str) -> collector_pb2.RunSummary:
+        runs: list[collector_pb2.RunSummary] = []
+        page = ""
+        try:
+            with self._source.channel() as channel:
+                stub: Any = collector_pb2_grpc.CollectorStub(channel)  # type: ignore[no-untyped-call]
+                while True:
+                    request = collector_pb2.ListRunsRequest(prefix=run_id, page_size=1000, page_token=page)
+                    answer = stub.ListRuns(request, timeout=_ANSWER_S, metadata=self._source.metadata)
+                    runs += answer.runs
+                    page = answer.next_page_token
+                    if not page:
+                        break
+        except grpc.RpcError as error:
+            raise self._refused(error) from None
+        found = [run for run in runs if not run_id or run.run_id == run_id]
+        if not found:
+            what = f"has no run {run_id!r}" if run_id else "has no run yet"
+            raise RecordError(f"the collector {what}; it has {len(runs)} whose id starts so", path=self._source.address)
+        return max(found, key=lambda run: max(each.started_unix_nano for each in run.producers))
+
+    def _stored(self, starts: Mapping[bytes, int]) -> Iterator[collector_pb2.Frame]:
+        try:
+            yield from self._subscribe({key: start - 1 for key, start in starts.items()}, stored_only=True)
+        except grpc.RpcError as error:
+            raise self._refused(error) from None
+
+    def _subscribe(self, reached: Mapping[bytes, int], *, stored_only: bool = False) -> Iterator[collector_pb2.Frame]:
+        positions = [collector_pb2.Position(producer_id=key, from_seq=last + 1) for key, last in reached.items()]
+        request = collector_pb2.SubscribeRequest(run_id=self.run_id, positions=positions, stored_only=stored_only)
+        with self._source.channel() as channel:
+            stub: Any = collector_pb2_grpc.CollectorStub(channel)  # type: ignore[no-untyped-call]
+            call = stub.Subscribe(request, metadata=self._source.metadata)
+            try:
+                yield from call
+            finally:
+                call.cancel()
+
+    def _refused(self, error: Any) -> RecordError:
+        status = error.code().name.lower().replace("_", " ")
+        return RecordError(f"the collector says {status}: {error.details()}", path=self._source.address)
+
+    # --- frames -------------------------------------------------------------------------------------------------------
+
+    def _events(self, frame: collector_pb2.Frame) -> Iterator[Event]:
+        kind = frame.WhichOneof("content")
+        if kind == "schema":
+            self._headers[frame.producer_id] = frame.schema.header
+        elif kind == "skip":
+            first, last = frame.skip.first_seq, frame.skip.last_seq
+            self._faults.warn(self.run_id, f"numbers {first:,} to {last:,} never reached the collector")
+        elif kind == "batch" and frame.producer_id in self._headers:
+            header = self._headers[frame.producer_id]
+            if self._wanted.wants_rank(header.rank):
+                with RecordReader(self._record(header, frame.batch)) as reader:
+                    yield from self._decoder.events(reader, reader.segments[0])
+
+    def _record(self, header: record_pb2.Header, batch: collector_pb2.Batch) -> bytes:
+        """Return a record that holds this frame alone."""
+        header.previous_last_seq = batch.first_seq - 1
+        raw = header_frame_bytes(header)
+        encoded = self._encode(raw)
+        return pack_prologue() + encoded + pack_descriptor(header_descriptor(encoded, raw)) + batch.payload
+
+    def _reached_before(self, frame: collector_pb2.Frame) -> int:
+        return self._reached.get(frame.producer_id, 0)
+
+    def _advance(self, frame: collector_pb2.Frame) -> None:
+        kind = frame.WhichOneof("content")
+        if kind in ("batch", "skip"):
+            self._reached[frame.producer_id] = getattr(frame, kind).last_seq
+            self._ended.discard(frame.producer_id)
+        elif kind == "close" and frame.close.outcome != collector_pb2.CLOSE_OUTCOME_INCOMPLETE:
+            self._ended.add(frame.producer_id)
