@@ -14,7 +14,7 @@ from esper_telemetry.recordfile.foreign import looks_like
     [
         (b"", "it is empty"),
         (bytes(24), "it starts with zeros"),
-        (gzip.compress(b"x"), "it looks like a gzip file"),
+        (gzip.compress(b"x", mtime=0), "it looks like a gzip file"),
         (pickle.dumps([1]), "it looks like a pickle"),
         (json.dumps({"loss": 1}).encode(), "it looks like JSON"),
         (b"step,loss\n1,2\n", "it looks like text"),

@@ -94,7 +94,9 @@ def test_nothing_of_a_device_is_read_however_deep_it_is(tensor, nest):
         plain_fields({"step": 1, "loss": nest(tensor)})
 
 
-@pytest.mark.parametrize("wrong", [object(), Decimal("0.1"), (n for n in (1, 2)), lambda: 0, 1j], ids=repr)
+@pytest.mark.parametrize(
+    "wrong", [object(), Decimal("0.1"), (n for n in (1, 2)), lambda: 0, 1j], ids=lambda wrong: type(wrong).__name__
+)
 def test_a_value_that_no_field_can_hold_is_refused_by_name(wrong):
     with pytest.raises(SchemaError, match="field 'value' was given a"):
         plain_fields({"value": wrong})
