@@ -6,18 +6,25 @@ The reader checks counts and ends only; verify and recover look at every event.
 from __future__ import annotations
 
 from collections import Counter
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from google.protobuf.message import DecodeError
 
 from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.recordfile.elements import element_spans
 from esper_telemetry.recordfile.index import mask_of
 from esper_telemetry.recordfile.layout import Descriptor
+from esper_telemetry.schema.envelope import ELEMENT_TAG
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+
+# Type and number of an event take four bytes with their tags, its element two more.
+SMALLEST_EVENT = 6
+_MANY = 100_000
 
 
 class FrameFacts(NamedTuple):
@@ -47,18 +54,28 @@ class FrameFacts(NamedTuple):
         )
 
 
-def parse_frame(raw: bytes) -> list[record_pb2.Event]:
+def parse_frame(raw: bytes, records: int | None = None) -> list[record_pb2.Event]:
     """Return the events of a decompressed frame.
 
+    Args:
+        raw: the frame.
+        records: how many events its descriptor says; None where there is no descriptor.
+
     Raises:
-        CorruptRecordError: it holds something else, or nothing.
+        CorruptRecordError: it holds something else, nothing, or another number of events.
     """
+    limit = len(raw) // SMALLEST_EVENT if records is None else records
+    # Empty events cost 35 times their bytes once parsed: where there might be many, they are counted first.
+    if raw.count(ELEMENT_TAG) > max(limit, _MANY) and sum(1 for _ in islice(element_spans(raw), limit + 1)) > limit:
+        raise CorruptRecordError(f"the frame holds more than the {limit:,} events it may")
     try:
         content = record_pb2.RecordFile.FromString(raw)
     except DecodeError as error:
         raise CorruptRecordError(f"the frame holds no events: {error}") from None
     if content.header or not content.event:
         raise CorruptRecordError(f"the frame holds {len(content.header)} headers and {len(content.event)} events")
+    if records is not None and len(content.event) != records:
+        raise CorruptRecordError(f"the frame holds {len(content.event):,} events, its descriptor says {records:,}")
     return list(content.event)
 
 

@@ -176,16 +176,11 @@ class StreamFollower:
         self._events += frame.records
         data = self._source.read_at(frame.offset, frame.compressed_size)
         try:
-            events = parse_frame(self._decoder.decode(data, frame.raw_size))
+            events = parse_frame(self._decoder.decode(data, frame.raw_size), frame.records)
         except (CorruptRecordError, UnsupportedRecordError) as error:
-            return self._damaged(segment, frame, str(error))
-        if len(events) != frame.records:
-            return self._damaged(segment, frame, f"it holds {len(events):,} events, not {frame.records:,}")
+            damage = Damage(frame.offset, frame.end, str(error), frame.first_seq, frame.last_seq)
+            return Followed(self.path, segment, None, [], damage)
         return Followed(self.path, segment, frame, events)
-
-    def _damaged(self, segment: Segment, frame: FrameRef, reason: str) -> Followed:
-        damage = Damage(frame.offset, frame.end, reason, frame.first_seq, frame.last_seq)
-        return Followed(self.path, segment, None, [], damage)
 
     def _move_on(self) -> bool:
         """Go to the next segment if this one is done; return whether there may be more to read now."""

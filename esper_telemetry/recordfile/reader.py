@@ -10,18 +10,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from google.protobuf.message import DecodeError
-
 from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.damage import Damage
+from esper_telemetry.recordfile.facts import SMALLEST_EVENT, parse_frame
 from esper_telemetry.recordfile.foreign import looks_like
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.scan import find_pieces
 from esper_telemetry.recordfile.segment import assemble
 from esper_telemetry.recordfile.selection import EVERYTHING
 from esper_telemetry.recordfile.source import open_source
-from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
     import os
@@ -32,11 +30,9 @@ if TYPE_CHECKING:
     from esper_telemetry.recordfile.segment import Assembler, Segment
     from esper_telemetry.recordfile.selection import Selection
     from esper_telemetry.recordfile.source import Source
+    from esper_telemetry.v1 import record_pb2
 
     OnDamage = Callable[[Damage], None]
-
-# Type and number of an event take four bytes with their tags, its element two more.
-_SMALLEST_EVENT = 6
 
 
 class RecordReader:
@@ -142,7 +138,7 @@ class RecordReader:
             CorruptRecordError: sizes, descriptor or XXH64 do not match.
         """
         data = self.read_raw(frame)
-        if frame.records * _SMALLEST_EVENT > frame.raw_size:
+        if frame.records * SMALLEST_EVENT > frame.raw_size:
             raise self._frame_error(frame, f"{frame.records:,} events do not fit into {frame.raw_size:,} bytes")
         try:
             return self._decoder.decode(data[: frame.compressed_size], frame.raw_size)
@@ -155,16 +151,14 @@ class RecordReader:
         Raises:
             CorruptRecordError: sizes, descriptor, XXH64, count or numbers do not match.
         """
+        raw = self.decompress(frame)
         try:
-            content = record_pb2.RecordFile.FromString(self.decompress(frame))
-        except DecodeError as error:
-            raise self._frame_error(frame, f"it holds no events: {error}") from None
-        events = content.event
-        if len(events) != frame.records or content.header:
-            raise self._frame_error(frame, f"it holds {len(events):,} events, its descriptor says {frame.records:,}")
+            events = parse_frame(raw, frame.records)
+        except CorruptRecordError as error:
+            raise self._frame_error(frame, str(error)) from None
         if events[0].seq < frame.first_seq or events[-1].seq > frame.last_seq:
             raise self._frame_error(frame, f"it holds numbers {events[0].seq:,} to {events[-1].seq:,}")
-        return list(events)
+        return events
 
     def events(
         self, selection: Selection | None = None, *, on_damage: OnDamage | None = None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from esper_telemetry.errors import CorruptRecordError
@@ -49,6 +51,28 @@ def test_a_descriptor_is_held_against_them(change, message):
 def test_events_that_break_the_order_are_refused(rows, message):
     with pytest.raises(CorruptRecordError, match=message):
         frame_facts(events(*rows))
+
+
+def test_a_count_that_differs_from_the_descriptor_is_refused():
+    raw = record_pb2.RecordFile(event=events((1, 1, 0), (1, 2, 0))).SerializeToString()
+    assert len(parse_frame(raw, 2)) == 2
+    with pytest.raises(CorruptRecordError, match="holds 2 events, its descriptor says 3"):
+        parse_frame(raw, 3)
+
+
+@pytest.mark.parametrize("records", [None, 5])
+def test_millions_of_empty_events_are_refused_before_they_are_parsed(records):
+    raw = b"\x12\x00" * (2 << 20)
+    tracemalloc.start()
+    with pytest.raises(CorruptRecordError, match="holds more than the"):
+        parse_frame(raw, records)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+def test_many_bytes_that_look_like_tags_are_no_events():
+    raw = record_pb2.RecordFile(event=[{"type_id": 1, "seq": 1, "payload": b"\x12" * 300_000}]).SerializeToString()
+    assert len(parse_frame(raw, 1)) == 1
 
 
 @pytest.mark.parametrize(
