@@ -1,4 +1,4 @@
-"""Twins of the real things for tests: a run that keeps its events in memory, and a clock one can set.
+"""Twins of the real things for tests: a run that keeps its events in memory, a clock one can set, a collector at hand.
 
 run, sink = memory_run(level="debug")
 run.emit(events.ScalarLogged, name="loss", value=0.5)
@@ -8,6 +8,9 @@ assert [event.name for event in recorded(sink)] == ["run.started", "scalar.logge
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf import descriptor_pool, message_factory
@@ -21,7 +24,8 @@ from esper_telemetry.schema import effective_level, event_type, to_plain
 from esper_telemetry.sinks import MemorySink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from esper_telemetry.clock import Clock
     from esper_telemetry.recorder import Run
@@ -100,3 +104,40 @@ def recorded(sink: MemorySink) -> list[RecordedEvent]:
         data = {**payload, **to_plain(event.context), **payload}
         found.append(RecordedEvent(event.seq, event_type(cls).name, data))
     return found
+
+
+@contextmanager
+def running_collector(folder: Path) -> Iterator[str]:
+    """Run a real collector in a thread of this process; it stores below `folder`.
+
+        with running_collector(tmp_path) as address:
+            with et.start_run("runs", name="test", collector=address): ...
+
+    Yields:
+        Its address, on loopback. At the end it drains: what was sent is on disk then.
+
+    Raises:
+        MissingExtraError: the extra "collector" is not installed.
+        ConfigError: the folder is in use.
+    """
+    from esper_telemetry.collector.server import CollectorServer
+    from esper_telemetry.collector.settings import Settings
+
+    async def start() -> CollectorServer:
+        server = CollectorServer(Settings(listen="127.0.0.1:0", directory=folder))
+        await server.start()
+        return server
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="collector", daemon=True)
+    thread.start()
+    try:
+        server = asyncio.run_coroutine_threadsafe(start(), loop).result()
+        try:
+            yield f"127.0.0.1:{server.port}"
+        finally:
+            asyncio.run_coroutine_threadsafe(server.stop(), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -133,3 +133,26 @@ def test_a_trainer_that_forks_all_the_time_is_not_held_up_and_never_loads_grpc(t
         assert reader.closed
         assert reader.records == 202
         assert [event.seq for event in reader.events()] == list(range(1, 203))
+
+
+LOADING = """
+import sys, torch
+import esper_telemetry as et
+from torch.utils.data import DataLoader
+with et.start_run(sys.argv[1], name="loader", collector=sys.argv[2], stream=et.StreamOptions(give_up_after=0.2)) as run:
+    for epoch in range(3):
+        for step, batch in enumerate(DataLoader(list(range(64)), batch_size=8, num_workers=2)):
+            run.emit(et.events.ScalarLogged, name="sum", value=float(batch.sum()), step=step)
+assert "grpc" not in sys.modules
+print(run.paths[0])
+"""
+
+
+def test_a_trainer_with_loader_processes_runs_through(tmp_path, nobody):
+    pytest.importorskip("torch")
+    command = [sys.executable, "-c", LOADING, str(tmp_path), nobody]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert finished.returncode == 0, finished.stderr
+    with RecordReader(finished.stdout.strip()) as reader:
+        assert reader.closed
+        assert reader.records == 26
