@@ -10,9 +10,13 @@ import os
 import random
 import resource
 import struct
+import subprocess
+import sys
+import textwrap
 from functools import cache
 
 import pytest
+import zstandard
 
 from esper_telemetry.errors import RecordError
 from esper_telemetry.recordfile import RecordReader, RecordWriter, layout, recover, verify
@@ -182,3 +186,34 @@ def test_no_mutation_makes_an_event_that_was_not_written_or_an_exception_that_is
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert outcomes["recovered"] > MUTATIONS / 3
     assert grown < 200 * 1024, f"{grown} KiB"
+
+
+@pytest.mark.parametrize("claimed", [1 << 30, 4096], ids=["honest descriptor", "lying descriptor"])
+def test_a_bomb_of_a_gibibyte_in_a_record_is_refused_by_every_reader_in_little_memory(records, claimed):
+    path = records.path()
+    data = records.bytes(frames=1, per_frame=10, close=False)
+    compressor = zstandard.ZstdCompressor(write_checksum=True).compressobj(size=1 << 30)
+    bomb = b"".join([*(compressor.compress(bytes(1 << 20)) for _ in range(1 << 10)), compressor.flush()])
+    assert len(bomb) < 64 * 1024
+    desc = layout.Descriptor(len(bomb), claimed, 100, 1, 11, 110, records.start, records.start)
+    path.write_bytes(data + bomb + layout.pack_descriptor(desc))
+    code = """
+        import resource, sys
+        from esper_telemetry.errors import CorruptRecordError
+        from esper_telemetry.recordfile import RecordReader, follow, recover, verify
+        good, bad, output = sys.argv[1:]
+        list(RecordReader(good).events()), verify(good), list(follow(good)), recover(good, output + "1")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        damage = []
+        assert len(list(RecordReader(bad).events(on_damage=damage.append))) == 10
+        assert (damage[0].first_seq, damage[0].last_seq) == (11, 110), damage
+        assert not verify(bad).good
+        assert sum(len(found.events) for found in follow(bad, sleep=lambda _: None)) == 10
+        assert recover(bad, output + "2").lost == [(0, 11, 110)]
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    """
+    good = records.write(frames=1, per_frame=10)
+    command = [sys.executable, "-c", textwrap.dedent(code), good, path, records.path()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 10 * 1024  # KiB
