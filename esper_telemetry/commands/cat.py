@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -29,16 +30,27 @@ _EPILOG = """Text lines show time, number, type, [context] and fields, with unit
 numbers; what was not measured is absent. JSON lines hold type, seq, time and data."""
 
 
+def format_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --format and --json; they arrive as one argument, `form`."""
+
+    @wraps(function)  # carries over the options that stand below this decorator
+    def collected(*, form: str, as_json: bool, **arguments: Any) -> Any:
+        return function(form="json" if as_json else form, **arguments)
+
+    formats = click.Choice(["text", "json"])
+    short = click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+    return click.option("--format", "form", type=formats, default="text", show_default=True)(short(collected))
+
+
 @click.command(epilog=_EPILOG)
 @files_argument
 @filter_options
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@format_options
 @time_format_option
-def command(files: tuple[str, ...], choice: Choice, form: str, as_json: bool, time_format: str) -> int:
+def command(files: tuple[str, ...], choice: Choice, *, form: str, time_format: str) -> int:
     """Print the events: each stream in the order of its numbers, streams merged by time."""
     records = open_records(files, choice)
-    line = line_writer("json" if as_json else form, time_format, ranks=records.streams > 1)
+    line = line_writer(form, time_format, ranks=records.streams > 1)
     write = sys.stdout.write
     for event in records:
         write(line(event) + "\n")

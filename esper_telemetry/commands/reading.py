@@ -17,7 +17,7 @@ from esper_telemetry.commands.times import TIME_FORMATS, Moment
 from esper_telemetry.decode import Filter, Records, ordered_segments, record_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -126,9 +126,14 @@ def tell_losses(records: Records) -> int:
     """Say on stderr what could not be read, and return the exit code."""
     for warning in records.warnings:
         warn(warning)
-    for name, count in sorted(records.unknown.items()):
-        warn(f"{plural(count, 'event')} of type {name} cannot be decoded: the record does not say what they hold")
+    tell_unknown(records.unknown)
     return INCOMPLETE if records.warnings or records.unknown else FINE
+
+
+def tell_unknown(unknown: Mapping[str, int]) -> None:
+    """Say on stderr which events were kept as bytes."""
+    for name, count in sorted(unknown.items()):
+        warn(f"{plural(count, 'event')} of type {name} cannot be decoded: the record does not say what they hold")
 
 
 def _some(values: Sequence[int]) -> frozenset[int] | None:

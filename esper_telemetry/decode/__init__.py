@@ -10,6 +10,7 @@ from esper_telemetry.decode.faults import FileDamage
 from esper_telemetry.decode.filter import Filter
 from esper_telemetry.decode.inputs import record_files
 from esper_telemetry.decode.jsonlines import json_line, rfc3339
+from esper_telemetry.decode.origin import Origin
 from esper_telemetry.decode.records import Records, read
 from esper_telemetry.decode.reference import (
     EnumReference,
@@ -22,6 +23,7 @@ from esper_telemetry.decode.reference import (
 from esper_telemetry.decode.statistics import FieldStatistics, TypeStatistics, count_events
 from esper_telemetry.decode.streams import SegmentPlace, ordered_segments
 from esper_telemetry.decode.summary import StreamSummary, Summary, summarize
+from esper_telemetry.decode.tail import Tail
 
 __all__ = [
     "Comparison",
@@ -34,6 +36,7 @@ __all__ = [
     "FileDamage",
     "Filter",
     "MessageReference",
+    "Origin",
     "Pair",
     "Parting",
     "Records",
@@ -42,6 +45,7 @@ __all__ = [
     "SegmentPlace",
     "StreamSummary",
     "Summary",
+    "Tail",
     "TypeStatistics",
     "compare",
     "count_events",

@@ -25,11 +25,25 @@ _FIELD = descriptor_pb2.FieldDescriptorProto
 class Envelope(Protocol):
     """An Event of record.proto whose context is bytes."""
 
-    type_id: int
-    time_unix_nano: int
-    seq: int
-    context: bytes
-    payload: bytes
+    @property
+    def type_id(self) -> int:
+        """Number in the type table."""
+
+    @property
+    def time_unix_nano(self) -> int:
+        """Wall clock, nanoseconds since 1970 UTC."""
+
+    @property
+    def seq(self) -> int:
+        """Number in the stream."""
+
+    @property
+    def context(self) -> bytes:
+        """The serialized Context."""
+
+    @property
+    def payload(self) -> bytes:
+        """The serialized message."""
 
 
 class _Frame(Protocol):

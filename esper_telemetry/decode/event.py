@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from google.protobuf.message import DecodeError
+
 from esper_telemetry.decode.sizes import envelope_size
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.v1 import context_pb2
@@ -70,8 +72,15 @@ class Event:
 
     @property
     def context(self) -> context_pb2.Context:
-        """Where in the run it happened. What is unset was not bound: ask with HasField."""
-        return context_pb2.Context.FromString(self._context)
+        """Where in the run it happened. What is unset was not bound: ask with HasField.
+
+        Raises:
+            CorruptRecordError: its bytes are no context.
+        """
+        try:
+            return context_pb2.Context.FromString(self._context)
+        except DecodeError as error:
+            raise CorruptRecordError(f"event {self.seq:,} has a context that is none: {error}") from None
 
     @property
     def payload(self) -> bytes:

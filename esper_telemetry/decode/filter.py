@@ -45,6 +45,10 @@ class Filter:
             fnmatchcase(name, want) for want in self.types for name in (kind.name, kind.full_name)
         )
 
+    def wants_rank(self, rank: int) -> bool:
+        """Tell whether the streams of `rank` are wanted."""
+        return self.ranks is None or rank in self.ranks
+
     def selection(self, origin: Origin, *, expand: bool) -> Selection:
         """Return the choice among the frames of a segment; what it leaves in is looked at event by event.
 

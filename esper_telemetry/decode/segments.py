@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from esper_telemetry.decode.filter import Filter
     from esper_telemetry.decode.steps import StepRow
     from esper_telemetry.decode.types import EventKind
-    from esper_telemetry.recordfile import RecordReader, Segment
+    from esper_telemetry.recordfile import FrameRef, RecordReader, Segment, Selection
 
 # A bit a row is the least that a column takes, so a block that claims more rows than this is no block.
 _MOST_ROWS_PER_BYTE = 8
@@ -46,23 +46,43 @@ class SegmentDecoder:
         Raises:
             CorruptRecordError: its descriptors are invalid, or, if the faults are strict, it is damaged.
         """
-        if self._wanted.ranks is not None and segment.header.rank not in self._wanted.ranks:
+        if not self._wanted.wants_rank(segment.header.rank):
             return
-        origin = Origin(segment, reader.path, self._faults.unknown)
+        origin = self.origin(segment, reader.path)
         selection = self._wanted.selection(origin, expand=self._expand)
         for item in segment.items:
             if isinstance(item, Damage):
                 self._faults.damaged(reader.path, item)
-            elif selection.concerns(item) and not self._faults.is_copy(reader.path, origin.producer_id, item):
-                try:
-                    envelopes = parse_frame(reader.decompress(item), item, reader.path)
-                except CorruptRecordError as error:
-                    self._faults.unreadable(reader.path, item, error)
-                else:
-                    yield from self._decoded(envelopes, origin, whole=selection.covers(item))
+            elif not self._faults.is_copy(reader.path, origin.producer_id, item):
+                yield from self._frame(reader, item, origin, selection)
 
-    def _decoded(self, envelopes: Iterable[Envelope], origin: Origin, *, whole: bool) -> Iterator[Event]:
-        """Yield the events of a frame that are wanted; `whole` says that time, number and type are settled."""
+    def last_events(self, reader: RecordReader, segment: Segment) -> Iterator[list[Event]]:
+        """Yield the events that are wanted, frame by frame from the last one backwards.
+
+        Raises:
+            CorruptRecordError: as `events`.
+        """
+        origin = self.origin(segment, reader.path)
+        selection = self._wanted.selection(origin, expand=self._expand)
+        for frame in reversed(segment.frames):
+            yield list(self._frame(reader, frame, origin, selection))
+
+    def origin(self, segment: Segment, path: str) -> Origin:
+        """Return what the events of a segment share, as far as its headers have been read.
+
+        Raises:
+            CorruptRecordError: its descriptors are invalid.
+        """
+        return Origin(segment, path, self._faults.unknown)
+
+    def decoded(self, envelopes: Iterable[Envelope], origin: Origin, *, whole: bool) -> Iterator[Event]:
+        """Yield the events of a frame that are wanted.
+
+        Args:
+            envelopes: the frame.
+            origin: its segment.
+            whole: time, number and type are wanted, as the frame's descriptor tells.
+        """
         kinds, wanted = origin.kinds, self._wanted
         blocks = origin.block_ids if self._expand else frozenset()
         settled = whole and wanted.envs is None
@@ -78,6 +98,16 @@ class SegmentDecoder:
                 if kind.cls is None:
                     origin.undecodable(kind)
                 yield event
+
+    def _frame(self, reader: RecordReader, frame: FrameRef, origin: Origin, selection: Selection) -> Iterator[Event]:
+        if not selection.concerns(frame):
+            return
+        try:
+            envelopes = parse_frame(reader.decompress(frame), frame, reader.path)
+        except CorruptRecordError as error:
+            self._faults.unreadable(reader.path, frame, error)
+        else:
+            yield from self.decoded(envelopes, origin, whole=selection.covers(frame))
 
     def _rows(self, block: Event, kind: EventKind, origin: Origin, context: bytes) -> Iterator[Event]:
         """Yield the rows of a block of steps that are wanted; a block that cannot be expanded stays as it is."""

@@ -148,17 +148,20 @@ class Schema:
         return kind
 
     def context(self, serialized: bytes) -> dict[str, Any]:
-        """Return the set fields of a serialized Context. The dict is shared: do not change it."""
+        """Return the set fields of a serialized Context; bytes that are none stay bytes. The dict is shared."""
         plain = self._contexts.get(serialized)
         if plain is None:
             if len(self._contexts) >= _MOST_CONTEXTS:
                 self._contexts.clear()
-            try:
-                message = self._context_class.FromString(serialized)
-            except DecodeError as error:
-                raise CorruptRecordError(f"a context is no protobuf: {error}") from None
-            plain = self._contexts[serialized] = self._plans.plan(self._context)(message)
+            plain = self._contexts[serialized] = self._decode_context(serialized)
         return plain
+
+    def _decode_context(self, serialized: bytes) -> dict[str, Any]:
+        try:
+            message = self._context_class.FromString(serialized)
+        except DecodeError:
+            return {"context": serialized}  # kept, as everything that cannot be decoded
+        return self._plans.plan(self._context)(message)
 
 
 @lru_cache(maxsize=8)

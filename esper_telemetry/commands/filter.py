@@ -1,0 +1,74 @@
+"""`esper-telemetry filter`: write the events that are wanted into a new record."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from esper_telemetry.commands.output import FINE, INCOMPLETE, note, plural, print_json, warn
+from esper_telemetry.commands.reading import Choice, files_argument, filter_options, find_files, json_option
+from esper_telemetry.commands.recover import new_folder
+from esper_telemetry.decode import Origin
+from esper_telemetry.recordfile import filter_record
+
+if TYPE_CHECKING:
+    from esper_telemetry.recordfile import Filtered, Segment, Selection
+
+
+@click.command
+@files_argument
+@filter_options
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A new file, or a new folder.")
+@json_option
+def command(files: tuple[str, ...], choice: Choice, output: Path, *, as_json: bool) -> int:
+    """Write the events that are wanted to a new record. Numbers stay as they were.
+
+    For several files or a run folder the output is a new folder with a file for each.
+    A block of steps is kept or left out whole: kept for the type of its rows, left out with --env.
+    """
+    paths = find_files(files)
+    targets = [output]
+    if len(paths) > 1 or Path(files[0]).is_dir():
+        folder = new_folder(output)
+        targets = [folder / path.name for path in paths]
+    chooser = _Chooser(choice)
+    found = [filter_record(path, target, chooser.choose) for path, target in zip(paths, targets, strict=True)]
+    if as_json:
+        print_json([_document(str(path), one) for path, one in zip(paths, found, strict=True)])
+    else:
+        for one in found:
+            copied = f", {plural(one.copied, 'frame')} byte for byte" if one.copied else ""
+            print(f"{one.output}  {plural(one.events, 'event')} of {one.events + one.dropped:,}{copied}")
+    for path, one in zip(paths, found, strict=True):
+        for damage in one.damage:
+            warn(f"{path}: {damage}")
+    if chooser.lost_blocks:
+        note("blocks of steps hold several environments each; --env left them out")
+    return FINE if all(one.complete for one in found) else INCOMPLETE
+
+
+class _Chooser:
+    """Says for each segment which events are wanted."""
+
+    def __init__(self, choice: Choice) -> None:
+        self._choice = choice
+        self.lost_blocks = False
+
+    def choose(self, segment: Segment) -> Selection | None:
+        wanted = self._choice.wanted
+        if not wanted.wants_rank(segment.header.rank):
+            return None
+        origin = Origin(segment, "", Counter())
+        selection = wanted.selection(origin, expand=not self._choice.blocks)
+        self.lost_blocks |= wanted.envs is not None and bool(origin.block_ids & (selection.type_ids or origin.type_ids))
+        return dataclasses.replace(selection, env_ids=wanted.envs)
+
+
+def _document(path: str, one: Filtered) -> dict[str, object]:
+    damage = [{"offset": found.offset, "end": found.end, "reason": found.reason} for found in one.damage]
+    names = ("complete", "events", "dropped", "frames", "copied")
+    return {"path": path, "output": str(one.output), **{name: getattr(one, name) for name in names}, "damage": damage}

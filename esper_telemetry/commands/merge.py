@@ -1,0 +1,31 @@
+"""`esper-telemetry merge`: join segments, ranks or files into one record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from esper_telemetry.commands.output import FINE, INCOMPLETE, print_json
+from esper_telemetry.commands.reading import files_argument, find_files, json_option
+from esper_telemetry.commands.recover import placed_document, placed_text, tell_damage
+from esper_telemetry.recordfile import merge
+
+
+@click.command
+@files_argument
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The new file.")
+@click.option("--force", is_flag=True, help="Join files of different runs too.")
+@json_option
+def command(files: tuple[str, ...], output: Path, *, force: bool, as_json: bool) -> int:
+    """Join records into one file, frames byte for byte: it reads like the folder it was made of.
+
+    Damaged inputs are recovered on the way. Exit code 0: nothing is lost; 3: something is.
+    """
+    found = merge(find_files(files), output, force=force)
+    if as_json:
+        print_json({"paths": found.paths, "runs": found.runs, **placed_document(found)})
+    else:
+        print(f"{found.output}  {placed_text(found)}, {len(found.paths):,} files")
+    tell_damage(found)
+    return FINE if found.complete else INCOMPLETE

@@ -1,0 +1,111 @@
+"""`esper-telemetry recover`: save what is whole of a damaged or cut record into a new one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from esper_telemetry.commands.output import FAILED, FINE, INCOMPLETE, plural, print_json, warn
+from esper_telemetry.commands.reading import files_argument, find_files, json_option
+from esper_telemetry.errors import RecordError, SinkError
+from esper_telemetry.recordfile import recover
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from esper_telemetry.recordfile import Merge, Recovery
+
+
+@click.command
+@files_argument
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A new file, or a new folder.")
+@json_option
+def command(files: tuple[str, ...], output: Path, *, as_json: bool) -> int:
+    """Write what is whole to a new record; the damaged one is never touched.
+
+    For several files or a run folder the output is a new folder with a file for each. Whole
+    frames are kept byte for byte, what is whole of a cut last frame is kept and marked as
+    unverified, and the output is verified. Exit code 0: nothing is lost; 3: something is; 1: nothing can be recovered.
+    """
+    paths = find_files(files)
+    failed: list[RecordError] = []
+    if len(paths) == 1 and not Path(files[0]).is_dir():
+        found = [recover(paths[0], output)]
+    else:
+        found, failed = _recover_all(paths, new_folder(output))
+    if as_json:
+        print_json([{"path": one.path, **placed_document(one)} for one in found])
+    else:
+        for one in found:
+            print(f"{one.output}  {placed_text(one)}")
+    for one in found:
+        tell_damage(one)
+    for error in failed:
+        warn(str(error))
+    if not found:
+        return FAILED
+    return FINE if all(one.complete for one in found) and not failed else INCOMPLETE
+
+
+def _recover_all(paths: Sequence[Path], folder: Path) -> tuple[list[Recovery], list[RecordError]]:
+    """Recover each file; one of which nothing can be recovered does not keep the others."""
+    found: list[Recovery] = []
+    failed: list[RecordError] = []
+    for path in paths:
+        try:
+            found.append(recover(path, folder / path.name))
+        except RecordError as error:
+            failed.append(error)
+    return found, failed
+
+
+def new_folder(path: Path) -> Path:
+    """Make the folder that several files go to.
+
+    Raises:
+        SinkError: it cannot be made.
+    """
+    try:
+        path.mkdir()
+    except OSError as error:
+        raise SinkError(f"{path}: cannot make the folder: {error.strerror}; choose another --output") from error
+    return path
+
+
+def placed_text(placed: Recovery | Merge) -> str:
+    """Return in a few words what stands in a new file."""
+    text = f"{plural(placed.events, 'event')} in {plural(placed.frames, 'frame')}"
+    extras = (
+        (placed.unverified, f"{plural(placed.unverified, 'event')} unverified, from a cut frame"),
+        (placed.rebuilt, f"{plural(placed.rebuilt, 'descriptor')} made again"),
+        (placed.repeats, f"{plural(placed.repeats, 'frame')} left out that came twice"),
+    )
+    return ", ".join([text, *(words for count, words in extras if count)])
+
+
+def tell_damage(placed: Recovery | Merge) -> None:
+    """Say on stderr what could not be kept."""
+    for path, damages in placed.damage.items():
+        for damage in damages:
+            warn(f"{path}: {damage}")
+    for _, first, last in placed.lost:
+        warn(f"{placed.output}: numbers {first:,} to {last:,} are lost")
+    if placed.open_end:
+        warn(f"{placed.output}: events at the end are lost, and nothing says how many")
+
+
+def placed_document(placed: Recovery | Merge) -> dict[str, Any]:
+    """Return what stands in a new file, for JSON."""
+    names = ("complete", "segments", "frames", "events", "rebuilt", "unverified", "repeats", "lost_bytes", "open_end")
+    return {
+        "output": str(placed.output),
+        **{name: getattr(placed, name) for name in names},
+        "lost": [{"segment": number, "first_seq": first, "last_seq": last} for number, first, last in placed.lost],
+        "damage": [
+            {"path": path, "offset": damage.offset, "end": damage.end, "reason": damage.reason}
+            for path, damages in placed.damage.items()
+            for damage in damages
+        ],
+    }
