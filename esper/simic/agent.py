@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 _SAMPLING = 7_919  # keeps the stream of sampled actions apart from that of initialisation
 
 
+def generator_on(device: torch.device, seed: int) -> torch.Generator:
+    """Return a generator whose random numbers are drawn on `device`."""
+    return torch.Generator(device).manual_seed(seed)
+
+
 @dataclass(frozen=True)
 class Decision:
     """What was decided for B environments.
@@ -69,7 +74,7 @@ class Agent:
             self.ppo = PPO(self.policy, config)
         self.updates = 0
         self.scale = RewardScale(config.gamma)
-        self._generator = torch.Generator(self.device).manual_seed(config.seed + _SAMPLING)
+        self._generator = generator_on(self.device, config.seed + _SAMPLING)
         self.begin_batch()
 
     def begin_batch(self) -> None:
