@@ -134,6 +134,12 @@ class CudaBackend:
         return True
 
 
+def indexed(device: torch.device | str) -> torch.device:
+    """Return `device` with its index, so that a tensor on another one is told apart."""
+    found = torch.device(device)
+    return torch.device("cuda", torch.cuda.current_device()) if str(found) == "cuda" else found
+
+
 def backend_of(device: torch.device) -> Backend:
     """Return the backend for `device`.
 

@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
 from esper_telemetry.clock import SYSTEM_CLOCK, Clock
-from esper_telemetry.counters.backend import Backend, backend_of
-from esper_telemetry.counters.entry import STEP_FIELDS, Entry, bytes_of, check_entry, clone_of
+from esper_telemetry.counters.backend import Backend, backend_of, indexed
+from esper_telemetry.counters.entry import STEP_FIELDS, Entry, bytes_of, check_entry, clone_of, detached
 from esper_telemetry.counters.guard import Guard, GuardMode, Misuse
 from esper_telemetry.counters.pending import Outbox, PendingSnapshot
 from esper_telemetry.counters.readback import Copy, Reader
@@ -119,7 +119,7 @@ class DeviceCounters:
                 "steps=True keeps the tensors of each rank's steps: use mode='deferred', no process_group"
             )
         self.spec, self.mode, self.max_pending_bytes = spec, mode, max_pending_bytes
-        self.device = _with_index(torch.device(device))
+        self.device = indexed(device)
         self.rank = current_rank() if rank is None else rank
         self._misuse = Misuse(strict=strict)
         self.misuse = self._misuse.counts
@@ -146,6 +146,7 @@ class DeviceCounters:
         self._seen: set[Any] = set()
         self._copying = False
         self._held = self._measured = 0
+        self._record_bytes = max_pending_bytes  # not known yet: look at the next record
         self._stream: int | None = None
         self._overwritten = self._coalesced = 0
         self._first_batch: int | None = None
@@ -178,7 +179,7 @@ class DeviceCounters:
             self._trace(actions, masks, success, scalars)
             return
         if scalars is not None:
-            scalars = {name: _detached(value) for name, value in scalars.items()}
+            scalars = detached(scalars)
         pending = self._pending
         pending.append((actions, masks, success, scalars, context, self._wall_ns() if self._timed else 0))
         if len(pending) >= self._check_at:
@@ -202,7 +203,7 @@ class DeviceCounters:
             self._window.update_value(name, value)
             return
         pending = self._pending
-        pending.append((name, _detached(value)))
+        pending.append((name, detached(value)))
         if len(pending) >= self._check_at:
             self._look()
 
@@ -290,8 +291,7 @@ class DeviceCounters:
         if self._held >= self.max_pending_bytes:
             self._fold()
         elif not (self._guard.watching or self._copying):
-            room = (self.max_pending_bytes - self._held) * len(pending) // (4 * self._held)
-            self._check_at = len(pending) + max(1, min(room, _MAX_GAP))
+            self._check_at = len(pending) + self._gap()
 
     def _keep(self, entry: Entry) -> None:
         """Do for the newest record what this window asks: copy it, note its state, add its memory."""
@@ -300,11 +300,16 @@ class DeviceCounters:
             pending[-1] = entry = clone_of(entry)
         new = len(pending) - self._measured
         newest = pending[-1:] if new == 1 else pending[-_SAMPLE:]
-        self._held += sum(map(bytes_of, newest)) * new // len(newest)
+        self._record_bytes = sum(map(bytes_of, newest)) // len(newest)
+        self._held += self._record_bytes * new
         self._measured = len(pending)
         if self._guard.watching:
             self._guard.note(entry)
             self._check_place()
+
+    def _gap(self) -> int:
+        """Return how many records may come before the next look, were they four times as large as the last one."""
+        return max(1, min(_MAX_GAP, (self.max_pending_bytes - self._held) // (4 * self._record_bytes)))
 
     def _check_first(self, entry: Entry) -> None:
         try:
@@ -341,7 +346,8 @@ class DeviceCounters:
             entries = [entry for number, entry in enumerate(entries) if number not in spoiled]
         self._guard.next_window()
         self._held = self._measured = 0
-        self._check_at = 0 if self._guard.watching or self._copying or self.mode == "inline" else 1
+        each = self._guard.watching or self._copying or self.mode == "inline"
+        self._check_at = 0 if each else self._gap()
         self._window.fold(entries)
 
     def _spoiled(self, entries: Sequence[Entry]) -> set[int]:
@@ -361,18 +367,6 @@ class DeviceCounters:
         self._first_batch, self._coalesced, self._overwritten = None, 0, 0
         copy = self._reader.start(tag)
         return copy, self._outbox.put(PendingSnapshot(copy, tag))
-
-
-def _detached(value: Tensor) -> Tensor:
-    """Return `value` without its graph; what is no tensor is left for the check of its form."""
-    return value.detach() if getattr(value, "requires_grad", False) else value
-
-
-def _with_index(device: torch.device) -> torch.device:
-    """Return `device` with its index, so that a tensor on another one is told apart."""
-    if str(device) == "cuda":
-        return torch.device("cuda", torch.cuda.current_device())
-    return device
 
 
 # Every living bank, for the one hook that a fork runs.

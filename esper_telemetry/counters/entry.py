@@ -72,6 +72,13 @@ def _clone(part: Any) -> Any:
     return {key: _clone(value) for key, value in part.items()} if hasattr(part, "items") else part
 
 
+def detached(value: Any) -> Any:
+    """Return a tensor, or a dict of them, without graph; anything else is left for the check of its form."""
+    if hasattr(value, "items"):
+        return {name: detached(one) for name, one in value.items()}
+    return value.detach() if getattr(value, "requires_grad", False) else value
+
+
 def check_entry(spec: CounterSpec, device: torch.device, entry: Entry) -> None:
     """Raise CounterError unless an entry has the form that `spec` and the bank's device ask for."""
     if len(entry) != STEP_FIELDS:
@@ -94,6 +101,13 @@ def check_entry(spec: CounterSpec, device: torch.device, entry: Entry) -> None:
     if len(set(batches.values())) > 1:
         sizes = ", ".join(f"{what}: {size}" for what, size in batches.items())
         raise CounterError(f"record_step: the parts have different numbers of environments ({sizes})")
+    _check_more(spec, device, scalars, context)
+
+
+def _check_more(spec: CounterSpec, device: torch.device, scalars: Any, context: dict[str, Any]) -> None:
+    """Check what comes with a step beside its decisions."""
+    if scalars is not None and not hasattr(scalars, "items"):
+        raise CounterError(f"scalars: got a {type(scalars).__name__}; give a dict of name to tensor")
     for name, value in (scalars or {}).items():
         _check_value(spec, device, name, value)
     for name, value in context.items():

@@ -17,7 +17,7 @@ from torch import Tensor
 from esper_telemetry.counters.layout import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from esper_telemetry.counters.state import CounterState, Heads
 
@@ -72,11 +72,12 @@ def fold_(
         ValueError: the parts have different numbers of rows.
     """
     layout = state.layout
-    cells = layout.columns(Part(bool(actions), bool(masks), bool(success)))
+    part = Part(bool(actions), bool(masks), bool(success))
+    cells = layout.columns(part)
     chosen = _chosen_columns(state, actions) if actions else None
     valid = _valid_columns(state, masks) if masks else None
     took = _joined(success) if success else None
-    counts = {part.shape[-1] for part in (chosen, took) if part is not None} | ({valid[0].shape[1]} if valid else set())
+    counts = {one.shape[-1] for one in (chosen, took) if one is not None} | ({valid[0].shape[1]} if valid else set())
     if len(counts) != 1:
         raise ValueError(f"actions, masks and success have different numbers of rows: {sorted(counts)}")
     rows = counts.pop()
@@ -84,26 +85,21 @@ def fold_(
     flags = torch.empty((cells.stop - cells.start, span), dtype=torch.bool, device=state.buffer.device)
     if span > rows:
         flags.narrow(1, rows, span - rows).zero_()
-
-    def at(cell: int, count: int, width: int = span) -> Tensor:
-        return flags.narrow(0, cell - cells.start, count).narrow(1, 0, width)
-
-    options = state.local.shape[0]
+    whole = _sections(state, part, flags)
+    exact = whole if span == rows else _sections(state, part, flags.narrow(1, 0, rows))
     if valid is not None:
-        torch.cat(valid, out=at(layout.valid, options, rows))
-        _mark_heads(state, at)
+        torch.cat(valid, out=exact["valid"])
+        _mark_heads(state, flags.narrow(0, layout.valid - cells.start, layout.blank + 1 - layout.valid), whole)
     indices = None
     if chosen is not None:
         indices = torch.empty((len(state.names), span), dtype=state.local.dtype, device=flags.device)
-        indices.narrow(1, 0, rows).copy_(chosen)
-        of_option = indices.index_select(0, state.head_of).narrow(1, 0, rows)
-        torch.eq(of_option, state.local, out=at(layout.chosen, options, rows))
+        used = indices if span == rows else indices.narrow(1, 0, rows)
+        used.copy_(chosen)
+        torch.eq(used.index_select(0, state.head_of), state.local, out=exact["chosen"])
         if took is not None:
-            torch.logical_and(at(layout.chosen, options, rows), took, out=at(layout.succeeded, options, rows))
+            torch.logical_and(exact["chosen"], took, out=exact["succeeded"])
         if valid is not None:
-            torch.logical_and(
-                at(layout.chosen, options), at(layout.valid, options), out=at(layout.chosen_valid, options)
-            )
+            torch.logical_and(whole["chosen"], whole["valid"], out=whole["chosen_valid"])
     sums = flags.view(torch.int64).view(-1, groups, words).sum(2).view(torch.uint8).sum(1)
     state.buffer.narrow(0, cells.start, cells.stop - cells.start).add_(sums)
     return Folded(indices, flags, took, cells.start, rows)
@@ -135,13 +131,24 @@ def _valid_columns(state: CounterState, steps: Sequence[Heads]) -> list[Tensor]:
     return [_joined([step[name] for step in by_head]).t() for name in state.names]
 
 
-def _mark_heads(state: CounterState, at: Callable[..., Tensor]) -> None:
-    """Fill the columns forced, nonempty and free from the number of valid options in each row."""
-    layout, heads = state.layout, len(state.names)
-    at(layout.blank, 1).zero_()
-    flags = at(layout.valid, layout.blank + 1 - layout.valid).view(torch.uint8)
-    by_head = flags.index_select(0, state.padded).view(heads, state.padded.shape[0] // heads, flags.shape[1])
-    count = by_head.sum(1, dtype=state.sizes.dtype)
-    torch.ge(count, 1, out=at(layout.nonempty, heads))
-    torch.eq(count, 1, out=at(layout.forced, heads))
-    torch.eq(count, state.sizes, out=at(layout.free, heads))
+def _sections(state: CounterState, part: Part, flags: Tensor) -> dict[str, Tensor]:
+    """Return the rows of `flags` by name: one call for all of them."""
+    sizes = state.layout.sections(part)
+    return dict(zip(sizes, flags.split_with_sizes(list(sizes.values())), strict=True))
+
+
+def _mark_heads(state: CounterState, options: Tensor, sections: dict[str, Tensor]) -> None:
+    """Fill nonempty, forced and free from the number of valid options in each row.
+
+    Args:
+        state: says which options a head has.
+        options: bool [S + 1, span]: the valid ones, and the blank row.
+        sections: where the flags go.
+    """
+    heads = len(state.names)
+    sections["blank"].zero_()
+    by_head = options.view(torch.uint8).index_select(0, state.padded)
+    count = by_head.view(heads, state.padded.shape[0] // heads, options.shape[1]).sum(1, dtype=state.sizes.dtype)
+    torch.ge(count, 1, out=sections["nonempty"])
+    torch.eq(count, 1, out=sections["forced"])
+    torch.eq(count, state.sizes, out=sections["free"])

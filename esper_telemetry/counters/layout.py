@@ -83,6 +83,17 @@ class Layout:
         start = self.succeeded if part.success else self.chosen if part.actions else self.valid
         return slice(start, self.recorded if part.masks else self.chosen_valid)
 
+    def sections(self, part: Part) -> dict[str, int]:
+        """Return the names and sizes of what `columns` spans, in order."""
+        options, heads = self.chosen - self.succeeded, self.forced - self.nonempty
+        sizes = {"succeeded": options} if part.success else {}
+        if part.actions:
+            sizes["chosen"] = options
+        if part.masks:
+            sizes |= {"chosen_valid": options} if part.actions else {}
+            sizes |= {"valid": options, "blank": 1, "nonempty": heads, "forced": heads, "free": heads}
+        return sizes
+
 
 def layout_of(spec: CounterSpec) -> Layout:
     """Return the layout of the cells for `spec`."""

@@ -31,6 +31,7 @@ class CounterState(NamedTuple):
         sizes: uint8 or int16 [H, 1]: options of each head.
         blank: bool [1, 1]: False.
         nan: float64 [1]: NaN.
+        cells: the int64 cells of `buffer`, each a view [1].
         thresholds: per histogram float64 [edges + 1, 1]: largest value below each edge, then infinity.
         layout: positions of the cells.
         names: the heads.
@@ -43,6 +44,7 @@ class CounterState(NamedTuple):
     sizes: Tensor
     blank: Tensor
     nan: Tensor
+    cells: tuple[Tensor, ...]
     thresholds: tuple[Tensor, ...]
     layout: Layout
     names: tuple[str, ...]
@@ -70,14 +72,16 @@ def new_state(spec: CounterSpec, device: torch.device | str) -> CounterState:
             torch.tensor([*(math.nextafter(edge, -math.inf) for edge in edges), math.inf], dtype=torch.float64)
             for edges in spec.histograms.values()
         ]
+        buffer = cells.to(device)
         return CounterState(
-            buffer=cells.to(device),
+            buffer=buffer,
             head_of=head_of.to(device),
             local=local[:, None].to(device),
             padded=torch.tensor(padded, dtype=torch.int64).to(device),
             sizes=sizes[:, None].to(device),
             blank=torch.zeros((1, 1), dtype=torch.bool).to(device),
             nan=torch.full((1,), math.nan, dtype=torch.float64).to(device),
+            cells=tuple(buffer[: layout.int_cells].split_with_sizes([1] * layout.int_cells)),
             thresholds=tuple(edges[:, None].to(device) for edges in thresholds),
             layout=layout,
             names=tuple(spec.heads),
@@ -87,5 +91,4 @@ def new_state(spec: CounterSpec, device: torch.device | str) -> CounterState:
 def add_totals_(state: CounterState, totals: Mapping[int, int]) -> None:
     """Add numbers the host knows (steps, rows, values recorded) to their cells: one launch for all."""
     if totals:
-        cells = [state.buffer.narrow(0, cell, 1) for cell in totals]
-        torch._foreach_add_(cells, list(totals.values()))
+        torch._foreach_add_([state.cells[cell] for cell in totals], list(totals.values()))

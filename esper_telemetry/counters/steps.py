@@ -16,7 +16,7 @@ from esper_telemetry.errors import CounterError
 from esper_telemetry.schema import enum_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 # A block stays well under an event's limit (512 KiB) and near the size of a frame (256 KiB).
 BLOCK_BYTES = 192 * 1024
 _MICROSECOND = 1000
-_INT_ONLY = frozenset({int})
 
 
 class Chunk(NamedTuple):
@@ -40,7 +39,7 @@ class Chunk(NamedTuple):
         span: bytes of one flag column; steps x envs, rounded up.
         sizes: bytes of indices, forced and free flags, success, and each scalar, in this order.
         scalars: the scalars and their numpy dtypes.
-        context: per step, the context given with it.
+        context: context given with each step, a value for each.
         env_context: context that differs between environments, a value for each.
         times: per step, wall clock in ns.
     """
@@ -50,17 +49,9 @@ class Chunk(NamedTuple):
     span: int
     sizes: tuple[int, ...]
     scalars: tuple[tuple[str, str], ...]
-    context: list[dict[str, int]]
+    context: dict[str, list[int]]
     env_context: dict[str, tuple[int, ...]]
     times: list[int]
-
-
-def _env_context(context: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(value) for name, value in context.items() if not isinstance(value, int)}
-
-
-def _step_context(context: Mapping[str, Any]) -> dict[str, int]:
-    return {name: value for name, value in context.items() if isinstance(value, int)}
 
 
 class StepDetail:
@@ -93,42 +84,49 @@ class StepDetail:
         self._bytes: list[Tensor] = []
         self._chunks: list[Chunk] = []
         self._used = 0
+        self._keys: frozenset[str] = frozenset()
+        self._per_env: list[str] = []
         self.rows_shed = 0
 
     def form_of(self, entry: Entry) -> tuple[Any, ...]:
         """Return what entries of one chunk have in common beyond their parts: environments, scalars, context."""
         actions, masks, _, scalars, context, _ = entry
+        if context.keys() != self._keys:
+            self._keys = frozenset(context)
+            self._per_env = [name for name, value in context.items() if not isinstance(value, int)]
         part = masks if actions is None else actions
-        shape = part.shape if isinstance(part, torch.Tensor) else next(iter(part.values())).shape
-        if _INT_ONLY.issuperset(map(type, context.values())):
-            return shape, tuple(scalars or ()), tuple(context)
-        return shape, tuple(scalars or ()), tuple(context), tuple(_env_context(context).items())
+        if not isinstance(part, torch.Tensor):
+            part = next(iter(part.values()), None) if hasattr(part, "values") else None
+        shape = getattr(part, "shape", None)
+        if scalars is None and not self._per_env:
+            return shape, self._keys
+        return shape, self._keys, tuple(scalars or ()), tuple(tuple(context[name]) for name in self._per_env)
 
     def keep(self, folded: Folded, entries: Sequence[Entry], layout: Layout) -> None:
-        """Keep the rows of `entries`, which were folded together and are of one form."""
+        """Keep the rows of `entries`, which were folded together and are of one form.
+
+        Raises:
+            ValueError: something that has one value for each environment has another number of them.
+            TypeError: a context that was an integer in one step is none in another.
+        """
         envs = folded.rows // len(entries)
-        env_context = _env_context(entries[0][4])
+        newest = entries[-1][4]
+        env_context = {name: tuple(value) for name, value in newest.items() if not isinstance(value, int)}
         for name, values in {"env_ids": self._env_ids or range(envs), **env_context}.items():
             if len(values) != envs:
                 raise ValueError(f"{name} has {len(values)} values for the {envs} environments of a step")
+        context = {name: [entry[4][name] for entry in entries] for name in newest if name not in env_context}
+        if any(type(value) is not int for column in context.values() for value in set(column)):
+            raise TypeError(f"context {', '.join(context)}: give an integer in each step, or a sequence in each")
         parts, sizes, scalars = self._parts(folded, entries, layout, envs)
         if self._used + sum(sizes) > self._capacity:
             self.rows_shed += folded.rows
             return
         self._used += sum(sizes)
         self._bytes.append(torch.cat(parts))
-        self._chunks.append(
-            Chunk(
-                steps=len(entries),
-                envs=envs,
-                span=folded.flags.shape[1],
-                sizes=tuple(sizes),
-                scalars=tuple(scalars),
-                context=[_step_context(entry[4]) if env_context else entry[4] for entry in entries],
-                env_context=env_context,
-                times=[entry[5] for entry in entries],
-            )
-        )
+        times = [entry[5] for entry in entries]
+        span = folded.flags.shape[1]
+        self._chunks.append(Chunk(len(entries), envs, span, tuple(sizes), tuple(scalars), context, env_context, times))
 
     def _parts(
         self, folded: Folded, entries: Sequence[Entry], layout: Layout, envs: int
@@ -216,9 +214,7 @@ class StepDetail:
             "row_type": self._row.row_type.DESCRIPTOR.full_name,
             "steps": len(times),
             "envs": min(envs.stop, chunk.envs) - envs.start,
-            "context": [
-                {"field": name, "values": [step[name] for step in chunk.context[steps]]} for name in chunk.context[0]
-            ],
+            "context": [{"field": name, "values": values[steps]} for name, values in chunk.context.items()],
             "env_context": [
                 {"field": name, "values": list(values[envs])} for name, values in chunk.env_context.items()
             ],

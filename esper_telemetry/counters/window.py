@@ -7,7 +7,7 @@ the trainer (unless the bank is strict).
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,7 +21,7 @@ from esper_telemetry.counters.update import fill_buckets_, summarize_, update_, 
 from esper_telemetry.errors import CounterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from esper_telemetry.counters.guard import Misuse
     from esper_telemetry.counters.spec import CounterSpec
@@ -42,6 +42,8 @@ class Window:
         self._spec, self._state, self._detail, self._misuse = spec, state, detail, misuse
         self._scalars = {name: i for i, name in enumerate(spec.scalars)}
         self._histograms = {name: i for i, name in enumerate(spec.histograms)}
+        columns = spec.row.scalars if spec.row is not None else {}
+        self._known = {*spec.value_names, *columns}
         self._totals: dict[int, int] = {}
 
     def fold(self, entries: Sequence[Entry]) -> None:
@@ -54,6 +56,9 @@ class Window:
                 self._attempt(self._fold_scalars, [entry for entry in values if entry[0] in self._scalars])
                 for name in self._histograms:
                     self._attempt(self._fold_histogram, [entry for entry in values if entry[0] == name])
+                for number, entry in enumerate(values):
+                    if entry[0] not in self._known:
+                        self._fits(number, entry)
             finally:  # a strict bank may have raised: what was folded keeps its totals
                 totals, self._totals = self._totals, {}
                 add_totals_(self._state, totals)
@@ -90,14 +95,13 @@ class Window:
                 values.append(entry)
                 continue
             actions, masks, success, scalars, _, _ = entry
-            form: tuple[Any, ...] = (type(actions), type(masks), success is None)
-            if self._detail is not None:
-                form += self._detail.form_of(entry)
+            detail = None if self._detail is None else self._detail.form_of(entry)
+            form = (type(actions), type(masks), success is None, detail)
             if form != newest:
                 newest, add = form, steps.setdefault(form, []).append
             add(entry)
             if scalars:
-                values.extend(scalars.items())
+                values.extend(scalars.items() if hasattr(scalars, "items") else [("scalars", scalars)])
         return steps, values
 
     def _attempt(self, fold: Callable[[Sequence[Entry]], None], entries: Sequence[Entry]) -> None:
@@ -167,10 +171,9 @@ class Window:
         self._add(slice(cell, cell + 1), values.shape[0])
 
 
-def quiet(device: torch.device) -> ExitStack:
-    """Return a context without gradients and without autocast, which would sum in half precision."""
-    stack = ExitStack()
-    stack.enter_context(torch.no_grad())
-    if device.type in ("cpu", "cuda") and torch.is_autocast_enabled(device.type):
-        stack.enter_context(torch.autocast(device.type, enabled=False))
-    return stack
+@contextmanager
+def quiet(device: torch.device) -> Iterator[None]:
+    """Turn gradients off for a while, and autocast, which would sum in half precision."""
+    on = device.type in ("cpu", "cuda") and torch.is_autocast_enabled(device.type)
+    with torch.no_grad(), torch.autocast(device.type, enabled=False) if on else nullcontext():
+        yield

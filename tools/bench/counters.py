@@ -1,0 +1,249 @@
+"""What counting actions and masks costs the training loop, beside the usual ways of doing it.
+
+    python tools/bench/counters.py [--quick]
+
+Eight heads of 41 options in all. Every contender sees the same steps in each round and
+rounds alternate; quoted are medians of ratios with their quartiles. Three parts:
+host time a step, an eager policy loop end to end, and step detail written to a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from paired import Timings
+from peers import HEADS, Bincount, Items, PackedScatter, torchmetrics_peers
+
+import esper_telemetry as et
+from esper.v1 import trainer_pb2
+from esper_telemetry.counters import CounterSpec, DeviceCounters, StepRow, emit_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SPEC = CounterSpec(HEADS)
+OPTIONS = SPEC.option_count
+# One window in 64 is watched by the guard: a round of 64 holds exactly one.
+WINDOWS = 64
+Step = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def random_steps(spec: CounterSpec, envs: int, steps: int) -> list[Step]:
+    """Return steps whose actions are valid: [B, H], [B, S], [B]."""
+    rng = torch.Generator().manual_seed(envs)
+    found = []
+    for _ in range(steps):
+        masks = torch.rand(envs, spec.option_count, generator=rng) < 0.7  # noqa: PLR2004 - seven options in ten are valid
+        masks[:, list(spec.option_offsets.values())] = True
+        blocks = masks.split([len(options) for options in spec.heads.values()], 1)
+        actions = torch.stack([torch.multinomial(block.float(), 1, generator=rng)[:, 0] for block in blocks], 1)
+        found.append((actions, masks, torch.rand(envs, generator=rng) < 0.8))  # noqa: PLR2004 - eight in ten succeed
+    return found
+
+
+def by_head(step: Step) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], torch.Tensor]:
+    """Return a packed step as dicts."""
+    actions, masks, success = step
+    blocks = masks.split([len(options) for options in SPEC.heads.values()], 1)
+    return (
+        {head: actions[:, i].contiguous() for i, head in enumerate(SPEC.heads)},
+        {head: block.contiguous() for head, block in zip(SPEC.heads, blocks, strict=True)},
+        success,
+    )
+
+
+class Ours:
+    """Seconds of recording alone, and of recording with its fold and readback."""
+
+    def __init__(self, steps: list[Any]) -> None:
+        self._steps = steps
+        self._bank = DeviceCounters(SPEC)
+        for _ in range(4):  # the first windows are watched
+            self.window()
+
+    def window(self) -> tuple[float, float]:
+        """Count one window; return seconds of recording, and of all."""
+        record = self._bank.record_step
+        start = time.perf_counter()
+        for actions, masks, success in self._steps:
+            record(actions, masks, success)
+        recorded = time.perf_counter()
+        self._bank.flush(batch_idx=1)
+        self._bank.poll()
+        return recorded - start, time.perf_counter() - start
+
+    def round(self) -> tuple[float, float]:
+        """Return mean seconds a step of a round of windows."""
+        recorded, everything = zip(*(self.window() for _ in range(WINDOWS)), strict=True)
+        return sum(recorded) / WINDOWS / len(self._steps), sum(everything) / WINDOWS / len(self._steps)
+
+
+def seconds_a_step(count: Callable[[Step], None], steps: list[Step]) -> float:
+    """Return mean seconds of one call."""
+    start = time.perf_counter()
+    for step in steps:
+        count(step)
+    return (time.perf_counter() - start) / len(steps)
+
+
+def host_time(envs: int, rounds: int) -> None:
+    """Print host time a step of every contender for so many environments."""
+    steps = random_steps(SPEC, envs, 32 if envs <= 256 else 8)  # noqa: PLR2004 - keeps a round under a second
+    packed, dicts = Ours(steps), Ours([by_head(step) for step in steps])
+    few = steps[: 4 if envs <= 16 else 1]  # noqa: PLR2004 - naive reading takes seconds at more
+    peers: dict[str, Callable[[], float]] = {
+        "packed scatter": partial(seconds_a_step, PackedScatter().update, steps),
+        "bincount per head": partial(seconds_a_step, Bincount().update, steps),
+        ".item() per environment": partial(seconds_a_step, Items().update, few),
+    }
+    peers |= {name: partial(seconds_a_step, update, steps) for name, update in torchmetrics_peers().items()}
+    names = ("ours, packed", "ours, packed, with fold", "ours, dict", "ours, dict, with fold")
+    seconds: dict[str, list[float]] = {name: [] for name in (*names, *peers)}
+    for number in range(rounds + 1):
+        ours = (*packed.round(), *dicts.round())
+        others = [run() for run in (peers.values() if number % 2 else reversed(peers.values()))]
+        others = others if number % 2 else others[::-1]
+        if number:  # the first round warms up
+            for name, value in zip(seconds, (*ours, *others), strict=True):
+                seconds[name].append(value)
+    print(f"\nhost time a step, {envs} environments (ratios to recording packed tensors, default guard)")
+    print(Timings(seconds).table(base="ours, packed", per=1, unit="step"))
+    fold = Timings(seconds)
+    for name in peers:
+        print(f"    {name} / ours with fold: {fold.ratio(name, 'ours, packed, with fold')}")
+
+
+class Policy(torch.nn.Module):
+    """A small policy: 64 features, two hidden layers of 256, eight masked heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers = [torch.nn.Linear(64, 256), torch.nn.ReLU(), torch.nn.Linear(256, 256), torch.nn.ReLU()]
+        self.net = torch.nn.Sequential(*layers, torch.nn.Linear(256, OPTIONS))
+        self.sizes = [len(options) for options in SPEC.heads.values()]
+
+    def forward(self, features: torch.Tensor, masks: torch.Tensor) -> list[torch.Tensor]:
+        """Return an action [B] of each head."""
+        logits = self.net(features).masked_fill(~masks, -1e9)
+        return [torch.distributions.Categorical(logits=block).sample() for block in logits.split(self.sizes, 1)]
+
+
+@torch.no_grad()
+def rollout(policy: Policy, envs: int, steps: int, bank: DeviceCounters | None, *, dicts: bool) -> float:
+    """Return seconds of a rollout, its flush and its events included."""
+    start = time.perf_counter()
+    for _ in range(steps):
+        features = torch.randn(envs, 64)
+        masks = torch.rand(envs, OPTIONS) < 0.9  # noqa: PLR2004 - nine options in ten are valid
+        masks[:, list(SPEC.option_offsets.values())] = True
+        chosen = policy(features, masks)
+        success = torch.rand(envs) < 0.8  # noqa: PLR2004 - eight in ten succeed
+        if dicts:
+            actions: Any = dict(zip(SPEC.heads, chosen, strict=True))
+            valid: Any = dict(zip(SPEC.heads, masks.split(policy.sizes, 1), strict=True))
+        else:
+            actions, valid = torch.stack(chosen, 1), masks
+        if bank is not None:
+            bank.record_step(actions, valid, success)
+    if bank is not None:
+        bank.flush(batch_idx=1)
+        for snapshot in bank.poll():
+            for event_class, fields in snapshot.events():
+                event_class(**fields).SerializeToString()
+    return time.perf_counter() - start
+
+
+def end_to_end(envs: int, rounds: int) -> None:
+    """Print how much longer an eager policy loop takes with counting."""
+    policy = Policy()
+    steps = 64 if envs <= 256 else 8  # noqa: PLR2004 - keeps a round under a second
+    for form in (False, True):
+        bank = DeviceCounters(SPEC)
+        seconds: dict[str, list[float]] = {"no counting": [], "counting": []}
+        for number in range(rounds + 1):
+            order = (None, bank) if number % 2 else (bank, None)
+            times = {one is not None: rollout(policy, envs, steps, one, dicts=form) for one in order}
+            if number:
+                seconds["no counting"].append(times[False])
+                seconds["counting"].append(times[True])
+        name = "dict" if form else "packed"
+        timings = Timings(seconds)
+        each = timings.median("no counting") / steps * 1e6
+        print(f"  {envs:>5} environments, {name:<6} {each:>9,.0f} us/step   {timings.ratio('counting', 'no counting')}")
+
+
+def step_detail(envs: int, steps: int, rounds: int) -> None:
+    """Print rows a second and bytes a row of step detail, from the tensors to the closed file, on one core."""
+    heads = {
+        "op": ("WAIT", "GERMINATE", "CULL", "FOSSILIZE"),
+        "slot": ("early", "mid", "late"),
+        "blueprint": ("NOOP", "CONV_LIGHT", "ATTENTION", "NORM", "DEPTHWISE"),
+        "blend": ("LINEAR", "SIGMOID", "GATED"),
+    }
+    row = StepRow(
+        trainer_pb2.ActionTaken,
+        actions={"op": "op", "slot": "slot_id", "blueprint": "blueprint_id", "blend": "blend_id"},
+        masked={head: f"{head}_masked" for head in heads},
+        forced={head: f"{head}_forced" for head in heads},
+        success="action_success",
+    )
+    spec = CounterSpec(heads, row=row)
+    tensors = random_steps(spec, envs, steps)
+    bank = DeviceCounters(spec, steps=True, detail_bytes=32 << 20)
+    rates, sizes = [], []
+    for _ in range(rounds + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            run = et.start_run(folder, name="detail", schemas=[trainer_pb2])
+            before = _bytes_in(folder)
+            start = time.perf_counter()
+            for number, step in enumerate(tensors):
+                bank.record_step(*step, inner_epoch=number)
+            bank.flush(batch_idx=1)
+            for snapshot in bank.poll():
+                emit_snapshot(run, snapshot, episodes_completed=0)
+            run.flush()
+            rates.append(envs * steps / (time.perf_counter() - start))
+            sizes.append((_bytes_in(folder) - before) / (envs * steps))
+            run.close()
+    rates = sorted(rates[1:])
+    low, middle, high = (rates[len(rates) * quarter // 4] for quarter in (1, 2, 3))
+    print(
+        f"  {envs:>5} environments x {steps:>4} steps: {middle / 1e6:>6.1f} million rows/s"
+        f" [{low / 1e6:.1f}-{high / 1e6:.1f}], {sorted(sizes)[len(sizes) // 2]:.2f} bytes/row"
+    )
+
+
+def _bytes_in(folder: str) -> int:
+    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+
+
+def main() -> None:
+    """Print all three parts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few rounds, small batches")
+    quick = parser.parse_args().quick
+    torch.set_num_threads(1)
+    rounds = 5 if quick else 15
+    print(f"torch {torch.__version__}, one thread, 8 heads, {OPTIONS} options, {rounds} rounds")
+    sizes = (1, 16) if quick else (1, 16, 256, 4096)
+    for envs in sizes:
+        host_time(envs, rounds)
+    print("\nan eager policy loop with counting / without, fold and readback included")
+    for envs in sizes:
+        end_to_end(envs, rounds)
+    print("\nstep detail of 4 heads with masks and success, tensors to flushed file, one core")
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    for envs, steps in ((16, 2048), (64, 1024), (256, 512), (1024, 128)):
+        step_detail(envs, steps, rounds)
+
+
+if __name__ == "__main__":
+    main()
