@@ -1,0 +1,103 @@
+"""Two readers written apart, the library and the one-file decoder, hold a thousand damaged records against each other.
+
+Whatever is done to a file, the one-file decoder gives a beginning of the original lines and then stops with a reason,
+and where it gives everything without a word, so does the library.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+import esper_telemetry
+from esper_telemetry import read
+from esper_telemetry.decode import json_line
+from esper_telemetry.errors import RecordError
+from esper_telemetry.v1 import training_pb2
+
+TOOL = Path(__file__).parents[2] / "tools" / "decode_records.py"
+CASES = 1_000
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("decode_records", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory) -> bytes:
+    with esper_telemetry.start_run(tmp_path_factory.mktemp("runs"), name="x", run_id="x") as run:
+        for number in range(60):
+            run.bind(env_id=number % 3).emit(training_pb2.ScalarLogged, name="n", value=number**0.5)
+            if number % 10 == 9:
+                run.flush()
+    (path,) = run.folder.iterdir()
+    return path.read_bytes()
+
+
+def by_tool(tool, path):
+    """Return the lines of the one-file decoder, and whether it had anything to say besides."""
+    tool.WARNINGS.clear()
+    lines = []
+    try:
+        for _, _, shown in tool.merged([str(path)]):
+            lines.append(json.dumps(shown, ensure_ascii=False, separators=(",", ":")))
+    except ValueError:
+        return lines, True
+    return lines, bool(tool.WARNINGS)
+
+
+def by_library(path):
+    """Return the lines of the library, and whether it had anything to say besides."""
+    try:
+        records = read(path, strict=False)
+        lines = [json_line(event) for event in records]
+    except RecordError:
+        return [], True
+    return lines, bool(records.warnings or records.unknown)
+
+
+def change(data: bytes, rng: random.Random) -> bytes:
+    at, size = rng.randrange(len(data)), rng.randrange(1, 200)
+    kind = rng.randrange(6)
+    if kind == 0:
+        return data[:at]
+    if kind == 1:
+        return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
+    if kind == 2:
+        return data[:at] + bytes(size) + data[at + size :]
+    if kind == 3:
+        return data[:at] + data[at + size :]
+    if kind == 4:
+        return data[:at] + rng.randbytes(size) + data[at:]
+    other = rng.randrange(len(data))
+    return data[:at] + data[other : other + size] + data[at:]
+
+
+def test_both_give_nothing_that_was_not_written_and_agree_where_nothing_is_wrong(tool, original, tmp_path, capsys):
+    path = tmp_path / "record.esr.zst"
+    path.write_bytes(original)
+    whole, said = by_tool(tool, path)
+    assert (whole, said) == by_library(path)
+    assert (len(whole), said) == (62, False)
+    rng = random.Random(20261122)
+    silent = 0
+    for case in range(CASES):
+        path.write_bytes(change(original, rng))
+        lines, said = by_tool(tool, path)
+        found, told = by_library(path)
+        assert lines == whole[: len(lines)], case
+        assert set(found) <= set(whole), case
+        assert found == sorted(found, key=whole.index), case
+        assert told or found == whole, case
+        assert said or lines == whole, case
+        silent += not said and not told
+        capsys.readouterr()
+    assert silent < CASES // 4, "most changes were to be noticed"
