@@ -1,0 +1,123 @@
+"""The golden run: both loops, for real; every event type that a schema declares must have fired in their records.
+
+Types that need a failure get one injected. There is no list of exemptions, and none may be made.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib import import_module
+
+import pytest
+import torch
+
+import esper.v1
+import esper_telemetry.v1
+from esper.simic.config import PpoConfig
+from esper.simic.training import HeuristicConfig, train_heuristic
+from esper.simic.vectorized import VectorizedTrainer
+from esper.tasks import load_task
+from esper.telemetry import TelemetryEvent, TelemetryEventType, get_hub, open_hub
+from esper_telemetry import read
+from esper_telemetry.schema import event_classes, event_type
+
+SMALL = PpoConfig(batches=2, n_envs=2, max_epochs=12, hidden=16)
+
+
+def declared():
+    """Every event type of every schema in the tree, by short name."""
+    found = {}
+    for package in (esper_telemetry.v1, esper.v1):
+        for module in pkgutil.iter_modules(package.__path__):
+            if module.name.endswith("_pb2"):
+                classes = event_classes(import_module(f"{package.__name__}.{module.name}"))
+                found |= {event_type(cls).name: event_type(cls) for cls in classes}
+    return found
+
+
+def heuristic(folder):
+    with open_hub(folder, name="heuristic") as hub:
+        train_heuristic(load_task("digits"), HeuristicConfig(episodes=2, max_epochs=75))
+    return hub.run
+
+
+def ppo(folder, *, level="normal", step_blocks=False, inject=lambda _trainer: None):
+    with open_hub(folder, name="ppo", level=level, step_blocks=step_blocks) as hub:
+        trainer = VectorizedTrainer({"cpu": load_task("synthetic")}, SMALL, telemetry_enabled=level != "off")
+        inject(trainer)
+        list(trainer.train())
+    return hub.run
+
+
+def failures(trainer):
+    """A host that breaks in the first batch, a sick update in the second, and an event that cannot be recorded."""
+    made, learn = trainer._new_episode, trainer.agent.learn
+
+    def new_episode(env_id):
+        episode = made(env_id)
+        if trainer.global_epoch == 1 and env_id == 1:
+            episode.environment.model.register_forward_hook(lambda model, _in, out: out * broken_at(4, episode))
+        return episode
+
+    def broken_at(epoch, episode):
+        return float("nan") if episode.environment.inner_epoch == epoch else 1.0
+
+    def sick(entropy_coef):
+        bad = {"name": "what a careless user logs", "value": torch.ones(1)}
+        get_hub().emit(TelemetryEvent(TelemetryEventType.SCALAR_LOGGED, bad))
+        update = learn(entropy_coef)
+        update.metrics["ratio_max"] = 50.0
+        return update
+
+    trainer._new_episode, trainer.agent.learn = new_episode, sick
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("runs")
+    made = {
+        "heuristic": heuristic(folder),
+        "ppo": ppo(folder),
+        "failing": ppo(folder, inject=failures),
+        "blocks": ppo(folder, step_blocks=True),
+        "off": ppo(folder, level="off"),
+    }
+    torch.set_num_threads(before)
+    return made
+
+
+@pytest.fixture(scope="module")
+def events(runs):
+    return [event for run in runs.values() for event in read(run.folder, expand=False)]
+
+
+def test_every_declared_event_type_fired(events):
+    assert set(declared()) - {event.type for event in events} == set()
+
+
+def test_nothing_fired_that_is_not_declared(events):
+    assert {event.type for event in events} - set(declared()) == set()
+
+
+def test_no_event_lacks_its_required_context(events):
+    types = declared()
+    for event in events:
+        missing = {name for name in types[event.type].requires if not event.context.HasField(name)}
+        assert not missing, event
+
+
+def test_nothing_was_lost_where_no_failure_was_injected(runs):
+    assert {name: run.stats().dropped for name, run in runs.items()} == {
+        "heuristic": 0,
+        "ppo": 0,
+        "failing": 1,
+        "blocks": 0,
+        "off": 0,
+    }
+
+
+def test_the_run_without_telemetry_says_so_and_no_more(runs):
+    types = [event.type for event in read(runs["off"].folder)]
+    assert types == ["run.started", "telemetry.disabled", "run.finished"]
