@@ -39,13 +39,14 @@ class FrameCheck:
     Args:
         limits: what the collector takes.
         validation: how much is looked at.
+        decoder: shared by all streams of a thread, because one that has worked holds 130 KB.
     """
 
-    def __init__(self, limits: Limits, validation: Validation) -> None:
+    def __init__(self, limits: Limits, validation: Validation, decoder: FrameDecoder) -> None:
         self._limits = limits
         self._validation = validation
         self._seen = 0
-        self._decoder = FrameDecoder()
+        self._decoder = decoder
 
     def check(self, batch: collector_pb2.Batch) -> Descriptor:
         """Return the descriptor of `batch`.

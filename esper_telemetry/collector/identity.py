@@ -78,12 +78,18 @@ def run_folder(run_id: str) -> str:
     return f"=={hashlib.sha256(run_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
-def segment_name(header: record_pb2.Header, segment: int) -> str:
-    """Return the file name of a producer's segment.
+def segment_names(header: record_pb2.Header, segment: int) -> list[str]:
+    """Return the file names that a producer's segment may have, the usual one first.
+
+    A name holds four bytes of the producer id; where another producer's are the same, the next four are taken.
 
     Raises:
         Refused: the stream's name cannot be one (SCHEMA_INVALID).
     """
-    if _ID.fullmatch(header.stream) is None:
-        raise Refused("SCHEMA_INVALID", f"header.stream {header.stream[:200]!r} cannot be a name: {_ID_RULE}")
-    return SegmentName.of(header.stream, header.rank, header.anchor_unix_nano, header.producer_id, segment).format()
+    stream, ids = header.stream, header.producer_id
+    if _ID.fullmatch(stream) is None:
+        raise Refused("SCHEMA_INVALID", f"header.stream {stream[:200]!r} cannot be a name: {_ID_RULE}")
+    return [
+        SegmentName.of(stream, header.rank, header.anchor_unix_nano, ids[at : at + 4], segment).format()
+        for at in range(0, ID_BYTES, 4)
+    ]

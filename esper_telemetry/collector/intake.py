@@ -31,6 +31,7 @@ from esper_telemetry.collector.store import (
     Seal,
     Store,
 )
+from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.header import writer_name
 from esper_telemetry.recordfile.layout import Skip
 from esper_telemetry.v1 import collector_pb2
@@ -77,6 +78,7 @@ class Intake:
         self.storage_failed = False
         self.notes: list[str] = []
         self._validation = validation
+        self._decoder = FrameDecoder()
         self._metrics = metrics
         self._schemas = SchemaCheck(limits)
         self._runs: dict[bytes, str] = {}
@@ -203,7 +205,7 @@ class Intake:
             self.leave(producer, listener, tenant)
             raise
         welcome = self._welcome(producer, hello.schema_fingerprint)
-        return Admission(producer, session, tenant, welcome, FrameCheck(self.limits, self._validation))
+        return Admission(producer, session, tenant, welcome, FrameCheck(self.limits, self._validation, self._decoder))
 
     def leave(self, producer: Producer, listener: Listener, tenant: Tenant) -> None:
         """Take note that a stream ended."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from esper_telemetry.collector.identity import segment_name
+from esper_telemetry.collector.identity import segment_names
+from esper_telemetry.collector.recovery import without_descriptors
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.store import PutSchema
 from esper_telemetry.errors import CorruptRecordError
@@ -16,12 +17,11 @@ from esper_telemetry.recordfile.header import add_types
 from esper_telemetry.recordfile.layout import FORMAT_MAJOR
 from esper_telemetry.schema.descriptors import MAX_DESCRIPTOR_BYTES, SchemaPool
 from esper_telemetry.schema.fingerprint import schema_fingerprint
-from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
     from esper_telemetry.collector.identity import ProducerKey
     from esper_telemetry.collector.limits import Limits
-    from esper_telemetry.v1 import collector_pb2
+    from esper_telemetry.v1 import collector_pb2, record_pb2
 
 # Different schemas at once; beyond it the oldest is checked anew when it comes again.
 _REMEMBERED = 256
@@ -54,7 +54,7 @@ class SchemaCheck:
             )
         if header.format_major > FORMAT_MAJOR:
             raise Refused("SCHEMA_INVALID", f"format version {header.format_major} is newer than {FORMAT_MAJOR}")
-        segment_name(header, 1)
+        segment_names(header, 1)
         fingerprint = schema_fingerprint(header)
         if fingerprint != schema.fingerprint:
             raise Refused(
@@ -62,10 +62,7 @@ class SchemaCheck:
                 f"the fingerprint is {schema.fingerprint.hex()[:16]}…, the header makes {fingerprint.hex()[:16]}…",
             )
         descriptors = self._shared(fingerprint, header)
-        small = record_pb2.Header()
-        small.CopyFrom(header)
-        small.ClearField("file_descriptor_set")
-        return PutSchema(small, descriptors)
+        return PutSchema(without_descriptors(header), descriptors)
 
     def _shared(self, fingerprint: bytes, header: record_pb2.Header) -> bytes:
         known = self._descriptors.get(fingerprint)

@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.collector.appender import SegmentAppender, cut_file, own_header, sync_folder
-from esper_telemetry.collector.identity import run_folder, segment_name
+from esper_telemetry.collector.identity import run_folder, segment_names
 from esper_telemetry.errors import SinkError
 from esper_telemetry.v1 import record_pb2
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 SEGMENT_BYTES = 256 << 20
 # An index entry takes about 60 bytes, and the format ends an index at 64 MiB.
 SEGMENT_FRAMES = 200_000
-# Two producers whose ids start alike would share a name; the next free segment number is taken.
-_NAME_ATTEMPTS = 100
+# Files that stand where a segment is to be, somebody else's perhaps: so many numbers are passed over.
+_NUMBERS_TRIED = 100
 
 
 class PutSchema(NamedTuple):
@@ -248,13 +248,14 @@ class ProducerFiles:
             self._folder.mkdir(mode=0o750, exist_ok=True)
         except OSError as error:
             raise SinkError(f"{self._folder}: cannot make the run folder: {error}; check the disk") from error
-        for _ in range(_NAME_ATTEMPTS):
+        for _ in range(_NUMBERS_TRIED):
             self._segment += 1
             own = own_header(header, self._segment, self._file_id, self.durable_seq)
-            path = self._folder / segment_name(own, self._segment)
-            if not path.exists():
-                return SegmentAppender(path, own)
-        raise SinkError(f"{path}: this name and the next {_NAME_ATTEMPTS} are taken; move the files away")
+            for name in segment_names(own, self._segment):
+                path = self._folder / name
+                if not path.exists():
+                    return SegmentAppender(path, own)
+        raise SinkError(f"{path}: this name and the next {_NUMBERS_TRIED} are taken; move the files away")
 
 
 class Store:
@@ -306,6 +307,7 @@ class Store:
             if not items:
                 return
             self._report(self._cycle(items))
+            del items  # frames that are stored need not wait for the next ones
 
     def _cycle(self, items: list[tuple[ProducerFiles, Item]]) -> Cycle:
         touched: dict[ProducerFiles, int] = {}

@@ -59,8 +59,7 @@ class PublishStream:
         Raises:
             Refused: the stream ends with an error.
         """
-        hello = await self._read_hello()
-        admission = await self._intake.admit(hello, self._tenant, self)
+        admission = await self._intake.admit(await self._read_hello(), self._tenant, self)
         self._admission = admission
         try:
             await self._context.write(collector_pb2.ServerMessage(welcome=admission.welcome))
@@ -175,6 +174,7 @@ class PublishStream:
                 self._heartbeat = message.heartbeat
                 self._wake.set()
             self.poke()
+            del message  # an idle stream must not hold its last frame
             if pause:
                 await asyncio.sleep(min(pause, _LONGEST_PAUSE_S))
 

@@ -8,6 +8,7 @@ import zstandard
 from esper_telemetry.collector.frames import SAMPLED, FrameCheck, Validation
 from esper_telemetry.collector.limits import Limits
 from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES, Descriptor, pack_descriptor, parse_descriptor
 from esper_telemetry.v1 import collector_pb2
 from tests.esper_telemetry.collector.publisher import Produced, element
@@ -34,13 +35,13 @@ def made(raw: bytes, *, records: int, compress=None, **changes) -> collector_pb2
 
 def refusal(batch, mode=Validation.FULL, limits=None) -> str:
     with pytest.raises(Refused) as caught:
-        FrameCheck(limits or Limits(), mode).check(batch)
+        FrameCheck(limits or Limits(), mode, FrameDecoder()).check(batch)
     return caught.value.reason
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_frame_as_the_writer_made_it_passes(batch, mode):
-    desc = FrameCheck(Limits(), mode).check(batch)
+    desc = FrameCheck(Limits(), mode, FrameDecoder()).check(batch)
     assert (desc.first_seq, desc.last_seq, desc.records) == (1, 40, 40)
 
 
@@ -68,7 +69,7 @@ def test_a_changed_frame_with_a_forged_crc_is_refused_or_still_holds_the_same_ev
         forged.payload = bytes(payload)
         forged.crc32 = crc32(forged.payload)
         try:
-            FrameCheck(Limits(), Validation.FULL).check(forged)
+            FrameCheck(Limits(), Validation.FULL, FrameDecoder()).check(forged)
         except Refused as refused:
             reasons.add(refused.reason)
         else:
@@ -152,11 +153,11 @@ def test_content_that_contradicts_its_descriptor_is_refused_in_full_validation_o
     raw, changes = content
     changes = {"min_time": 1_760_000_000_000_000_001, "max_time": 1_760_000_000_000_000_001, **changes}
     assert refusal(made(raw, **changes)) == "FRAME_INVALID"
-    FrameCheck(Limits(), Validation.OFF).check(made(raw, **changes))
+    FrameCheck(Limits(), Validation.OFF, FrameDecoder()).check(made(raw, **changes))
 
 
 def test_sampling_looks_into_the_first_frame_and_every_sixteenth():
-    check = FrameCheck(Limits(), Validation.SAMPLE)
+    check = FrameCheck(Limits(), Validation.SAMPLE, FrameDecoder())
     bad = made(element(5), records=1)
     looked = []
     for number in range(2 * SAMPLED):

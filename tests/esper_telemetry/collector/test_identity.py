@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esper_telemetry.collector.identity import check_run_id, producer_key, run_folder, segment_name
+from esper_telemetry.collector.identity import check_run_id, producer_key, run_folder, segment_names
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.recordfile import SegmentName
 from esper_telemetry.v1 import record_pb2
@@ -72,18 +72,28 @@ def header(**fields) -> record_pb2.Header:
 
 
 def test_a_segment_is_named_like_every_segment(tmp_path):
-    name = segment_name(header(anchor_unix_nano=1_760_000_000_000_000_000), 7)
+    name = segment_names(header(anchor_unix_nano=1_760_000_000_000_000_000), 7)[0]
     parsed = SegmentName.parse(tmp_path / name)
     assert (parsed.stream, parsed.rank, parsed.started, parsed.segment) == ("main", 3, "20251009T085320Z", 7)
 
 
 def test_no_start_and_no_rank_is_too_large_for_a_name(tmp_path):
-    name = segment_name(header(anchor_unix_nano=(1 << 64) - 1, rank=(1 << 32) - 1), 1)
+    name = segment_names(header(anchor_unix_nano=(1 << 64) - 1, rank=(1 << 32) - 1), 1)[0]
     assert SegmentName.parse(tmp_path / name).started == "25540721T233433Z"
 
 
 @pytest.mark.parametrize("stream", ["../x", "", "a/b", ".hidden"])
 def test_a_stream_that_cannot_name_a_file_is_refused(stream):
     with pytest.raises(Refused) as caught:
-        segment_name(header(stream=stream), 1)
+        segment_names(header(stream=stream), 1)
     assert caught.value.reason == "SCHEMA_INVALID"
+
+
+def test_the_names_of_a_segment_hold_each_part_of_the_producer_id(tmp_path):
+    names = segment_names(header(producer_id=bytes(range(16))), 1)
+    assert [SegmentName.parse(tmp_path / name).boot for name in names] == [
+        "00010203",
+        "04050607",
+        "08090a0b",
+        "0c0d0e0f",
+    ]
