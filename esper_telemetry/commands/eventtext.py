@@ -36,7 +36,7 @@ class EventText:
         hidden = event.hidden_context
         context = [f"{name}={_shown(value)}" for name, value in data.items() if name in _CONTEXT and name not in hidden]
         fields = [
-            f"{name}={_shown(value)}{_unit(units.get(name, ''))}"
+            f"{name}={_shown(value)}{_unit(name, units.get(name, ''))}"
             for name, value in data.items()
             if name not in _CONTEXT or name in hidden
         ]
@@ -48,9 +48,14 @@ class EventText:
         return "  ".join(part for part in (time, number, name, place, " ".join(fields)) if part)
 
 
-def _unit(unit: str) -> str:
-    """Return a unit to put behind a value; pure numbers and counts of named things need none."""
-    return "" if unit in ("", "1") or (unit.startswith("{") and unit.endswith("}")) else f" {unit}"
+def _unit(name: str, unit: str) -> str:
+    """Return a unit to put behind a value.
+
+    Pure numbers and counts of named things need none, and `update_time_ms` has said it already.
+    """
+    if unit in ("", "1") or (unit.startswith("{") and unit.endswith("}")) or name.endswith(f"_{unit}"):
+        return ""
+    return unit.replace("{", "").replace("}", "")
 
 
 def _shown(value: Any) -> str:

@@ -19,7 +19,7 @@ def line_of(record_run):
     return line
 
 
-def test_units_stand_behind_values_that_are_no_pure_numbers(line_of):
+def test_units_stand_behind_values_unless_the_name_says_them(line_of):
     line = line_of(
         training_pb2.PpoUpdateCompleted,
         context={"batch_idx": 3, "episodes_completed": 4},
@@ -31,8 +31,14 @@ def test_units_stand_behind_values_that_are_no_pure_numbers(line_of):
     )
     assert line.endswith(
         "#2  ppo.update_completed  [batch_idx=3 episodes_completed=4]"
-        "  entropy=1 nat lr=0.0003 update_time_ms=12.5 ms skipped=false heads=[{head: op, entropy: 0.5}]"
+        "  entropy=1nat lr=0.0003 update_time_ms=12.5 skipped=false heads=[{head: op, entropy: 0.5}]"
     )
+
+
+def test_a_rate_of_named_things_reads_as_words(line_of):
+    context = {"env_id": 0, "batch_idx": 1, "episodes_completed": 1}
+    line = line_of(training_pb2.Throughput, context=context, step_time_ms=3.5, fps=8478.0, steps=12)
+    assert line.endswith("  step_time_ms=3.5 fps=8478sample/s steps=12")
 
 
 def test_text_that_is_no_plain_word_is_quoted(line_of):
