@@ -1,9 +1,11 @@
-"""`esper-telemetry tail`: the last events, and with -f those that are being written."""
+"""`esper-telemetry tail`: the last events of a record or of a run at a collector, and with -f those that follow."""
 
 from __future__ import annotations
 
+import re
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,21 +25,43 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from esper_telemetry.decode import Event
+    from esper_telemetry.decode.live import LiveTail
+
+_FILE = click.Path(exists=True, dir_okay=False)
+_COLLECTOR = re.compile(r"(?P<address>[^/]+:\d{1,5}|unix:[^:]+)(?:/(?P<run>[^/]+))?")
+_EPILOG = """HOST:PORT instead of FILE reads the newest run of a collector, HOST:PORT/RUN a certain one: the frames that
+are durable there. Tokens and certificates are given as for push."""
 
 
-@click.command
+@click.command(epilog=_EPILOG)
 @files_argument
 @filter_options
 @format_options
 @time_format_option
 @click.option("-n", "--lines", "count", type=click.IntRange(0), default=10, show_default=True, help="Events to show.")
 @click.option("-f", "--follow", is_flag=True, help="Wait for what is written next, until the run ends.")
-def command(files: tuple[str, ...], choice: Choice, *, form: str, time_format: str, count: int, follow: bool) -> int:
+@click.option("--token-file", type=_FILE, help="Of a collector: file with the bearer token.")
+@click.option("--tls", is_flag=True, help="Of a collector: encrypt; the system's roots vouch for it.")
+@click.option("--tls-ca", type=_FILE, help="Of a collector: encrypt; the roots in this PEM file vouch for it.")
+@click.option("--tls-cert", type=_FILE, help="Of a collector: the client's certificate.")
+@click.option("--tls-key", type=_FILE, help="The key of that certificate.")
+def command(
+    files: tuple[str, ...],
+    choice: Choice,
+    *,
+    form: str,
+    time_format: str,
+    count: int,
+    follow: bool,
+    **security: Any,
+) -> int:
     """Print the last events. With -f go on with those that are being written, over segments and new ranks.
 
     It ends when every stream has ended: closed, or its writer gone.
     """
-    tail = Tail(files if follow else find_files(files), choice.wanted, expand=not choice.blocks)
+    tail: Tail | LiveTail | None = live_tail(files, choice, security)
+    if tail is None:
+        tail = Tail(files if follow else find_files(files), choice.wanted, expand=not choice.blocks)
     line = line_writer(form, time_format, ranks=tail.streams > 1)
     told = 0
 
@@ -55,3 +79,26 @@ def command(files: tuple[str, ...], choice: Choice, *, form: str, time_format: s
     show([])
     tell_unknown(tail.unknown)
     return INCOMPLETE if tail.warnings or tail.unknown else FINE
+
+
+def live_tail(files: tuple[str, ...], choice: Choice, security: dict[str, Any]) -> LiveTail | None:
+    """Return the tail of a run at a collector, if FILE names one and no such file exists.
+
+    Raises:
+        ConfigError: a token would travel in the clear, or a file cannot be read.
+        RecordError: the collector does not answer, refuses, or has no such run.
+    """
+    match = _COLLECTOR.fullmatch(files[0])
+    if match is None or len(files) > 1 or Path(files[0]).exists():
+        return None
+    from esper_telemetry.decode.live import LiveSource, LiveTail
+    from esper_telemetry.uplink.destination import Destination
+
+    known = Destination(match["address"], **security)
+    ca, certificate, key = (
+        None if path is None else Path(path).read_bytes() for path in (known.tls_ca, known.tls_cert, known.tls_key)
+    )
+    source = LiveSource(
+        known.address, tls=known.encrypted, ca=ca, token=known.token(), certificate=certificate, key=key
+    )
+    return LiveTail(source, match["run"] or "", choice.wanted, expand=not choice.blocks)

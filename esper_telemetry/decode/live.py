@@ -45,18 +45,23 @@ class LiveSource:
         tls: encrypt.
         ca: PEM bytes of the certificates to trust; None for those of the system.
         token: bearer token; None for none.
+        certificate: PEM bytes of the client's own certificate.
+        key: PEM bytes of its key.
     """
 
     address: str
     tls: bool = False
     ca: bytes | None = None
     token: str | None = None
+    certificate: bytes | None = None
+    key: bytes | None = None
 
     def channel(self) -> grpc.Channel:
         """Open a channel of its own."""
         options = [("grpc.max_receive_message_length", _LONGEST_MESSAGE), ("grpc.use_local_subchannel_pool", 1)]
-        if self.tls or self.ca is not None:
-            return grpc.secure_channel(self.address, grpc.ssl_channel_credentials(self.ca), options)
+        if self.tls:
+            credentials = grpc.ssl_channel_credentials(self.ca, self.key, self.certificate)
+            return grpc.secure_channel(self.address, credentials, options)
         return grpc.insecure_channel(self.address, options)
 
     @property

@@ -7,6 +7,9 @@ import subprocess
 import sys
 import textwrap
 
+from tests.esper_telemetry.collector.conftest import CollectorProcess
+from tests.esper_telemetry.collector.publisher import Produced, Publication, open_stub
+
 WRITER = """
     import sys, time
     import esper_telemetry as et
@@ -66,3 +69,34 @@ def test_a_cut_end_is_told_and_exits_3(cli, write_record, scalars):
         assert finished.code == 3
         assert len(finished.lines) == 5
         assert "file ends inside frame 2" in finished.err
+
+
+def test_a_run_at_a_collector_is_followed_to_its_end(tmp_path, cli):
+    produced = Produced(run_id="far-away")
+    collector = CollectorProcess(tmp_path / "store", tmp_path / "log")
+    try:
+        with open_stub(collector.port) as stub:
+            stream = Publication(stub).send(produced.hello(), produced.schema, *produced.batches[:2])
+            stream.acked(50)
+            place = f"127.0.0.1:{collector.port}"
+            assert [json.loads(line)["seq"] for line in cli("tail", "--json", "-n", 2, place).lines] == [49, 50]
+            command = [sys.executable, "-m", "esper_telemetry", "tail", "-f", "--json", "-n", "1", f"{place}/far-away"]
+            follower = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+            first = follower.stdout.readline()
+            stream.send(*produced.batches[2:], produced.close()).end().messages()
+            rest, errors = follower.communicate(timeout=120)
+        assert [json.loads(line)["seq"] for line in (first + rest).splitlines()] == list(range(50, 101))
+        assert (follower.returncode, errors) == (0, b"")
+        missing = cli("tail", f"{place}/nowhere")
+        assert (missing.code, "has no run 'nowhere'" in missing.err) == (1, True)
+    finally:
+        collector.terminate()
+
+
+def test_a_collector_that_does_not_answer_is_a_failure_in_one_line(cli, tmp_path):
+    finished = cli("tail", "127.0.0.1:1")
+    assert finished.code == 1
+    assert finished.err.startswith("error: 127.0.0.1:1: the collector says unavailable")
+    token = tmp_path / "token"
+    token.write_text("secret")
+    assert "in the clear" in cli("tail", "collector.example:7575", "--token-file", token).err
