@@ -99,7 +99,6 @@ class Reader:
     def start(self, tag: Tag) -> Copy:
         """Start one copy of everything and reset the cells behind it; a slot must be free."""
         slot = next(slot for slot in self._slots if slot.free)
-        slot.free = False
         detail, chunks, shed = self._detail.collect() if self._detail is not None else ([], [], 0)
         if detail:
             joined = torch.cat([self._state.buffer.view(torch.uint8), *detail])
@@ -107,6 +106,7 @@ class Reader:
         else:
             slot.cells.copy_(self._state.buffer, non_blocking=True)
         slot.arrival.record()
+        slot.free = False
         self.reset()
         return Copy(slot, lambda arrived: self._snapshot(arrived, tag, chunks, shed))
 

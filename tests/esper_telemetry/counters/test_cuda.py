@@ -16,14 +16,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def no_waits():
-    torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
-    yield
-    torch.cuda.set_sync_debug_mode("default")
-
-
 def on_cuda(step):
     return tuple({h: t.cuda() for h, t in part.items()} if isinstance(part, dict) else part.cuda() for part in step)
 

@@ -217,48 +217,6 @@ def test_a_closed_bank_ignores_every_call():
     assert bank.poll() == bank.close() == []
 
 
-def test_memory_is_bounded_when_nobody_exports():
-    spec = spec_of(8)
-    limit = 64 * 1024
-    bank = DeviceCounters(spec, max_pending_bytes=limit)
-    steps = [random_step(spec, 16, seed) for seed in range(8)]
-    most = 0
-    for number in range(400):
-        bank.record_step(*(part.clone() for part in steps[number % 8]))
-        most = max(most, len(bank._pending))
-        if number % 100 == 99:
-            bank.flush(batch_idx=number)
-    assert most * (16 * 8 * 8 + 16 * 41) < 1.3 * limit
-    assert sum(one.steps for one in bank.close()) == 400
-
-
-def test_growing_steps_are_folded_before_they_hold_much_more_than_the_limit():
-    spec = spec_of(8)
-    limit = 1024 * 1024
-    bank = DeviceCounters(spec, max_pending_bytes=limit, guard="off")
-    held = most = 0
-    for number in range(600):
-        step = random_step(spec, 1 if number < 300 else 256, number)
-        bank.record_step(*step)
-        held = held + sum(part.nbytes for part in step) if len(bank._pending) > 1 else 0
-        most = max(most, held)
-    assert most < 9 * limit
-    assert bank.flush(batch_idx=1).result().rows["op"] == 300 + 300 * 256
-
-
-def test_gradients_of_a_recorded_value_are_let_go():
-    spec = spec_of(1, scalars=("loss",))
-    bank = DeviceCounters(spec)
-    weight = torch.ones(3, requires_grad=True)
-    bank.record_scalar("loss", (weight * 2).sum())
-    bank.record_step(*random_step(spec, 1, 0), scalars={"loss": weight.sum()})
-    assert not any(
-        tensor.requires_grad for entry in bank._pending for tensor in entry if isinstance(tensor, torch.Tensor)
-    )
-    assert bank._pending[1][3]["loss"].grad_fn is None
-    assert bank.flush(batch_idx=1).result().scalars["loss"].sum == 9.0
-
-
 def _child(bank, queue):
     spec = bank.spec
     bank.record_step(*random_step(spec, 2, 9))

@@ -272,3 +272,33 @@ def test_memory_is_told_apart_by_address():
     assert storage_of(tensor) == storage_of(tensor.view(2, 2))
     assert storage_of(tensor) != storage_of(tensor[1:])
     assert storage_of(torch.empty(2, device="meta")) != 0
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_device_that_fails_at_the_copy_stays_out_of_the_training_loop(monkeypatch, strict):
+    def fail(*_):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    spec = spec_of(1)
+    bank = DeviceCounters(spec, strict=strict)
+    bank.record_step(*random_step(spec, 2, 0))
+    monkeypatch.setattr(bank._reader, "start", fail)
+    monkeypatch.setattr(bank._outbox, "poll", fail)
+    if strict:
+        for call in (lambda: bank.flush(batch_idx=1), bank.poll):
+            with pytest.raises(CounterError, match="CUDA error"):
+                call()
+    else:
+        assert bank.flush(batch_idx=1) is None
+        assert bank.poll() == []
+        assert bank.misuse["failed"] == 2
+
+
+def test_an_unknown_name_of_a_value_is_reported_in_any_window():
+    spec = spec_of(1, scalars=("reward",))
+    bank = DeviceCounters(spec, guard="off")
+    bank.record_scalar("reward", torch.ones(1))
+    bank.record_scalar("rewrad", torch.ones(1))
+    bank.record_step(*random_step(spec, 1, 0), scalars=[torch.ones(1)])
+    assert bank.flush(batch_idx=1).result().scalars["reward"].count == 1
+    assert bank.misuse["misfit"] == 2
