@@ -63,7 +63,7 @@ TRAINER_IMPORTS: dict[str, set[str]] = {
 }
 # The only places that import a heavy package, as path prefixes.
 HEAVY = {
-    "torch": ("esper_telemetry/counters/", "esper_telemetry/integrations/", "esper/"),
+    "torch": ("esper_telemetry/counters/", "esper_telemetry/integrations/", "esper/", "tools/learning.py"),
     "zstandard": ("esper_telemetry/recordfile/", "tools/decode_records.py"),
     "grpc": ("esper_telemetry/uplink/", "esper_telemetry/collector/", "esper_telemetry/decode/live.py"),
     "click": ("esper_telemetry/commands/",),
