@@ -22,6 +22,7 @@ from esper_telemetry.collector.schema_check import SchemaCheck
 from esper_telemetry.collector.session import Ledger, Session
 from esper_telemetry.collector.store import (
     Cycle,
+    Expire,
     ProducerFiles,
     Progress,
     PutFrame,
@@ -125,6 +126,12 @@ class Intake:
             if producer.left_at is not None and now - producer.left_at > _IDLE_SEAL_S:
                 producer.left_at = None
                 self._store.put(producer.files, Seal())
+
+    def expire(self, before: float) -> None:
+        """Delete segments last written before `before` (wall clock, seconds), but the last one of each producer."""
+        for producer in self.producers.values():
+            if len(producer.files.published) > 1:
+                self._store.put(producer.files, Expire(before))
 
     def lag(self, now: float) -> float:
         """Return for how long the oldest frame has been on its way to the disk, at most; seconds."""

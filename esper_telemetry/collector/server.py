@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -43,6 +44,7 @@ LOG = logging.getLogger("esper_telemetry.collector")
 
 SERVICE = collector_pb2.DESCRIPTOR.services_by_name["Collector"].full_name
 _WATCH_S = 1.0
+_EXPIRE_S = 600.0
 # Of the 5 s that an end may take: what was taken becomes durable, then segments are sealed, then calls are cut.
 _DRAIN_S, _SEAL_S, _CUT_S = 3.0, 1.0, 0.5
 _RECONNECT_MS = 500
@@ -174,6 +176,7 @@ class CollectorServer:
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
+        expire_at = loop.time()
         while True:
             await asyncio.sleep(_WATCH_S)
             self._service.check_alive()
@@ -182,6 +185,9 @@ class CollectorServer:
                 LOG.warning("%s", self._tokens.problem or "the token file was read again")
             await self._watch_storage()
             self._gauge(loop.time())
+            if self._settings.retain_s and loop.time() >= expire_at:
+                expire_at = loop.time() + _EXPIRE_S
+                self.intake.expire(time.time() - self._settings.retain_s)
 
     async def _watch_storage(self) -> None:
         settings = self._settings

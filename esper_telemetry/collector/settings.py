@@ -29,6 +29,7 @@ class Settings:
         insecure: listen beyond loopback without TLS all the same.
         validation: how much of a frame is looked at.
         min_free: free part of the disk below which nothing is taken, 0 to 1.
+        retain_s: age at which a segment is deleted, seconds; 0 keeps all. The last one of a producer always stays.
         limits: what the collector takes.
     """
 
@@ -42,6 +43,7 @@ class Settings:
     insecure: bool = False
     validation: Validation = Validation.SAMPLE
     min_free: float = 0.05
+    retain_s: float = 0.0
     limits: Limits = field(default_factory=Limits)
 
     @property

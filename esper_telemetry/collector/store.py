@@ -72,7 +72,17 @@ class Retry(NamedTuple):
     """The producer failed, its ledger was rewound: take what follows."""
 
 
-Item = PutSchema | PutFrame | PutSkip | Seal | Retry
+class Expire(NamedTuple):
+    """Delete sealed segments, but never the last one: it holds the watermark.
+
+    Attributes:
+        before: wall clock, seconds since 1970 UTC; segments that were last written before it go.
+    """
+
+    before: float
+
+
+Item = PutSchema | PutFrame | PutSkip | Seal | Retry | Expire
 
 
 class Progress(NamedTuple):
@@ -155,6 +165,8 @@ class ProducerFiles:
         """
         if isinstance(item, Retry):
             self._retry()
+        elif isinstance(item, Expire):
+            self._expire(item.before)
         elif self.failed is not None:
             return
         elif isinstance(item, PutSchema):
@@ -208,6 +220,15 @@ class ProducerFiles:
             cut_file(*self._uncut)
             self._uncut = None
         self.failed = None
+
+    def _expire(self, before: float) -> None:
+        old = []
+        for segment in self.published[:-1]:
+            with contextlib.suppress(OSError):
+                if segment.path.stat().st_mtime < before:
+                    segment.path.unlink()
+                    old.append(segment)
+        self.published = tuple(segment for segment in self.published if segment not in old)
 
     def _sync_name(self) -> None:
         if self._new_name:

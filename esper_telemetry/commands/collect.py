@@ -14,6 +14,7 @@ from esper_telemetry.commands.output import note
 if TYPE_CHECKING:
     from esper_telemetry.collector.server import CollectorServer
 
+_DAY_S = 86_400
 _FILE = click.Path(path_type=Path)
 _EPILOG = """SIGTERM drains: everything that was taken becomes durable and is acked, clients are told to come back,
 within 5 seconds. Everything else stands in the operations page: esper_telemetry/collector/OPERATIONS.md."""
@@ -36,6 +37,7 @@ within 5 seconds. Everything else stands in the operations page: esper_telemetry
     help="Which frames are decompressed and counted before they are stored.",
 )
 @click.option("--min-free", default=5.0, show_default=True, help="Percent of the disk that stay free.")
+@click.option("--retain-days", default=0.0, help="Delete segments older than this; the last of each producer stays.")
 @click.option("--max-streams", default=4096, show_default=True, help="Streams at once.")
 def command(
     *,
@@ -49,6 +51,7 @@ def command(
     insecure: bool,
     validate: str,
     min_free: float,
+    retain_days: float,
     max_streams: int,
 ) -> None:
     """Receive the records of many runs and store them below --dir."""
@@ -68,6 +71,7 @@ def command(
         insecure=insecure,
         validation=Validation(validate),
         min_free=min_free / 100,
+        retain_s=retain_days * _DAY_S,
         limits=Limits(streams=max_streams),
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

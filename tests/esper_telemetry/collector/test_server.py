@@ -1,4 +1,5 @@
 import contextlib
+import os
 import resource
 import urllib.request
 
@@ -262,3 +263,22 @@ def test_a_unix_socket_is_a_place_to_listen(start_collector, tmp_path):
     with grpc.insecure_channel(f"unix:{path}") as channel:
         publish(collector_pb2_grpc.CollectorStub(channel), produced)
     assert stored(collector.folder, produced) == produced.raw
+
+
+def test_a_collector_deletes_what_is_older_than_it_is_to_keep(start_collector):
+    produced = Produced()
+    for epoch, batch in enumerate(produced.batches, 1):  # each start begins a new segment
+        collector = start_collector()
+        with open_stub(collector.port) as stub:
+            publish(stub, produced, epoch, frames=[batch])
+        collector.kill()
+    paths = sorted(collector.folder.glob("*/*.esr.zst"))
+    assert len(paths) == 4
+    for path in paths[:3]:
+        os.utime(path, (1, 1))
+    collector = start_collector(retain_s=86_400)
+    with open_stub(collector.port) as stub:
+        while paths[2].exists():
+            stub.ListRuns(collector_pb2.ListRunsRequest(), timeout=10)
+        assert [path.exists() for path in paths] == [False, False, False, True]
+        assert publish(stub, produced, 9)[0].welcome.durable_seq == 100

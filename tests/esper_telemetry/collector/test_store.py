@@ -1,4 +1,5 @@
 import itertools
+import os
 import queue
 import random
 
@@ -9,7 +10,7 @@ from esper_telemetry.collector.identity import ProducerKey
 from esper_telemetry.collector.limits import Limits
 from esper_telemetry.collector.recovery import recover
 from esper_telemetry.collector.schema_check import SchemaCheck
-from esper_telemetry.collector.store import ProducerFiles, PutFrame, PutSkip, Retry, Seal, Store
+from esper_telemetry.collector.store import Expire, ProducerFiles, PutFrame, PutSkip, Retry, Seal, Store
 from esper_telemetry.recordfile import RecordReader, Skip, SkipReason
 from esper_telemetry.recordfile.verify import verify
 from tests.esper_telemetry.collector.publisher import Produced, stored
@@ -196,3 +197,20 @@ def test_random_failures_and_retries_leave_every_frame_once(bench, produced):
         done = files.durable_seq // PER_FRAME
     bench.store.stop(5)
     assert stored(bench.root, produced) == produced.raw[:done]
+
+
+def test_old_segments_are_deleted_and_the_last_one_keeps_the_watermark(bench, produced):
+    files = bench.files(produced)
+    for number in range(3):
+        bench.put(files, produced, [number])
+        bench.store.put(files, Seal())
+    bench.settled()
+    paths = [segment.path for segment in files.published]
+    for path in (paths[0], paths[2]):
+        os.utime(path, (1, 1))
+    bench.store.put(files, Expire(before=1000))
+    bench.settled()
+    assert [path.exists() for path in paths] == [False, True, True]
+    assert [segment.path for segment in files.published] == paths[1:]
+    bench.store.stop(5)
+    assert recover(bench.root).producers[files.key].durable_seq == 3 * PER_FRAME

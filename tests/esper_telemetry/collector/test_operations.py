@@ -1,0 +1,91 @@
+"""What the operations page and the files beside it say is true of the collector that stands here."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from esper_telemetry import collector
+from esper_telemetry.collector.auth import parse_grants
+from esper_telemetry.collector.metrics import Metrics
+from esper_telemetry.collector.refusal import STATUS
+from esper_telemetry.commands.collect import command
+
+FOLDER = Path(collector.__file__).parent
+DEPLOY = FOLDER / "deploy"
+PAGE = (FOLDER / "OPERATIONS.md").read_text()
+METRIC = re.compile(r"esper_collector_[a-z_]+")
+
+
+def exposed() -> set[str]:
+    """Return the names a Prometheus sees, less those it derives itself."""
+    names = set()
+    for family in Metrics().registry.collect():
+        names.add(family.name + ("_total" if family.type == "counter" else ""))
+    return names
+
+
+def options() -> set[str]:
+    return {name for option in command.params for name in option.opts}
+
+
+def test_every_metric_is_explained_and_no_other():
+    assert set(METRIC.findall(PAGE)) == exposed()
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are():
+    board = json.loads((DEPLOY / "grafana.json").read_text())
+    asked = {name for panel in board["panels"] for t in panel["targets"] for name in METRIC.findall(t["expr"])}
+    assert {name.removesuffix("_bucket") for name in asked} <= exposed()
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+
+
+@pytest.mark.parametrize("path", [FOLDER / "OPERATIONS.md", *sorted(DEPLOY.iterdir())], ids=lambda path: path.name)
+def test_every_option_that_is_named_exists(path):
+    text = re.sub(r"(?m)^# .*$|kubectl[^\n]*|docker compose[^\n]*|podman[^\n]*|--from-file\S*", "", path.read_text())
+    elsewhere = {"--from", "--system", "--uid", "--no-cache-dir", "--interval", "--timeout"}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - elsewhere <= options()
+
+
+def test_the_example_of_a_token_file_is_one():
+    grants = parse_grants((DEPLOY / "tokens.example.toml").read_text(), "example")
+    assert {grant.tenant.name for grant in grants.tokens.values()} == {"vision", "viewers"}
+
+
+def test_the_reasons_in_the_last_table_are_reasons():
+    table = PAGE.partition("## When a client says")[2]
+    named = {word for row in re.findall(r"(?m)^\| (`.*?) \|", table) for word in re.findall(r"`([a-z_]+)`", row)}
+    assert {name.upper() for name in named} <= STATUS.keys()
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "kubernetes.yaml"])
+def test_the_manifests_are_yaml(name):
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: nothing here can read a manifest")
+    documents = list(yaml.safe_load_all((DEPLOY / name).read_text()))
+    assert all(isinstance(document, dict) for document in documents)
+
+
+def test_the_unit_starts_what_there_is(tmp_path):
+    text = (DEPLOY / "esper-telemetry-collector.service").read_text().replace("\\\n", " ")
+    start = shlex.split(next(line for line in text.splitlines() if line.startswith("ExecStart=")).partition("=")[2])
+    assert start[1] == "collect"
+    context = command.make_context("collect", start[2:])
+    assert context.params["listen"] == "0.0.0.0:7575"
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path):
+    try:
+        program = subprocess.run(["systemd-analyze", "--version"], capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("systemd-analyze is not installed")
+    assert program.returncode == 0
+    unit = tmp_path / "esper-telemetry-collector.service"
+    text = (DEPLOY / unit.name).read_text().replace("/opt/esper-telemetry/bin/esper-telemetry", "/bin/true")
+    unit.write_text(text)
+    found = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False)
+    assert unit.name not in found.stderr, found.stderr
