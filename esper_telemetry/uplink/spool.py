@@ -83,6 +83,7 @@ class Spool:
         self.add(places)
         self.header = self._places[0].header
         self._held: Frame | Skip | None = None
+        self._next = 0
         self._current = SegmentFrames(self._places[0].path, self._places[0].start)
         self.seek(1)
 
@@ -121,9 +122,11 @@ class Spool:
         Raises:
             RecordError: a file is gone or cannot be read.
         """
+        self.outcome: int | None = None
+        if seq == self._next and self._held is None:
+            return  # it stands there
         self._next = seq
         self._held = None
-        self.outcome: int | None = None
         at = max((i for i, place in enumerate(self._places) if place.first_seq <= seq), default=0)
         self._damaged = False
         self._go(at, seq)

@@ -10,6 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from esper_telemetry.errors import CorruptRecordError, NotARecordError
 from esper_telemetry.recordfile import RecordReader
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def stored_frames(paths) -> list[bytes]:
     """Return each frame with its descriptor, byte for byte, in order."""
     found = []
     for path in paths:
-        with RecordReader(path) as reader:
+        # A file that was opened a moment ago, and holds no header yet, holds no frame.
+        with contextlib.suppress(CorruptRecordError, NotARecordError), RecordReader(path) as reader:
             found += [reader.read_raw(frame) for frame in reader.frames()]
     return found
 

@@ -19,11 +19,13 @@ import ctypes
 import os
 import resource
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,7 @@ from paired import alternate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+OURS, LOGS = "trainer + agent -> collector", "OTLP logs -> a receiver that fsyncs"
 FRAME_BYTES = 256 * 1024
 WINDOW = 32
 
@@ -212,31 +215,51 @@ def write_record(folder: Path, count: int) -> Path:
 
 def bench_events(args: argparse.Namespace, collector: Receiver, bare: Receiver, folder: Path) -> None:
     """Print wall and processor time of a trainer with a collector beside OTLP logs."""
-    events, python = args.events, args.otel_python
-    used: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    used: dict[str, list[float]] = defaultdict(list)
 
     def measured(name: str, receiver: Receiver, work: Callable[[], None]) -> Callable[[], None]:
         def run() -> None:
-            before = resource.getrusage(resource.RUSAGE_CHILDREN), receiver.cpu()
+            client, server = children_cpu(), receiver.cpu()
             work()
-            after = resource.getrusage(resource.RUSAGE_CHILDREN), receiver.cpu()
-            client = sum(getattr(after[0], key) - getattr(before[0], key) for key in ("ru_utime", "ru_stime"))
-            used[name].append((client, after[1] - before[1]))
+            used[name].append(children_cpu() - client)
+            used[f"{name}, server"].append(receiver.cpu() - server)
 
         return run
 
-    ours, logs = "trainer + agent -> collector", "OTLP logs -> a receiver that fsyncs"
-    contenders = {ours: measured(ours, collector, lambda: send_events(collector.address, events, folder))}
+    many, few, python = args.events, args.events // 10, args.otel_python
+    contenders = {
+        f"{OURS}, {count:,}": measured(
+            f"{OURS}, {count:,}", collector, partial(send_events, collector.address, count, folder)
+        )
+        for count in (many, few)
+    }
     if subprocess.run([python, "-c", "import opentelemetry.sdk._logs"], check=False, capture_output=True).returncode:
-        print(f"{python} has no opentelemetry-sdk: its row is left out")
+        print(f"{python} has no opentelemetry-sdk: its rows are left out")
     else:
-        contenders[logs] = measured(logs, bare, lambda: send_logs(python, bare.address, events))
+        for count in (many, few):
+            name = f"{LOGS}, {count:,}"
+            contenders[name] = measured(name, bare, partial(send_logs, python, bare.address, count))
     timings = alternate(contenders, rounds=args.rounds)
-    print(f"{events:,} events a round until they are durable, process starts included")
-    print(timings.table(base=ours, per=events, unit="event"))
-    for name, pairs in used.items():
-        client, server = (sorted(column)[len(pairs) // 2] / events * 1e6 for column in zip(*pairs, strict=True))
-        print(f"  {name:<44} processor time: client {client:.2f} us/event, server {server:.2f} us/event")
+    print("until everything is durable, process starts included")
+    print(timings.table(base=f"{OURS}, {many:,}", per=many, unit="event"))
+    print(f"  (the rows of {few:,} events are there for the next lines)\nan event more costs, microseconds")
+    for name in {row.rpartition(", ")[0]: None for row in contenders}:
+        wall, cpu, server = (
+            (
+                statistics.median(times[f"{name}, {many:,}{suffix}"])
+                - statistics.median(times[f"{name}, {few:,}{suffix}"])
+            )
+            / (many - few)
+            * 1e6
+            for times, suffix in ((timings.seconds, ""), (used, ""), (used, ", server"))
+        )
+        print(f"  {name:<44} wall {wall:.2f}   processor: sending side {cpu:.2f}, receiving side {server:.2f}")
+
+
+def children_cpu() -> float:
+    """Return the processor time of all children that have ended, seconds."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def bench_bytes(count: int, rounds: int, collector: Receiver, bare: Receiver, folder: Path) -> None:
