@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from esper_telemetry.recordfile import list_run
-from tests.esper_telemetry.collectorprocess import CollectorProcess, stored_frames
+from tests.esper_telemetry.collectorprocess import CollectorProcess, stored_frames, wait_until
 
 
 @pytest.fixture
@@ -25,6 +25,14 @@ def test_a_run_is_sent_once_however_often_it_is_pushed(cli, record_run, collecto
     assert second.code == 0
     assert "sent 0 frames" in second.err
     assert collector.frames(folder.name) == stored_frames(list_run(folder))
+
+
+def test_what_was_sent_stands_every_check_and_is_the_same_run(cli, record_run, collector):
+    folder = record_run()
+    assert cli("push", folder, collector.address).code == 0
+    wait_until(lambda: cli("verify", collector.folder / folder.name).code == 0)
+    same = cli("diff", "--exact", folder, collector.folder / folder.name)
+    assert same.code == 0, same.out + same.err
 
 
 def test_several_files_and_folders_go_at_once(cli, record_run, collector):
