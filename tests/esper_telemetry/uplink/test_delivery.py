@@ -5,6 +5,7 @@ import asyncio
 from esper_telemetry.recordfile import RecordReader, SkipReason
 from esper_telemetry.uplink.delivery import Delivery, PushOptions
 from esper_telemetry.uplink.destination import Destination
+from tests.esper_telemetry.collectorprocess import CollectorProcess
 
 
 def deliver(spool, address, **how):
@@ -51,3 +52,21 @@ def test_a_token_that_is_missing_for_a_moment_is_read_again(collector, producer,
     report = asyncio.run(asyncio.wait_for(delivery.run(), 60))
     assert report.error == ""
     assert report.durable_seq == 10
+
+
+def test_a_frame_that_rotted_unseen_is_found_by_the_collector_and_given_up_alone(tmp_path, producer, kit):
+    producer.write(frames=40, noise=40).close()
+    whole = kit.frames(producer.sink.paths)
+    with RecordReader(producer.sink.path) as reader:
+        rotten = list(reader.frames())[25]
+    data = bytearray(producer.sink.path.read_bytes())
+    data[rotten.offset + rotten.compressed_size - 2] ^= 1  # in its checksum: everything else is as it was
+    producer.sink.path.write_bytes(data)
+    collector = CollectorProcess(tmp_path / "collected", "--validate", "full").start()
+    try:
+        report, _ = deliver(producer.spool(), collector.address)
+        assert report.error == ""
+        assert report.skipped == {(251, 260): SkipReason.CORRUPT}
+        assert collector.frames(producer.folder.name) == [*whole[:25], *whole[26:]]
+    finally:
+        collector.kill()
