@@ -15,7 +15,7 @@ from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile.elements import element_spans
 from esper_telemetry.recordfile.index import mask_of
 from esper_telemetry.recordfile.layout import Descriptor
-from esper_telemetry.schema.envelope import ELEMENT_TAG
+from esper_telemetry.schema.batch import MAX_BATCH_BYTES
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 # Type and number of an event take four bytes with their tags, its element two more.
 SMALLEST_EVENT = 6
-_MANY = 100_000
 
 
 class FrameFacts(NamedTuple):
@@ -55,7 +54,12 @@ class FrameFacts(NamedTuple):
 
 
 def parse_frame(raw: bytes, records: int | None = None) -> list[record_pb2.Event]:
-    """Return the events of a decompressed frame.
+    """Return the events of a decompressed frame; arguments and errors as `parse_events`."""
+    return list(parse_events(raw, records))
+
+
+def parse_events(raw: bytes, records: int | None = None) -> Sequence[record_pb2.Event]:
+    """Return the events of a decompressed frame, each made when it is looked at: cheaper where few are wanted.
 
     Args:
         raw: the frame.
@@ -65,8 +69,8 @@ def parse_frame(raw: bytes, records: int | None = None) -> list[record_pb2.Event
         CorruptRecordError: it holds something else, nothing, or another number of events.
     """
     limit = len(raw) // SMALLEST_EVENT if records is None else records
-    # Empty events cost 35 times their bytes once parsed: where there might be many, they are counted first.
-    if raw.count(ELEMENT_TAG) > max(limit, _MANY) and sum(1 for _ in islice(element_spans(raw), limit + 1)) > limit:
+    # Empty events cost 35 times their bytes once parsed. No writer of ours makes frames so large that this matters.
+    if len(raw) > MAX_BATCH_BYTES and sum(1 for _ in islice(element_spans(raw), limit + 1)) > limit:
         raise CorruptRecordError(f"the frame holds more than the {limit:,} events it may")
     try:
         content = record_pb2.RecordFile.FromString(raw)
@@ -76,7 +80,7 @@ def parse_frame(raw: bytes, records: int | None = None) -> list[record_pb2.Event
         raise CorruptRecordError(f"the frame holds {len(content.header)} headers and {len(content.event)} events")
     if records is not None and len(content.event) != records:
         raise CorruptRecordError(f"the frame holds {len(content.event):,} events, its descriptor says {records:,}")
-    return list(content.event)
+    return content.event
 
 
 def frame_facts(events: Sequence[record_pb2.Event]) -> FrameFacts:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.damage import Damage
-from esper_telemetry.recordfile.facts import SMALLEST_EVENT, parse_frame
+from esper_telemetry.recordfile.facts import SMALLEST_EVENT, parse_events
 from esper_telemetry.recordfile.foreign import looks_like
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.scan import find_pieces
@@ -23,7 +23,7 @@ from esper_telemetry.recordfile.source import open_source
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from esper_telemetry.recordfile.damage import Truncation
     from esper_telemetry.recordfile.index import FrameRef
@@ -151,9 +151,12 @@ class RecordReader:
         Raises:
             CorruptRecordError: sizes, descriptor, XXH64, count or numbers do not match.
         """
+        return list(self._read(frame))
+
+    def _read(self, frame: FrameRef) -> Sequence[record_pb2.Event]:
         raw = self.decompress(frame)
         try:
-            events = parse_frame(raw, frame.records)
+            events = parse_events(raw, frame.records)
         except CorruptRecordError as error:
             raise self._frame_error(frame, str(error)) from None
         if events[0].seq < frame.first_seq or events[-1].seq > frame.last_seq:
@@ -189,7 +192,7 @@ class RecordReader:
             if not wanted.concerns(item):
                 continue
             try:
-                events = self.read_frame(item)
+                events = self._read(item)
             except CorruptRecordError as error:
                 if on_damage is None:
                     raise

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from esper_telemetry.recordfile.index import mask_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from esper_telemetry.recordfile.index import FrameRef
     from esper_telemetry.v1 import record_pb2
 
@@ -57,7 +59,7 @@ class Selection:
             and (self.last_seq is None or frame.last_seq <= self.last_seq)
         )
 
-    def pick(self, events: list[record_pb2.Event]) -> list[record_pb2.Event]:
+    def pick(self, events: Sequence[record_pb2.Event]) -> Sequence[record_pb2.Event]:
         """Return those of `events` that are wanted: as `keeps`, one pass for each bound that is set."""
         if self.type_ids is not None:
             types = self.type_ids

@@ -221,7 +221,7 @@ class OrJsonLines(JsonLines):
 
 
 class Mcap(Peer):
-    """MCAP, chunks of zstd, our envelope as its message."""
+    """MCAP with its defaults (chunks of 1 MiB, zstd), our envelope as its message."""
 
     name = "MCAP"
     needs = ("mcap", "mcap_protobuf")
@@ -231,7 +231,7 @@ class Mcap(Peer):
         module = importlib.import_module("mcap_protobuf.writer")
         path = folder / "events.mcap"
         types = type_table(made)
-        with path.open("wb") as file, module.Writer(file, chunk_size=FRAME_BYTES) as writer:
+        with path.open("wb") as file, module.Writer(file) as writer:
             for seq, one in enumerate(made, 1):
                 number, kind = types[one.cls]
                 event = record_pb2.Event(
