@@ -117,9 +117,10 @@ def print_record(hub: Hub, seconds: float, *, batches: int) -> None:
         f"  {sum(stats.recorded.values()):,} events of {len(stats.recorded)} types,"
         f" {stats.bytes_written:,} bytes, {stats.dropped:,} lost"
     )
+    reads = hub.counter_reads / batches
     print(
         f"  telemetry {100 * hub.share_of(seconds):.2f} % of step time,"
-        f" {hub.counter_reads / batches:.3g} counter reads per batch, {stats.dropped:,} dropped"
+        f" {reads:.3g} counter read{'' if reads == 1 else 's'} per batch, {stats.dropped:,} dropped"
     )
     for name, count in sorted(stats.recorded.items()):
         print(f"  {count:>8,}  {name}")

@@ -89,7 +89,7 @@ class PpoConfig:
         _require("policy", self.policy, f"one of {', '.join(POLICIES)}", lambda v: v in POLICIES)
         _require("counterfactual", self.counterfactual, f"one of {', '.join(MODES)}", lambda v: v in MODES)
         _require("slots", self.slots, f"some of {', '.join(SLOT_IDS)}", lambda v: bool(v) and set(v) <= set(SLOT_IDS))
-        _require("devices", self.devices, "a list of devices", lambda v: isinstance(v, tuple) and bool(v))
+        _require("devices", self.devices, "a list of different devices", _are_different)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> PpoConfig:
@@ -117,6 +117,10 @@ class PpoConfig:
         """Weight of the entropy bonus in a batch (from 1): linear from entropy_start to entropy_end."""
         share = min((global_epoch - 1) / self.entropy_batches, 1.0)
         return self.entropy_start + share * (self.entropy_end - self.entropy_start)
+
+
+def _are_different(value: Any) -> bool:
+    return isinstance(value, tuple) and 0 < len(value) == len(set(value))
 
 
 def _is_number(value: Any) -> bool:

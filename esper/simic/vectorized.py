@@ -6,7 +6,7 @@ environments in one call, and its actions come back in one more. Telemetry is to
 nothing: no decision, gate or interval hangs on a level.
 
 The helpers are the plan's; the heuristic loop uses them too. Those that look the hub up by themselves stand
-here, those that are given one in `emitters`.
+here, those that are given one in `reports`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from esper.simic.actions import FactoredAction, forced, restricted
 from esper.simic.agent import Agent
 from esper.simic.anomalies import Escalation, TrendTracker, find_anomalies
 from esper.simic.counting import CountedStep, CounterBanks
-from esper.simic.emitters import (
+from esper.simic.environment import Environment
+from esper.simic.episode import BatchResult, EpisodeState
+from esper.simic.features import FEATURES
+from esper.simic.reports import (
     _emit_action_distribution,
     _emit_cf_unavailable,
     _emit_mask_hit_rates,
@@ -27,11 +30,12 @@ from esper.simic.emitters import (
     _emit_throughput,
     _last_action_event,
     _with_env_id,
+    report_batch,
+    report_counterfactuals,
+    report_episode,
+    report_epoch,
+    report_throughput,
 )
-from esper.simic.environment import Environment
-from esper.simic.episode import BatchResult, EpisodeState
-from esper.simic.features import FEATURES
-from esper.simic.reports import report_batch, report_counterfactuals, report_episode, report_epoch, report_throughput
 from esper.simic.transfer import to_host
 from esper.telemetry import TelemetryEvent, TelemetryEventType, get_hub
 

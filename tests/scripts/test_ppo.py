@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
 import esper_telemetry
+from esper.cifar10 import Images
 from esper.scripts.train import build_parser, main
 from esper.simic import checkpoint
 
@@ -49,7 +51,7 @@ def test_a_run_prints_every_batch_and_what_telemetry_cost(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "batch 1/2" in out
     assert "batch 2/2" in out
-    assert "1 counter reads per batch, 0 dropped" in out
+    assert "1 counter read per batch, 0 dropped" in out
     assert "% of step time" in out
     assert "esper-telemetry info" in out
 
@@ -89,6 +91,18 @@ def test_a_block_of_steps_can_be_asked_for(tmp_path):
     types = [event.type for event in esper_telemetry.read(run, expand=False)]
     assert types.count("steps.block") == 1
     assert "policy.action_taken" not in types
+
+
+def test_photographs_are_learned_by_the_same_loop(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    train = Images(rng.integers(0, 256, (300, 3, 32, 32), dtype=np.uint8), np.arange(300) % 10)
+    test = Images(rng.integers(0, 256, (20, 3, 32, 32), dtype=np.uint8), np.arange(20) % 10)
+    monkeypatch.setattr("esper.tasks.read_cifar10", lambda _folder: (train, test))
+    monkeypatch.setattr("esper.tasks.CIFAR_VAL", 40)
+    assert ppo(tmp_path, "--task", "cifar10", "--max-epochs", "3") == 0
+    epochs = [event.data for event in events(tmp_path) if event.type == "epoch.completed"]
+    assert len(epochs) == 6
+    assert all(data["train_loss"] > 0.0 for data in epochs)
 
 
 def test_an_unknown_task_is_refused(tmp_path, capsys):

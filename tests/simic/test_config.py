@@ -41,6 +41,7 @@ def test_a_key_like_none_lists_all():
         ("slots", "mid"),
         ("devices", []),
         ("devices", "cpu"),
+        ("devices", ["cpu", "cpu"]),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(key, value):
