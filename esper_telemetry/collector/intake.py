@@ -237,8 +237,9 @@ class Intake:
         return self._welcome(self.producers.get(key), request.schema_fingerprint)
 
     async def room(self) -> None:
-        """Wait until there is room for one more frame."""
-        await self._room.wait()
+        """Wait until there is room for one more frame; of all who wait, no more go on than there is room for."""
+        while not self._room.is_set():
+            await self._room.wait()
 
     # --- messages -----------------------------------------------------------------------------------------------------
 

@@ -48,6 +48,7 @@ _EXPIRE_S = 600.0
 # Of the 5 s that an end may take: what was taken becomes durable, then segments are sealed, then calls are cut.
 _DRAIN_S, _SEAL_S, _CUT_S = 3.0, 1.0, 0.5
 _RECONNECT_MS = 500
+_SPARE_CALLS = 256
 _JITTER_MS = 2000
 
 
@@ -139,6 +140,8 @@ class CollectorServer:
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ],
             compression=grpc.Compression.NoCompression,
+            # Streams that have not said Hello yet count too; gRPC answers RESOURCE_EXHAUSTED beyond.
+            maximum_concurrent_rpcs=limits.streams + limits.readers + _SPARE_CALLS,
         )
         add_collector: Any = collector_pb2_grpc.add_CollectorServicer_to_server
         add_collector(self._service, server)
@@ -203,7 +206,7 @@ class CollectorServer:
         self.intake.unavailable = Refused("STORAGE", problem, retry_after_ms=_RECONNECT_MS) if problem else None
         if (before is None) == (self.intake.unavailable is None) and self._serving_known:
             return
-        LOG.warning("%s", f"NOT_SERVING: {problem}" if problem else "SERVING")
+        LOG.log(logging.WARNING if problem else logging.INFO, "%s", f"NOT_SERVING: {problem}" if problem else "SERVING")
         await self._show()
         if self.intake.unavailable is not None:
             self._service.drain(_drain(collector_pb2.DRAIN_REASON_STORAGE), self.intake.unavailable)
@@ -254,5 +257,5 @@ async def serve(settings: Settings, on_ready: Callable[[CollectorServer], None])
     await server.start()
     on_ready(server)
     await asked.wait()
-    LOG.warning("asked to stop: draining")
+    LOG.info("asked to stop: draining")
     await server.stop()

@@ -1,4 +1,5 @@
 import contextlib
+import itertools
 import os
 import resource
 import urllib.request
@@ -179,6 +180,14 @@ token = "{token}"
 tenant = "vision"
 token = "expired"
 expires = 2026-01-01T00:00:00Z
+[[token]]
+tenant = "vision"
+token = "reader"
+may = ["read"]
+[[token]]
+tenant = "vision"
+token = "writer"
+may = ["write"]
 """
 
 
@@ -213,6 +222,43 @@ def test_a_token_file_lets_in_whom_it_names_and_is_followed_without_a_restart(st
         publish(stub, produced, 2, metadata=bearer("new"))
     assert stored(collector.folder, produced) == produced.raw
     assert [path.name for path in collector.folder.glob("*") if path.is_dir()] == [produced.run_id]
+
+
+def test_a_token_to_read_cannot_write_and_one_to_write_cannot_read(start_collector, tmp_path):
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text(TOKENS)
+    collector = start_collector(tokens=str(tokens))
+    produced = Produced()
+    forbidden = (grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN")
+    everything = collector_pb2.ListRunsRequest()
+    run = collector_pb2.SubscribeRequest(run_id=produced.run_id, stored_only=True)
+    with open_stub(collector.port) as stub:
+        publish(stub, produced, metadata=bearer("writer"))
+        assert Publication(stub, bearer("reader")).send(produced.hello(2)).refusal() == forbidden
+        assert first_refusal(lambda: stub.ListRuns(everything, timeout=10, metadata=bearer("writer"))) == forbidden
+        assert first_refusal(lambda: list(stub.Subscribe(run, timeout=10, metadata=bearer("writer")))) == forbidden
+        assert len(stub.ListRuns(everything, timeout=10, metadata=bearer("reader")).runs) == 1
+        assert len(list(stub.Subscribe(run, timeout=10, metadata=bearer("reader")))) == 6
+
+
+def test_more_calls_than_there_may_be_are_refused_before_they_cost_anything(start_collector):
+    collector = start_collector(limits={"streams": 1, "readers": 1, "hello_s": 60})
+    produced = Produced()
+    with contextlib.ExitStack() as open_channels:
+        stubs = [open_channels.enter_context(open_stub(collector.port)) for _ in range(8)]
+        silent = [Publication(stub) for stub in stubs for _ in range(50)]
+        while sum(not stream.call.is_active() for stream in silent) < len(silent) - 258:
+            assert any(stream.call.is_active() for stream in silent)
+        codes = {stream.call.code() for stream in silent if not stream.call.is_active()}
+        assert codes == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        for stream in silent:
+            stream.cancel()
+    with open_stub(collector.port) as stub:
+        for epoch in itertools.count(1):  # until the collector has seen all of them go
+            with contextlib.suppress(grpc.RpcError):
+                publish(stub, produced, epoch)
+                break
+    assert stored(collector.folder, produced) == produced.raw
 
 
 def test_tls_keeps_plaintext_out_and_a_new_certificate_needs_no_restart(start_collector, tmp_path):
