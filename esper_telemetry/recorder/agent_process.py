@@ -66,6 +66,8 @@ def start_agent(folder: Path, address: str, stream: StreamOptions, *, temporary:
     """
     command = agent_command(folder, address, stream, temporary=temporary)
     try:
+        if not command[0]:
+            raise FileNotFoundError("this Python does not know its own executable")
         with (folder / LOG_NAME).open("ab") as log:
             process = subprocess.Popen(  # noqa: S603 - our own module
                 command,
@@ -84,7 +86,7 @@ def start_agent(folder: Path, address: str, stream: StreamOptions, *, temporary:
 
 def agent_command(folder: Path, address: str, stream: StreamOptions, *, temporary: bool) -> Sequence[str]:
     """Return the command line of the agent."""
-    command = [sys.executable, "-P", "-c", _BOOTSTRAP, str(Path(__file__).resolve().parents[2])]
+    command = [sys.executable or "", "-P", "-c", _BOOTSTRAP, str(Path(__file__).resolve().parents[2])]
     for name in ("token_file", "tls_ca", "tls_cert", "tls_key"):
         value = getattr(stream, name)
         if value is not None:

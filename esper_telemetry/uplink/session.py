@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from esper_telemetry.uplink.terms import FrameSource
 
 PROTOCOL = 1
+_MAX_HELLO_BYTES = 64 * 1024
 _DURABLE = (collector_pb2.DURABILITY_FILE, collector_pb2.DURABILITY_RECORDER)
 
 
@@ -208,7 +209,7 @@ class Session:
     def _hello(self) -> collector_pb2.Hello:
         header = self._source.header
         self._announced = self._source.schema.fingerprint
-        return collector_pb2.Hello(
+        hello = collector_pb2.Hello(
             min_protocol=PROTOCOL,
             max_protocol=PROTOCOL,
             run_id=header.run_id,
@@ -222,6 +223,9 @@ class Session:
             rank=header.rank,
             labels=header.attributes,
         )
+        if hello.ByteSize() > _MAX_HELLO_BYTES:  # labels are for people; a stream must not fail for them
+            hello.ClearField("labels")
+        return hello
 
     def _say(self, now: float) -> collector_pb2.ClientMessage | None:
         item = self._item or self._source.read()

@@ -80,8 +80,9 @@ def test_the_agent_has_a_session_and_files_of_its_own(tmp_path, nobody):
             os.close(reader)
 
 
-def test_a_run_goes_on_without_an_agent_and_says_how_to_send_it_later(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+@pytest.mark.parametrize("executable", ["no-python", "", None])
+def test_a_run_goes_on_without_an_agent_and_says_how_to_send_it_later(tmp_path, monkeypatch, caplog, executable):
+    monkeypatch.setattr(sys, "executable", executable)
     with caplog.at_level(logging.WARNING), et.start_run(tmp_path, name="first", collector="localhost:1") as run:
         run.emit(events.ScalarLogged, name="loss", value=1.0)
     assert "esper-telemetry push" in caplog.text

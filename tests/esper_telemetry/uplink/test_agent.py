@@ -107,6 +107,16 @@ def test_a_collector_that_is_killed_again_and_again_has_everything_once(collecto
     assert len(local) > 10
 
 
+def test_a_collector_that_is_replaced_in_good_order_is_found_again(collector, train, kit):
+    trainer = train(collector.address, steps=2000, pause=0.001)
+    kit.wait_until(lambda: "connected" in trainer.log)
+    collector.stop()
+    collector.start()
+    trainer.finish()
+    kit.wait_until(lambda: "complete" in trainer.log)
+    assert_same(kit, collector, trainer)
+
+
 def test_every_rank_in_a_folder_is_sent_by_one_agent(collector, train, kit, tmp_path, monkeypatch):
     monkeypatch.setenv("ESPER_TELEMETRY_RUN_ID", "ranks")
     trainers = [train(collector.address, steps=400, pause=0.002, rank=rank) for rank in range(3)]

@@ -7,7 +7,7 @@ import pytest
 from esper_telemetry.recordfile import SkipReason
 from esper_telemetry.uplink.session import Session
 from esper_telemetry.uplink.verdict import Ending
-from esper_telemetry.v1 import collector_pb2
+from esper_telemetry.v1 import collector_pb2, record_pb2
 from tests.esper_telemetry.uplink.listsource import ListSource, schema
 
 
@@ -57,6 +57,15 @@ def test_the_hello_says_who_sends_and_from_where(source):
     assert (hello.session_epoch, hello.client, hello.first_available_seq) == (8, "client/1", 1)
     assert hello.schema_fingerprint == schema(1).fingerprint
     assert session.send(0.0) is None, "nothing is said before the Welcome"
+
+
+def test_labels_that_are_too_long_for_a_hello_are_left_out(source):
+    source.header = record_pb2.Header(run_id="run", producer_id=b"p" * 16, attributes={"note": "x" * 70_000})
+    session = Session(source, rng=lambda: 0.5)
+    session.connect(0.0)
+    hello = session.send(0.0).hello
+    assert hello.run_id == "run"
+    assert not hello.labels
 
 
 def test_sending_starts_after_what_is_durable(source):
