@@ -43,7 +43,7 @@ def random_steps(spec: CounterSpec, envs: int, steps: int) -> list[Step]:
     for _ in range(steps):
         masks = torch.rand(envs, spec.option_count, generator=rng) < 0.7  # noqa: PLR2004 - seven options in ten are valid
         masks[:, list(spec.option_offsets.values())] = True
-        blocks = masks.split([len(options) for options in spec.heads.values()], 1)
+        blocks = masks.split([len(options) for options in spec.heads.values()], 1)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         actions = torch.stack([torch.multinomial(block.float(), 1, generator=rng)[:, 0] for block in blocks], 1)
         found.append((actions, masks, torch.rand(envs, generator=rng) < 0.8))  # noqa: PLR2004 - eight in ten succeed
     return found
@@ -52,7 +52,7 @@ def random_steps(spec: CounterSpec, envs: int, steps: int) -> list[Step]:
 def by_head(step: Step) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], torch.Tensor]:
     """Return a packed step as dicts."""
     actions, masks, success = step
-    blocks = masks.split([len(options) for options in SPEC.heads.values()], 1)
+    blocks = masks.split([len(options) for options in SPEC.heads.values()], 1)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return (
         {head: actions[:, i].contiguous() for i, head in enumerate(SPEC.heads)},
         {head: block.contiguous() for head, block in zip(SPEC.heads, blocks, strict=True)},
@@ -133,7 +133,7 @@ class Policy(torch.nn.Module):
     def forward(self, features: torch.Tensor, masks: torch.Tensor) -> list[torch.Tensor]:
         """Return an action [B] of each head."""
         logits = self.net(features).masked_fill(~masks, -1e9)
-        return [torch.distributions.Categorical(logits=block).sample() for block in logits.split(self.sizes, 1)]
+        return [torch.distributions.Categorical(logits=block).sample() for block in logits.split(self.sizes, 1)]  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
 
 @torch.no_grad()
@@ -148,7 +148,7 @@ def rollout(policy: Policy, envs: int, steps: int, bank: DeviceCounters | None, 
         success = torch.rand(envs) < 0.8  # noqa: PLR2004 - eight in ten succeed
         if dicts:
             actions: Any = dict(zip(SPEC.heads, chosen, strict=True))
-            valid: Any = dict(zip(SPEC.heads, masks.split(policy.sizes, 1), strict=True))
+            valid: Any = dict(zip(SPEC.heads, masks.split(policy.sizes, 1), strict=True))  # type: ignore[no-untyped-call]  # torch leaves it untyped
         else:
             actions, valid = torch.stack(chosen, 1), masks
         if bank is not None:

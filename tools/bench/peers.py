@@ -134,7 +134,8 @@ def torchmetrics_peers() -> dict[str, Callable[[Step], None]]:
 
         def compute(self) -> torch.Tensor:
             """Return what restricted and forced come to."""
-            return self.flags
+            flags: torch.Tensor = self.flags
+            return flags
 
     metrics = [HeadMetric(size) for size in SIZES]
     means = [MeanMetric() for _ in range(len(SIZES) + 1)]
