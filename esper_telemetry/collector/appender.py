@@ -119,11 +119,15 @@ class SegmentAppender:
         self.synced_size, self.synced_seq = self._file.size, self.last_seq
 
     def seal(self) -> None:
-        """Write index and seek table, sync, close.
+        """Sync, write index and seek table, sync again, close.
+
+        A footer says that everything before it is durable, and a restart believes it. Written together with frames,
+        a power loss might keep the footer's page and lose theirs.
 
         Raises:
             SinkError: the operating system refused; call `cut_back`.
         """
+        self.sync()
         self._file.append(self._footer.footer())
         self.sync()
         self._file.close()

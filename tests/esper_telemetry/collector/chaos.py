@@ -115,7 +115,7 @@ class Trial:
             size, safe = path.stat().st_size, synced.get(str(path), 0)
             if size <= safe:
                 continue
-            end = self._rng.randint(safe, size)
+            end = self._rng.randint(safe, size) if self._rng.random() < 0.7 else size
             os.truncate(path, end)
             self.outcome.torn += 1
             if end > safe and self._rng.random() < 0.5:

@@ -1,3 +1,4 @@
+import os
 import resource
 import signal
 from contextlib import contextmanager
@@ -6,7 +7,7 @@ import pytest
 
 from esper_telemetry.collector.appender import OWNER_ATTRIBUTE, SegmentAppender, cut_file, own_header, sync_folder
 from esper_telemetry.errors import SinkError
-from esper_telemetry.recordfile import RecordReader, Skip, SkipReason
+from esper_telemetry.recordfile import RecordReader, Skip, SkipReason, append
 from esper_telemetry.recordfile.verify import verify
 from tests.esper_telemetry.collector.publisher import Produced
 
@@ -134,3 +135,14 @@ def test_cutting_a_file_that_is_gone_is_no_error_and_a_folder_is_one(tmp_path):
     sync_folder(tmp_path)
     with pytest.raises(SinkError):
         sync_folder(tmp_path / "gone")
+
+
+def test_a_footer_is_written_only_when_everything_before_it_is_on_the_disk(tmp_path, produced, monkeypatch):
+    synced = []
+    monkeypatch.setattr(append, "_sync_data", lambda fd: synced.append(os.fstat(fd).st_size))
+    appender = start(tmp_path / "a.esr.zst", produced)
+    fill(appender, produced, range(3))
+    before = appender.size
+    appender.seal()
+    assert synced == [before, appender.size]
+    assert before < appender.size
