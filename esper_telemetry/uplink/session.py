@@ -282,7 +282,7 @@ class Session:
         self.tally.frames += 1
         self.tally.bytes += size
         self.tally.repeated += repeated
-        return collector_pb2.ClientMessage(batch=batch_message(item))
+        return batch_message(item)
 
     def _close(self) -> collector_pb2.ClientMessage | None:
         if self._source.outcome is None:

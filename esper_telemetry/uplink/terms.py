@@ -83,18 +83,19 @@ class Tally:
     skipped: dict[tuple[int, int], int] = field(default_factory=dict)
 
 
-def batch_message(frame: Frame) -> collector_pb2.Batch:
+def batch_message(frame: Frame) -> collector_pb2.ClientMessage:
     """Return the message that carries a frame; its numbers repeat what the descriptor says."""
     desc = frame.descriptor
-    return collector_pb2.Batch(
-        first_seq=desc.first_seq,
-        last_seq=desc.last_seq,
-        count=desc.records,
-        raw_len=desc.raw_size,
-        crc32=zlib.crc32(frame.payload),
-        codec=collector_pb2.CODEC_ZSTD,
-        payload=frame.payload,
-    )
+    message = collector_pb2.ClientMessage()
+    batch = message.batch  # filled in place: a Batch given to the constructor would be copied, payload and all
+    batch.first_seq = desc.first_seq
+    batch.last_seq = desc.last_seq
+    batch.count = desc.records
+    batch.raw_len = desc.raw_size
+    batch.crc32 = zlib.crc32(frame.payload)
+    batch.codec = collector_pb2.CODEC_ZSTD
+    batch.payload = frame.payload
+    return message
 
 
 def skip_message(skip: Skip) -> collector_pb2.Skip:

@@ -9,7 +9,7 @@ from esper_telemetry.v1 import collector_pb2
 def test_a_batch_says_what_its_descriptor_says(producer, kit):
     producer.write(frames=2, last_seq=None).close()
     for frame in kit.drain(producer.spool()):
-        batch = batch_message(frame)
+        batch = batch_message(frame).batch
         desc = parse_descriptor(batch.payload[-DESCRIPTOR_BYTES:])
         assert (batch.first_seq, batch.last_seq) == (desc.first_seq, desc.last_seq)
         assert (batch.count, batch.raw_len) == (desc.records, desc.raw_size)
