@@ -91,12 +91,14 @@ class Context:
     Attributes:
         header: its first header.
         items: everything kept, in file order.
+        damaged: ranges of the frames that could not be kept, where their descriptors survived.
         known_last_seq: highest number that is known to have been written.
     """
 
     header: record_pb2.Header
     items: list[Item] = field(default_factory=list)
     types: dict[int, str] = field(default_factory=dict)
+    damaged: list[tuple[int, int]] = field(default_factory=list)
     known_last_seq: int = 0
 
     def seek_entries(self) -> set[layout.SeekEntry]:
@@ -283,7 +285,8 @@ class Keep:
         first, last = (desc.first_seq, desc.last_seq) if desc is not None and desc.records else (None, None)
         self.damage.append(Damage(piece.offset, piece.end, reason, first, last))
         self.lost_bytes += piece.end - piece.offset
-        if last is not None and self._current is not None:
+        if first is not None and last is not None and self._current is not None:
+            self._current.damaged.append((first, last))
             self._current.known_last_seq = max(self._current.known_last_seq, last)
 
 

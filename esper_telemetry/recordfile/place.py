@@ -101,7 +101,7 @@ class _Output:
         items = context.ordered()
         for item, limit in zip(items, _limits(items), strict=True):
             if item.frame is not None:
-                self._frame(item.frame, limit)
+                self._frame(item.frame, limit, context.damaged)
             elif item.skip is not None:
                 self._skip(item.skip, limit)
             elif item.header is not None:
@@ -113,14 +113,13 @@ class _Output:
         builder.finish_segment()
         self._result.segments += 1
 
-    def _frame(self, frame: KeptFrame, limit: int) -> None:
-        """Place a frame unless its events are there; what its descriptor claims of its neighbours' numbers is cut."""
+    def _frame(self, frame: KeptFrame, limit: int, damaged: list[tuple[int, int]]) -> None:
+        """Place a frame unless its events are there already."""
         last_seq = self._builder.last_seq
         if frame.facts.first_seq <= last_seq:
             self._result.repeats += 1
             return
-        last = max(frame.facts.last_seq, min(frame.desc.last_seq, limit))
-        frame = frame.covering(max(frame.desc.first_seq, last_seq + 1), last)
+        frame = frame.covering(*_honest_range(frame, last_seq, limit, damaged))
         if frame.desc.first_seq > self._builder.last_seq + 1:
             self._lose(frame.desc.first_seq - 1)
         if frame.mark is not None:
@@ -143,6 +142,22 @@ class _Output:
         first_seq = self._builder.last_seq + 1
         self._result.lost.append((self._number, first_seq, last_seq))
         self._builder.add_skip(Skip(first_seq, last_seq, SkipReason.CORRUPT))
+
+
+def _honest_range(frame: KeptFrame, before: int, limit: int, damaged: list[tuple[int, int]]) -> tuple[int, int]:
+    """Return the numbers a frame may cover: those of its events, and beside them what nobody else has a claim to.
+
+    A descriptor that reaches into its neighbours lies, so on that side only the events count.
+    """
+    facts = frame.facts
+    first = frame.desc.first_seq if frame.desc.first_seq > before else facts.first_seq
+    last = frame.desc.last_seq if frame.desc.last_seq <= limit else facts.last_seq
+    for start, end in damaged:
+        if before < end < facts.first_seq:
+            first = max(first, end + 1)
+        if facts.last_seq < start <= last:
+            last = start - 1
+    return first, last
 
 
 def _limits(items: Sequence[Item]) -> list[int]:

@@ -5,6 +5,7 @@ import pytest
 from esper_telemetry.errors import CorruptRecordError, NotARecordError, SinkError
 from esper_telemetry.recordfile import RecordReader, RecordWriter, recover, verify
 from esper_telemetry.recordfile.keep import UNVERIFIED
+from esper_telemetry.recordfile.layout import pack_descriptor
 
 
 def seqs(path) -> list[int]:
@@ -97,6 +98,19 @@ def test_a_descriptor_that_lies_is_made_again(records):
     output = records.path()
     result = recover(bytes(data), output)
     assert (result.rebuilt, result.events, result.complete) == (1, 30, True)
+    assert verify(output).good
+
+
+def test_a_descriptor_that_claims_a_lost_frames_numbers_does_not_hide_the_loss(records):
+    data = bytearray(records.bytes(frames=4, per_frame=10))
+    _, lost, liar, _ = RecordReader(bytes(data)).frames()
+    data[lost.offset + 30] ^= 4
+    data[liar.end - 64 : liar.end] = pack_descriptor(liar.descriptor._replace(first_seq=1))
+    output = records.path()
+    result = recover(bytes(data), output)
+    assert result.lost == [(0, 11, 20)]
+    data[liar.end - 64 : liar.end] = pack_descriptor(liar.descriptor._replace(first_seq=11))
+    assert recover(bytes(data), records.path()).lost == [(0, 11, 20)]
     assert verify(output).good
 
 
