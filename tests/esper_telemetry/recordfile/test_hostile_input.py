@@ -148,7 +148,11 @@ def mutate(rng: random.Random, data: bytes, frames: list) -> bytes:  # noqa: C90
     return bytes(changed)
 
 
-def test_no_mutation_makes_an_event_that_was_not_written_or_an_exception_that_is_not_ours(records, small_types):
+def test_no_mutation_makes_an_event_that_was_not_written_or_an_exception_that_is_not_ours(
+    records, small_types, monkeypatch
+):
+    # Forcing thousands of small files to the disk takes most of the time and shows nothing here.
+    monkeypatch.setattr("esper_telemetry.recordfile.append._sync_data", lambda fd: None)
     data = records.bytes(frames=24, per_frame=8, types=small_types)
     whole = RecordReader(data)
     frames = list(whole.frames())
