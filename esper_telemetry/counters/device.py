@@ -54,7 +54,7 @@ class DeviceCounters(Recording):
         guard: "auto" watches the first 4 windows and then 1 in 64 for tensors that were written
             into after they were recorded; "always"; "off".
         max_pending_bytes: memory the references may keep alive; beyond it they are folded before
-            the flush. A fold needs about four times what it folds, for as long as it runs.
+            the flush. A fold needs about four times what it folds; on the CPU it keeps that for the next.
         strict: raise on any misuse. Otherwise only this constructor and a first record raise,
             and later misuse is counted in `misuse` and logged once a kind.
         steps: keep per-step detail too: a row for each environment of each record with actions, in the
@@ -117,7 +117,7 @@ class DeviceCounters(Recording):
             spec,
             where,
             state=state,
-            window=Window(spec, state, detail, faults),
+            window=Window(spec, state, detail, faults, max_pending_bytes),
             backend=backend,
             misuse=faults,
             mode=mode,

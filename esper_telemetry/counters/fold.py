@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from esper_telemetry.counters.state import CounterState, Heads
+    from esper_telemetry.counters.workspace import Workspace
 
 
 # Bytes of one int64: that many flags are summed at a time, at most 255 of each before a byte is full.
@@ -59,6 +60,7 @@ def fold_(
     actions: Sequence[Heads],
     masks: Sequence[Heads],
     success: Sequence[Tensor],
+    workspace: Workspace,
 ) -> Folded:
     """Count T steps in place, all of one form; an empty sequence means that part was not recorded.
 
@@ -67,6 +69,7 @@ def fold_(
         actions: T times packed [B, H] or head → [B]; B may differ between steps.
         masks: T times packed [B, S] or head → [B, K].
         success: T times [B]; needs actions.
+        workspace: gives the memory for it, the flags and indices of the result included.
 
     Raises:
         ValueError: the parts have different numbers of rows.
@@ -82,20 +85,23 @@ def fold_(
         raise ValueError(f"actions, masks and success have different numbers of rows: {sorted(counts)}")
     rows = counts.pop()
     span, groups, words = padded_rows(rows)
-    flags = torch.empty((cells.stop - cells.start, span), dtype=torch.bool, device=state.buffer.device)
+    flags = workspace.empty("flags", cells.stop - cells.start, span, torch.bool)
     if span > rows:
         flags.narrow(1, rows, span - rows).zero_()
     whole = _sections(state, part, flags)
     exact = whole if span == rows else _sections(state, part, flags.narrow(1, 0, rows))
     if valid is not None:
         torch.cat(valid, out=exact["valid"])
-        _mark_heads(state, flags.narrow(0, layout.valid - cells.start, layout.blank + 1 - layout.valid), whole)
+        options = flags.narrow(0, layout.valid - cells.start, layout.blank + 1 - layout.valid)
+        _mark_heads(state, options, whole, workspace)
     indices = None
     if chosen is not None:
-        indices = torch.empty((len(state.names), span), dtype=state.local.dtype, device=flags.device)
+        indices = workspace.empty("indices", len(state.names), span, state.local.dtype)
         used = indices if span == rows else indices.narrow(1, 0, rows)
         used.copy_(chosen)
-        torch.eq(used.index_select(0, state.head_of), state.local, out=exact["chosen"])
+        of_option = workspace.empty("of_option", state.local.shape[0], rows, state.local.dtype)
+        torch.index_select(used, 0, state.head_of, out=of_option)
+        torch.eq(of_option, state.local, out=exact["chosen"])
         if took is not None:
             torch.logical_and(exact["chosen"], took, out=exact["succeeded"])
         if valid is not None:
@@ -113,14 +119,17 @@ def _chosen_columns(state: CounterState, steps: Sequence[Heads]) -> Tensor:
     """Return the options chosen, [H, rows], clamped so that what is out of range stays so in a narrow type."""
     if isinstance(steps[0], Tensor):
         columns = _joined(cast("Sequence[Tensor]", steps)).t()
+        ours = len(steps) > 1
     else:
         by_head = [step[name] for name in state.names for step in cast("Sequence[Mapping[str, Tensor]]", steps)]
         columns = torch.cat(by_head).view(len(state.names), -1)
+        ours = True
     if columns.is_floating_point():
         raise ValueError(f"actions are {columns.dtype}; give integers")
     if columns.dtype == torch.uint8:
         columns = columns.to(torch.int16)  # -1 has no place in an unsigned type
-    return columns.clamp(-1, torch.iinfo(state.local.dtype).max)
+    most = torch.iinfo(state.local.dtype).max
+    return columns.clamp_(-1, most) if ours else columns.clamp(-1, most)
 
 
 def _valid_columns(state: CounterState, steps: Sequence[Heads]) -> list[Tensor]:
@@ -137,18 +146,21 @@ def _sections(state: CounterState, part: Part, flags: Tensor) -> dict[str, Tenso
     return dict(zip(sizes, flags.split_with_sizes(list(sizes.values())), strict=True))
 
 
-def _mark_heads(state: CounterState, options: Tensor, sections: dict[str, Tensor]) -> None:
+def _mark_heads(state: CounterState, options: Tensor, sections: dict[str, Tensor], workspace: Workspace) -> None:
     """Fill nonempty, forced and free from the number of valid options in each row.
 
     Args:
         state: says which options a head has.
         options: bool [S + 1, span]: the valid ones, and the blank row.
         sections: where the flags go.
+        workspace: gives the memory for it.
     """
     heads = len(state.names)
     sections["blank"].zero_()
-    by_head = options.view(torch.uint8).index_select(0, state.padded)
-    count = by_head.view(heads, state.padded.shape[0] // heads, options.shape[1]).sum(1, dtype=state.sizes.dtype)
+    span = options.shape[1]
+    by_head = workspace.empty("by_head", state.padded.shape[0], span, torch.uint8)
+    torch.index_select(options.view(torch.uint8), 0, state.padded, out=by_head)
+    count = by_head.view(heads, state.padded.shape[0] // heads, span).sum(1, dtype=state.sizes.dtype)
     torch.ge(count, 1, out=sections["nonempty"])
     torch.eq(count, 1, out=sections["forced"])
     torch.eq(count, state.sizes, out=sections["free"])

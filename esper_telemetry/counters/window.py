@@ -18,6 +18,7 @@ from esper_telemetry.counters.fold import Folded, fold_
 from esper_telemetry.counters.layout import Part
 from esper_telemetry.counters.state import CounterState, add_totals_
 from esper_telemetry.counters.update import fill_buckets_, summarize_, update_, update_value_
+from esper_telemetry.counters.workspace import Workspace
 from esper_telemetry.errors import CounterError
 
 if TYPE_CHECKING:
@@ -36,12 +37,21 @@ class Window:
         state: the accumulators.
         detail: takes the rows of steps; None when steps are off.
         misuse: where records that do not fit are reported.
+        workspace_bytes: size up to which a scratch tensor is kept for the next fold, on the CPU.
     """
 
-    def __init__(self, spec: CounterSpec, state: CounterState, detail: StepDetail | None, misuse: Misuse) -> None:
+    def __init__(
+        self,
+        spec: CounterSpec,
+        state: CounterState,
+        detail: StepDetail | None,
+        misuse: Misuse,
+        workspace_bytes: int,
+    ) -> None:
         self._spec, self._state, self._detail, self._misuse = spec, state, detail, misuse
         self._scalars = {name: i for i, name in enumerate(spec.scalars)}
         self._histograms = {name: i for i, name in enumerate(spec.histograms)}
+        self._workspace = Workspace(state.buffer.device, workspace_bytes)
         columns = spec.row.scalars if spec.row is not None else {}
         self._known = {*spec.value_names, *columns}
         self._totals: dict[int, int] = {}
@@ -134,7 +144,7 @@ class Window:
         actions, masks, success = (
             [entry[part] for entry in entries] if entries[0][part] is not None else [] for part in range(3)
         )
-        folded = fold_(self._state, actions, masks, success)
+        folded = fold_(self._state, actions, masks, success, self._workspace)
         part = Part(bool(actions), bool(masks), bool(success))
         self._add(part.steps, len(entries))
         self._add(part.rows, folded.rows)

@@ -42,6 +42,7 @@ QUEUED = frozenset(
         "amin",
         "cat",
         "clamp",
+        "clamp_",
         "clone",
         "copy_",
         "eq",

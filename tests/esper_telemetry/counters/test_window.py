@@ -15,7 +15,7 @@ from tests.esper_telemetry.counters.naive import random_step, spec_of
 def window_of(spec, *, strict=False):
     state = new_state(spec, "cpu")
     misuse = Misuse(strict=strict)
-    return Window(spec, state, None, misuse), state, misuse
+    return Window(spec, state, None, misuse, 0), state, misuse
 
 
 def step_entry(spec, seed, scalars=None):
