@@ -8,6 +8,7 @@ writes. Not for use by two threads at once.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Self
 
 from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordError
@@ -175,15 +176,27 @@ class RecordReader:
         Raises:
             CorruptRecordError: a frame is damaged and `on_damage` is not given.
         """
-        for damage in self._orphans:
-            self._tell(damage, on_damage)
-        for segment in self.segments:
-            yield from self.segment_events(segment, selection, on_damage=on_damage)
+        return chain.from_iterable(self._all_chunks(selection, on_damage))
 
     def segment_events(
         self, segment: Segment, selection: Selection | None = None, *, on_damage: OnDamage | None = None
     ) -> Iterator[record_pb2.Event]:
         """Yield the events of one segment; arguments and errors as `events`."""
+        return chain.from_iterable(self._chunks(segment, selection, on_damage))
+
+    # Frames are handed to chain() whole: a generator that yields each event costs more than parsing it.
+
+    def _all_chunks(
+        self, selection: Selection | None, on_damage: OnDamage | None
+    ) -> Iterator[Sequence[record_pb2.Event]]:
+        for damage in self._orphans:
+            self._tell(damage, on_damage)
+        for segment in self.segments:
+            yield from self._chunks(segment, selection, on_damage)
+
+    def _chunks(
+        self, segment: Segment, selection: Selection | None, on_damage: OnDamage | None
+    ) -> Iterator[Sequence[record_pb2.Event]]:
         wanted = selection or EVERYTHING
         for item in segment.items:
             if isinstance(item, Damage):
@@ -198,7 +211,7 @@ class RecordReader:
                     raise
                 on_damage(Damage(item.offset, item.end, str(error), item.first_seq, item.last_seq))
                 continue
-            yield from events if wanted.covers(item) else wanted.pick(events)
+            yield events if wanted.covers(item) else wanted.pick(events)
 
     def _tell(self, damage: Damage, on_damage: OnDamage | None) -> None:
         if on_damage is None:
