@@ -8,6 +8,8 @@ INSTALLED := .venv/.installed
 
 # A run of a few minutes in which seeds are kept and culled (nothing is staged: the seed is chosen).
 DEMO ?= --task digits --episodes 4 --control --telemetry-dir runs
+# One process for each of two cores; a file's tests stay together, for they share what is costly to set up.
+PARALLEL ?= -n 2 --dist loadfile
 # Arguments for pytest, e.g. `make test TESTS="tests/simic -x"`.
 TESTS ?=
 
@@ -24,7 +26,7 @@ demo: $(INSTALLED)  ## train on real images, record the run, show what was recor
 	$(BIN)/python -m esper.scripts.train heuristic $(DEMO)
 
 test: check  ## everything CI runs: the checks, then the tests
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest $(PARALLEL) $(TESTS)
 
 soak: $(INSTALLED)  ## the tests that take many minutes: hundreds of kills
 	$(BIN)/python -m pytest -m soak $(TESTS)
