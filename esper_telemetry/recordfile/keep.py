@@ -226,8 +226,9 @@ class Keep:
         checksum = layout.seek_entry(frame, desc.raw_size).checksum
         kept = KeptFrame(desc, facts, self._source, piece.offset, checksum, rebuilt)
         context.items.append(Item(frame=kept))
+        if desc.first_seq > context.known_last_seq:  # a repeat does not say what stood in the damage before it
+            self._gap = False
         context.known_last_seq = max(context.known_last_seq, desc.last_seq)
-        self._gap = False
 
     def _damaged(self, piece: Piece) -> None:
         self._lose(piece, piece.reason, piece.descriptor)

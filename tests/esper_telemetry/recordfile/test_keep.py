@@ -65,3 +65,11 @@ def test_garbage_that_cost_no_event_is_known_from_the_seek_table(records):
     keep = kept(bytes(data))
     assert keep.damage
     assert not keep.open_end
+
+
+def test_a_repeat_behind_the_damage_does_not_hide_that_the_end_is_lost(records):
+    data = bytearray(records.bytes(frames=3, per_frame=10, close=False))
+    _, second, third = RecordReader(bytes(data)).frames()
+    data[third.offset : third.end] = bytes(third.end - third.offset)
+    repeat = bytes(data[second.offset : second.end])
+    assert kept(bytes(data) + repeat).open_end
