@@ -65,6 +65,7 @@ def failures(trainer):
     def sick(entropy_coef):
         bad = {"name": "what a careless user logs", "value": torch.ones(1)}
         get_hub().emit(TelemetryEvent(TelemetryEventType.SCALAR_LOGGED, bad))
+        get_hub().run.flush()  # a loss in the last moment of a run is told by its last event alone
         update = learn(entropy_coef)
         update.metrics["ratio_max"] = 50.0
         return update
