@@ -50,6 +50,8 @@ __all__ = [
     "use_run",
 ]
 
+_CONTEXT_ORDER = tuple(sorted(CONTEXT_FIELDS))
+
 log = logging.getLogger(__name__)
 _MAX_BOUND = 512  # emitters kept; a context of env and epoch is used for a few events, then never again
 
@@ -164,7 +166,7 @@ class Hub:
         self.seconds = 0.0
         self.counter_reads = 0
         self._configured = run.level if run is not None else "off"
-        self._bound: dict[tuple[tuple[str, Any], ...], Any] = {}
+        self._bound: dict[tuple[Any, ...], Any] = {}
 
     def wants(self, kind: TelemetryEventType) -> bool:
         """Tell whether events of this kind are recorded now: ask before measuring for telemetry alone."""
@@ -210,7 +212,7 @@ class Hub:
         self._emitter(run, context).emit(plan.cls, **fields)
 
     def _emitter(self, run: esper_telemetry.Run, context: dict[str, Any]) -> Any:
-        key = tuple(context.items())
+        key = tuple(map(context.get, _CONTEXT_ORDER))  # whatever the order an event names its context in
         emitter = self._bound.get(key)
         if emitter is None:
             if len(self._bound) >= _MAX_BOUND:

@@ -69,13 +69,15 @@ def _apply_slot_telemetry(env_state: Any, telemetry_enabled: bool, lifecycle_onl
     """Let the slots of one environment report, or put them into fast mode.
 
     Args:
-        env_state: Has `model.seed_slots`, `env_id` and `device`; the latter are read when an event happens.
+        env_state: Has `model.seed_slots`, `env_id`, `device` and `episode`, which are read when an event happens.
         telemetry_enabled: The level is not off.
         lifecycle_only: Seed events flow although it is off.
     """
 
     def report(event: TelemetryEvent) -> None:
-        get_hub().emit(_with_env_id(event, env_state.env_id, env_state.device))
+        full = _with_env_id(event, env_state.env_id, env_state.device)
+        full.data["episode"] = env_state.episode
+        get_hub().emit(full)
 
     for slot in env_state.model.seed_slots.values():
         slot.fast_mode = not (telemetry_enabled or lifecycle_only)
@@ -297,7 +299,6 @@ class VectorizedTrainer:
                 device=environment.device,
                 episode=environment.episode,
                 global_epoch=environment.global_epoch,
-                batch_idx=environment.global_epoch,
             )
         report_epoch(get_hub(), environment, episode.result, seconds=None)
 

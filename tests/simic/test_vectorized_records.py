@@ -187,7 +187,7 @@ def test_a_block_of_steps_holds_the_same_actions_as_the_events(train, synthetic,
     def rows(events):
         keep = {"policy.action_taken"}
         return [
-            {key: value for key, value in data.items() if key not in {"episode", "device"}}
+            {key: value for key, value in data.items() if key not in {"episode", "device", "batch_idx"}}
             for data in of(events, *keep)
         ]
 
