@@ -39,9 +39,14 @@ def types(folder):
     return [event.type for event in esper_telemetry.read(run)]
 
 
+# A background job of a shell is started with SIGINT ignored, and so are the tests in it.
+INTERRUPTIBLE = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+TRAIN = INTERRUPTIBLE + "runpy.run_module('esper.scripts.train', run_name='__main__', alter_sys=True)"
+
+
 def command(*arguments, **options):
     return subprocess.Popen(
-        [sys.executable, "-m", "esper.scripts.train", "heuristic", *arguments],
+        [sys.executable, "-c", TRAIN, "heuristic", *arguments],
         cwd=ROOT,
         text=True,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},

@@ -47,8 +47,8 @@ class Trainer:
 
     def finish(self) -> int:
         """Wait for its end; return the events it offered."""
-        out, _ = self.process.communicate(timeout=120)
-        assert self.process.returncode == 0
+        out = self.process.stdout.read()  # not communicate(): the second line may be in the buffer of the first
+        assert self.process.wait(timeout=120) == 0
         return int(out)
 
     @property
