@@ -170,6 +170,8 @@ class Keep:
             self._damaged(piece)
         elif piece.kind is Kind.TAIL:
             self._tail(piece)
+        elif piece.kind is Kind.INDEX:
+            self._index(piece)
         elif piece.kind is Kind.SEEK_TABLE:
             self._footer(piece)
         elif piece.kind is Kind.SKIP and self._current is not None:
@@ -226,13 +228,21 @@ class Keep:
         checksum = layout.seek_entry(frame, desc.raw_size).checksum
         kept = KeptFrame(desc, facts, self._source, piece.offset, checksum, rebuilt)
         context.items.append(Item(frame=kept))
-        if desc.first_seq > context.known_last_seq:  # a repeat does not say what stood in the damage before it
-            self._gap = False
+        # A frame that goes on bounds what was lost before it. No writer repeats one: it may stand in another's place.
+        self._gap = desc.first_seq <= context.known_last_seq
         context.known_last_seq = max(context.known_last_seq, desc.last_seq)
 
     def _damaged(self, piece: Piece) -> None:
         self._lose(piece, piece.reason, piece.descriptor)
         self._gap = True
+
+    def _index(self, piece: Piece) -> None:
+        """Let an index that survived, even without its seek table, say which number was the last."""
+        if self._current is not None and not self._fresh:
+            try:
+                self._learn(self._current, piece.offset, piece.end)
+            except (CorruptRecordError, UnsupportedRecordError) as error:
+                self.damage.append(Damage(piece.offset, piece.end, f"the index is damaged: {error}"))
 
     def _footer(self, piece: Piece) -> None:
         """Let a footer that survived say whether anything is missing before it."""
@@ -246,12 +256,16 @@ class Keep:
             if kept.issuperset(entry for entry in entries if entry.raw_size):
                 self._gap = False
             size = entries[-1].compressed_size if entries else 0
-            if size <= layout.MAX_INDEX_BYTES:
-                index = parse_index_message(layout.parse_index(self._source.read_at(piece.offset - size, size)) or b"")
-                context.known_last_seq = max([context.known_last_seq, *(frame.last_seq for frame in index.frames)])
-                self._gap = False
+            self._learn(context, piece.offset - size, piece.offset)  # damage before it may have hidden the index
         except (CorruptRecordError, UnsupportedRecordError) as error:
             self.damage.append(Damage(piece.offset, piece.end, f"the footer is damaged: {error}"))
+
+    def _learn(self, context: Context, start: int, end: int) -> None:
+        """Take the last number from an index: what is missing before it is then known."""
+        if start >= 0 and end - start <= layout.MAX_INDEX_BYTES:
+            index = parse_index_message(layout.parse_index(self._source.read_at(start, end - start)) or b"")
+            context.known_last_seq = max([context.known_last_seq, *(frame.last_seq for frame in index.frames)])
+            self._gap = False
 
     def _tail(self, piece: Piece) -> None:
         data = self._source.read_at(piece.offset, min(piece.end - piece.offset, layout.MAX_RAW_BYTES))

@@ -73,3 +73,17 @@ def test_a_repeat_behind_the_damage_does_not_hide_that_the_end_is_lost(records):
     data[third.offset : third.end] = bytes(third.end - third.offset)
     repeat = bytes(data[second.offset : second.end])
     assert kept(bytes(data) + repeat).open_end
+
+
+def test_a_frame_in_the_place_of_the_last_one_is_found_out_by_an_index_without_its_seek_table(records):
+    data = bytearray(records.bytes(frames=3, per_frame=10))
+    first, _, third = RecordReader(bytes(data)).frames()
+    data[third.offset : third.end] = data[first.offset : first.end]
+    keep = kept(bytes(data[:-20]))
+    assert keep.contexts[0].known_last_seq == 30
+
+
+def test_a_repeat_at_an_end_without_a_footer_leaves_the_end_open(records):
+    data = records.bytes(frames=3, per_frame=10, close=False)
+    first, *_ = RecordReader(data).frames()
+    assert kept(data + data[first.offset : first.end]).open_end
