@@ -93,12 +93,12 @@ def test_both_give_nothing_that_was_not_written_and_agree_where_nothing_is_wrong
         path.write_bytes(change(original, rng))
         lines, said = by_tool(tool, path)
         found, told = by_library(path)
+        # A prefix: the tool reads front to back and cannot know of a last frame that vanished whole. The library,
+        # below, has the index.
         assert lines == whole[: len(lines)], case
         assert set(found) <= set(whole), case
         assert found == sorted(found, key=whole.index), case
         assert told or found == whole, case
-        # The tool reads front to back: of a last frame that vanished whole it cannot know. The library has the index.
-        assert said or lines == whole[: len(lines)], case
         silent += not said and not told
         capsys.readouterr()
     assert silent < CASES // 4, "most changes were to be noticed"
