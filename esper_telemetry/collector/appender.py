@@ -8,6 +8,7 @@ decodes and never compresses anything but its header. One thread at a time uses 
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import SinkError
@@ -19,6 +20,7 @@ from esper_telemetry.recordfile.index import FooterBuilder
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from esper_telemetry.recordfile.layout import Descriptor, Skip
@@ -55,6 +57,7 @@ class SegmentAppender:
     Args:
         path: the file to create; it must not exist.
         header: as `own_header` makes it.
+        on_sync: told the duration of every fdatasync, in seconds.
 
     Raises:
         SinkError: the file cannot be created or written; nothing of it is left.
@@ -68,8 +71,9 @@ class SegmentAppender:
         synced_seq: last number that a sync has covered, or before the segment.
     """
 
-    def __init__(self, path: Path, header: record_pb2.Header) -> None:
+    def __init__(self, path: Path, header: record_pb2.Header, on_sync: Callable[[float], None]) -> None:
         self.path = path
+        self._on_sync = on_sync
         self.file_id = header.file_id
         self.frames = self.synced_size = 0
         self.last_seq = self.synced_seq = header.previous_last_seq
@@ -115,7 +119,9 @@ class SegmentAppender:
         Raises:
             SinkError: the operating system refused; call `cut_back`, because a second sync may say yes and lie.
         """
+        started = time.perf_counter()
         self._file.sync()
+        self._on_sync(time.perf_counter() - started)
         self.synced_size, self.synced_seq = self._file.size, self.last_seq
 
     def seal(self) -> None:

@@ -140,6 +140,7 @@ class ProducerFiles:
         durable_seq: everything up to it is durable.
         published: its segments as far as they are durable; replaced, never changed.
         failed: why it takes nothing; None if it does.
+        sync_seconds: duration of each fdatasync since somebody emptied it.
     """
 
     def __init__(self, root: Path, key: ProducerKey, stored: StoredProducer | None = None) -> None:
@@ -148,6 +149,7 @@ class ProducerFiles:
         self.durable_seq = stored.durable_seq if stored else 0
         self.published = tuple(Published(each.path, each.path.stat().st_size, each.last_seq) for each in segments)
         self.failed: str | None = None
+        self.sync_seconds: list[float] = []
         self._root = root
         self._folder = root / run_folder(key.run_id)
         self._segment = segments[-1].header.segment if segments else 0
@@ -179,19 +181,18 @@ class ProducerFiles:
         else:
             self._open().append_skip(item.skip)
 
-    def sync(self) -> bool:
-        """Make durable what was appended; return whether there was a file to sync.
+    def sync(self) -> None:
+        """Make durable what was appended.
 
         Raises:
             SinkError: the disk refused; call `fail`.
         """
         appender = self._appender
         if self.failed is not None or appender is None or appender.synced_size == appender.size:
-            return False
+            return
         self._sync_name()
         appender.sync()
         self._publish(appender)
-        return True
 
     @property
     def is_open(self) -> bool:
@@ -275,7 +276,7 @@ class ProducerFiles:
             for name in segment_names(own, self._segment):
                 path = self._folder / name
                 if not path.exists():
-                    return SegmentAppender(path, own)
+                    return SegmentAppender(path, own, self.sync_seconds.append)
         raise SinkError(f"{path}: this name and the next {_NUMBERS_TRIED} are taken; move the files away")
 
 
@@ -339,10 +340,10 @@ class Store:
                 producer.apply(item)
         seconds: list[float] = []
         for producer in touched:
-            started = time.perf_counter()
             with _guarded(producer):
-                if producer.sync():
-                    seconds.append(time.perf_counter() - started)
+                producer.sync()
+            seconds += producer.sync_seconds
+            producer.sync_seconds.clear()
         self._open.update(touched)
         self._open = {producer for producer in self._open if producer.is_open}
         progress = [Progress(each.key, each.durable_seq, size, each.failed) for each, size in touched.items()]

@@ -18,7 +18,7 @@ def produced():
 
 
 def start(path, produced, last_seq=0, segment=1) -> SegmentAppender:
-    return SegmentAppender(path, own_header(produced.schema.header, segment, b"", last_seq))
+    return SegmentAppender(path, own_header(produced.schema.header, segment, b"", last_seq), [].append)
 
 
 def fill(appender, produced, frames) -> None:

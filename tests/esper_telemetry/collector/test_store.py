@@ -87,6 +87,23 @@ def test_payload_bytes_are_reported_once_each(bench, produced):
     assert seen == sum(map(len, produced.raw))
 
 
+def test_the_syncs_of_a_seal_are_reported_with_the_frames_it_made_durable(tmp_path, produced):
+    cycles: queue.Queue = queue.Queue()
+    store = Store(cycles.put)
+    files = ProducerFiles(tmp_path, ProducerKey(produced.run_id, produced.producer_id))
+    for item in (
+        SchemaCheck(Limits()).check(produced.schema, files.key),
+        PutFrame(produced.raw[0], produced.refs[0].descriptor),
+        Seal(),
+    ):
+        store.put(files, item)
+    store.start()  # all three are one cycle, as those of a short run are
+    cycle = cycles.get(timeout=30)
+    store.stop(5)
+    assert [progress.durable_seq for progress in cycle.progress] == [PER_FRAME]
+    assert len(cycle.sync_seconds) == 2  # of the frames, then of the footer behind them
+
+
 def test_a_new_schema_and_a_seal_each_end_a_segment(bench, produced):
     files = bench.files(produced)
     bench.put(files, produced, [0])
