@@ -17,7 +17,8 @@ from esper_telemetry.recorder.buffer import Buffer, Plan
 from esper_telemetry.recorder.ledger import INVALID
 from esper_telemetry.recorder.writer import WriterThread
 from esper_telemetry.schema import EventType, event_type
-from esper_telemetry.schema.envelope import envelope_head, envelope_middle
+from esper_telemetry.schema.encoder import payload_encoders
+from esper_telemetry.schema.envelope import EnvelopeParts
 from esper_telemetry.v1 import options_pb2, run_pb2
 
 if TYPE_CHECKING:
@@ -123,11 +124,10 @@ class Core:
             number = self._ids[one.full_name]
         return Plan(
             type=one,
-            type_id=number,
-            head=envelope_head(number),
-            middle=envelope_middle(context),
+            envelope=EnvelopeParts(number, context),
             limit=self.buffer.limit(one.shedding),
             urgent=one.shedding == options_pb2.SHEDDING_NEVER,
+            encoders=payload_encoders(cls),
         )
 
     def reject(self, name: str, error: Exception) -> None:

@@ -1,8 +1,8 @@
 """The hot path: from `emit(EventClass, **fields)` to bytes in the buffer.
 
 What can be computed once per type and context is kept in a plan; what is filtered by
-level costs a dictionary look-up. Building and serializing the message is 80-90 % of
-what remains (tools/bench/emit.py).
+level costs a dictionary look-up; a payload is packed without building a message where
+its shape is known (schema/encoder.py).
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import SchemaError, TelemetryError
-from esper_telemetry.schema import encode_context, event_type, plain_fields
-from esper_telemetry.schema.guard import SCALAR_TYPES
+from esper_telemetry.schema import encode_context, event_type
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -74,15 +73,17 @@ class Emitter:
             plan = self._first_plan(event)
         if plan is None:
             return
+        encoders = plan.encoders
         try:
-            for value in fields.values():
-                if type(value) not in SCALAR_TYPES:
-                    fields = plain_fields(fields)
-                    break
-            payload = event(**fields).SerializeToString()  # type: ignore[operator]  # only a class has a plan
-        except Exception as error:  # noqa: BLE001 - whatever a value does when looked at, it stays out of the trainer
-            self._reject(plan, error)
-            return
+            payload = encoders[len(fields)](**fields)
+        except Exception:  # noqa: BLE001 - whatever does not fit the fast way is looked at again below
+            payload = None
+        if payload is None:
+            try:
+                payload = encoders.encode(fields)
+            except Exception as error:  # noqa: BLE001 - whatever a value does when looked at stays out of the trainer
+                self._reject(plan, error)
+                return
         self._append(plan, payload)
 
     def forget_plans(self) -> None:

@@ -8,8 +8,12 @@ events of one type and context. A test holds the result against the real message
 from __future__ import annotations
 
 from struct import Struct
+from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.v1 import record_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 # Tags of RecordFile.event and of the fields of Event, from record.proto.
 ELEMENT_TAG = b"\x12"
@@ -21,8 +25,13 @@ _PAYLOAD_TAG = b"\x2a"
 
 pack_time = Struct("<Q").pack
 
+_TIME_BYTES = 8
+# Bytes of the two lengths of an event of up to 512 KiB, and of a number up to 2**35.
+_LONGEST_LENGTHS, _LONGEST_NUMBER = 6, 5
 _VARINT_BITS = 7
 _CACHED = 1 << 14
+# Of one type and context: a payload with a text has some dozens of lengths, and a part takes 150 bytes.
+_LENGTHS_KEPT = 256
 
 
 def encode_varint(value: int) -> bytes:
@@ -56,6 +65,65 @@ def envelope_head(type_id: int) -> bytes:
 def envelope_middle(context: bytes) -> bytes:
     """Return the bytes of an Event between its number and the length of its payload."""
     return (_CONTEXT_TAG + varint(len(context)) + context if context else b"") + _PAYLOAD_TAG
+
+
+class EnvelopeParts(dict[tuple[int, int], tuple[bytes, bytes]]):
+    """(length of the payload, digits of the number) → the bytes before the time, and those between number and payload.
+
+    Events of one type and context have few different lengths, so that most look-ups find what an earlier one made.
+
+    Args:
+        type_id: number in the type table, from 1.
+        context: a serialized Context; empty where there is none.
+
+    Attributes:
+        type_id: as given.
+        room: most bytes that an envelope adds to a payload of an event, up to number 2**35.
+    """
+
+    def __init__(self, type_id: int, context: bytes) -> None:
+        super().__init__()
+        self.type_id = type_id
+        self._head = envelope_head(type_id)
+        self._middle = envelope_middle(context)
+        self._constant = len(self._head) + _TIME_BYTES + len(SEQ_TAG) + len(self._middle)
+        self.room = len(ELEMENT_TAG) + self._constant + _LONGEST_LENGTHS + _LONGEST_NUMBER
+
+    def __missing__(self, lengths: tuple[int, int]) -> tuple[bytes, bytes]:
+        """Make the parts for lengths that were not seen yet."""
+        payload, digits = lengths
+        size = varint(payload)
+        body = self._constant + digits + len(size) + payload
+        parts = ELEMENT_TAG + varint(body) + self._head, self._middle + size
+        if len(self) >= _LENGTHS_KEPT:
+            self.clear()
+        self[lengths] = parts
+        return parts
+
+
+def join_events(entries: Iterable[Any], offset: int) -> Iterator[bytes]:
+    """Yield elements of `RecordFile.event`, tag and length included: `frame_event` for many, at a third of its cost.
+
+    Args:
+        entries: for each event, one after the other: its EnvelopeParts, its number, its monotonic time in
+            nanoseconds, its payload.
+        offset: what makes wall time of monotonic time, nanoseconds.
+    """
+    upper, high = 0, b""
+    low_mask, join = len(SEQ_LOW) - 1, b"".join
+    each = iter(entries)
+    for parts, seq, time, payload in zip(each, each, each, each, strict=True):
+        if seq < _CACHED:
+            low, high, upper = SHORT_VARINTS[seq], b"", 0
+            digits = len(low)
+        else:
+            if seq >> SEQ_LOW_BITS != upper:  # once in 16,384 events
+                upper = seq >> SEQ_LOW_BITS
+                high = encode_varint(upper)
+            low = SEQ_LOW[seq & low_mask]
+            digits = len(low) + len(high)
+        before, after = parts[len(payload), digits]
+        yield join((before, pack_time(offset + time), SEQ_TAG, low, high, after, payload))
 
 
 def frame_event(type_id: int, time_unix_nano: int, seq: int, context: bytes, payload: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """The buffer: numbers, frames and shedding."""
 
 import itertools
+import threading
 
 from esper.v1 import trainer_pb2
 from esper_telemetry import events, testing
@@ -103,3 +104,48 @@ def test_the_last_event_knows_everything_before_it_and_closes_the_buffer():
     assert not buffer.append(plan, b"")
     assert isinstance(buffer, Buffer)
     assert buffer.last_seq == 3
+
+
+def test_threads_and_the_writer_meet_without_losing_or_doubling_an_event():
+    core, buffer = make(frame_bytes=5_000)
+    plan = core.plan(events.ScalarLogged, b"")
+    done = threading.Event()
+    batches = []
+
+    def write() -> None:
+        while not done.is_set():
+            for batch in buffer.take():
+                batches.append(batch)
+                buffer.written(batch)
+
+    def emit() -> None:
+        for _ in range(3_000):
+            buffer.append(plan, b"\x0a\x01x")
+
+    writer = threading.Thread(target=write)
+    emitters = [threading.Thread(target=emit) for _ in range(3)]
+    for thread in (writer, *emitters):
+        thread.start()
+    for thread in emitters:
+        thread.join()
+    done.set()
+    writer.join()
+    batches += buffer.take()
+    seqs = [event.seq for batch in batches for event in parse_events(b"".join(batch.events))]
+    assert seqs == list(range(1, 9_001))
+    assert buffer.counted() == {plan.envelope.type_id: 9_000}
+
+
+def test_what_was_written_leaves_room_for_as_much_again():
+    core, buffer = make(buffer_bytes=10_000)
+    plan = core.plan(events.ScalarLogged, b"")
+    rounds = []
+    for _ in range(5):
+        kept = 0
+        while buffer.append(plan, b"\x0a\x40" + b"x" * 64):
+            kept += 1
+        rounds.append(kept)
+        for batch in buffer.take():
+            buffer.written(batch)
+    assert len(set(rounds)) == 1
+    assert rounds[0] > 50

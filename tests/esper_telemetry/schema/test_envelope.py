@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from esper_telemetry.schema import frame_event, parse_events, varint
+from esper_telemetry.schema.envelope import EnvelopeParts, join_events
 from esper_telemetry.v1.context_pb2 import Context
 from esper_telemetry.v1.record_pb2 import Event, RecordFile
 from tests.esper_telemetry.schema.strategies import EVENTS, THOROUGH, messages
@@ -62,6 +63,37 @@ def test_joined_elements_are_parsed_in_order():
         (seq, 10 * seq, b"p%d" % seq) for seq in range(1, 6)
     ]
     assert parse_events(b"") == []
+
+
+NUMBERS = st.one_of(
+    SEQS.filter(lambda seq: seq < 2**35), st.sampled_from([127, 128, 2**14 - 1, 2**14, 2**14 + 1, 2**21])
+)
+
+
+@THOROUGH
+@given(st.lists(st.tuples(st.integers(0, 2), NUMBERS, st.integers(0, 2**62), st.binary(max_size=300)), max_size=30))
+def test_many_joined_at_once_are_those_joined_one_by_one(drawn):
+    contexts = [b"", b"\x08\x01", b"\x12\x03cpu"]
+    parts = [EnvelopeParts(number + 1, context) for number, context in enumerate(contexts)]
+    entries = [value for which, seq, time, payload in drawn for value in (parts[which], seq, time, payload)]
+    joined = list(join_events(entries, 1000))
+    assert joined == [frame_event(w + 1, time + 1000, seq, contexts[w], payload) for w, seq, time, payload in drawn]
+    for element, (which, _, _, payload) in zip(joined, drawn, strict=True):
+        assert len(element) <= parts[which].room + len(payload)
+
+
+def test_an_element_takes_no_more_than_the_room_reckoned_for_it():
+    parts = EnvelopeParts(2**20, b"c" * 200)
+    for size in (0, 127, 128, 16_383, 16_384, 512 * 1024):
+        (element,) = join_events([parts, 2**35 - 1, 2**62, bytes(size)], 0)
+        assert len(element) <= parts.room + size
+
+
+def test_lengths_that_never_come_again_take_no_memory():
+    parts = EnvelopeParts(1, b"")
+    for size in range(2000):
+        assert list(join_events([parts, 1, 1, bytes(size)], 0)) == [frame_event(1, 1, 1, b"", bytes(size))]
+    assert len(parts) <= 256
 
 
 def test_every_cut_inside_an_element_is_an_error_and_between_elements_a_shorter_list():
