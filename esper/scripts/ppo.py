@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from esper.scripts.summary import UNMEASURED, print_record
+from esper.scripts.summary import UNMEASURED, early_end_told, print_record
 from esper.simic import checkpoint
 from esper.simic.config import ConfigError, PpoConfig
 from esper.simic.features import FEATURES
@@ -53,7 +53,7 @@ def run_ppo(args: argparse.Namespace) -> int:
         step_blocks=args.telemetry_steps == "block",
     ) as hub:
         results = []
-        with closing(trainer.train()) as batches:
+        with early_end_told(hub), closing(trainer.train()) as batches:
             for result in batches:
                 results.append(result)
                 _print_batch(result, len(results), config.batches)
