@@ -41,7 +41,8 @@ def run_ppo(args: argparse.Namespace) -> int:
         lifecycle_only=args.telemetry_lifecycle_only,
     )
     if start is not None:
-        trainer.load(start)
+        with checkpoint.damage_named(args.resume):
+            trainer.load(start)
     facts = {"task": args.task, "loop": "ppo", "resumed_at": trainer.global_epoch, **config.to_mapping()}
     with open_hub(
         args.telemetry_dir,
@@ -87,7 +88,8 @@ def _starting_point(args: argparse.Namespace, config: PpoConfig) -> dict[str, An
     if not args.resume:
         return None
     state = checkpoint.load(args.resume)
-    checkpoint.check_fits(state, task=args.task, config=config.to_mapping(), features=FEATURES)
+    with checkpoint.damage_named(args.resume):
+        checkpoint.check_fits(state, task=args.task, config=config.to_mapping(), features=FEATURES)
     return state
 
 
