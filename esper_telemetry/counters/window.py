@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from esper_telemetry.counters.entry import STEP_FIELDS, Entry, alike, check_entry
+from esper_telemetry.counters.entry import STEP_FIELDS, Entry, check_entry
 from esper_telemetry.counters.fold import Folded, fold_
 from esper_telemetry.counters.layout import Part
 from esper_telemetry.counters.state import CounterState, add_totals_
@@ -96,26 +96,23 @@ class Window:
 
     def _sorted(self, entries: Sequence[Entry]) -> tuple[dict[Any, list[Entry]], list[Entry]]:
         """Return the steps by form, and all values as (name, tensor)."""
-        steps = [entry for entry in entries if len(entry) == STEP_FIELDS]
+        steps: dict[Any, list[Entry]] = {}
         values: list[Entry] = []
-        if len(steps) < len(entries) or any(entry[3] is not None for entry in steps):
-            for entry in entries:
-                if len(entry) != STEP_FIELDS:
-                    values.append(entry)
-                elif entry[3] is not None:
-                    values.extend(entry[3].items() if hasattr(entry[3], "items") else [("scalars", entry[3])])
-        if steps and alike(steps, rows=self._detail is not None):
-            return {None: steps}, values
-        return self._by_form(steps), values
-
-    def _by_form(self, steps: Sequence[Entry]) -> dict[Any, list[Entry]]:
-        """Return the steps by form, each looked at."""
-        found: dict[Any, list[Entry]] = {}
-        for entry in steps:
-            actions, masks, success, *_ = entry
+        newest: Any = None
+        add: Any = None
+        for entry in entries:
+            if len(entry) != STEP_FIELDS:
+                values.append(entry)
+                continue
+            actions, masks, success, scalars, _, _ = entry
             detail = None if self._detail is None else self._detail.form_of(entry)
-            found.setdefault((type(actions), type(masks), success is None, detail), []).append(entry)
-        return found
+            form = (type(actions), type(masks), success is None, detail)
+            if form != newest:
+                newest, add = form, steps.setdefault(form, []).append
+            add(entry)
+            if scalars:
+                values.extend(scalars.items() if hasattr(scalars, "items") else [("scalars", scalars)])
+        return steps, values
 
     def _attempt(self, fold: Callable[[Sequence[Entry]], None], entries: Sequence[Entry]) -> None:
         """Fold `entries`; if that fails, report those that do not fit and fold the others."""

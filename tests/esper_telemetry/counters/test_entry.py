@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
-from esper_telemetry.counters.entry import alike, bytes_of, check_entry, clone_of, names_of, parts_of
+from esper_telemetry.counters.entry import bytes_of, check_entry, clone_of, names_of, parts_of
 from tests.esper_telemetry.counters.naive import by_head, random_step, spec_of
 
 SPEC = spec_of(2, scalars=("reward",))
@@ -41,52 +40,3 @@ def test_a_clone_shares_no_memory():
         assert all(one.data_ptr() != other.data_ptr() and torch.equal(one, other) for one, other in pairs)
         check_entry(SPEC, torch.device("cpu"), copied)
     assert clone_of(("reward", 3.0)) == ("reward", 3.0)
-
-
-def step(envs=4, *, packed=True, scalars=None, context=None, **without):
-    actions, masks, success = random_step(SPEC, envs, envs)
-    if not packed:
-        actions, masks, success = by_head(SPEC, (actions, masks, success))
-    success = None if "success" in without else success
-    return actions, masks, success, scalars, {"inner_epoch": 1} if context is None else context, 0
-
-
-REWARD = {"reward": torch.ones(4)}
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        step(),
-        step(context={"inner_epoch": 7}),
-        (None, *step()[1:]),
-        step(success=None),
-        step(packed=False),
-    ],
-    ids=["same", "context", "no actions", "no success", "dict"],
-)
-def test_counts_of_steps_are_alike_if_their_parts_are_of_the_same_types(other):
-    types = [[type(part) for part in one[:3]] for one in (step(), other)]
-    assert alike([step(), other, step()], rows=False) is (types[0] == types[1])
-
-
-@pytest.mark.parametrize(
-    ("steps", "together"),
-    [
-        ([step(), step()], True),
-        ([step(scalars=REWARD), step(scalars=REWARD)], True),
-        ([(None, *step()[1:])] * 2, True),
-        ([step(), step(5)], False),
-        ([step(), step(scalars=REWARD)], False),
-        ([step(scalars=REWARD), step(scalars={"loss": torch.ones(4)})], False),
-        ([step(), step(context={"step": 1})], False),
-        ([step(), step(context={})], False),
-        ([step(context={"episode": [1, 2, 3, 4]})] * 2, False),
-        ([step(), step(context={"inner_epoch": [1, 2, 3, 4]})], False),
-        ([step(packed=False)] * 2, False),
-        ([step(), step(scalars=torch.ones(4))], False),
-    ],
-    ids=range(12),
-)
-def test_rows_of_steps_are_alike_only_if_one_block_can_hold_them(steps, together):
-    assert alike(steps, rows=True) is together
