@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from esper.scripts.summary import UNMEASURED, print_record
+from esper.scripts.summary import UNMEASURED, early_end_told, print_record
 from esper.simic import checkpoint
 from esper.simic.config import ConfigError, PpoConfig
 from esper.simic.features import FEATURES
@@ -41,7 +41,8 @@ def run_ppo(args: argparse.Namespace) -> int:
         lifecycle_only=args.telemetry_lifecycle_only,
     )
     if start is not None:
-        trainer.load(start)
+        with checkpoint.damage_named(args.resume):
+            trainer.load(start)
     facts = {"task": args.task, "loop": "ppo", "resumed_at": trainer.global_epoch, **config.to_mapping()}
     with open_hub(
         args.telemetry_dir,
@@ -53,7 +54,7 @@ def run_ppo(args: argparse.Namespace) -> int:
         step_blocks=args.telemetry_steps == "block",
     ) as hub:
         results = []
-        with closing(trainer.train()) as batches:
+        with early_end_told(hub), closing(trainer.train()) as batches:
             for result in batches:
                 results.append(result)
                 _print_batch(result, len(results), config.batches)
@@ -87,7 +88,8 @@ def _starting_point(args: argparse.Namespace, config: PpoConfig) -> dict[str, An
     if not args.resume:
         return None
     state = checkpoint.load(args.resume)
-    checkpoint.check_fits(state, task=args.task, config=config.to_mapping(), features=FEATURES)
+    with checkpoint.damage_named(args.resume):
+        checkpoint.check_fits(state, task=args.task, config=config.to_mapping(), features=FEATURES)
     return state
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TextIO
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from esper.simic.environment import Environment, EpochResult
     from esper.simic.training import Episode, HeuristicConfig, TrainingResult
     from esper.tasks import Task
@@ -126,7 +129,22 @@ def print_record(hub: Hub, seconds: float, *, batches: int) -> None:
         print(f"  {count:>8,}  {name}")
     for (name, cause), count in sorted(stats.drops.items()):
         print(f"  lost {count:,} {name}: {cause}")
-    print(f"next: {_reader()} info {shlex.quote(str(hub.run.folder))}")
+    print(_next(hub.run.folder))
+
+
+@contextmanager
+def early_end_told(hub: Hub) -> Iterator[None]:
+    """Say where the record is of a run that Ctrl-C or a signal ends inside the block."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if hub.run is not None and hub.run.folder is not None:
+            print(f"\nwhat was recorded so far can be read\n{_next(hub.run.folder)}", file=sys.stderr)
+        raise
+
+
+def _next(folder: Path) -> str:
+    return f"next: {_reader()} info {shlex.quote(str(folder))}"
 
 
 def _reader() -> str:

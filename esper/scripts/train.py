@@ -15,7 +15,7 @@ import torch
 
 from esper.kasmina.host import SLOT_IDS
 from esper.scripts.ppo import run_ppo
-from esper.scripts.summary import ProgressLine, print_summary
+from esper.scripts.summary import ProgressLine, early_end_told, print_summary
 from esper.simic.checkpoint import CheckpointError
 from esper.simic.config import POLICIES, ConfigError
 from esper.simic.counterfactual import MODES
@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{parser.prog}: error: {error}".replace("\n", " "), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ninterrupted; what was recorded so far can be read", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return INTERRUPTED
     return exit_code
 
@@ -162,7 +162,8 @@ def run_heuristic(args: argparse.Namespace) -> int:
         lifecycle_only=args.telemetry_lifecycle_only,
         collector=args.collector,
     ) as hub:
-        result = _train(task, config, args)
+        with early_end_told(hub):
+            result = _train(task, config, args)
         _keep_results(hub, result)
     # Outside of the run: the control leaves nothing in its record.
     control = _train(task, replace(config, policy="wait"), args) if args.control else None
@@ -206,6 +207,8 @@ def _seed(text: str) -> int:
 
 def _device(text: str) -> str:
     """Return the device in PyTorch's form ("cuda" becomes "cuda:0"), tried out here."""
+    if "," in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no device: write several apart, {text.replace(',', ' ')}")
     try:
         return str(torch.empty(0, device=text).device)
     except (RuntimeError, AssertionError) as error:

@@ -6,10 +6,15 @@ It holds tensors and plain values only and is read as such (`weights_only`): a f
 from __future__ import annotations
 
 import os
+import zipfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FORMAT = "esper-ppo"
 VERSION = 1
@@ -69,9 +74,13 @@ def load(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: the checkpoint cannot be read ({error.strerror})") from error
     try:
         with file:
-            state = torch.load(file, map_location="cpu", weights_only=True)
+            broken = zipfile.ZipFile(file).testzip()  # torch does not look at the checksums it writes
+            file.seek(0)
+            state = torch.load(file, map_location="cpu", weights_only=True) if broken is None else None
     except Exception as error:  # pickle, zip and torch raise what they like on foreign bytes
         raise CheckpointError(f"{path} is no checkpoint of this trainer: it cannot be decoded") from error
+    if broken is not None:
+        raise CheckpointError(f"{path} is damaged: its part {broken} fails its checksum; use another checkpoint")
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is no checkpoint of this trainer: use a file written with --save")
     if state.get("version") != VERSION:
@@ -80,6 +89,22 @@ def load(path: str | Path) -> dict[str, Any]:
     if missing:
         raise CheckpointError(f"{path} is damaged: it lacks {', '.join(missing)}")
     return state
+
+
+@contextmanager
+def damage_named(path: str | Path) -> Iterator[None]:
+    """Name the file whose content fails inside the block.
+
+    Raises:
+        CheckpointError: A value in it has another type or shape than it should.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:  # a wrong value shows as whatever its user raises
+        what = " ".join(str(error).split())
+        raise CheckpointError(f"{path} is damaged: {type(error).__name__}: {what}; use another checkpoint") from error
 
 
 def check_fits(state: dict[str, Any], *, task: str, config: dict[str, Any], features: int) -> None:

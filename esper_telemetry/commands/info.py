@@ -94,7 +94,8 @@ def _outcome(streams: Sequence[StreamSummary]) -> str:
     errors = [stream.finished for stream in streams if "error_type" in stream.finished]
     text = ", ".join(outcomes)
     if errors:
-        text += f": {errors[0]['error_type']}: {errors[0].get('error_message', '')}"
+        said = (errors[0]["error_type"], errors[0].get("error_message"))
+        text += "".join(f": {part}" for part in said if part)
     return text
 
 

@@ -116,7 +116,7 @@ class StepDetail:
             if len(values) != envs:
                 raise ValueError(f"{name} has {len(values)} values for the {envs} environments of a step")
         context = {name: [entry[4][name] for entry in entries] for name in newest if name not in env_context}
-        if any(type(value) is not int for column in context.values() for value in set(column)):
+        if any(set(map(type, column)) != {int} for column in context.values()):
             raise TypeError(f"context {', '.join(context)}: give an integer in each step, or a sequence in each")
         parts, sizes, scalars = self._parts(folded, entries, layout, envs)
         if self._used + sum(sizes) > self._capacity:

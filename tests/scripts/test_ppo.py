@@ -151,6 +151,22 @@ def test_the_checkpoint_of_another_training_is_refused(tmp_path, capsys):
     assert "was trained with seed 1, not 2" in refused(tmp_path, capsys, "--resume", str(saved), "--seed", "2")
 
 
+@pytest.mark.parametrize(
+    ("part", "value", "said"),
+    [
+        ("config", 7, "AttributeError"),
+        ("scale", {}, "KeyError: 'count'"),
+        ("policy", {"value.bias": torch.zeros(3)}, "RuntimeError: Error(s) in loading state_dict for LSTMPolicy"),
+    ],
+)
+def test_a_checkpoint_with_a_wrong_value_is_refused(tmp_path, capsys, part, value, said):
+    saved = tmp_path / "policy.pt"
+    assert ppo(tmp_path / "first", "--save", str(saved)) == 0
+    checkpoint.save(saved, checkpoint.load(saved) | {part: value})
+    capsys.readouterr()
+    assert f"policy.pt is damaged: {said}" in refused(tmp_path, capsys, "--resume", str(saved))
+
+
 def test_a_place_that_cannot_be_saved_to_is_refused_before_the_training(tmp_path, capsys):
     assert "missing or cannot be written" in refused(tmp_path, capsys, "--save", str(tmp_path / "no" / "x.pt"))
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,11 @@ import torch
 
 import esper_telemetry
 from esper.scripts.train import build_parser, main
+from esper_telemetry.errors import TelemetryError
 from tests.esper_telemetry.collectorprocess import CollectorProcess, stored_frames, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 300  # seconds; PyTorch alone takes ten to load on a busy machine
 
 
 def test_telemetry_lifecycle_only_flag_wired(monkeypatch):
@@ -39,14 +40,22 @@ def types(folder):
     return [event.type for event in esper_telemetry.read(run)]
 
 
+def has_begun(folder):
+    """Tell whether the run in a folder has recorded an epoch."""
+    try:
+        return "epoch.completed" in types(folder)
+    except (ValueError, TelemetryError):  # no run yet, or nothing in its file
+        return False
+
+
 # A background job of a shell is started with SIGINT ignored, and so are the tests in it.
 INTERRUPTIBLE = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
 TRAIN = INTERRUPTIBLE + "runpy.run_module('esper.scripts.train', run_name='__main__', alter_sys=True)"
 
 
-def command(*arguments, **options):
+def command(*arguments, loop=("heuristic",), **options):
     return subprocess.Popen(
-        [sys.executable, "-c", TRAIN, "heuristic", *arguments],
+        [sys.executable, "-c", TRAIN, *loop, *arguments],
         cwd=ROOT,
         text=True,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
@@ -121,6 +130,7 @@ def test_with_telemetry_disabled_by_the_environment_it_trains_and_says_so(tmp_pa
         (["--max-epochs", "1.5"], "'1.5'"),
         (["--seed", "-1"], "'-1'"),
         (["--device", "warp:9"], "'warp:9'"),
+        (["--device", "cpu,cuda:0"], "write several apart, cpu cuda:0"),
         (["--telemetry-level", "loud"], "'loud'"),
         (["--counterfactual", "sometimes"], "'sometimes'"),
         (["--no-growth", "--control"], "--no-growth"),
@@ -160,23 +170,25 @@ def test_a_record_that_cannot_be_written_is_one_line_and_exit_code_2(tmp_path, c
     assert str(occupied) in err
 
 
-def test_an_interrupt_leaves_a_readable_record_of_an_interrupted_run(tmp_path):
-    process = command("--episodes", "50", "--telemetry-dir", str(tmp_path))
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda sent: sent.name)
+@pytest.mark.parametrize(
+    "loop", [["heuristic", "--episodes", "50"], ["ppo", "--batches", "500"]], ids=lambda loop: loop[0]
+)
+def test_a_run_that_is_ended_early_leaves_a_readable_record_and_says_where(tmp_path, loop, sent):
+    process = command("--task", "synthetic", "--telemetry-dir", str(tmp_path), loop=loop)
     try:
-        deadline = time.monotonic() + 60
-        while not any(tmp_path.glob("*/*.esr.zst")) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        wait_until(lambda: has_begun(tmp_path), PATIENCE)
+        process.send_signal(sent)
+        _, err = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
-    # A shell shows both as 130. CPython ends itself by the signal if the interrupt passed through an exec() of
+    # A shell shows SIGINT as 130. CPython ends itself by the signal if the interrupt passed through an exec() of
     # source text (such as a lazy import of torch that makes a namedtuple), although it was handled since.
-    assert process.returncode in {130, -signal.SIGINT}, err
-    assert "interrupted" in err
-    assert "Traceback" not in err
+    assert process.returncode in {128 + sent, -signal.SIGINT}, err
     (run,) = tmp_path.iterdir()
+    assert f"info {run}\n" in err
+    assert ("interrupted" in err) is (sent == signal.SIGINT)
+    assert "Traceback" not in err
     last = list(esper_telemetry.read(run))[-1]
     assert (last.type, last.data["outcome"]) == ("run.finished", "interrupted")
 
@@ -184,7 +196,7 @@ def test_an_interrupt_leaves_a_readable_record_of_an_interrupted_run(tmp_path):
 def test_progress_is_shown_on_a_terminal_and_nowhere_else(tmp_path):
     arguments = ["--task", "synthetic", "--episodes", "1", "--max-epochs", "3"]
     process = command(*arguments, "--telemetry-dir", str(tmp_path / "piped"))
-    _, piped = process.communicate(timeout=60)
+    _, piped = process.communicate(timeout=PATIENCE)
     assert piped == ""
 
     pty = pytest.importorskip("pty", reason="terminals of this kind exist on Unix only")
@@ -198,7 +210,7 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(tmp_path):
                 shown += chunk
         except OSError:  # Linux reports the other end's closing as an error
             pass
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert b"episode 1/1  epoch 3/3" in shown
 

@@ -86,6 +86,16 @@ def test_a_cut_checkpoint_is_refused(tmp_path):
         checkpoint.load(path)
 
 
+def test_a_changed_byte_is_found_and_its_part_named(tmp_path):
+    path = tmp_path / "changed.pt"
+    checkpoint.save(path, STATE)
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(torch.arange(3.0).numpy().tobytes()) + 6] ^= 0x40
+    path.write_bytes(raw)
+    with pytest.raises(CheckpointError, match=r"is damaged: its part .*data/\d fails its checksum"):
+        checkpoint.load(path)
+
+
 def test_another_programs_checkpoint_is_refused(tmp_path):
     path = tmp_path / "model.pt"
     torch.save({"model": torch.ones(2)}, path)

@@ -119,10 +119,13 @@ def test_telemetry_never_changes_what_is_learned(matrix, silent, level, flag):
 
 @pytest.mark.parametrize("disk", ["slow", "failing"])
 def test_a_bad_disk_never_changes_what_is_learned(digits, silent, tmp_path, monkeypatch, disk):
+    real = FileSink.write
+
     def write(self, batch):
         if disk == "failing":
             raise OSError(28, "No space left on device")
         time.sleep(0.5)
+        real(self, batch)
 
     with open_hub(tmp_path, name="test", level="debug") as hub:
         monkeypatch.setattr(FileSink, "write", write)

@@ -1,4 +1,4 @@
-"""The vectorised loop: the plan's test cases as the plan has them, and a loop that can be stopped and resumed.
+"""The vectorised loop: first the plan's test cases, word for word; then a loop that can be stopped and resumed.
 
 A mock hub proves little: test_vectorized_records.py shows each of these assertions on a real record.
 """
@@ -9,13 +9,15 @@ from dataclasses import replace
 
 import torch
 
-from esper.simic import vectorized
+from esper.simic.actions import FactoredAction, LifecycleOp
 from esper.simic.config import PpoConfig
-from esper.simic.vectorized import VectorizedTrainer
+from esper.simic.vectorized import VectorizedTrainer, _emit_last_action, _with_env_id
 from esper.telemetry import TelemetryEvent, TelemetryEventType
 
 
 def test_lifecycle_only_keeps_slot_telemetry(mocker):
+    from esper.simic import vectorized
+
     slot = mocker.Mock(fast_mode=False, on_telemetry=None)
     env_state = mocker.Mock(model=mocker.Mock(seed_slots={"mid": slot}))
     vectorized._apply_slot_telemetry(env_state, telemetry_enabled=False, lifecycle_only=True)
@@ -24,9 +26,11 @@ def test_lifecycle_only_keeps_slot_telemetry(mocker):
 
 
 def test_last_action_event_emitted(mocker):
+    from esper.simic import vectorized
+
     hub = mocker.patch("esper.simic.vectorized.get_hub")
     hub.return_value = mocker.Mock()
-    event_data = vectorized._emit_last_action(
+    event_data = vectorized._emit_last_action(  # noqa: F841 - word for word
         env_id=0,
         epoch=3,
         factored_action=mocker.Mock(
@@ -38,10 +42,11 @@ def test_last_action_event_emitted(mocker):
     emitted = hub.return_value.emit.call_args[0][0]
     assert emitted.data["slot_id"] == "mid"
     assert emitted.data["blend_masked"] is True
-    assert event_data == emitted.data
 
 
 def test_ppo_update_event_includes_vitals(mocker):
+    from esper.simic import vectorized
+
     hub = mocker.patch("esper.simic.vectorized.get_hub")
     hub.return_value = mocker.Mock()
     metrics = {"policy_loss": 0.1}
@@ -62,6 +67,8 @@ def test_ppo_update_event_includes_vitals(mocker):
 
 
 def test_action_distribution_snapshot(mocker):
+    from esper.simic import vectorized
+
     hub = mocker.patch("esper.simic.vectorized.get_hub")
     hub.return_value = mocker.Mock()
     vectorized._emit_action_distribution(
@@ -76,6 +83,8 @@ def test_action_distribution_snapshot(mocker):
 
 
 def test_counterfactual_unavailable_event(mocker):
+    from esper.simic import vectorized
+
     hub = mocker.patch("esper.simic.vectorized.get_hub")
     hub.return_value = mocker.Mock()
     vectorized._emit_cf_unavailable(hub.return_value, env_id=0, slot_id="mid", reason="missing_baseline")
@@ -85,6 +94,8 @@ def test_counterfactual_unavailable_event(mocker):
 
 
 def test_throughput_metrics_emitted(mocker):
+    from esper.simic import vectorized
+
     hub = mocker.patch("esper.simic.vectorized.get_hub")
     hub.return_value = mocker.Mock()
     vectorized._emit_throughput(
@@ -101,6 +112,8 @@ def test_throughput_metrics_emitted(mocker):
 
 
 def test_reward_summary_emitted(mocker):
+    from esper.simic import vectorized
+
     hub = mocker.patch("esper.simic.vectorized.get_hub")
     hub.return_value = mocker.Mock()
     vectorized._emit_reward_summary(
@@ -114,6 +127,8 @@ def test_reward_summary_emitted(mocker):
 
 
 def test_mask_hit_rates_emitted(mocker):
+    from esper.simic import vectorized
+
     hub = mocker.patch("esper.simic.vectorized.get_hub")
     hub.return_value = mocker.Mock()
     vectorized._emit_mask_hit_rates(
@@ -128,9 +143,17 @@ def test_mask_hit_rates_emitted(mocker):
     assert data["mask_total"]["op"] == 12
 
 
+def test_the_last_action_is_returned_as_it_was_emitted(mocker):
+    hub = mocker.patch("esper.simic.vectorized.get_hub")
+    action = FactoredAction(LifecycleOp.GERMINATE, "mid", "norm", "sigmoid")
+    data = _emit_last_action(0, 3, action, {"op": False, "blend": True}, success=True)
+    assert data == hub.return_value.emit.call_args[0][0].data
+    assert (data["op"], data["inner_epoch"], data["slot_masked"]) == ("GERMINATE", 3, None)
+
+
 def test_with_env_id_leaves_the_event_it_is_given_alone():
     event = TelemetryEvent(TelemetryEventType.SEED_CULLED, {"slot_id": "mid"})
-    full = vectorized._with_env_id(event, 3, torch.device("cpu"))
+    full = _with_env_id(event, 3, torch.device("cpu"))
     assert full.data == {"slot_id": "mid", "env_id": 3, "device": "cpu"}
     assert event.data == {"slot_id": "mid"}
 

@@ -210,8 +210,8 @@ def step_detail(envs: int, steps: int, rounds: int) -> None:
             run = et.start_run(folder, name="detail", schemas=[trainer_pb2])
             before = _bytes_in(folder)
             start = time.process_time()
-            for number, step in enumerate(tensors):
-                bank.record_step(*step, inner_epoch=number)
+            for number, (actions, masks, success) in enumerate(tensors):
+                bank.record_step(actions, masks, success, inner_epoch=number)
             bank.flush(batch_idx=1)
             for snapshot in bank.poll():
                 emit_snapshot(run, snapshot, episodes_completed=0)

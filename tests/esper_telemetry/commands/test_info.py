@@ -54,6 +54,12 @@ def test_a_run_that_failed_says_of_what(cli, tmp_path):
     assert "outcome    failed: KeyError: 'gone'\n" in cli("info", tmp_path / "x").out
 
 
+def test_an_error_without_a_message_is_named_alone(cli, tmp_path):
+    with pytest.raises(KeyboardInterrupt), esper_telemetry.start_run(tmp_path, name="x", run_id="x"):
+        raise KeyboardInterrupt
+    assert "outcome    interrupted: KeyboardInterrupt\n" in cli("info", tmp_path / "x").out
+
+
 def test_a_killed_run_says_so_and_what_is_not_known(cli, write_record, scalars):
     finished = cli("info", write_record(scalars(5), close=False))
     assert finished.code == 0

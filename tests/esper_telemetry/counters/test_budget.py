@@ -31,10 +31,12 @@ def test_recording_a_step_asks_nothing_of_the_device(guard, heads, form):
     bank = DeviceCounters(spec, guard=guard)
     packed = [random_step(spec, 16, seed) for seed in range(20)]
     steps = packed if form == "packed" else [by_head(spec, step) for step in packed]
+    rewards = [torch.ones(16) for _ in steps]
     with OnlyQueued() as asked:
-        for step in steps:
-            bank.record_step(*step, scalars={"reward": torch.Tensor.__new__(torch.Tensor, 16)}, inner_epoch=1)
-    assert [name for name in asked.names if name != "empty"] == []
+        for step, reward in zip(steps, rewards, strict=True):
+            bank.record_step(*step, scalars={"reward": reward}, inner_epoch=1)
+            bank.record_scalar("td", reward)
+    assert asked.names == []
 
 
 @pytest.mark.parametrize("heads", [1, 8])
@@ -55,11 +57,11 @@ def test_a_flush_of_dicts_stays_within_its_launches_whatever_their_number(heads,
 
 
 @pytest.mark.parametrize("scalars", [1, 3, 7])
-@pytest.mark.parametrize("shape", [(), (16,)])
-def test_scalars_add_a_fixed_number_of_launches_whatever_theirs(scalars, shape):
+@pytest.mark.parametrize(("shape", "number"), [((), 10), ((16,), 10), ((4096,), 3), ((1,), 300)])
+def test_scalars_add_a_fixed_number_of_launches_whatever_theirs(scalars, shape, number):
     names = tuple(f"scalar{i}" for i in range(scalars))
     spec = spec_of(8, scalars=names)
-    steps = [random_step(spec, 16, seed) for seed in range(10)]
+    steps = [random_step(spec, 16, seed) for seed in range(number)]
     bare = flush_launches(DeviceCounters(spec), steps).launches
     with_values = flush_launches(
         DeviceCounters(spec), steps, [(name, torch.ones(shape)) for name in names[1:] or names]
@@ -68,10 +70,11 @@ def test_scalars_add_a_fixed_number_of_launches_whatever_theirs(scalars, shape):
 
 
 @pytest.mark.parametrize("histograms", [1, 5])
-def test_a_histogram_adds_four_launches(histograms):
+@pytest.mark.parametrize("number", [1, 10, 300])
+def test_a_histogram_adds_four_launches(histograms, number):
     names = tuple(f"histogram{i}" for i in range(histograms))
     spec = spec_of(8, histograms=dict.fromkeys(names, EDGES))
-    steps = [random_step(spec, 16, seed) for seed in range(10)]
+    steps = [random_step(spec, 16, seed) for seed in range(number)]
     bare = flush_launches(DeviceCounters(spec), steps).launches
     with_values = flush_launches(DeviceCounters(spec), steps, [(name, torch.ones(4)) for name in names])
     assert with_values.launches - bare <= HISTOGRAM * histograms

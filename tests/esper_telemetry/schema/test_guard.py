@@ -51,6 +51,8 @@ def test_plain_values_pass_untouched_and_without_a_copy():
         (Fraction(1, 4), 0.25),
         ((1, 2), [1, 2]),
         ([np.float64(1.5), 2], [1.5, 2]),
+        ([1, 2, "x", None], [1, 2, "x", None]),
+        (frozenset({3}), [3]),
         ({"a": np.int32(1)}, {"a": 1}),
         (OrderedDict(a=(1,)), {"a": [1]}),
         (torch.float32, "torch.float32"),
