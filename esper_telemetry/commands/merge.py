@@ -20,7 +20,8 @@ from esper_telemetry.recordfile import merge
 def command(files: tuple[str, ...], output: Path, *, force: bool, as_json: bool) -> int:
     """Join records into one file, frames byte for byte: it reads like the folder it was made of.
 
-    Damaged inputs are recovered on the way. Exit code 0: nothing is lost; 3: something is.
+    Damaged inputs are recovered on the way. Exit code 0: nothing is lost; 3: something is, or a
+    record was never closed, so that nobody knows.
     """
     found = merge(find_files(files), output, force=force)
     if as_json:

@@ -27,7 +27,8 @@ def command(files: tuple[str, ...], output: Path, *, as_json: bool) -> int:
 
     For several files or a run folder the output is a new folder with a file for each. Whole
     frames are kept byte for byte, what is whole of a cut last frame is kept and marked as
-    unverified, and the output is verified. Exit code 0: nothing is lost; 3: something is; 1: nothing can be recovered.
+    unverified, and the output is verified. Exit code 0: nothing is lost; 3: something is, or the
+    record was never closed, so that nobody knows; 1: nothing can be recovered.
     """
     paths = find_files(files)
     failed: list[RecordError] = []
@@ -94,11 +95,15 @@ def tell_damage(placed: Recovery | Merge) -> None:
         warn(f"{placed.output}: numbers {first:,} to {last:,} are lost")
     if placed.open_end:
         warn(f"{placed.output}: events at the end are lost, and nothing says how many")
+    elif placed.unclosed:
+        what = plural(placed.unclosed, "segment")
+        warn(f"{placed.output}: {what} had no footer: events that a killed writer had not yet written are lost")
 
 
 def placed_document(placed: Recovery | Merge) -> dict[str, Any]:
     """Return what stands in a new file, for JSON."""
-    names = ("complete", "segments", "frames", "events", "rebuilt", "unverified", "repeats", "lost_bytes", "open_end")
+    counts = ("segments", "frames", "events", "rebuilt", "unverified", "repeats", "lost_bytes", "unclosed")
+    names = ("complete", *counts, "open_end")
     return {
         "output": str(placed.output),
         **{name: getattr(placed, name) for name in names},

@@ -42,7 +42,7 @@ def recover(source: str | os.PathLike[str] | bytes | Source, output: str | os.Pa
     """Write everything that is whole in `source` to the new file `output`.
 
     Returns:
-        What was kept and what was lost.
+        What was kept and what was lost. Of a file that was never closed nobody knows: it is never `complete`.
 
     Raises:
         NotARecordError: nothing of a record is in it.
