@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from esper_telemetry.commands.output import FINE, INCOMPLETE, note, plural, print_json, warn
+from esper_telemetry.commands.progress import measured
 from esper_telemetry.commands.reading import Choice, files_argument, filter_options, find_files, json_option
 from esper_telemetry.commands.recover import new_folder
 from esper_telemetry.decode import Origin
@@ -36,7 +37,11 @@ def command(files: tuple[str, ...], choice: Choice, output: Path, *, as_json: bo
         folder = new_folder(output)
         targets = [folder / path.name for path in paths]
     chooser = _Chooser(choice)
-    found = [filter_record(path, target, chooser.choose) for path, target in zip(paths, targets, strict=True)]
+    with measured(paths, "filtering") as work:
+        found = [
+            filter_record(path, target, chooser.choose, progress=show)
+            for (path, show), target in zip(work, targets, strict=True)
+        ]
     if as_json:
         print_json([_document(str(path), one) for path, one in zip(paths, found, strict=True)])
     else:

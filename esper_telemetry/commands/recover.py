@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from esper_telemetry.commands.output import FAILED, FINE, INCOMPLETE, plural, print_json, warn
+from esper_telemetry.commands.progress import measured
 from esper_telemetry.commands.reading import files_argument, find_files, json_option
 from esper_telemetry.errors import RecordError, SinkError
 from esper_telemetry.recordfile import recover
@@ -33,7 +34,8 @@ def command(files: tuple[str, ...], output: Path, *, as_json: bool) -> int:
     paths = find_files(files)
     failed: list[RecordError] = []
     if len(paths) == 1 and not Path(files[0]).is_dir():
-        found = [recover(paths[0], output)]
+        with measured(paths, "recovering") as work:
+            found = [recover(path, output, progress=show) for path, show in work]
     else:
         found, failed = _recover_all(paths, new_folder(output))
     if as_json:
@@ -54,11 +56,12 @@ def _recover_all(paths: Sequence[Path], folder: Path) -> tuple[list[Recovery], l
     """Recover each file; one of which nothing can be recovered does not keep the others."""
     found: list[Recovery] = []
     failed: list[RecordError] = []
-    for path in paths:
-        try:
-            found.append(recover(path, folder / path.name))
-        except RecordError as error:
-            failed.append(error)
+    with measured(paths, "recovering") as work:
+        for path, show in work:
+            try:
+                found.append(recover(path, folder / path.name, progress=show))
+            except RecordError as error:
+                failed.append(error)
     return found, failed
 
 

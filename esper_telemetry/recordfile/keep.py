@@ -28,7 +28,7 @@ from esper_telemetry.recordfile.source import BytesSource
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from esper_telemetry.recordfile.facts import FrameFacts
     from esper_telemetry.recordfile.frame import FrameDecoder
@@ -155,10 +155,11 @@ class Keep:
         self.lost_bytes = 0
         self.open_end = False
 
-    def add_all(self, pieces: Iterable[Piece]) -> None:
-        """Sort each of `pieces`, to the end of the file."""
+    def add_all(self, pieces: Iterable[Piece], progress: Callable[[int], None] = lambda _: None) -> None:
+        """Sort each of `pieces`, to the end of the file; `progress` is told how far in the file each one ends."""
         for piece in pieces:
             self._add(piece)
+            progress(piece.end)
         self.open_end |= self._gap
 
     def _add(self, piece: Piece) -> None:

@@ -15,7 +15,7 @@ from esper_telemetry.recordfile.layout import Skip, SkipReason
 from esper_telemetry.recordfile.verify import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from esper_telemetry.recordfile.damage import Damage
@@ -66,8 +66,36 @@ class Placed:
         return sum(last - first + 1 for _, first, last in self.lost)
 
 
-def place(contexts: Sequence[Context], result: Placed) -> None:
+class Halves:
+    """The progress of work that reads inputs and then checks an output about as large.
+
+    Args:
+        progress: called with what is done and what there is to do, in bytes.
+        sizes: bytes of each input.
+    """
+
+    def __init__(self, progress: Callable[[int, int], None] | None, sizes: Sequence[int]) -> None:
+        self._progress = progress or (lambda _done, _total: None)
+        self._sizes = sizes
+        self._size = sum(sizes)
+
+    def of_input(self, number: int) -> Callable[[int], None]:
+        """Return what is to be called with the bytes read of an input."""
+        before = sum(self._sizes[:number])
+        return lambda done: self._progress(before + done, 2 * self._size)
+
+    def checked(self, done: int, total: int) -> None:
+        """Say that so many bytes of the output were checked."""
+        self._progress(self._size + self._size * done // total, 2 * self._size)
+
+
+def place(contexts: Sequence[Context], result: Placed, progress: Callable[[int, int], None] | None = None) -> None:
     """Write `contexts` to `result.output` and count in `result`; the output is removed if that fails.
+
+    Args:
+        contexts: what was kept, in the order in which it is to stand.
+        result: says where, and is filled.
+        progress: called with bytes read back and bytes there are.
 
     Raises:
         SinkError: the output exists already or cannot be written.
@@ -79,12 +107,12 @@ def place(contexts: Sequence[Context], result: Placed) -> None:
             _Output(builder, result).write(context)
             result.unclosed += not context.closed and (context.header.file_id, builder.last_seq) not in continued
         builder.sync()
-        _check(result)
+        _check(result, progress)
 
 
-def _check(result: Placed) -> None:
+def _check(result: Placed, progress: Callable[[int, int], None] | None) -> None:
     """Read the output back: it must say exactly what was put into it."""
-    checked = verify(result.output)
+    checked = verify(result.output, progress=progress)
     if checked.problems or checked.records != result.events:
         problem = checked.problems[0] if checked.problems else f"{checked.records:,} of {result.events:,} events"
         raise CorruptRecordError(
