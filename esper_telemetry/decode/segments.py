@@ -103,11 +103,13 @@ class SegmentDecoder:
         if not selection.concerns(frame):
             return
         try:
-            envelopes = parse_frame(reader.decompress(frame), frame, reader.path)
+            raw = reader.decompress(frame)
+            envelopes = parse_frame(raw, frame, reader.path)
         except CorruptRecordError as error:
             self._faults.unreadable(reader.path, frame, error)
         else:
-            yield from self.decoded(envelopes, origin, whole=selection.covers(frame))
+            wanted = envelopes if selection.covers(frame) else selection.pick(envelopes, raw)
+            yield from self.decoded(wanted, origin, whole=True)
 
     def _rows(self, block: Event, kind: EventKind, origin: Origin, context: bytes) -> Iterator[Event]:
         """Yield the rows of a block of steps that are wanted; a block that cannot be expanded stays as it is."""

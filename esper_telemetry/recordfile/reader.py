@@ -152,10 +152,9 @@ class RecordReader:
         Raises:
             CorruptRecordError: sizes, descriptor, XXH64, count or numbers do not match.
         """
-        return list(self._read(frame))
+        return list(self._parse(frame, self.decompress(frame)))
 
-    def _read(self, frame: FrameRef) -> Sequence[record_pb2.Event]:
-        raw = self.decompress(frame)
+    def _parse(self, frame: FrameRef, raw: bytes) -> Sequence[record_pb2.Event]:
         try:
             events = parse_events(raw, frame.records)
         except CorruptRecordError as error:
@@ -205,13 +204,14 @@ class RecordReader:
             if not wanted.concerns(item):
                 continue
             try:
-                events = self._read(item)
+                raw = self.decompress(item)
+                events = self._parse(item, raw)
             except CorruptRecordError as error:
                 if on_damage is None:
                     raise
                 on_damage(Damage(item.offset, item.end, str(error), item.first_seq, item.last_seq))
                 continue
-            yield events if wanted.covers(item) else wanted.pick(events)
+            yield events if wanted.covers(item) else wanted.pick(events, raw)
 
     def _tell(self, damage: Damage, on_damage: OnDamage | None) -> None:
         if on_damage is None:
