@@ -89,15 +89,14 @@ class SegmentDecoder:
         for envelope in envelopes:
             if not (whole or wanted.covers(envelope)):
                 continue
-            kind = kinds[envelope.type_id]
-            event = Event(kind, origin, envelope)
-            if envelope.type_id in blocks:
-                yield from self._rows(event, kind, origin, envelope.context)
-                continue
-            if settled or (self._wants(kind) and self._in_env(origin.schema.context(envelope.context))):
+            type_id = envelope.type_id
+            kind = kinds[type_id]
+            if type_id in blocks:
+                yield from self._rows(Event(kind, origin, envelope), kind, origin, envelope.context)
+            elif settled or (self._wants(kind) and self._in_env(origin.schema.context(envelope.context))):
                 if kind.cls is None:
                     origin.undecodable(kind)
-                yield event
+                yield Event(kind, origin, envelope)
 
     def _frame(self, reader: RecordReader, frame: FrameRef, origin: Origin, selection: Selection) -> Iterator[Event]:
         if not selection.concerns(frame):
