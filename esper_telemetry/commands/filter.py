@@ -47,10 +47,13 @@ def command(files: tuple[str, ...], choice: Choice, output: Path, *, as_json: bo
     else:
         for one in found:
             copied = f", {plural(one.copied, 'frame')} byte for byte" if one.copied else ""
-            print(f"{one.output}  {plural(one.events, 'event')} of {one.events + one.dropped:,}{copied}")
+            if one.segments:
+                print(f"{one.output}  {plural(one.events, 'event')} of {one.events + one.dropped:,}{copied}")
+            else:
+                note(f"{one.output} was not written: its ranks are not wanted")
     for path, one in zip(paths, found, strict=True):
-        for damage in one.damage:
-            warn(f"{path}: {damage}")
+        for fault in (*one.damage, *filter(None, [one.truncation])):
+            warn(f"{path}: {fault}")
     if chooser.lost_blocks:
         note("blocks of steps hold several environments each; --env left them out")
     return FINE if all(one.complete for one in found) else INCOMPLETE
@@ -75,5 +78,6 @@ class _Chooser:
 
 def _document(path: str, one: Filtered) -> dict[str, object]:
     damage = [{"offset": found.offset, "end": found.end, "reason": found.reason} for found in one.damage]
-    names = ("complete", "events", "dropped", "frames", "copied")
-    return {"path": path, "output": str(one.output), **{name: getattr(one, name) for name in names}, "damage": damage}
+    names = ("complete", "segments", "events", "dropped", "frames", "copied")
+    cut = {"truncation": None if one.truncation is None else str(one.truncation), "damage": damage}
+    return {"path": path, "output": str(one.output), **{name: getattr(one, name) for name in names}, **cut}

@@ -100,7 +100,7 @@ def tell_damage(placed: Recovery | Merge) -> None:
         warn(f"{placed.output}: events at the end are lost, and nothing says how many")
     elif placed.unclosed:
         what = plural(placed.unclosed, "segment")
-        warn(f"{placed.output}: {what} had no footer: events that a killed writer had not yet written are lost")
+        warn(f"{placed.output}: {what} had no footer: what a killed writer still held is not in it")
 
 
 def placed_document(placed: Recovery | Merge) -> dict[str, Any]:

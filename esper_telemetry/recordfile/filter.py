@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
 
+    from esper_telemetry.recordfile.damage import Truncation
     from esper_telemetry.recordfile.index import FrameRef
     from esper_telemetry.recordfile.segment import Segment
     from esper_telemetry.recordfile.selection import Selection
@@ -43,24 +44,28 @@ class Filtered:
 
     Attributes:
         output: the new file.
+        segments: segments in it; without any there is no file.
         events: events in it.
         dropped: events that were left out on purpose.
         frames: frames in it.
         copied: frames of these that are byte for byte those of the input.
         damage: what could not be read; it is not in the output.
+        truncation: how the input is cut, or None.
     """
 
     output: Path
+    segments: int = 0
     events: int = 0
     dropped: int = 0
     frames: int = 0
     copied: int = 0
     damage: list[Damage] = field(default_factory=list)
+    truncation: Truncation | None = None
 
     @property
     def complete(self) -> bool:
         """Whether everything could be read: exit code 0, else 3."""
-        return not self.damage
+        return not self.damage and self.truncation is None
 
 
 def filter_record(
@@ -86,13 +91,17 @@ def filter_record(
     told = progress or (lambda _done, _total: None)
     with RecordReader(source) as reader, RecordBuilder(output) as builder:
         result.damage += reader.damage
+        result.truncation = reader.truncation
         for segment in reader.segments:
             selection = choose(segment)
             if selection is not None:
+                result.segments += 1
                 for frame in _Filter(reader, builder, result).segment(segment, selection):
                     told(frame.end, reader.size)
         builder.sync()
         told(reader.size, reader.size)
+    if not result.segments:
+        result.output.unlink()
     return result
 
 
@@ -111,7 +120,8 @@ class _Filter:
             try:
                 self._frame(frame, selection)
             except CorruptRecordError as error:
-                self._result.damage.append(Damage(frame.offset, frame.end, str(error), frame.first_seq, frame.last_seq))
+                damage = Damage(frame.offset, frame.end, error.reason, frame.first_seq, frame.last_seq)
+                self._result.damage.append(damage)
             yield frame
         self._builder.finish_segment()
 

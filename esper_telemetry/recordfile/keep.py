@@ -155,6 +155,11 @@ class Keep:
         self.lost_bytes = 0
         self.open_end = False
 
+    @property
+    def found(self) -> bool:
+        """Whether the file has a header that could be read."""
+        return self._current is not None
+
     def add_all(self, pieces: Iterable[Piece], progress: Callable[[int], None] = lambda _: None) -> None:
         """Sort each of `pieces`, to the end of the file; `progress` is told how far in the file each one ends."""
         for piece in pieces:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from esper_telemetry.errors import RecordError
+from esper_telemetry.errors import CorruptRecordError, RecordError
+from esper_telemetry.recordfile.damage import Damage
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.keep import Context, Keep
 from esper_telemetry.recordfile.place import Halves, Placed, place
@@ -61,7 +62,7 @@ def merge(
         progress: called with what is done and what there is to do, in bytes: reading the inputs, checking the output.
 
     Raises:
-        RecordError: a file is no record, or the files belong to different runs.
+        RecordError: a file is no record, none has a header, or the files belong to different runs.
         SinkError: the output exists already or cannot be written.
     """
     contexts: list[Context] = []
@@ -77,10 +78,16 @@ def merge(
         for number, source in enumerate(sources):
             keep = Keep(source, decoder, contexts)
             keep.add_all(salvage(source, decoder, scan(source)), halves.of_input(number))
+            if not keep.found:
+                keep.damage.append(Damage(0, source.size, "no header can be read, so nothing of it can be joined"))
             if keep.damage:
                 result.damage[source.name] = keep.damage
             result.lost_bytes += keep.lost_bytes
-            result.open_end |= keep.open_end
+            result.open_end |= keep.open_end or not keep.found
+        if not contexts:
+            raise CorruptRecordError(
+                "no header can be read, so nothing can be joined", path=", ".join(result.paths[:5])
+            )
         result.runs = sorted({context.header.run_id for context in contexts})
         if len(result.runs) > 1 and not force:
             raise RecordError(

@@ -209,7 +209,7 @@ class RecordReader:
             except CorruptRecordError as error:
                 if on_damage is None:
                     raise
-                on_damage(Damage(item.offset, item.end, str(error), item.first_seq, item.last_seq))
+                on_damage(Damage(item.offset, item.end, error.reason, item.first_seq, item.last_seq))
                 continue
             yield events if wanted.covers(item) else wanted.pick(events, raw)
 
@@ -224,6 +224,7 @@ class RecordReader:
             " run esper-telemetry recover",
             path=self.path,
             offset=frame.offset,
+            reason=reason,
         )
 
     def _assemble(self) -> Assembler:
@@ -239,6 +240,8 @@ class RecordReader:
                 path=self.path,
                 offset=self.truncation.start,
             )
+        if self.size == layout.PROLOGUE_BYTES:
+            raise CorruptRecordError("the file ends behind its prologue; it holds no event", path=self.path)
         reason = str(self.damage[0]) if self.damage else "no header follows the prologue"
         raise CorruptRecordError(
             f"the header is torn: {reason}; run esper-telemetry recover", path=self.path, offset=layout.PROLOGUE_BYTES

@@ -77,6 +77,6 @@ def recover(
 
 def _nothing(source: Source) -> CorruptRecordError | NotARecordError | UnsupportedRecordError:
     start = source.read_at(0, 24)
-    if b"ESPERREC" in start or source.size == 0:
+    if b"ESPERREC" in start:
         return CorruptRecordError("no header can be read, so nothing is recoverable", path=source.name, offset=0)
     return NotARecordError(f"nothing of a record is in it: {looks_like(start)}; check the path", path=source.name)

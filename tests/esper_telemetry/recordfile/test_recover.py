@@ -165,6 +165,11 @@ def test_types_declared_later_keep_their_place(records):
     assert output.read_bytes() == writer.path.read_bytes()
 
 
+def test_an_empty_file_is_said_to_be_empty(records):
+    with pytest.raises(NotARecordError, match="nothing of a record is in it: it is empty"):
+        recover(b"", records.path())
+
+
 @pytest.mark.parametrize("data", [b"", b"hello, this is text", bytes(5000)])
 def test_what_never_was_a_record_is_refused(data, records):
     output = records.path()
