@@ -183,10 +183,12 @@ class Emit(Record):
 
     name = "run.emit"
 
+    def __init__(self, options: et.RecordOptions | None = None) -> None:
+        self._options = options or et.RecordOptions(buffer_bytes=1 << 30)
+
     def write(self, folder: Path, made: Sequence[Made]) -> Path:
         """Emit every event and close the run."""
-        options = et.RecordOptions(buffer_bytes=1 << 30)
-        with et.start_run(folder, name="bench", record=options, schemas=[seed_pb2]) as run:
+        with et.start_run(folder, name="bench", record=self._options, schemas=[seed_pb2]) as run:
             emitters: dict[int, Emitter] = {}
             for one in made:
                 emitter = emitters.get(id(one.context))
