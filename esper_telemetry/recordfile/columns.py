@@ -13,13 +13,13 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
 
 
 class Columns(NamedTuple):
-    """What the envelopes of a frame say, one list for each field, in the order of the events.
+    """What the envelopes of a frame say, a sequence for each field, in the order of the events.
 
     Attributes:
         type_ids: numbers in the type table.
@@ -27,15 +27,15 @@ class Columns(NamedTuple):
         seqs: numbers in the stream.
     """
 
-    type_ids: list[int]
-    times: list[int]
-    seqs: list[int]
+    type_ids: Sequence[int]
+    times: Sequence[int]
+    seqs: Sequence[int]
 
 
 class _Merged(Protocol):
-    type_id: Iterable[int]
-    time_unix_nano: Iterable[int]
-    seq: Iterable[int]
+    type_id: Sequence[int]
+    time_unix_nano: Sequence[int]
+    seq: Sequence[int]
 
 
 class _Frame(Protocol):
@@ -78,5 +78,5 @@ def columns(raw: bytes, events: int) -> Columns | None:
         merged = _FRAME.FromString(raw).event
     except DecodeError:
         return None
-    found = Columns(list(merged.type_id), list(merged.time_unix_nano), list(merged.seq))
+    found = Columns(merged.type_id, merged.time_unix_nano, merged.seq)
     return found if all(len(column) == events for column in found) else None

@@ -6,6 +6,7 @@ decompressed; payloads are never parsed.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -13,7 +14,7 @@ from esper_telemetry.recordfile.columns import columns
 from esper_telemetry.recordfile.index import mask_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from esper_telemetry.recordfile.index import FrameRef
 
@@ -83,15 +84,15 @@ class Selection:
         found = columns(raw, len(events))
         if found is None:
             return [event for event in events if self.keeps(event)]
-        at: Iterable[int] = range(len(events))
-        if self.type_ids is not None:
-            types, wanted = found.type_ids, self.type_ids
-            at = [place for place in at if types[place] in wanted]
+        at: Sequence[int] = range(len(events))
         if self.since_ns is not None or self.until_ns is not None:
             at = _between(found.times, at, self.since_ns, self.until_ns)
         if self.first_seq is not None or self.last_seq is not None:
             at = _between(found.seqs, at, self.first_seq, None if self.last_seq is None else self.last_seq + 1)
-        picked = [events[place] for place in at]
+        if self.type_ids is not None:
+            types, wanted = list(found.type_ids), self.type_ids
+            at = [place for place in at if types[place] in wanted]
+        picked = list(events[at.start : at.stop]) if isinstance(at, range) else [events[place] for place in at]
         return picked if self.env_ids is None else [event for event in picked if self.keeps(event)]
 
     def keeps(self, event: Picked) -> bool:
@@ -106,9 +107,12 @@ class Selection:
         )
 
 
-def _between(values: list[int], at: Iterable[int], low: int | None, high: int | None) -> list[int]:
+def _between(column: Sequence[int], at: Sequence[int], low: int | None, high: int | None) -> Sequence[int]:
     """Return those of the places `at` whose value is at least `low` and less than `high`."""
     start, end = low or 0, _FOREVER if high is None else high
+    values = list(column)
+    if isinstance(at, range) and values == sorted(values):  # nearly always: numbers rise, and so do most clocks
+        return range(max(at.start, bisect_left(values, start)), min(at.stop, bisect_left(values, end)))
     return [place for place in at if start <= values[place] < end]
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from esper_telemetry.recordfile import RecordReader
-from esper_telemetry.recordfile.columns import Columns, columns
+from esper_telemetry.recordfile.columns import columns
 from esper_telemetry.v1 import record_pb2
 
 
@@ -12,11 +12,11 @@ def test_columns_say_what_the_events_say(records):
     for frame in reader.frames():
         events = reader.read_frame(frame)
         found = columns(reader.decompress(frame), len(events))
-        assert found == Columns(
+        assert [list(column) for column in found] == [
             [event.type_id for event in events],
             [event.time_unix_nano for event in events],
             [event.seq for event in events],
-        )
+        ]
 
 
 @pytest.mark.parametrize(

@@ -68,10 +68,14 @@ def test_events_that_state_no_time_are_picked_all_the_same():
     assert [event.seq for event in Selection(until_ns=2).pick(events, raw)] == [0, 1, 2, 3]
 
 
-def test_many_events_are_picked_as_each_would_be_kept():
+@pytest.mark.parametrize("turned", [True, False], ids=["times turn back", "times rise"])
+def test_many_events_are_picked_as_each_would_be_kept(turned):
     events = [
         record_pb2.Event(
-            type_id=1 + n % 3, seq=n, time_unix_nano=n * 7 % 50, context={"env_id": n % 4} if n % 5 else {}
+            type_id=1 + n % 3,
+            seq=n,
+            time_unix_nano=n * 7 % 50 if turned else n,
+            context={"env_id": n % 4} if n % 5 else {},
         )
         for n in range(1, 60)
     ]
