@@ -54,13 +54,15 @@ class RecordError(TelemetryError):
     Attributes:
         path: the file, as text; empty where there is none.
         offset: byte at which the trouble stands, or None where it has no place.
+        reason: what is wrong in the fewest words, for those who say place and next step themselves.
     """
 
-    def __init__(self, message: str, *, path: str = "", offset: int | None = None) -> None:
+    def __init__(self, message: str, *, path: str = "", offset: int | None = None, reason: str = "") -> None:
         where = path + (f" at byte {offset:,}" if offset is not None else "")
         super().__init__(f"{where}: {message}" if where else message)
         self.path = path
         self.offset = offset
+        self.reason = reason or message
 
 
 class NotARecordError(RecordError):

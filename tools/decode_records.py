@@ -11,10 +11,10 @@ A record is a series of zstd frames and of skippable frames (all integers little
     HEADER     zstd: RecordFile{header}: who wrote, the type table, the descriptors. Then its DESC (records = 0)
     DATA       zstd: RecordFile{event...}. Then its DESC: sizes, counts, numbers, times. Any number of times
     ESKP EIDX  skippable: numbers that will never come; the index. Not needed here, their checksums are verified
-    SEEKTABLE  skippable 5E 2A 4D 18: the official seek table. The file was closed in good order
+    SEEKTABLE  skippable 5E 2A 4D 18: the official seek table, an entry for every frame before it. The writer finished
 
-A frame counts once its DESC stands behind it. Exit code 0: all was read; 1: not a record, or damaged; 2: usage;
-3: read, but the end is cut off, a file came twice, or numbers are missing that the writer gave out.
+A frame counts once its DESC stands behind it. Exit code 0: all is read; 1: not a record, or damaged; 2: usage; 3: read,
+but the end is cut off, frames or numbers are missing that the writer listed or gave out, or a file came twice.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ import zstandard
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from google.protobuf.message import DecodeError
 
-ZSTD, OURS, SKIPPABLE = b"\x28\xb5\x2f\xfd", b"\x57\x2a\x4d\x18", re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
+ZSTD, OURS, SEEK_TABLE = b"\x28\xb5\x2f\xfd", b"\x57\x2a\x4d\x18", b"\x5e\x2a\x4d\x18"
 MAX_FRAME, MAX_WINDOW, MAX_DESCRIPTORS, MAX_SKIPPABLE = 4 << 20, 8 << 20, 1 << 20, 64 << 20
 
 # What must be known to read a header; the rest of the schema stands in it.
@@ -60,15 +60,16 @@ message_type { name: "TypeEntry"
 # DESC, the commit marker of the frame before it: magic, size, "EFRM"; compressed and raw size, events (0 in a header
 # frame), type mask; first and last number covered (dropped events too), earliest and latest time; crc32 of all that.
 DESC = Struct("<4sI4sIIIIQQQQI")
+ENTRY = Struct("<II4s")  # of the seek table: size in the file, raw size (0 if skippable), last 4 bytes of a zstd frame
 
 Line = tuple[int, str, dict[str, Any]]  # time (nanoseconds since 1970 UTC), full name of the type, what is shown
 
 
 class Source:
-    """A stream of bytes that knows where it is."""
+    """A stream of bytes that knows where it is, and what a seek table at this place has to say."""
 
     def __init__(self, stream: BinaryIO, offset: int) -> None:
-        self.stream, self.offset = stream, offset
+        self.stream, self.offset, self.table = stream, offset, bytearray()
 
     def take(self, size: int) -> bytes:
         """Return the next `size` bytes."""
@@ -86,18 +87,17 @@ class Source:
 
     def skippable(self, magic: bytes) -> bytes:
         """Return a skippable frame, magic and size included; the checksums of ours are verified."""
-        if not SKIPPABLE.fullmatch(magic):
+        if magic[1:] != OURS[1:] or magic[0] & 0xF0 != 0x50:  # noqa: PLR2004 - sixteen magics, 50 to 5F 2A 4D 18
             raise ValueError(f"no frame starts with {magic.hex(' ')}")
-        size = self.take(4)
-        length = int.from_bytes(size, "little")
-        if length > MAX_SKIPPABLE:
+        head = magic + self.take(4)
+        if (length := int.from_bytes(head[4:], "little")) > MAX_SKIPPABLE:
             raise ValueError(f"a skippable frame claims {length:,} bytes")
-        whole = magic + size + self.take(length)
+        whole = head + self.take(length)
         tag = whole[8:12] if magic == OURS else b""
-        if tag in {b"EFRM", b"ESKP", b"EIDX"}:
-            body, at = (whole[16:], 12) if tag == b"EIDX" else (whole[:-4], len(whole) - 4)
-            if zlib.crc32(body) != int.from_bytes(whole[at : at + 4], "little"):
-                raise ValueError(f"the checksum of {tag.decode()} is wrong")
+        body, checksum = (whole[16:], whole[12:16]) if tag == b"EIDX" else (whole[:-4], whole[-4:])
+        if tag in {b"EFRM", b"ESKP", b"EIDX"} and zlib.crc32(body) != int.from_bytes(checksum, "little"):
+            raise ValueError(f"the checksum of {tag.decode()} is wrong")
+        self.table += ENTRY.pack(len(whole), 0, bytes(4))
         return whole
 
     def zstd_frame(self) -> bytes:
@@ -118,11 +118,12 @@ class Source:
     def committed_frame(self, *, headers_only: bool) -> tuple[bytes, tuple[int, ...]]:
         """Return what a zstd frame holds and the numbers of its DESC, which is held against it first."""
         frame = self.zstd_frame()
+        said = zstandard.get_frame_parameters(frame)
+        self.table += ENTRY.pack(len(frame), said.content_size & 0xFFFFFFFF, frame[-4:])
         packed = self.skippable(self.magic() or self.take(4))
         if len(packed) != DESC.size or packed[8:12] != b"EFRM":
             raise ValueError("no DESC stands behind the frame")
         compressed, raw, *desc = DESC.unpack(packed)[3:-1]
-        said = zstandard.get_frame_parameters(frame)
         if (compressed, raw) != (len(frame), said.content_size):
             raise ValueError("the frame and its DESC disagree about sizes")
         # Checked before anything is allocated: python-zstandard ignores max_output_size when the frame states a size.
@@ -160,13 +161,12 @@ class Schema:
 
     def option(self, descriptor: Any, kind: str, name: str) -> Any:
         """Return an option of ours ("event", "meta", "label"), read as the record itself declares it, or None."""
-        try:
+        with contextlib.suppress(KeyError):
             extension = self.pool.FindExtensionByName(f"esper_telemetry.v1.{name}")
             cls = self.message_class(f"google.protobuf.{kind}Options")
-        except KeyError:
-            return None
-        options = cls.FromString(descriptor.GetOptions().SerializeToString())
-        return options.Extensions[extension] if options.HasExtension(extension) else None
+            options = cls.FromString(descriptor.GetOptions().SerializeToString())
+            return options.Extensions[extension] if options.HasExtension(extension) else None
+        return None
 
     def plain(self, message: Any) -> dict[str, Any]:
         """Return the fields that are set, as JSON can hold them: what was not measured is absent."""
@@ -193,9 +193,8 @@ class Schema:
             names = self.cache["enum", enum.full_name] = {}
             prefix = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", enum.name).upper() + "_"
             for value in enum.values:
-                names.setdefault(
-                    value.number, self.option(value, "EnumValue", "label") or value.name.removeprefix(prefix)
-                )
+                shown = self.option(value, "EnumValue", "label") or value.name.removeprefix(prefix)
+                names.setdefault(value.number, shown)
         return names
 
     def event_type(self, full_name: str) -> tuple[str, Any]:
@@ -240,8 +239,7 @@ class Schema:
             here |= {one.field: one.values[env] for one in block.env_context}
             here |= {one.field: one.values[step] for one in block.context}
             here = {place: here[place] for place in places if place in here and place != "episodes_completed"}
-            moment = times[step % len(times)]
-            yield json_line(moment, event.seq, (name, block.row_type), payload | here | payload)
+            yield json_line(times[step % len(times)], event.seq, (name, block.row_type), payload | here | payload)
 
     def column(self, column: Any, count: int, kind: Any) -> list[Any]:
         """Return a column's value in each row; None where the field is unset."""
@@ -280,8 +278,7 @@ class Record:
         self.path, self.start, self.survey, self.schema = path, start, survey, Schema()
         self.contexts: list[tuple[Any, int, tuple[int, int]]] = []  # header, start, frames and events before it
         self.frames, self.count = counted
-        self.missing = self.last_seq = 0
-        self.prologue, self.filtered = -1, False
+        self.missing, self.last_seq, self.prologue, self.filtered = 0, 0, -1, False
 
     def walk(self) -> Iterator[list[Line]]:
         """Yield the lines of one structure after the other."""
@@ -312,8 +309,11 @@ class Record:
             if self.contexts and not self.survey and self.path != "-":
                 return None
             self.prologue, self.schema = at, Schema()
+            del source.table[: -ENTRY.size]
         if self.prologue < 0:
             raise ValueError("not a record file: it does not start with a prologue")
+        if whole[:4] == SEEK_TABLE and whole[8:-9] != source.table[: -ENTRY.size] and not self.survey:
+            warn(self.path, "the seek table does not list the frames before it: some are missing, or not as written")
         if whole:
             return []
         raw, desc = source.committed_frame(headers_only=self.survey)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from esper_telemetry.commands.output import FINE, INCOMPLETE, note, plural, print_json, warn
+from esper_telemetry.commands.progress import measured
 from esper_telemetry.commands.reading import Choice, files_argument, filter_options, find_files, json_option
 from esper_telemetry.commands.recover import new_folder
 from esper_telemetry.decode import Origin
@@ -36,16 +37,23 @@ def command(files: tuple[str, ...], choice: Choice, output: Path, *, as_json: bo
         folder = new_folder(output)
         targets = [folder / path.name for path in paths]
     chooser = _Chooser(choice)
-    found = [filter_record(path, target, chooser.choose) for path, target in zip(paths, targets, strict=True)]
+    with measured(paths, "filtering") as work:
+        found = [
+            filter_record(path, target, chooser.choose, progress=show)
+            for (path, show), target in zip(work, targets, strict=True)
+        ]
     if as_json:
         print_json([_document(str(path), one) for path, one in zip(paths, found, strict=True)])
     else:
         for one in found:
             copied = f", {plural(one.copied, 'frame')} byte for byte" if one.copied else ""
-            print(f"{one.output}  {plural(one.events, 'event')} of {one.events + one.dropped:,}{copied}")
+            if one.segments:
+                print(f"{one.output}  {plural(one.events, 'event')} of {one.events + one.dropped:,}{copied}")
+            else:
+                note(f"{one.output} was not written: its ranks are not wanted")
     for path, one in zip(paths, found, strict=True):
-        for damage in one.damage:
-            warn(f"{path}: {damage}")
+        for fault in (*one.damage, *filter(None, [one.truncation])):
+            warn(f"{path}: {fault}")
     if chooser.lost_blocks:
         note("blocks of steps hold several environments each; --env left them out")
     return FINE if all(one.complete for one in found) else INCOMPLETE
@@ -70,5 +78,6 @@ class _Chooser:
 
 def _document(path: str, one: Filtered) -> dict[str, object]:
     damage = [{"offset": found.offset, "end": found.end, "reason": found.reason} for found in one.damage]
-    names = ("complete", "events", "dropped", "frames", "copied")
-    return {"path": path, "output": str(one.output), **{name: getattr(one, name) for name in names}, "damage": damage}
+    names = ("complete", "segments", "events", "dropped", "frames", "copied")
+    cut = {"truncation": None if one.truncation is None else str(one.truncation), "damage": damage}
+    return {"path": path, "output": str(one.output), **{name: getattr(one, name) for name in names}, **cut}

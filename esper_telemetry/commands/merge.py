@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from esper_telemetry.commands.output import FINE, INCOMPLETE, print_json
+from esper_telemetry.commands.progress import progress
 from esper_telemetry.commands.reading import files_argument, find_files, json_option
 from esper_telemetry.commands.recover import placed_document, placed_text, tell_damage
 from esper_telemetry.recordfile import merge
@@ -20,9 +21,11 @@ from esper_telemetry.recordfile import merge
 def command(files: tuple[str, ...], output: Path, *, force: bool, as_json: bool) -> int:
     """Join records into one file, frames byte for byte: it reads like the folder it was made of.
 
-    Damaged inputs are recovered on the way. Exit code 0: nothing is lost; 3: something is.
+    Damaged inputs are recovered on the way. Exit code 0: nothing is lost; 3: something is, or a
+    record was never closed, so that nobody knows.
     """
-    found = merge(find_files(files), output, force=force)
+    with progress("merging", 1) as show:
+        found = merge(find_files(files), output, force=force, progress=lambda done, total: show(done / max(1, total)))
     if as_json:
         print_json({"paths": found.paths, "runs": found.runs, **placed_document(found)})
     else:

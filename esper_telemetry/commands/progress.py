@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
 Item = TypeVar("Item")
 # A bar is drawn ten times a second; asking it more often costs more than the work.
@@ -15,7 +18,7 @@ _STRIDE = 1024
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+def progress(title: str, total: int) -> Iterator[Callable[[float], None]]:
     """Show a bar while the body runs; it is given a function to call with what is done so far.
 
     Args:
@@ -32,6 +35,24 @@ def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=total or None)
         yield lambda done: bar.update(task, completed=done)
+
+
+@contextmanager
+def measured(paths: Sequence[Path], title: str) -> Iterator[Iterator[tuple[Path, Callable[[int, int], None]]]]:
+    """Show a bar while the body works on `paths`, of which every file has a part as long as itself.
+
+    The body is given each path with a function to call with what is done of it and what there is to do.
+    """
+    sizes = [path.stat().st_size for path in paths]
+    starts = accumulate(sizes, initial=0)
+    with progress(title, sum(sizes)) as show:
+        yield (
+            (path, partial(_share, show, start, size)) for path, start, size in zip(paths, starts, sizes, strict=False)
+        )
+
+
+def _share(show: Callable[[float], None], start: int, size: int, done: int, total: int) -> None:
+    show(start + size * done // max(1, total))
 
 
 def counted(items: Iterable[Item], title: str, total: int) -> Iterator[Item]:

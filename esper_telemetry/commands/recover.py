@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from esper_telemetry.commands.output import FAILED, FINE, INCOMPLETE, plural, print_json, warn
+from esper_telemetry.commands.progress import measured
 from esper_telemetry.commands.reading import files_argument, find_files, json_option
 from esper_telemetry.errors import RecordError, SinkError
 from esper_telemetry.recordfile import recover
@@ -27,12 +28,14 @@ def command(files: tuple[str, ...], output: Path, *, as_json: bool) -> int:
 
     For several files or a run folder the output is a new folder with a file for each. Whole
     frames are kept byte for byte, what is whole of a cut last frame is kept and marked as
-    unverified, and the output is verified. Exit code 0: nothing is lost; 3: something is; 1: nothing can be recovered.
+    unverified, and the output is verified. Exit code 0: nothing is lost; 3: something is, or the
+    record was never closed, so that nobody knows; 1: nothing can be recovered.
     """
     paths = find_files(files)
     failed: list[RecordError] = []
     if len(paths) == 1 and not Path(files[0]).is_dir():
-        found = [recover(paths[0], output)]
+        with measured(paths, "recovering") as work:
+            found = [recover(path, output, progress=show) for path, show in work]
     else:
         found, failed = _recover_all(paths, new_folder(output))
     if as_json:
@@ -53,11 +56,12 @@ def _recover_all(paths: Sequence[Path], folder: Path) -> tuple[list[Recovery], l
     """Recover each file; one of which nothing can be recovered does not keep the others."""
     found: list[Recovery] = []
     failed: list[RecordError] = []
-    for path in paths:
-        try:
-            found.append(recover(path, folder / path.name))
-        except RecordError as error:
-            failed.append(error)
+    with measured(paths, "recovering") as work:
+        for path, show in work:
+            try:
+                found.append(recover(path, folder / path.name, progress=show))
+            except RecordError as error:
+                failed.append(error)
     return found, failed
 
 
@@ -94,11 +98,15 @@ def tell_damage(placed: Recovery | Merge) -> None:
         warn(f"{placed.output}: numbers {first:,} to {last:,} are lost")
     if placed.open_end:
         warn(f"{placed.output}: events at the end are lost, and nothing says how many")
+    elif placed.unclosed:
+        what = plural(placed.unclosed, "segment")
+        warn(f"{placed.output}: {what} had no footer: what a killed writer still held is not in it")
 
 
 def placed_document(placed: Recovery | Merge) -> dict[str, Any]:
     """Return what stands in a new file, for JSON."""
-    names = ("complete", "segments", "frames", "events", "rebuilt", "unverified", "repeats", "lost_bytes", "open_end")
+    counts = ("segments", "frames", "events", "rebuilt", "unverified", "repeats", "lost_bytes", "unclosed")
+    names = ("complete", *counts, "open_end")
     return {
         "output": str(placed.output),
         **{name: getattr(placed, name) for name in names},

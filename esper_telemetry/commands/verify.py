@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from esper_telemetry.commands.output import FINE, PROBLEM, note, plural, print_json
-from esper_telemetry.commands.progress import progress
+from esper_telemetry.commands.progress import measured
 from esper_telemetry.commands.reading import files_argument, find_files, json_option
 from esper_telemetry.recordfile import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
     from esper_telemetry.recordfile import Verification
 
 
@@ -26,29 +23,14 @@ def command(files: tuple[str, ...], *, as_json: bool) -> int:
 
     Exit code 0: nothing is wrong; 4: something is. A record that is not closed is good as far as it goes.
     """
-    paths = find_files(files)
-    with progress("verifying", sum(path.stat().st_size for path in paths)) as show:
-        found = _verify_all(paths, show)
+    with measured(find_files(files), "verifying") as paths:
+        found = [verify(path, progress=show) for path, show in paths]
     if as_json:
         print_json([_document(checked) for checked in found])
     else:
         for checked in found:
             _print_text(checked)
     return FINE if all(checked.good for checked in found) else PROBLEM
-
-
-def _verify_all(paths: Sequence[Path], show: Callable[[int], None]) -> list[Verification]:
-    found: list[Verification] = []
-    before = 0
-
-    def part(done: int, total: int) -> None:
-        del total
-        show(before + done)
-
-    for path in paths:
-        found.append(verify(path, progress=part))
-        before += found[-1].size
-    return found
 
 
 def _print_text(checked: Verification) -> None:

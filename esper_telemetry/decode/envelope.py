@@ -104,4 +104,5 @@ def _damaged(reason: str, frame: FrameRef, path: str) -> CorruptRecordError:
         " run esper-telemetry recover",
         path=path,
         offset=frame.offset,
+        reason=reason,
     )

@@ -65,8 +65,8 @@ class Faults:
         """
         if self.strict:
             raise error
-        reason = str(error).removeprefix(f"{path} at byte {frame.offset:,}: ")
-        self.damage.append(FileDamage(path, Damage(frame.offset, frame.end, reason, frame.first_seq, frame.last_seq)))
+        damage = Damage(frame.offset, frame.end, error.reason, frame.first_seq, frame.last_seq)
+        self.damage.append(FileDamage(path, damage))
         self.warnings.append(str(error))
 
     def opened(self, reader: RecordReader) -> None:

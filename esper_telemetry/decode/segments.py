@@ -89,25 +89,26 @@ class SegmentDecoder:
         for envelope in envelopes:
             if not (whole or wanted.covers(envelope)):
                 continue
-            kind = kinds[envelope.type_id]
-            event = Event(kind, origin, envelope)
-            if envelope.type_id in blocks:
-                yield from self._rows(event, kind, origin, envelope.context)
-                continue
-            if settled or (self._wants(kind) and self._in_env(origin.schema.context(envelope.context))):
+            type_id = envelope.type_id
+            kind = kinds[type_id]
+            if type_id in blocks:
+                yield from self._rows(Event(kind, origin, envelope), kind, origin, envelope.context)
+            elif settled or (self._wants(kind) and self._in_env(origin.schema.context(envelope.context))):
                 if kind.cls is None:
                     origin.undecodable(kind)
-                yield event
+                yield Event(kind, origin, envelope)
 
     def _frame(self, reader: RecordReader, frame: FrameRef, origin: Origin, selection: Selection) -> Iterator[Event]:
         if not selection.concerns(frame):
             return
         try:
-            envelopes = parse_frame(reader.decompress(frame), frame, reader.path)
+            raw = reader.decompress(frame)
+            envelopes = parse_frame(raw, frame, reader.path)
         except CorruptRecordError as error:
             self._faults.unreadable(reader.path, frame, error)
         else:
-            yield from self.decoded(envelopes, origin, whole=selection.covers(frame))
+            wanted = envelopes if selection.covers(frame) else selection.pick(envelopes, raw)
+            yield from self.decoded(wanted, origin, whole=True)
 
     def _rows(self, block: Event, kind: EventKind, origin: Origin, context: bytes) -> Iterator[Event]:
         """Yield the rows of a block of steps that are wanted; a block that cannot be expanded stays as it is."""

@@ -105,7 +105,7 @@ class Tail:
         looks = 0
         try:
             while not stop():
-                events = self._poll()
+                events, grown = self._poll()
                 if events:
                     yield events
                 finished = all(follower.finished for follower in self._followers.values())
@@ -113,7 +113,7 @@ class Tail:
                 started = (finished or not looks % _LOOKS_PER_LISTING) and self._start_new()
                 if finished and not started:
                     return
-                if not events:
+                if not grown:
                     sleep(_POLL_S)
         finally:
             for follower in self._followers.values():
@@ -139,9 +139,11 @@ class Tail:
                 break
         return [event for events in found for event in events][-count:]
 
-    def _poll(self) -> list[Event]:
+    def _poll(self) -> tuple[list[Event], bool]:
+        """Return the events that are new and wanted, and whether anything was new."""
         polled = [follower.poll() for follower in self._followers.values()]
-        return _merged([[event for one in followed for event in self._events(one)] for followed in polled])
+        events = _merged([[event for one in followed for event in self._events(one)] for followed in polled])
+        return events, any(polled)
 
     def _start_new(self) -> bool:
         """Follow streams that have appeared; tell whether there are any. A rotation is their follower's business."""

@@ -32,6 +32,9 @@ class RecordOptions:
         close_timeout: seconds that close() waits for a slow or failing disk.
         segment_bytes: size at which a segment is closed and the next one opened.
         segment_seconds: age at which that happens.
+        keep_bytes: what the closed segments and the open one of this process may take together: when a segment is
+            closed, the oldest closed ones beyond it are deleted, with RunStarted in the first, sent on or not.
+            None keeps all.
         handle_sigterm: close the record when the process is terminated, by raising SystemExit(143)
             in the main thread; a handler that the program has installed is left alone.
     """
@@ -45,6 +48,7 @@ class RecordOptions:
     close_timeout: float = 5.0
     segment_bytes: int = 256 * 1024 * 1024
     segment_seconds: float = 3600.0
+    keep_bytes: int | None = None
     handle_sigterm: bool = True
 
     def __post_init__(self) -> None:
@@ -63,6 +67,10 @@ class RecordOptions:
         ):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"RecordOptions.{name} is {getattr(self, name)!r}; it must be more than 0")
+        if self.reserve_bytes < 0:
+            raise ConfigError(f"RecordOptions.reserve_bytes is {self.reserve_bytes!r}; it must be 0 or more")
+        if self.keep_bytes is not None and not self.keep_bytes > 0:
+            raise ConfigError(f"RecordOptions.keep_bytes is {self.keep_bytes!r}; use None to keep all segments")
         if self.sync not in ("none", "close", "interval", "every"):
             raise ConfigError(f"RecordOptions.sync is {self.sync!r}; use none, close, interval or every")
         if self.on_error not in ("warn", "raise"):

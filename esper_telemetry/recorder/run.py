@@ -92,7 +92,7 @@ class Run:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The record files of this process, oldest first."""
+        """The record files of this process, oldest first, without those that RecordOptions.keep_bytes deleted."""
         return tuple(getattr(self._sink, "paths", ()))
 
     def emit_always(self, message: Message) -> None:

@@ -115,6 +115,7 @@ def start_run(
             sync_interval_s=record.flush_interval,
             max_bytes=record.segment_bytes,
             max_age_s=record.segment_seconds,
+            keep_bytes=record.keep_bytes,
             clock=clock,
         )
 

@@ -25,8 +25,9 @@ from esper_telemetry.recordfile.reader import RecordReader
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from esper_telemetry.recordfile.damage import Truncation
     from esper_telemetry.recordfile.index import FrameRef
     from esper_telemetry.recordfile.segment import Segment
     from esper_telemetry.recordfile.selection import Selection
@@ -43,30 +44,36 @@ class Filtered:
 
     Attributes:
         output: the new file.
+        segments: segments in it; without any there is no file.
         events: events in it.
         dropped: events that were left out on purpose.
         frames: frames in it.
         copied: frames of these that are byte for byte those of the input.
         damage: what could not be read; it is not in the output.
+        truncation: how the input is cut, or None.
     """
 
     output: Path
+    segments: int = 0
     events: int = 0
     dropped: int = 0
     frames: int = 0
     copied: int = 0
     damage: list[Damage] = field(default_factory=list)
+    truncation: Truncation | None = None
 
     @property
     def complete(self) -> bool:
         """Whether everything could be read: exit code 0, else 3."""
-        return not self.damage
+        return not self.damage and self.truncation is None
 
 
 def filter_record(
     source: str | os.PathLike[str] | bytes | Source,
     output: str | os.PathLike[str],
     choose: Callable[[Segment], Selection | None],
+    *,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Filtered:
     """Write the events of `source` that are wanted to the new file `output`.
 
@@ -74,19 +81,27 @@ def filter_record(
         source: the record.
         output: the file to create.
         choose: says for each segment (its types and header) which events are wanted; None leaves it out.
+        progress: called with bytes read and bytes there are.
 
     Raises:
         RecordError: the source is no record.
         SinkError: the output exists already or cannot be written.
     """
     result = Filtered(Path(output))
+    told = progress or (lambda _done, _total: None)
     with RecordReader(source) as reader, RecordBuilder(output) as builder:
         result.damage += reader.damage
+        result.truncation = reader.truncation
         for segment in reader.segments:
             selection = choose(segment)
             if selection is not None:
-                _Filter(reader, builder, result).segment(segment, selection)
+                result.segments += 1
+                for frame in _Filter(reader, builder, result).segment(segment, selection):
+                    told(frame.end, reader.size)
         builder.sync()
+        told(reader.size, reader.size)
+    if not result.segments:
+        result.output.unlink()
     return result
 
 
@@ -97,17 +112,17 @@ class _Filter:
         self._result = result
         self._encode = FrameEncoder(_LEVEL).encode
 
-    def segment(self, segment: Segment, selection: Selection) -> None:
+    def segment(self, segment: Segment, selection: Selection) -> Iterator[FrameRef]:
+        """Place what is wanted of a segment; yield each frame of it once it is done."""
         self._builder.start_segment(previous_last_seq=segment.header.previous_last_seq)
         self._header(segment, selection)
         for frame in segment.frames:
-            if not selection.concerns(frame):
-                self._result.dropped += frame.records
-                continue
             try:
                 self._frame(frame, selection)
             except CorruptRecordError as error:
-                self._result.damage.append(Damage(frame.offset, frame.end, str(error), frame.first_seq, frame.last_seq))
+                damage = Damage(frame.offset, frame.end, error.reason, frame.first_seq, frame.last_seq)
+                self._result.damage.append(damage)
+            yield frame
         self._builder.finish_segment()
 
     def _header(self, segment: Segment, selection: Selection) -> None:
@@ -129,6 +144,9 @@ class _Filter:
             self._builder.add_header(frame + layout.pack_descriptor(desc), desc)
 
     def _frame(self, frame: FrameRef, selection: Selection) -> None:
+        if not selection.concerns(frame):
+            self._result.dropped += frame.records
+            return
         raw = self._reader.decompress(frame)
         events = parse_frame(raw)
         kept = [event for event in events if selection.keeps(event)]

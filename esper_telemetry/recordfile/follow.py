@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from esper_telemetry.v1 import record_pb2
 
 _CHUNK_BYTES = 1 << 20
+# A look gives about so much, before compression: who starts at the beginning of a long record does not get it whole.
+_LOOK_BYTES = 1 << 20
 # So often nothing valid may stand where the next piece belongs before it is damage: a read may meet a write.
 _PATIENCE = 20
 # A quiet file is asked for its writer's lock at every so many polls only.
@@ -101,16 +103,18 @@ class StreamFollower:
         self._source.close()
 
     def poll(self) -> list[Followed]:
-        """Return what was written since the last call; it does not wait.
+        """Return what was written since the last call, a few frames at most; nothing if there is no more yet.
 
         Raises:
             RecordError: the file cannot be read any more.
         """
         found: list[Followed] = []
-        while not self.finished:
+        taken = 0
+        while not self.finished and taken < _LOOK_BYTES:
             piece = self._next_piece()
             if piece is not None:
                 found.extend(self._take(piece))
+                taken += piece.descriptor.raw_size if piece.descriptor is not None else 0
             elif not self._move_on():
                 break
         return found + self._cut_end()

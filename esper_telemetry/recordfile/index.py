@@ -208,6 +208,10 @@ def _skippable(source: Source, offset: int, size: int, number: int, count: int) 
 def mask_of(type_ids: Iterable[int]) -> int:
     """Return the type mask of the types `type_ids`."""
     mask = 0
-    for type_id in type_ids:  # an id of 0 is illegal and shows when its frame is read
-        mask |= layout.type_bit(max(type_id, 1))
+    for type_id in type_ids:
+        mask |= _BITS[type_id] if type_id < len(_BITS) else _BITS[-1]
     return mask
+
+
+# By type id, for a reader asks for each type of each frame; an id of 0 is illegal and shows when its frame is read.
+_BITS = tuple(layout.type_bit(max(type_id, 1)) for type_id in range(33))

@@ -28,7 +28,7 @@ from esper_telemetry.recordfile.source import BytesSource
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from esper_telemetry.recordfile.facts import FrameFacts
     from esper_telemetry.recordfile.frame import FrameDecoder
@@ -93,6 +93,7 @@ class Context:
         items: everything kept, in file order.
         damaged: ranges of the frames that could not be kept, where their descriptors survived.
         known_last_seq: highest number that is known to have been written.
+        closed: a footer vouches for its end: its writer had nothing more to write.
     """
 
     header: record_pb2.Header
@@ -100,6 +101,7 @@ class Context:
     types: dict[int, str] = field(default_factory=dict)
     damaged: list[tuple[int, int]] = field(default_factory=list)
     known_last_seq: int = 0
+    closed: bool = False
 
     def seek_entries(self) -> set[layout.SeekEntry]:
         """Return what a seek table says of the frames that are kept."""
@@ -153,10 +155,16 @@ class Keep:
         self.lost_bytes = 0
         self.open_end = False
 
-    def add_all(self, pieces: Iterable[Piece]) -> None:
-        """Sort each of `pieces`, to the end of the file."""
+    @property
+    def found(self) -> bool:
+        """Whether the file has a header that could be read."""
+        return self._current is not None
+
+    def add_all(self, pieces: Iterable[Piece], progress: Callable[[int], None] = lambda _: None) -> None:
+        """Sort each of `pieces`, to the end of the file; `progress` is told how far in the file each one ends."""
         for piece in pieces:
             self._add(piece)
+            progress(piece.end)
         self.open_end |= self._gap
 
     def _add(self, piece: Piece) -> None:
@@ -230,7 +238,9 @@ class Keep:
         context.items.append(Item(frame=kept))
         # A frame that goes on bounds what was lost before it. No writer repeats one: it may stand in another's place.
         self._gap = desc.first_seq <= context.known_last_seq
-        context.known_last_seq = max(context.known_last_seq, desc.last_seq)
+        if desc.last_seq > context.known_last_seq:
+            context.known_last_seq = desc.last_seq
+            context.closed = False  # a footer before it was that of a shorter copy
 
     def _damaged(self, piece: Piece) -> None:
         self._lose(piece, piece.reason, piece.descriptor)
@@ -252,9 +262,11 @@ class Keep:
         data = self._source.read_at(piece.offset, piece.end - piece.offset)
         try:
             entries = layout.parse_seek_table(data) or []
+            listed = {entry for entry in entries if entry.raw_size}
             kept = context.seek_entries()
-            if kept.issuperset(entry for entry in entries if entry.raw_size):
+            if listed and kept >= listed:
                 self._gap = False
+                context.closed |= kept == listed
             size = entries[-1].compressed_size if entries else 0
             self._learn(context, piece.offset - size, piece.offset)  # damage before it may have hidden the index
         except (CorruptRecordError, UnsupportedRecordError) as error:
@@ -262,9 +274,14 @@ class Keep:
 
     def _learn(self, context: Context, start: int, end: int) -> None:
         """Take the last number from an index: what is missing before it is then known."""
-        if start >= 0 and end - start <= layout.MAX_INDEX_BYTES:
-            index = parse_index_message(layout.parse_index(self._source.read_at(start, end - start)) or b"")
-            context.known_last_seq = max([context.known_last_seq, *(frame.last_seq for frame in index.frames)])
+        if start < 0 or end - start > layout.MAX_INDEX_BYTES:
+            return
+        serialized = layout.parse_index(self._source.read_at(start, end - start))
+        if serialized is not None:
+            index = parse_index_message(serialized)
+            last_seq = max([context.header.previous_last_seq, *(frame.last_seq for frame in index.frames)])
+            context.closed |= last_seq >= context.known_last_seq
+            context.known_last_seq = max(context.known_last_seq, last_seq)
             self._gap = False
 
     def _tail(self, piece: Piece) -> None:

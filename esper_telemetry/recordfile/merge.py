@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from esper_telemetry.errors import RecordError
+from esper_telemetry.errors import CorruptRecordError, RecordError
+from esper_telemetry.recordfile.damage import Damage
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.keep import Context, Keep
-from esper_telemetry.recordfile.place import Placed, place
+from esper_telemetry.recordfile.place import Halves, Placed, place
 from esper_telemetry.recordfile.reader import check_prologue
 from esper_telemetry.recordfile.salvage import salvage
 from esper_telemetry.recordfile.scan import scan
@@ -23,9 +24,10 @@ from esper_telemetry.recordfile.source import open_source
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from esper_telemetry.recordfile.segment import Segment
+    from esper_telemetry.recordfile.source import Source
     from esper_telemetry.v1 import record_pb2
 
 
@@ -42,7 +44,13 @@ class Merge(Placed):
     runs: list[str] = field(default_factory=list)
 
 
-def merge(paths: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str], *, force: bool = False) -> Merge:
+def merge(
+    paths: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Merge:
     """Write the segments of the files `paths` into the new file `output`, by run, stream, rank and segment.
 
     Damaged inputs are recovered on the way; what could not be read is in the result.
@@ -51,25 +59,35 @@ def merge(paths: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str
         paths: record files.
         output: the file to create.
         force: take files of different runs together.
+        progress: called with what is done and what there is to do, in bytes: reading the inputs, checking the output.
 
     Raises:
-        RecordError: a file is no record, or the files belong to different runs.
+        RecordError: a file is no record, none has a header, or the files belong to different runs.
         SinkError: the output exists already or cannot be written.
     """
     contexts: list[Context] = []
     result = Merge(Path(output), paths=[str(path) for path in paths])
     decoder = FrameDecoder()
     with ExitStack() as stack:
+        sources: list[Source] = []
         for path in paths:
-            source = open_source(path)
-            stack.callback(source.close)
-            check_prologue(source)
+            sources.append(open_source(path))
+            stack.callback(sources[-1].close)
+            check_prologue(sources[-1])
+        halves = Halves(progress, [source.size for source in sources])
+        for number, source in enumerate(sources):
             keep = Keep(source, decoder, contexts)
-            keep.add_all(salvage(source, decoder, scan(source)))
+            keep.add_all(salvage(source, decoder, scan(source)), halves.of_input(number))
+            if not keep.found:
+                keep.damage.append(Damage(0, source.size, "no header can be read, so nothing of it can be joined"))
             if keep.damage:
                 result.damage[source.name] = keep.damage
             result.lost_bytes += keep.lost_bytes
-            result.open_end |= keep.open_end
+            result.open_end |= keep.open_end or not keep.found
+        if not contexts:
+            raise CorruptRecordError(
+                "no header can be read, so nothing can be joined", path=", ".join(result.paths[:5])
+            )
         result.runs = sorted({context.header.run_id for context in contexts})
         if len(result.runs) > 1 and not force:
             raise RecordError(
@@ -77,7 +95,7 @@ def merge(paths: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str
                 " pass the files of one run, or --force",
                 path=str(output),
             )
-        place(sorted(contexts, key=lambda context: _order(context.header)), result)
+        place(sorted(contexts, key=lambda context: _order(context.header)), result, halves.checked)
     return result
 
 

@@ -15,7 +15,7 @@ from esper_telemetry.recordfile.layout import Skip, SkipReason
 from esper_telemetry.recordfile.verify import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from esper_telemetry.recordfile.damage import Damage
@@ -38,6 +38,8 @@ class Placed:
         lost: ranges of numbers that are gone: segment of the output from 0, first and last number.
         lost_bytes: bytes of the inputs in nothing that is kept (footers aside: they are made again).
         open_end: events at an end are gone, and nothing says how many.
+        unclosed: segments without a footer and without a successor: their writer was killed, or is still writing,
+            and what it had not handed over by then is not in them.
     """
 
     output: Path
@@ -51,11 +53,12 @@ class Placed:
     lost: list[tuple[int, int, int]] = field(default_factory=list)
     lost_bytes: int = 0
     open_end: bool = False
+    unclosed: int = 0
 
     @property
     def complete(self) -> bool:
         """Whether nothing was lost (exit code 0), as far as the inputs can tell; else 3."""
-        return not (self.lost or self.open_end)
+        return not (self.lost or self.open_end or self.unclosed)
 
     @property
     def lost_numbers(self) -> int:
@@ -63,23 +66,53 @@ class Placed:
         return sum(last - first + 1 for _, first, last in self.lost)
 
 
-def place(contexts: Iterable[Context], result: Placed) -> None:
+class Halves:
+    """The progress of work that reads inputs and then checks an output about as large.
+
+    Args:
+        progress: called with what is done and what there is to do, in bytes.
+        sizes: bytes of each input.
+    """
+
+    def __init__(self, progress: Callable[[int, int], None] | None, sizes: Sequence[int]) -> None:
+        self._progress = progress or (lambda _done, _total: None)
+        self._sizes = sizes
+        self._size = sum(sizes)
+
+    def of_input(self, number: int) -> Callable[[int], None]:
+        """Return what is to be called with the bytes read of an input."""
+        before = sum(self._sizes[:number])
+        return lambda done: self._progress(before + done, 2 * self._size)
+
+    def checked(self, done: int, total: int) -> None:
+        """Say that so many bytes of the output were checked."""
+        self._progress(self._size + self._size * done // total, 2 * self._size)
+
+
+def place(contexts: Sequence[Context], result: Placed, progress: Callable[[int, int], None] | None = None) -> None:
     """Write `contexts` to `result.output` and count in `result`; the output is removed if that fails.
+
+    Args:
+        contexts: what was kept, in the order in which it is to stand.
+        result: says where, and is filled.
+        progress: called with bytes read back and bytes there are.
 
     Raises:
         SinkError: the output exists already or cannot be written.
         CorruptRecordError: the output did not pass its check.
     """
+    continued = {(one.header.previous_file_id, one.header.previous_last_seq) for one in contexts}
     with RecordBuilder(result.output) as builder:
         for context in contexts:
             _Output(builder, result).write(context)
+            result.unclosed += not context.closed and (context.header.file_id, builder.last_seq) not in continued
         builder.sync()
-        _check(result)
+        _check(result, progress)
 
 
-def _check(result: Placed) -> None:
+def _check(result: Placed, progress: Callable[[int, int], None] | None) -> None:
     """Read the output back: it must say exactly what was put into it."""
-    checked = verify(result.output)
+    checked = verify(result.output, progress=progress)
     if checked.problems or checked.records != result.events:
         problem = checked.problems[0] if checked.problems else f"{checked.records:,} of {result.events:,} events"
         raise CorruptRecordError(

@@ -152,10 +152,9 @@ class RecordReader:
         Raises:
             CorruptRecordError: sizes, descriptor, XXH64, count or numbers do not match.
         """
-        return list(self._read(frame))
+        return list(self._parse(frame, self.decompress(frame)))
 
-    def _read(self, frame: FrameRef) -> Sequence[record_pb2.Event]:
-        raw = self.decompress(frame)
+    def _parse(self, frame: FrameRef, raw: bytes) -> Sequence[record_pb2.Event]:
         try:
             events = parse_events(raw, frame.records)
         except CorruptRecordError as error:
@@ -205,13 +204,14 @@ class RecordReader:
             if not wanted.concerns(item):
                 continue
             try:
-                events = self._read(item)
+                raw = self.decompress(item)
+                events = self._parse(item, raw)
             except CorruptRecordError as error:
                 if on_damage is None:
                     raise
-                on_damage(Damage(item.offset, item.end, str(error), item.first_seq, item.last_seq))
+                on_damage(Damage(item.offset, item.end, error.reason, item.first_seq, item.last_seq))
                 continue
-            yield events if wanted.covers(item) else wanted.pick(events)
+            yield events if wanted.covers(item) else wanted.pick(events, raw)
 
     def _tell(self, damage: Damage, on_damage: OnDamage | None) -> None:
         if on_damage is None:
@@ -224,6 +224,7 @@ class RecordReader:
             " run esper-telemetry recover",
             path=self.path,
             offset=frame.offset,
+            reason=reason,
         )
 
     def _assemble(self) -> Assembler:
@@ -239,6 +240,8 @@ class RecordReader:
                 path=self.path,
                 offset=self.truncation.start,
             )
+        if self.size == layout.PROLOGUE_BYTES:
+            raise CorruptRecordError("the file ends behind its prologue; it holds no event", path=self.path)
         reason = str(self.damage[0]) if self.damage else "no header follows the prologue"
         raise CorruptRecordError(
             f"the header is torn: {reason}; run esper-telemetry recover", path=self.path, offset=layout.PROLOGUE_BYTES

@@ -16,13 +16,14 @@ from esper_telemetry.errors import CorruptRecordError, NotARecordError, Unsuppor
 from esper_telemetry.recordfile.foreign import looks_like
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.keep import Keep
-from esper_telemetry.recordfile.place import Placed, place
+from esper_telemetry.recordfile.place import Halves, Placed, place
 from esper_telemetry.recordfile.salvage import salvage
 from esper_telemetry.recordfile.scan import scan
 from esper_telemetry.recordfile.source import open_source
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
     from esper_telemetry.recordfile.source import Source
 
@@ -38,11 +39,21 @@ class Recovery(Placed):
     path: str = ""
 
 
-def recover(source: str | os.PathLike[str] | bytes | Source, output: str | os.PathLike[str]) -> Recovery:
+def recover(
+    source: str | os.PathLike[str] | bytes | Source,
+    output: str | os.PathLike[str],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Recovery:
     """Write everything that is whole in `source` to the new file `output`.
 
+    Args:
+        source: the damaged or cut file.
+        output: the file to create.
+        progress: called with what is done and what there is to do, in bytes: reading the one, checking the other.
+
     Returns:
-        What was kept and what was lost.
+        What was kept and what was lost. Of a file that was never closed nobody knows: it is never `complete`.
 
     Raises:
         NotARecordError: nothing of a record is in it.
@@ -51,14 +62,14 @@ def recover(source: str | os.PathLike[str] | bytes | Source, output: str | os.Pa
     """
     opened = open_source(source)
     try:
-        decoder = FrameDecoder()
+        decoder, halves = FrameDecoder(), Halves(progress, [opened.size])
         keep = Keep(opened, decoder)
-        keep.add_all(salvage(opened, decoder, scan(opened)))
+        keep.add_all(salvage(opened, decoder, scan(opened)), halves.of_input(0))
         if not keep.contexts:
             raise _nothing(opened)
         result = Recovery(Path(output), path=opened.name, lost_bytes=keep.lost_bytes, open_end=keep.open_end)
         result.damage = {opened.name: keep.damage} if keep.damage else {}
-        place(keep.contexts, result)
+        place(keep.contexts, result, halves.checked)
         return result
     finally:
         opened.close()
@@ -66,6 +77,6 @@ def recover(source: str | os.PathLike[str] | bytes | Source, output: str | os.Pa
 
 def _nothing(source: Source) -> CorruptRecordError | NotARecordError | UnsupportedRecordError:
     start = source.read_at(0, 24)
-    if b"ESPERREC" in start or source.size == 0:
+    if b"ESPERREC" in start:
         return CorruptRecordError("no header can be read, so nothing is recoverable", path=source.name, offset=0)
     return NotARecordError(f"nothing of a record is in it: {looks_like(start)}; check the path", path=source.name)

@@ -102,7 +102,7 @@ def verify(
 class _Verifier:
     def __init__(self, source: Source, progress: Callable[[int, int], None] | None) -> None:
         self._source = source
-        self._progress = progress
+        self._progress = progress or (lambda _done, _total: None)
         self._decoder = FrameDecoder()
         self._result = Verification(source.name, source.size)
         self._classes: dict[int, type[Message]] = {}
@@ -121,6 +121,7 @@ class _Verifier:
         if not result.closed and found.truncation is None:
             result.notes.append("the last segment has no footer: its writer was killed, or is still writing")
         result.problems.sort(key=lambda problem: problem.offset)
+        self._progress(result.size, result.size)
         return result
 
     def _listed(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
@@ -195,8 +196,7 @@ class _Verifier:
         self._result.frames += 1
         self._result.records += facts.records
         self._result.raw_bytes += frame.raw_size
-        if self._progress is not None:
-            self._progress(frame.end, self._result.size)
+        self._progress(frame.end, self._result.size)
         return dict(facts.type_counts)
 
     def _payloads(self, events: list[record_pb2.Event]) -> None:

@@ -53,7 +53,7 @@ class FileSink:
 
     Attributes:
         path: the segment being written.
-        paths: all segments of this sink, oldest first.
+        paths: the segments of this sink, oldest first, without those that `keep_bytes` deleted.
     """
 
     def __init__(
@@ -172,7 +172,8 @@ class FileSink:
             old.close(sync=self._sync != "none")
         if self._keep_bytes is not None:
             with contextlib.suppress(OSError, RecordError):
-                prune(self._folder, self._keep_bytes, stream=SegmentName.parse(self.path))
+                gone = prune(self._folder, self._keep_bytes, stream=SegmentName.parse(self.path))
+                self.paths = tuple(path for path in self.paths if path not in gone)
 
     def _open(self, header: HeaderInfo) -> RecordWriter:
         name = SegmentName.of(header.stream, header.rank, header.anchor_unix_nano, header.producer_id, header.segment)

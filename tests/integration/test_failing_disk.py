@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+import tempfile
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -147,9 +148,61 @@ def test_a_clock_that_steps_back_neither_stops_the_run_nor_turns_time_around(tmp
     assert times == sorted(times)
 
 
-@pytest.mark.skipif(not os.geteuid(), reason="root may write anywhere")
-def test_a_read_only_target_is_refused_at_the_start(tmp_path):
-    tmp_path.chmod(0o500)
-    code = "import sys, esper_telemetry as et; et.start_run(sys.argv[1], name='x')"
-    done = subprocess.run([sys.executable, "-c", code, tmp_path / "runs"], capture_output=True, text=True, check=False)
-    assert "check path and permissions" in done.stderr
+# Root may write anywhere, and a stranger may not read root's Python: a first run imports what a run needs.
+AS_ANYBODY = """
+    import json, os, sys, tempfile
+    import esper_telemetry as et
+    from esper_telemetry import events
+
+    folder = sys.argv[1]
+    with tempfile.TemporaryDirectory() as warm, et.start_run(warm, name="warm") as run:
+        run.emit(events.ScalarLogged, name="x", value=1.0)
+        try:
+            et.start_run("/proc/nowhere", name="x")
+        except et.errors.SinkError:
+            pass
+    if not os.geteuid():
+        os.chown(folder, 65_534, 65_534)
+        os.setuid(65_534)
+"""
+
+
+@pytest.fixture
+def folder():
+    with tempfile.TemporaryDirectory() as name:  # not below tmp_path, which is its owner's alone
+        yield Path(name)
+
+
+def test_a_read_only_target_is_refused_at_the_start(folder):
+    code = """
+    os.chmod(folder, 0o500)
+    try:
+        et.start_run(folder, name="x")
+    except et.errors.SinkError as error:
+        print(json.dumps({"said": str(error)}))
+    """
+    said = run_python(AS_ANYBODY + code, folder)["said"]
+    assert "Permission denied" in said
+    assert "check path and permissions" in said
+
+
+def test_a_target_that_becomes_read_only_delays_the_next_segment_and_costs_nothing(folder):
+    code = """
+    options = et.RecordOptions(segment_bytes=60_000, close_timeout=60)
+    with et.start_run(folder, name="x", record=options) as run:
+        os.chmod(run.folder, 0o500)
+        for step in range(20):
+            for _ in range(100):
+                run.emit(events.ScalarLogged, name=os.urandom(60).hex(), value=1.0, step=step)
+            run.flush(0.1)
+        held = len(os.listdir(run.folder))
+        os.chmod(run.folder, 0o700)
+    stats = run.stats()
+    print(json.dumps({"folder": str(run.folder), "offered": stats.offered, "dropped": stats.dropped, "held": held}))
+    """
+    said = run_python(AS_ANYBODY + code, folder)
+    seqs, finished = read(said["folder"])
+    assert said["held"] == 1
+    assert len(list_run(said["folder"])) > 1
+    assert seqs == list(range(1, said["offered"] + 1))
+    assert (finished.dropped, said["dropped"]) == (0, 0)

@@ -17,7 +17,7 @@ import esper_telemetry
 from esper.v1 import seed_pb2, trainer_pb2
 from esper_telemetry import RecordOptions, read
 from esper_telemetry.decode import json_line
-from esper_telemetry.recordfile import Selection, filter_record, merge
+from esper_telemetry.recordfile import RecordReader, Selection, filter_record, merge
 from esper_telemetry.v1 import steps_pb2, training_pb2
 
 TOOL = Path(__file__).parents[2] / "tools" / "decode_records.py"
@@ -206,6 +206,31 @@ def test_every_structure_is_checked_by_its_checksum(long_file):
         finished = decode(long_file)
         assert finished.returncode == 1
         assert f"the checksum of {tag.decode()} is wrong".encode() in finished.stderr
+
+
+@pytest.mark.parametrize("gone", [1, 2])
+def test_frames_that_vanished_before_the_footer_exit_3(long_file, gone):
+    whole = long_file.read_bytes()
+    with RecordReader(long_file) as reader:
+        frames = list(reader.frames())
+    long_file.write_bytes(whole[: frames[-gone].offset] + whole[frames[-1].end :])
+    finished = decode(long_file)
+    assert finished.returncode == 3
+    assert b"the seek table does not list the frames before it" in finished.stderr
+    assert len(finished.stdout.splitlines()) == sum(frame.records for frame in frames[:-gone])
+    records = read(long_file, strict=False)
+    list(records)
+    assert records.warnings, "as the library says too"
+
+
+def test_a_seek_table_in_the_middle_of_a_concatenation_is_compared_with_its_own_segment(long_file, file):
+    frames = list(RecordReader(long_file).frames())
+    whole = long_file.read_bytes()
+    one = whole[: frames[-1].offset] + whole[frames[-1].end :]
+    assert decode("-", stdin=file.read_bytes() + whole).returncode == 0
+    assert decode("-", stdin=one + file.read_bytes()).returncode == 3
+    long_file.write_bytes(file.read_bytes() + one)
+    assert decode(long_file).returncode == 3
 
 
 def test_dropped_events_exit_3(file):

@@ -137,6 +137,20 @@ def _class_of(full_name: str) -> Any:
     return getattr(seed_pb2 if full_name.startswith("esper.v1.") else et.events, full_name.rpartition(".")[2])
 
 
+class Read(Record):
+    """The same file by the road of an analyst: names, units and losses are known to each event."""
+
+    name = "esper_telemetry.read"
+
+    def read(self, path: Path) -> int:
+        """Decode every payload."""
+        return sum(1 for event in et.read(path) if event.message is not None)
+
+    def window(self, path: Path, since: int, until: int) -> int:
+        """Decode the payloads of a window."""
+        return sum(1 for event in et.read(path, since=since, until=until) if event.message is not None)
+
+
 class RecordCut(Record):
     """The same file without its footer, as a kill leaves it."""
 
@@ -169,10 +183,12 @@ class Emit(Record):
 
     name = "run.emit"
 
+    def __init__(self, options: et.RecordOptions | None = None) -> None:
+        self._options = options or et.RecordOptions(buffer_bytes=1 << 30)
+
     def write(self, folder: Path, made: Sequence[Made]) -> Path:
         """Emit every event and close the run."""
-        options = et.RecordOptions(buffer_bytes=1 << 30)
-        with et.start_run(folder, name="bench", record=options, schemas=[seed_pb2]) as run:
+        with et.start_run(folder, name="bench", record=self._options, schemas=[seed_pb2]) as run:
             emitters: dict[int, Emitter] = {}
             for one in made:
                 emitter = emitters.get(id(one.context))

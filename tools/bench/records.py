@@ -1,6 +1,6 @@
 """Record files beside what people use today: the same events written, read back and searched, in turns.
 
-    python tools/bench/records.py [--events 20000] [--rounds 5]
+    python tools/bench/records.py [--events 20000] [--window-events 200000] [--rounds 5]
 
 Ratios are taken round by round: "mcap 2.1x" means that MCAP took 2.1 times as long as the record file in the
 same round; in brackets the quartiles. Peers that are not installed are named and left out:
@@ -17,13 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paired import Timings, alternate
-from record_peers import PEERS, Mcap, Peer, Record, RecordCut
+from record_peers import PEERS, Mcap, Peer, Read, Record, RecordCut
 from workload import Made, make_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 OURS = "record file"
+# Tenths of the record at which windows start. One window takes milliseconds, which one interruption doubles, and how
+# many frames and chunks it touches is chance.
+PLACES = (1, 3, 5, 7, 9)
 
 
 def part_of(made: Sequence[Made], peer: Peer) -> Sequence[Made]:
@@ -83,31 +86,32 @@ def bench_read(peers: Sequence[Peer], made: Sequence[Made], paths: dict[str, Pat
     show("read: every event decoded", each(alternate(work, rounds=rounds), counts))
 
 
-def bench_window(made: Sequence[Made], paths: dict[str, Path], root: Path, rounds: int) -> None:
+def bench_window(peers: Sequence[Peer], made: Sequence[Made], root: Path, rounds: int) -> None:
     """Measure a window of one hundredth of the time, with and without the footer."""
     span = made[-1].time - made[0].time
-    since = made[0].time + span // 2
-    until = since + span // 100
-    cut = RecordCut()
-    found: list[Peer] = [Record(), cut, *([Mcap()] if Mcap.name in paths else [])]
-    paths = {**paths, cut.name: written(cut, made, root / cut.name)[0]}
-    expected = sum(since <= one.time < until for one in made)
+    windows = [(start, start + span // 100) for start in (made[0].time + span * part // 10 for part in PLACES)]
+    paths = {peer.name: written(peer, made, root / peer.name)[0] for peer in peers}
+    found: list[Peer] = [*peers, Read()]
+    paths[Read.name] = paths[OURS]
+    expected = [sum(since <= one.time < until for one in made) for since, until in windows]
     for peer in found:
-        if peer.window(paths[peer.name], since, until) != expected:
-            raise SystemExit(
-                f"{peer.name} found another number of events in the window than the {expected:,} there are"
-            )
-    work = {peer.name: partial(peer.window, paths[peer.name], since, until) for peer in found}
-    show(
-        f"window: 1 % of the time, {expected:,} events",
-        each(alternate(work, rounds=rounds), {p.name: expected for p in found}),
-    )
+        if (counts := searched(peer, paths[peer.name], windows)) != expected:
+            raise SystemExit(f"{peer.name} found {counts} events in the windows; there are {expected}")
+    work = {peer.name: partial(searched, peer, paths[peer.name], windows) for peer in found}
+    timings = each(alternate(work, rounds=rounds), {p.name: sum(expected) for p in found})
+    show(f"window: 1 % of the time of {len(made):,} events, at {len(windows)} places", timings)
+
+
+def searched(peer: Peer, path: Path, windows: Sequence[tuple[int, int]]) -> list[int | None]:
+    """Decode the events of each window; return how many there are."""
+    return [peer.window(path, since, until) for since, until in windows]
 
 
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=20_000, help="events of the workload")
+    parser.add_argument("--window-events", type=int, default=200_000, help="events of the record that is searched")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds, after one that is not")
     options = parser.parse_args()
     made = make_events(options.events)
@@ -124,8 +128,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         paths = bench_write(peers, made, root, options.rounds)
-        bench_read(peers, made, paths, options.rounds)
-        bench_window(made, paths, root, options.rounds)
+        bench_read([*peers, Read()], made, {**paths, Read.name: paths[OURS]}, options.rounds)
+        searched = [Record(), RecordCut(), *(peer for peer in peers if isinstance(peer, Mcap))]
+        bench_window(searched, make_events(options.window_events), root, options.rounds)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from esper_telemetry.v1 import steps_pb2
+import esper_telemetry
+from esper_telemetry.v1 import steps_pb2, training_pb2
 
 
 def lines_of(cli, path):
@@ -30,7 +31,7 @@ def test_every_choice_holds(cli, record_run, tmp_path):
     ):
         new = tmp_path / f"{number}.esr.zst"
         assert cli("filter", file, "-o", new, *options).code == 0
-        kept = [seq for _, seq in lines_of(cli, new)] if new.stat().st_size else []
+        kept = [seq for _, seq in lines_of(cli, new)] if new.exists() else []
         assert kept == expected, options
 
 
@@ -63,3 +64,30 @@ def test_damage_is_told_and_exits_3(cli, write_record, scalars, tmp_path):
     finished = cli("filter", path, "-o", tmp_path / "new.esr.zst")
     assert finished.code == 3
     assert "numbers 6 to 10 are lost" in finished.err
+
+
+def test_a_rank_of_a_folder_reads_as_a_folder(cli, tmp_path):
+    for rank in range(3):
+        with esper_telemetry.start_run(tmp_path, name="r", run_id="r", rank=rank) as run:
+            run.emit(training_pb2.ScalarLogged, name="n", value=rank)
+    finished = cli("filter", tmp_path / "r", "-o", tmp_path / "one", "--rank", 1, "--type", "scalar.*")
+    assert finished.code == 0
+    assert finished.err.count("was not written") == 2
+    assert [json.loads(line)["data"]["value"] for line in cli("cat", "--json", tmp_path / "one").lines] == [1.0]
+
+
+def test_what_is_cut_off_or_damaged_exits_3_and_is_told_once(cli, write_record, scalars, tmp_path):
+    path = write_record(scalars(5), scalars(5), scalars(5), close=False)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10])
+    finished = cli("filter", path, "-o", tmp_path / "cut.esr.zst")
+    assert finished.code == 3
+    assert "file ends inside frame 3" in finished.err
+    data = bytearray(whole)
+    data[[at for at in range(len(data)) if data[at : at + 4] == b"\x28\xb5\x2f\xfd"][2] + 20] ^= 0xFF
+    path.write_bytes(data)
+    finished = cli("filter", "--json", path, "-o", tmp_path / "damaged.esr.zst")
+    assert finished.code == 3
+    assert finished.err.count("cannot be read") == 1
+    (document,) = json.loads(finished.out)
+    assert (document["events"], document["complete"], document["truncation"]) == (10, False, None)

@@ -40,6 +40,19 @@ def test_files_of_two_runs_need_force(cli, ranks, record_run, tmp_path):
     assert document["events"] == 34
 
 
+def test_an_input_without_a_header_is_named(cli, ranks, tmp_path):
+    (first, second) = sorted(ranks.iterdir())
+    first.write_bytes(first.read_bytes()[:500])
+    finished = cli("merge", first, second, "-o", tmp_path / "one.esr.zst")
+    assert finished.code == 3
+    assert f"{first}: bytes 0 to 500 cannot be read: no header can be read" in finished.err
+    assert cli("verify", tmp_path / "one.esr.zst").code == 0
+    finished = cli("merge", first, "-o", tmp_path / "two.esr.zst")
+    assert finished.code == 1
+    assert f"{first}: no header can be read, so nothing can be joined" in finished.err
+    assert not (tmp_path / "two.esr.zst").exists()
+
+
 def test_a_damaged_input_is_recovered_on_the_way_and_exits_3(cli, write_record, scalars, tmp_path):
     good = write_record(scalars(5), path=tmp_path / "1.esr.zst")
     cut = write_record(scalars(5), scalars(50), path=tmp_path / "2.esr.zst", first_seq=6, segment=2, close=False)

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import textwrap
 
-from esper_telemetry.commands.progress import counted, progress
+import pytest
+
+from esper_telemetry.commands.progress import counted, measured, progress
 
 WORK = """
     import sys
@@ -27,18 +29,56 @@ def test_nothing_is_shown_in_a_pipe(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_bar_is_shown_on_a_terminal_and_stdout_stays_clean():
+def on_a_terminal(*command: object) -> tuple[int, bytes, bytes]:
+    """Run a command with a terminal as its stderr; return its exit code, its stdout and what the terminal showed."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(WORK)],
+        [sys.executable, *map(str, command)],
         stdout=subprocess.PIPE,
         stderr=theirs,
         env={**os.environ, "TERM": "xterm"},
     ) as process:
         os.close(theirs)
         out = process.stdout.read()
-        assert process.wait() == 0
+        code = process.wait()
     shown = os.read(ours, 65_536)
     os.close(ours)
-    assert out == b"done\n"
+    return code, out, shown
+
+
+def test_a_bar_is_shown_on_a_terminal_and_stdout_stays_clean():
+    code, out, shown = on_a_terminal("-c", textwrap.dedent(WORK))
+    assert (code, out) == (0, b"done\n")
     assert b"working" in shown
+
+
+@pytest.mark.parametrize(
+    ("verb", "title", "output"),
+    [
+        ("verify", b"verifying", None),
+        ("recover", b"recovering", "saved"),
+        ("merge", b"merging", "joined.esr.zst"),
+        ("filter", b"filtering", "chosen"),
+    ],
+)
+def test_long_work_shows_a_bar_on_a_terminal(record_run, tmp_path, verb, title, output):
+    options = () if output is None else ("-o", tmp_path / output)
+    code, out, shown = on_a_terminal("-m", "esper_telemetry", verb, record_run(), *options)
+    assert code == 0, shown
+    assert title in shown
+    assert b"100%" in shown
+    assert title not in out
+
+
+def test_every_file_has_its_part_of_the_bar(tmp_path, mocker):
+    paths = [tmp_path / "a", tmp_path / "b"]
+    for path, size in zip(paths, (100, 300), strict=True):
+        path.write_bytes(bytes(size))
+    shown = []
+    bar = mocker.patch("esper_telemetry.commands.progress.progress")
+    bar.return_value.__enter__.return_value = shown.append
+    with measured(paths, "working") as work:
+        for _, show in work:
+            show(1, 2)
+            show(2, 2)
+    assert shown == [50, 100, 250, 400]

@@ -14,6 +14,8 @@ from esper_telemetry.recorder.options import disabled_by_environment
         ({"flush_interval": float("nan")}, "flush_interval is nan"),
         ({"buffer_bytes": -1}, "buffer_bytes is -1"),
         ({"sync": "always"}, "RecordOptions.sync is 'always'; use none, close, interval or every"),
+        ({"keep_bytes": 0}, "keep_bytes is 0; use None to keep all segments"),
+        ({"reserve_bytes": -1}, "reserve_bytes is -1; it must be 0 or more"),
         ({"on_error": "ignore"}, "on_error is 'ignore'; use warn or raise"),
     ],
 )

@@ -41,6 +41,17 @@ def test_each_frame_is_seen_once_as_soon_as_it_is_written(records):
     assert not follower.cut
 
 
+def test_a_look_gives_a_part_of_a_long_record(records):
+    path = records.write(frames=40, per_frame=2000)
+    follower = StreamFollower(path)
+    looks = []
+    while not follower.finished:
+        looks.append(follower.poll())
+    assert seqs(one for found in looks for one in found) == list(range(1, 80_001))
+    assert max(sum(one.frame.raw_size for one in found) for found in looks) < 2 << 20
+    assert len(looks) > 2
+
+
 def test_no_prefix_of_a_write_is_taken_for_a_frame(records, small_types):
     data = records.bytes(frames=2, per_frame=10, types=small_types)
     frames = list(RecordReader(data).frames())

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from google.protobuf import descriptor_pb2
 
 from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.recordfile import header
 from esper_telemetry.recordfile.header import (
     TypeTable,
     add_types,
@@ -91,3 +95,19 @@ def test_ids_are_random_and_the_writer_names_its_version():
 def test_descriptor_files_lists_names():
     files = descriptor_pb2.FileDescriptorSet(file=[{"name": "a.proto"}, {"name": "b.proto"}])
     assert descriptor_files(files.SerializeToString()) == ["a.proto", "b.proto"]
+
+
+def test_the_messages_in_the_text_of_the_format_are_those_of_the_schema():
+    text = (Path(header.__file__).parent / "FORMAT.md").read_text()
+    (block,) = re.findall(r"```proto\n(.*?)```", text, re.DOTALL)
+    assert block.count("message ") == 7
+    for name, body in re.findall(r"message (\w+) \{(.*?)\n?\}", block, re.DOTALL):
+        fields = re.findall(r"([\w<>, ]+?) (\w+) = (\d+);", re.sub(r"//.*", "", body))
+        declared = getattr(record_pb2, name).DESCRIPTOR.fields
+        assert [(field, int(number)) for _, field, number in fields] == [(one.name, one.number) for one in declared]
+        for (kind, _, _), one in zip(fields, declared, strict=True):
+            scalar = kind.strip().removeprefix("repeated ")
+            if one.message_type is None:
+                assert getattr(one, f"TYPE_{scalar.upper()}") == one.type
+            elif not one.message_type.GetOptions().map_entry:
+                assert one.message_type.name == scalar

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import textwrap
 from functools import cache
+from pathlib import Path
 
 import pytest
 import zstandard
@@ -182,7 +183,7 @@ def test_no_mutation_makes_an_event_that_was_not_written_or_an_exception_that_is
         for event in RecordReader(output).events():
             assert original.get(event.seq) == event.SerializeToString(), number
             recovered.append(event.seq)
-        if result.complete and mutated.endswith(layout.SEEKABLE_MAGIC) and mutated.startswith(data[: frames[0].offset]):
+        if result.complete and mutated.startswith(data[: frames[0].offset]):
             assert recovered == list(original), number
         second = recover(output, again)
         assert second.complete, number
@@ -194,6 +195,7 @@ def test_no_mutation_makes_an_event_that_was_not_written_or_an_exception_that_is
     assert grown < 200 * 1024, f"{grown} KiB"
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a program is read from /proc")
 @pytest.mark.parametrize("claimed", [1 << 30, 4096], ids=["honest descriptor", "lying descriptor"])
 def test_a_bomb_of_a_gibibyte_in_a_record_is_refused_by_every_reader_in_little_memory(records, claimed):
     path = records.path()
@@ -204,19 +206,21 @@ def test_a_bomb_of_a_gibibyte_in_a_record_is_refused_by_every_reader_in_little_m
     desc = layout.Descriptor(len(bomb), claimed, 100, 1, 11, 110, records.start, records.start)
     path.write_bytes(data + bomb + layout.pack_descriptor(desc))
     code = """
-        import resource, sys
+        import re, sys
         from esper_telemetry.errors import CorruptRecordError
         from esper_telemetry.recordfile import RecordReader, follow, recover, verify
         good, bad, output = sys.argv[1:]
+        def peak():  # of this program: ru_maxrss would be the test's, if that is larger
+            return int(re.search(r"VmHWM:\\s+([0-9]+)", open("/proc/self/status").read())[1])
         list(RecordReader(good).events()), verify(good), list(follow(good)), recover(good, output + "1")
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak()
         damage = []
         assert len(list(RecordReader(bad).events(on_damage=damage.append))) == 10
         assert (damage[0].first_seq, damage[0].last_seq) == (11, 110), damage
         assert not verify(bad).good
         assert sum(len(found.events) for found in follow(bad, sleep=lambda _: None)) == 10
         assert recover(bad, output + "2").lost == [(0, 11, 110)]
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+        print(peak() - before)
     """
     good = records.write(frames=1, per_frame=10)
     command = [sys.executable, "-c", textwrap.dedent(code), good, path, records.path()]

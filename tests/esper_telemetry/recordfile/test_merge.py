@@ -10,7 +10,7 @@ from esper_telemetry.v1 import record_pb2
 def test_segments_and_ranks_become_one_file_in_order(records):
     second = records.write(frames=1, per_frame=10, segment=2, previous_last_seq=20, file_id=b"2" * 16)
     first = records.write(frames=2, per_frame=10, file_id=b"1" * 16)
-    other = records.write(frames=1, per_frame=5, rank=1, producer_id=b"r" * 16, file_id=b"3" * 16, close=False)
+    other = records.write(frames=1, per_frame=5, rank=1, producer_id=b"r" * 16, file_id=b"3" * 16)
     result = merge([other, second, first], records.path())
     assert result.complete
     assert (result.segments, result.events) == (3, 35)
@@ -36,6 +36,24 @@ def test_the_same_segment_twice_is_taken_once_and_completed(records):
     result = merge([cut, whole], records.path())
     assert result.output.read_bytes() == whole.read_bytes()
     assert result.repeats > 0
+
+
+@pytest.mark.parametrize(("previous", "unclosed"), [(b"1" * 16, 0), (b"?" * 16, 1)])
+def test_a_segment_without_a_footer_is_finished_where_the_next_one_takes_up(records, previous, unclosed):
+    first = records.write(frames=2, per_frame=10, file_id=b"1" * 16, close=False)
+    second = records.write(
+        frames=1, per_frame=10, segment=2, previous_last_seq=20, previous_file_id=previous, file_id=b"2" * 16
+    )
+    result = merge([first, second], records.path())
+    assert (result.unclosed, result.complete) == (unclosed, not unclosed)
+
+
+def test_a_footer_of_a_shorter_copy_does_not_vouch_for_a_longer_one(records):
+    whole = records.write(frames=3, per_frame=10, close=False)
+    short = records.write(frames=2, per_frame=10)
+    for paths in ([whole, short], [short, whole]):
+        result = merge(paths, records.path())
+        assert (result.events, result.unclosed) == (30, 1)
 
 
 def test_damage_of_an_input_is_reported_under_its_name(records):

@@ -202,6 +202,8 @@ def test_a_torn_header_is_refused(records):
     data = bytearray(records.bytes())
     with pytest.raises(CorruptRecordError, match="ends inside its header"):
         RecordReader(bytes(data[:500]))
+    with pytest.raises(CorruptRecordError, match="ends behind its prologue; it holds no event"):
+        RecordReader(bytes(data[:24]))
     data[200] ^= 0xFF
     with pytest.raises(CorruptRecordError, match="the header is torn"):
         RecordReader(bytes(data))

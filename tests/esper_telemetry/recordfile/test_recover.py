@@ -22,11 +22,32 @@ def test_a_good_file_is_recovered_byte_for_byte(records):
     assert (result.frames, result.events, result.lost_bytes) == (3, 120, 0)
 
 
-def test_a_killed_writers_file_gets_its_footer(records):
+def test_a_killed_writers_file_gets_its_footer_and_is_not_said_to_be_complete(records):
     output = records.path()
     result = recover(records.write(close=False), output)
-    assert result.complete
     assert output.read_bytes() == records.bytes()
+    assert (result.unclosed, result.complete) == (1, False)
+    assert recover(output, records.path()).complete, "what was lost before is told once"
+
+
+def test_a_frame_that_vanished_with_the_index_is_not_overlooked(records):
+    data = records.bytes(frames=3, per_frame=10)
+    *_, last = RecordReader(data).frames()
+    seek_table = data.rindex(b"\x5e\x2a\x4d\x18")
+    result = recover(data[: last.offset] + data[seek_table:], records.path())
+    assert result.events == 20
+    assert not result.complete
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_either_half_of_a_footer_says_that_the_writer_finished(records, whole):
+    data = bytearray(records.bytes(frames=3, per_frame=10))
+    index = bytes(data).rindex(b"EIDX")
+    if whole:
+        data[index + 9] ^= 1  # the seek table is left
+    else:
+        del data[-20:]  # the index is left
+    assert recover(bytes(data), records.path()).complete
 
 
 def test_the_damaged_file_is_never_touched(records):
@@ -86,8 +107,7 @@ def test_a_repeated_and_a_swapped_frame_are_put_right(records):
     head = data[: data.index(one)]
     output = records.path()
     result = recover(head + two + one + two + three, output)
-    assert result.repeats == 1
-    assert result.complete
+    assert (result.repeats, result.lost, result.open_end) == (1, [], False)
     assert output.read_bytes() == records.bytes(frames=3, per_frame=10)
 
 
@@ -143,6 +163,11 @@ def test_types_declared_later_keep_their_place(records):
     output = records.path()
     recover(writer.path.read_bytes()[:-100], output)
     assert output.read_bytes() == writer.path.read_bytes()
+
+
+def test_an_empty_file_is_said_to_be_empty(records):
+    with pytest.raises(NotARecordError, match="nothing of a record is in it: it is empty"):
+        recover(b"", records.path())
 
 
 @pytest.mark.parametrize("data", [b"", b"hello, this is text", bytes(5000)])

@@ -62,15 +62,26 @@ def test_an_event_without_an_environment_belongs_to_none():
     assert not Selection(env_ids=frozenset({0})).keeps(record_pb2.Event(seq=1))
 
 
-def test_many_events_are_picked_as_each_would_be_kept():
+def test_events_that_state_no_time_are_picked_all_the_same():
+    events = [record_pb2.Event(type_id=1, seq=n, time_unix_nano=n // 2) for n in range(5)]
+    raw = record_pb2.RecordFile(event=events).SerializeToString()
+    assert [event.seq for event in Selection(until_ns=2).pick(events, raw)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("turned", [True, False], ids=["times turn back", "times rise"])
+def test_many_events_are_picked_as_each_would_be_kept(turned):
     events = [
         record_pb2.Event(
-            type_id=1 + n % 3, seq=n, time_unix_nano=n * 7 % 50, context={"env_id": n % 4} if n % 5 else {}
+            type_id=1 + n % 3,
+            seq=n,
+            time_unix_nano=n * 7 % 50 if turned else n,
+            context={"env_id": n % 4} if n % 5 else {},
         )
         for n in range(1, 60)
     ]
+    raw = record_pb2.RecordFile(event=events).SerializeToString()
     bounds = (None, 0, 20, 40)
     for since, until, first, last in itertools.product(bounds, repeat=4):
         for types, envs in itertools.product((None, frozenset({1, 2})), (None, frozenset({0, 3}))):
             selection = Selection(types, since, until, first, last, envs)
-            assert selection.pick(events) == [event for event in events if selection.keeps(event)]
+            assert selection.pick(events, raw) == [event for event in events if selection.keeps(event)]
