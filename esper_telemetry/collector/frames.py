@@ -48,13 +48,16 @@ class FrameCheck:
         self._seen = 0
         self._decoder = decoder
 
-    def check(self, batch: collector_pb2.Batch) -> Descriptor:
+    def check(self, batch: collector_pb2.Batch, payload: bytes) -> Descriptor:
         """Return the descriptor of `batch`.
+
+        Args:
+            batch: as it came.
+            payload: of the batch; reading the field copies it.
 
         Raises:
             Refused: TOO_BIG, CHECKSUM, NUMBERS or FRAME_INVALID.
         """
-        payload = batch.payload
         self._check_sizes(batch, len(payload))
         found = crc32(payload)
         if found != batch.crc32:
@@ -97,8 +100,8 @@ def _descriptor(batch: collector_pb2.Batch, payload: bytes) -> Descriptor:
         desc = layout.parse_descriptor(payload[size:]) if size > 0 else None
         if desc is None:
             raise CorruptRecordError("no descriptor ends it")
-        header = parse_frame_header(payload[:size])
-        if header is None or frame_length(payload[:size]) != size or desc.compressed_size != size:
+        header = parse_frame_header(payload)
+        if header is None or frame_length(payload) != size or desc.compressed_size != size:
             raise CorruptRecordError(f"it is not one whole frame of {size:,} bytes and its descriptor")
         if header.raw_size != desc.raw_size:
             raise CorruptRecordError(f"the frame says {header.raw_size:,} raw bytes, its descriptor {desc.raw_size:,}")
