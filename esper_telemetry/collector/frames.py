@@ -11,6 +11,7 @@ import enum
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from esper_telemetry.collector.columns import column_facts
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import layout
@@ -85,7 +86,8 @@ class FrameCheck:
 
     def _check_content(self, frame: bytes, desc: Descriptor) -> None:
         try:
-            facts = frame_facts(parse_frame(self._decoder.decode(frame, desc.raw_size)))
+            raw = self._decoder.decode(frame, desc.raw_size)
+            facts = column_facts(raw) or frame_facts(parse_frame(raw))
         except RecordError as error:
             raise Refused("FRAME_INVALID", f"the frame cannot be read: {error}") from None
         wrong = contradiction(desc, facts)
