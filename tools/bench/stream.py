@@ -81,6 +81,7 @@ class Receiver:
 
     Attributes:
         address: where it listens.
+        pid: of the process.
     """
 
     def __init__(self, *command: str) -> None:
@@ -88,6 +89,7 @@ class Receiver:
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
         self._process = subprocess.Popen([*command, self.address], stderr=subprocess.DEVNULL)
+        self.pid = self._process.pid
         while True:
             with contextlib.suppress(OSError), socket.create_connection(self.address.split(":"), 1):  # type: ignore[arg-type]  # a pair
                 return
