@@ -20,7 +20,7 @@ from esper_telemetry.recordfile.index import FooterBuilder
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from esper_telemetry.recordfile.layout import Descriptor, Skip
@@ -90,18 +90,20 @@ class SegmentAppender:
         """Bytes appended so far."""
         return self._file.size
 
-    def append(self, payload: bytes, desc: Descriptor) -> None:
-        """Append a frame and its descriptor as they are.
+    def append(self, frames: Sequence[tuple[bytes, Descriptor]]) -> None:
+        """Append frames as they are, in one write: each with its descriptor, and that descriptor parsed.
 
         Raises:
             SinkError: the operating system refused; call `cut_back`.
         """
         offset = self._file.size
-        self._file.append(payload)
-        # Counts by type would need decoding: the index of a collector's segment has none.
-        self._footer.add_data(offset, payload[: desc.compressed_size], desc, {})
-        self.frames += 1
-        self.last_seq = desc.last_seq
+        self._file.append(*(payload for payload, _ in frames))
+        for payload, desc in frames:
+            # Counts by type would need decoding: the index of a collector's segment has none.
+            self._footer.add_data(offset, memoryview(payload)[: desc.compressed_size], desc, {})
+            offset += len(payload)
+        self.frames += len(frames)
+        self.last_seq = frames[-1][1].last_seq
 
     def append_skip(self, skip: Skip) -> None:
         """Append the marker of numbers that will never come.

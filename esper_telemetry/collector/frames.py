@@ -11,6 +11,7 @@ import enum
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from esper_telemetry.collector.columns import column_facts
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import layout
@@ -48,13 +49,16 @@ class FrameCheck:
         self._seen = 0
         self._decoder = decoder
 
-    def check(self, batch: collector_pb2.Batch) -> Descriptor:
+    def check(self, batch: collector_pb2.Batch, payload: bytes) -> Descriptor:
         """Return the descriptor of `batch`.
+
+        Args:
+            batch: as it came.
+            payload: of the batch; reading the field copies it.
 
         Raises:
             Refused: TOO_BIG, CHECKSUM, NUMBERS or FRAME_INVALID.
         """
-        payload = batch.payload
         self._check_sizes(batch, len(payload))
         found = crc32(payload)
         if found != batch.crc32:
@@ -82,7 +86,8 @@ class FrameCheck:
 
     def _check_content(self, frame: bytes, desc: Descriptor) -> None:
         try:
-            facts = frame_facts(parse_frame(self._decoder.decode(frame, desc.raw_size)))
+            raw = self._decoder.decode(frame, desc.raw_size)
+            facts = column_facts(raw) or frame_facts(parse_frame(raw))
         except RecordError as error:
             raise Refused("FRAME_INVALID", f"the frame cannot be read: {error}") from None
         wrong = contradiction(desc, facts)
@@ -97,8 +102,8 @@ def _descriptor(batch: collector_pb2.Batch, payload: bytes) -> Descriptor:
         desc = layout.parse_descriptor(payload[size:]) if size > 0 else None
         if desc is None:
             raise CorruptRecordError("no descriptor ends it")
-        header = parse_frame_header(payload[:size])
-        if header is None or frame_length(payload[:size]) != size or desc.compressed_size != size:
+        header = parse_frame_header(payload)
+        if header is None or frame_length(payload) != size or desc.compressed_size != size:
             raise CorruptRecordError(f"it is not one whole frame of {size:,} bytes and its descriptor")
         if header.raw_size != desc.raw_size:
             raise CorruptRecordError(f"the frame says {header.raw_size:,} raw bytes, its descriptor {desc.raw_size:,}")

@@ -267,17 +267,18 @@ class Intake:
         return 0.0
 
     def _batch(self, admission: Admission, batch: collector_pb2.Batch, now: float) -> float:
-        producer, metrics, size = admission.producer, self._metrics, len(batch.payload)
+        payload = batch.payload  # a copy each time it is asked for
+        producer, metrics, size = admission.producer, self._metrics, len(payload)
         metrics.received_frames.inc()
         metrics.received_bytes.inc(size)
-        desc = admission.check.check(batch)
+        desc = admission.check.check(batch, payload)
         duplicates = admission.session.duplicates
         if not admission.session.batch(batch, now):
             metrics.duplicate_frames.inc(admission.session.duplicates - duplicates)
             return 0.0
         metrics.accepted_frames.inc()
         metrics.accepted_events.inc(batch.count)
-        self._store.put(producer.files, PutFrame(batch.payload, desc))
+        self._store.put(producer.files, PutFrame(payload, desc))
         self._count(producer, size, now)
         wait = self._quotas.rate(admission.tenant).take(size, now)
         if wait:

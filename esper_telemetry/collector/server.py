@@ -64,6 +64,7 @@ class CollectorServer:
     Attributes:
         port: the port it listens on; 0 for a unix socket.
         metrics_port: port of /metrics; 0 where there is none.
+        health_port: port of the health service in the clear; 0 where there is none.
         metrics: what it counts.
         intake: what it knows.
     """
@@ -73,10 +74,11 @@ class CollectorServer:
         self._settings = settings
         self._tokens = TokenFile(settings.tokens)
         self.metrics = Metrics()
-        self.port = self.metrics_port = 0
+        self.port = self.metrics_port = self.health_port = 0
         self.intake: Intake
         self._service: CollectorService
         self._server: Any = None
+        self._health_server: Any = None
         self._metrics_server: MetricsServer | None = None
         self._health = health.aio.HealthServicer()
         self._lock: BufferedWriter | None = None
@@ -99,9 +101,14 @@ class CollectorServer:
             LOG.warning("%s", note)
         self._service = CollectorService(self.intake, self._tokens, self.metrics)
         self._server = self._build()
-        self.port = self._listen()
+        self.port = self._listen(self._server, settings.listen, secure=settings.secure)
         await self._watch_storage()
         await self._server.start()
+        if settings.health:
+            self._health_server = aio.server(options=[("grpc.so_reuseport", 0)])
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_server)
+            self.health_port = self._listen(self._health_server, settings.health, secure=False)
+            await self._health_server.start()
         if settings.metrics:
             host, port = split_address(settings.metrics)
             self._metrics_server = MetricsServer(host, port, self.metrics, lambda: self._serving)
@@ -118,6 +125,8 @@ class CollectorServer:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._service.empty.wait(), _DRAIN_S)
         await self._server.stop(_CUT_S if self._service.streams else 0.1)
+        if self._health_server is not None:
+            await self._health_server.stop(None)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -151,18 +160,18 @@ class CollectorServer:
             reflection.enable_server_reflection(names, server)
         return server
 
-    def _listen(self) -> int:
-        listen = self._settings.listen
-        if not listen.startswith("unix:"):
-            split_address(listen)
+    def _listen(self, server: Any, address: str, *, secure: bool) -> int:
+        is_socket = address.startswith("unix:")
+        if not is_socket:
+            split_address(address)
         try:
-            if not self._settings.secure:
-                port = self._server.add_insecure_port(listen)
+            if not secure:
+                port = server.add_insecure_port(address)
             else:
-                port = self._server.add_secure_port(listen, self._credentials())
+                port = server.add_secure_port(address, self._credentials())
         except RuntimeError as error:
-            raise ConfigError(f"cannot listen on {listen}: {error}; choose another address") from error
-        return 0 if listen.startswith("unix:") else int(port)
+            raise ConfigError(f"cannot listen on {address}: {error}; choose another address") from error
+        return 0 if is_socket else int(port)
 
     def _credentials(self) -> grpc.ServerCredentials:
         certificates = Certificates(self._settings)

@@ -22,6 +22,7 @@ class Settings:
         listen: "HOST:PORT" or "unix:PATH"; port 0 takes a free one.
         directory: folder of runs; made if its parent exists.
         metrics: "HOST:PORT" of /metrics and /healthz; empty for none.
+        health: "HOST:PORT" of grpc.health.v1 alone, in the clear, for probes that speak no TLS; empty for none.
         certificate: PEM file of the server's certificate chain; with `key` it means TLS.
         key: PEM file of its private key.
         client_ca: PEM file; clients need a certificate signed by it (mTLS).
@@ -36,6 +37,7 @@ class Settings:
     listen: str
     directory: Path
     metrics: str = ""
+    health: str = ""
     certificate: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None

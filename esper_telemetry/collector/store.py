@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 SEGMENT_BYTES = 256 << 20
 # An index entry takes about 60 bytes, and the format ends an index at 64 MiB.
 SEGMENT_FRAMES = 200_000
+# What comes within this time is synced together, and no stream notices: acks go out every 50 ms. Syncing as soon as a
+# frame was there took a sync, two wake-ups of threads and 0.2 ms of processor for each frame of 256 KiB.
+GATHER_S = 0.01
+# Enough for one sync: the eight frames of 256 KiB after which an ack is due.
+GATHER_BYTES = 2 << 20
 # Files that stand where a segment is to be, somebody else's perhaps: so many numbers are passed over.
 _NUMBERS_TRIED = 100
 
@@ -158,9 +163,11 @@ class ProducerFiles:
         self._appender: SegmentAppender | None = None
         self._new_name = False
         self._uncut: tuple[Path, int] | None = None
+        self._frames: list[PutFrame] = []
+        self._frames_bytes = 0
 
     def apply(self, item: Item) -> None:
-        """Do what `item` says, without syncing (a Seal syncs).
+        """Do what `item` says, without syncing (a Seal syncs); frames are written in runs, the last one by `sync`.
 
         Raises:
             SinkError: the disk refused; call `fail`.
@@ -171,14 +178,18 @@ class ProducerFiles:
             self._expire(item.before)
         elif self.failed is not None:
             return
+        elif isinstance(item, PutFrame):
+            self._frames.append(item)
+            self._frames_bytes += len(item.payload)
+            if self._run_ends():
+                self._write()
         elif isinstance(item, PutSchema):
             self._seal()
             self._schema = item
         elif isinstance(item, Seal):
             self._seal()
-        elif isinstance(item, PutFrame):
-            self._open().append(item.payload, item.desc)
         else:
+            self._write()
             self._open().append_skip(item.skip)
 
     def sync(self) -> None:
@@ -187,6 +198,7 @@ class ProducerFiles:
         Raises:
             SinkError: the disk refused; call `fail`.
         """
+        self._write()
         appender = self._appender
         if self.failed is not None or appender is None or appender.synced_size == appender.size:
             return
@@ -202,6 +214,7 @@ class ProducerFiles:
     def fail(self, error: Exception) -> None:
         """Cut back to what is durable and take nothing more."""
         self.failed = str(error)
+        self._forget_frames()
         appender, self._appender = self._appender, None
         if appender is not None:
             self._uncut = (appender.path, appender.synced_size)
@@ -243,7 +256,21 @@ class ProducerFiles:
         kept = [segment for segment in self.published if segment.path != appender.path]
         self.published = (*kept, Published(appender.path, appender.synced_size, appender.synced_seq))
 
+    def _run_ends(self) -> bool:
+        there = self._appender.frames if self._appender is not None else 0
+        return self._frames_bytes >= GATHER_BYTES or there + len(self._frames) >= SEGMENT_FRAMES
+
+    def _write(self) -> None:
+        frames = self._frames
+        if frames:
+            self._forget_frames()
+            self._open().append(frames)
+
+    def _forget_frames(self) -> None:
+        self._frames, self._frames_bytes = [], 0
+
     def _seal(self) -> None:
+        self._write()
         appender = self._appender
         if appender is not None:
             self._sync_name()
@@ -290,6 +317,8 @@ class Store:
     def __init__(self, report: Callable[[Cycle], None]) -> None:
         self._report = report
         self._waiting: deque[tuple[ProducerFiles, Item]] = deque()
+        self._waiting_bytes = 0
+        self._urgent = False
         self._wake = threading.Condition()
         self._stopping = False
         self._open: set[ProducerFiles] = set()
@@ -303,7 +332,12 @@ class Store:
         """Hand `item` over; a cycle reports on it."""
         with self._wake:
             self._waiting.append((producer, item))
-            self._wake.notify()
+            if isinstance(item, PutFrame):
+                self._waiting_bytes += len(item.payload)
+            else:
+                self._urgent |= isinstance(item, Seal | Retry)
+            if len(self._waiting) == 1 or self._gathered():
+                self._wake.notify()
 
     def stop(self, seal_s: float) -> None:
         """Store what is waiting, seal open segments for at most `seal_s` seconds, end the thread.
@@ -322,14 +356,18 @@ class Store:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not self._waiting and not self._stopping:
-                    self._wake.wait()
+                self._wake.wait_for(lambda: self._waiting or self._stopping)
+                self._wake.wait_for(self._gathered, GATHER_S)
                 items = list(self._waiting)
                 self._waiting.clear()
+                self._waiting_bytes, self._urgent = 0, False
             if not items:
                 return
             self._report(self._cycle(items))
             del items  # frames that are stored need not wait for the next ones
+
+    def _gathered(self) -> bool:
+        return self._waiting_bytes >= GATHER_BYTES or self._urgent or self._stopping
 
     def _cycle(self, items: list[tuple[ProducerFiles, Item]]) -> Cycle:
         touched: dict[ProducerFiles, int] = {}

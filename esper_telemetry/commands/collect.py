@@ -24,6 +24,7 @@ within 5 seconds. Everything else stands in the operations page: esper_telemetry
 @click.option("--listen", default="127.0.0.1:7575", show_default=True, help="HOST:PORT or unix:PATH.")
 @click.option("--dir", "directory", type=_FILE, required=True, help="Folder of runs; made if it does not exist.")
 @click.option("--metrics", default="", help="HOST:PORT of /metrics and /healthz; none without it.")
+@click.option("--health", default="", help="HOST:PORT of grpc.health.v1 alone, in the clear: for probes without TLS.")
 @click.option("--tls-cert", type=_FILE, help="PEM file of the certificate chain; read again when it changes.")
 @click.option("--tls-key", type=_FILE, help="PEM file of its key.")
 @click.option("--tls-client-ca", type=_FILE, help="PEM file; clients need a certificate that it signed (mTLS).")
@@ -44,6 +45,7 @@ def command(
     listen: str,
     directory: Path,
     metrics: str,
+    health: str,
     tls_cert: Path | None,
     tls_key: Path | None,
     tls_client_ca: Path | None,
@@ -64,6 +66,7 @@ def command(
         listen=listen,
         directory=directory,
         metrics=metrics,
+        health=health,
         certificate=tls_cert,
         key=tls_key,
         client_ca=tls_client_ca,
@@ -81,4 +84,5 @@ def command(
 def _listening(listen: str, server: CollectorServer) -> str:
     place = listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{server.port}"
     metrics = f"; metrics on port {server.metrics_port}" if server.metrics_port else ""
-    return f"listening on {place}{metrics}"
+    health = f"; health on port {server.health_port}" if server.health_port else ""
+    return f"listening on {place}{metrics}{health}"

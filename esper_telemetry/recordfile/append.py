@@ -15,9 +15,11 @@ from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile.lock import lock_exclusive
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 _sync_data = getattr(os, "fdatasync", os.fsync)  # macOS and Windows have fsync only
+_MOST_PIECES = 1024  # IOV_MAX of Linux and macOS
 
 
 class AppendFile:
@@ -53,25 +55,24 @@ class AppendFile:
         """Whether the file is closed."""
         return self._fd is None
 
-    def append(self, data: bytes) -> None:
-        """Append `data` in one write.
+    def append(self, *pieces: bytes) -> None:
+        """Append `pieces` one behind the other, in one write.
 
         Raises:
-            SinkError: the operating system refused; nothing of `data` is in the file.
+            SinkError: the operating system refused; nothing of `pieces` is in the file.
         """
         fd = self._descriptor()
         try:
             if self._torn:
                 self._cut_back(fd)
-            view = memoryview(data)
-            while view:  # a short write is legal: on a signal, or just before a full disk
-                view = view[os.write(fd, view) :]
+            for start in range(0, len(pieces), _MOST_PIECES):
+                _write(fd, pieces[start : start + _MOST_PIECES])
         except OSError as error:
             self._torn = True
             with contextlib.suppress(OSError):
                 self._cut_back(fd)
             raise SinkError(f"{self.path}: cannot write: {error}; free space or mend the disk") from error
-        self.size += len(data)
+        self.size += sum(map(len, pieces))
 
     def sync(self) -> None:
         """Force what was appended to the disk.
@@ -113,6 +114,15 @@ class AppendFile:
         if self._fd is None:
             raise SinkError(f"{self.path}: the record is closed")
         return self._fd
+
+
+def _write(fd: int, pieces: Sequence[bytes]) -> None:
+    written = os.writev(fd, pieces) if len(pieces) > 1 and hasattr(os, "writev") else 0
+    for piece in pieces:
+        view = memoryview(piece)[written:]
+        written = max(0, written - len(piece))
+        while view:  # a short write is legal: on a signal, or just before a full disk
+            view = view[os.write(fd, view) :]
 
 
 _open_files: weakref.WeakSet[AppendFile] = weakref.WeakSet()

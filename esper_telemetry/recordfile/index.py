@@ -80,7 +80,9 @@ class FooterBuilder:
             self._index.header_offsets.append(offset)
         self._add_frame(frame, raw_size)
 
-    def add_data(self, offset: int, frame: bytes, desc: Descriptor, type_counts: Mapping[int, int]) -> None:
+    def add_data(
+        self, offset: int, frame: bytes | memoryview, desc: Descriptor, type_counts: Mapping[int, int]
+    ) -> None:
         """Take note of a data frame and its descriptor."""
         self._index.frames.add(
             offset=offset,
@@ -105,7 +107,7 @@ class FooterBuilder:
         packed = layout.pack_index(index.SerializeToString(deterministic=True))
         return packed + layout.pack_seek_table([*self._entries, SeekEntry(len(packed), 0, 0)])
 
-    def _add_frame(self, frame: bytes, raw_size: int) -> None:
+    def _add_frame(self, frame: bytes | memoryview, raw_size: int) -> None:
         self._entries.append(layout.seek_entry(frame, raw_size))
         self.add_skippable(layout.DESCRIPTOR_BYTES)
 

@@ -18,6 +18,7 @@ from grpc import aio
 
 from esper_telemetry.errors import ConfigError
 from esper_telemetry.uplink.destination import Destination, read_file
+from esper_telemetry.uplink.terms import wire_bytes
 from esper_telemetry.uplink.verdict import Ending
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
 
@@ -30,6 +31,7 @@ REFUSAL_KEY = "esper-telemetry-refusal-bin"
 # How often the spool is looked at while there is nothing to send: a twentieth of a second of latency, 0.1 % of a core.
 POLL_S = 0.05
 _WATERMARK_S = 10.0
+_PUBLISH = f"/{collector_pb2.DESCRIPTOR.services_by_name['Collector'].full_name}/Publish"
 _SILENT = "the collector did not answer for three heartbeats"
 
 
@@ -76,7 +78,12 @@ async def run_stream(session: Session, destination: Destination, on_progress: Ca
                 request = collector_pb2.GetWatermarkRequest(run_id=run_id, producer_id=producer_id)
                 known = await stub.GetWatermark(request, metadata=metadata, timeout=_WATERMARK_S)
                 session.learn_epoch(known.session_epoch)
-            await _Stream(session, stub.Publish(metadata=metadata), on_progress).run()
+            publish = channel.stream_stream(
+                _PUBLISH,
+                request_serializer=wire_bytes,
+                response_deserializer=collector_pb2.ServerMessage.FromString,
+            )
+            await _Stream(session, publish(metadata=metadata), on_progress).run()
     except aio.AioRpcError as error:
         session.end(time.monotonic(), ending_of(error))
     except ConfigError as error:  # a token or certificate that is being replaced

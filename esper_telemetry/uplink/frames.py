@@ -30,12 +30,12 @@ class Frame(NamedTuple):
 
     Attributes:
         descriptor: what stands behind it.
-        payload: the zstd frame and its descriptor, as they stand in the file.
+        payload: the zstd frame and its descriptor, as they stand in the file; cut from what was read, not copied.
         schema: what its events are made of.
     """
 
     descriptor: layout.Descriptor
-    payload: bytes
+    payload: memoryview
     schema: StreamSchema
 
     @property
@@ -47,6 +47,41 @@ class Frame(NamedTuple):
     def last_seq(self) -> int:
         """Last number it covers."""
         return self.descriptor.last_seq
+
+
+class _ReadOnce:
+    """A file whose last read is kept: the scan for pieces reads a stretch, and the frames in it are cut from that.
+
+    Args:
+        source: the file, which may grow.
+    """
+
+    def __init__(self, source: FileSource) -> None:
+        self._source = source
+        self.name = source.name
+        self._at = 0
+        self._data = b""
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file now."""
+        return self._source.size
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Return up to `count` bytes from `offset`; fewer at the end of the file."""
+        self._at, self._data = offset, self._source.read_at(offset, count)
+        return self._data
+
+    def view_at(self, offset: int, count: int) -> memoryview:
+        """Return the same without a copy where they were read last."""
+        start = offset - self._at
+        if not 0 <= start <= start + count <= len(self._data):
+            return memoryview(self.read_at(offset, count))
+        return memoryview(self._data)[start : start + count]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._source.close()
 
 
 class SegmentFrames:
@@ -66,7 +101,7 @@ class SegmentFrames:
     def __init__(self, path: Path, start: int = 0) -> None:
         self.path = path
         self._start = start
-        self._source: FileSource | None = None
+        self._source: _ReadOnce | None = None
         self._headers: list[record_pb2.Header] = []
         self.damages: list[str] = []
         self._rewind()
@@ -123,9 +158,8 @@ class SegmentFrames:
                 return None
             self._offset = piece.end
             if piece.descriptor is not None and piece.kind is Kind.DATA and self.schema is not None:
-                return Frame(
-                    piece.descriptor, self._open().read_at(piece.offset, piece.end - piece.offset), self.schema
-                )
+                payload = self._open().view_at(piece.offset, piece.end - piece.offset)
+                return Frame(piece.descriptor, payload, self.schema)
             if piece.kind is Kind.SKIP:
                 return piece.skip
             if piece.kind is Kind.HEADER:
@@ -166,7 +200,7 @@ class SegmentFrames:
         self.damaged = True
         self.damages.append(f"{self.path}: bytes {piece.offset:,} to {piece.end:,} cannot be read: {reason}")
 
-    def _open(self) -> FileSource:
+    def _open(self) -> _ReadOnce:
         if self._source is None:
-            self._source = FileSource(self.path)
+            self._source = _ReadOnce(FileSource(self.path))
         return self._source

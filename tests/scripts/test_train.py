@@ -215,7 +215,7 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(tmp_path):
     assert b"episode 1/1  epoch 3/3" in shown
 
 
-def test_a_run_is_sent_to_a_collector_byte_for_byte(tmp_path):
+def test_a_run_is_sent_to_a_collector_byte_for_byte_and_verify_and_diff_find_nothing(tmp_path):
     collector = CollectorProcess(tmp_path / "collected").start()
     sent = ["--telemetry-dir", str(tmp_path / "runs"), "--collector", collector.address]
     try:
@@ -225,8 +225,13 @@ def test_a_run_is_sent_to_a_collector_byte_for_byte(tmp_path):
         (folder,) = (tmp_path / "runs").iterdir()
         wait_until(lambda: "complete" in (folder / "agent.log").read_text())
         assert collector.frames(folder.name) == stored_frames(folder.glob("*.esr.zst"))
+        collector.stop()
     finally:
         collector.kill()
+    stored = collector.folder / folder.name
+    for verb in (["verify", stored], ["diff", folder, stored]):
+        said = subprocess.run([sys.executable, "-m", "esper_telemetry", *verb], capture_output=True, check=False)
+        assert said.returncode == 0, (verb, said.stdout, said.stderr)
     collected = esper_telemetry.read(collector.folder / folder.name)
     assert [event.type for event in collected] == types(tmp_path / "runs")
 

@@ -1,12 +1,13 @@
 """Events from a trainer to a collector's disk, beside OTLP logs; and record files pushed, beside bare gRPC.
 
-    python tools/bench/stream.py [--events N] [--rounds N] [--frames N] [--otel-python PYTHON]
+    python tools/bench/stream.py [--events N] [--rounds N] [--frames N] [--otel-python PYTHON] [--only TABLE]
 
 First table: one process emits typed events, another makes them durable. Ours is a run with a collector
 (trainer + agent); OTLP is opentelemetry-sdk with large batches and queues, so that it drops nothing, to a receiver
 that does no more than write and fdatasync what it is sent. Wall time ends when everything is durable, process
 starts included on both sides. Second table: the frames of a finished record, 256 KiB each and not compressible, by
-`push` and by a bare gRPC stream of the same bytes into a file that is fdatasynced.
+`push` and by a bare gRPC stream of the same bytes into a file that is fdatasynced. Third table: what an event costs the
+collector for each `--validate`, with 4,096 events a frame.
 Loopback only. Without opentelemetry-sdk (pip install opentelemetry-exporter-otlp-proto-grpc) its row is left out.
 """
 
@@ -32,11 +33,12 @@ from typing import TYPE_CHECKING, Any
 from paired import Timings, alternate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 OURS, LOGS = "trainer + agent -> collector", "OTLP logs -> a receiver that fsyncs"
 FRAME_BYTES = 256 * 1024
 WINDOW = 32
+EVENTS_A_FRAME = 4096
 
 TRAINER = """
 import sys, esper_telemetry as et
@@ -79,6 +81,7 @@ class Receiver:
 
     Attributes:
         address: where it listens.
+        pid: of the process.
     """
 
     def __init__(self, *command: str) -> None:
@@ -86,6 +89,7 @@ class Receiver:
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
         self._process = subprocess.Popen([*command, self.address], stderr=subprocess.DEVNULL)
+        self.pid = self._process.pid
         while True:
             with contextlib.suppress(OSError), socket.create_connection(self.address.split(":"), 1):  # type: ignore[arg-type]  # a pair
                 return
@@ -195,17 +199,44 @@ def push_record(address: str, path: Path) -> None:
 
 def write_record(folder: Path, count: int) -> Path:
     """Write a record with `count` frames of FRAME_BYTES that do not compress, under a producer of its own."""
-    from esper_telemetry.recordfile import HeaderInfo, RecordWriter, random_id
-    from esper_telemetry.schema import Batch, event_type, frame_event
+    from esper_telemetry.schema import frame_event
     from esper_telemetry.v1 import training_pb2
+
+    noise = os.urandom(FRAME_BYTES)
+    return _write(folder, training_pb2.ScalarLogged, ([frame_event(1, n, n, b"", noise)] for n in range(1, count + 1)))
+
+
+def write_events(folder: Path, count: int) -> Path:
+    """Write a record with `count` frames of EVENTS_A_FRAME events, under a producer of its own."""
+    from esper_telemetry.schema import frame_event
+    from esper_telemetry.schema.context import encode_context
+    from esper_telemetry.v1 import training_pb2
+
+    context = encode_context({"batch_idx": 1, "episodes_completed": 4})
+
+    def event(seq: int) -> bytes:
+        payload = training_pb2.PpoUpdateCompleted(
+            policy_loss=-0.0132, value_loss=0.41, entropy=1.72, kl_divergence=seq * 1e-6, clip_fraction=0.11, lr=3e-4
+        )
+        return frame_event(1, seq, seq, context, payload.SerializeToString())
+
+    firsts = range(1, count * EVENTS_A_FRAME, EVENTS_A_FRAME)
+    frames = ([event(seq) for seq in range(first, first + EVENTS_A_FRAME)] for first in firsts)
+    return _write(folder, training_pb2.PpoUpdateCompleted, frames)
+
+
+def _write(folder: Path, event_class: Any, frames: Iterable[list[bytes]]) -> Path:
+    from esper_telemetry.recordfile import HeaderInfo, RecordWriter, random_id
+    from esper_telemetry.schema import Batch, event_type
 
     path = Path(tempfile.mkdtemp(dir=folder)) / "bench.esr.zst"
     header = HeaderInfo(run_id="bench", producer_id=random_id(), anchor_unix_nano=time.time_ns())
-    writer = RecordWriter(path, header, [(1, event_type(training_pb2.ScalarLogged))], level=1)
-    noise = os.urandom(FRAME_BYTES)
-    for seq in range(1, count + 1):
-        event = frame_event(1, seq, seq, b"", noise)
-        writer.write(Batch([event], [1], seq, seq, seq, seq, len(event)))
+    writer = RecordWriter(path, header, [(1, event_type(event_class))], level=1)
+    first = 1
+    for events in frames:
+        last = first + len(events) - 1
+        writer.write(Batch(events, [1] * len(events), first, last, first, last, sum(map(len, events))))
+        first = last + 1
     writer.close()
     return path
 
@@ -281,6 +312,27 @@ def bench_bytes(count: int, rounds: int, collector: Receiver, bare: Receiver, fo
     print(timings.table(base="bare gRPC stream, same bytes, fsynced", per=count, unit="frame"))
 
 
+def bench_checks(frames: int, rounds: int, folder: Path) -> None:
+    """Print the processor time of the collector for each event, for each way of checking frames."""
+    with contextlib.ExitStack() as stack:
+        collectors = {}
+        for mode in ("off", "sample", "full"):
+            collect = [sys.executable, "-m", "esper_telemetry", "collect", "--dir", str(folder / mode)]
+            collectors[mode] = Receiver(*collect, "--validate", mode, "--listen")
+            stack.callback(collectors[mode].end)
+        used: dict[str, list[float]] = defaultdict(list)
+        for number in range(rounds + 1):
+            for mode, collector in collectors.items():
+                path, before = write_events(folder, frames), collector.cpu()
+                push_record(collector.address, path)
+                if number:  # the first one warms up
+                    used[mode].append((collector.cpu() - before) / (frames * EVENTS_A_FRAME))
+    print(f"processor time of the collector, {EVENTS_A_FRAME:,} events a frame, {frames} frames a round")
+    for mode, seconds in used.items():
+        low, median, high = (1e6 * value for value in statistics.quantiles(seconds, n=4, method="inclusive"))
+        print(f"  --validate {mode:<10} {median:.3f} us/event   [{low:.3f}-{high:.3f}]")
+
+
 def adopt_orphans() -> None:
     """Become the parent of agents whose trainer has ended, so that their processor time is counted."""
     set_child_subreaper = 36
@@ -288,12 +340,13 @@ def adopt_orphans() -> None:
 
 
 def main() -> None:
-    """Run both benches."""
+    """Run the benches."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--otel-python", default=sys.executable)
+    parser.add_argument("--only", choices=("events", "bytes", "checks"), help="one of the tables")
     parser.add_argument("--receive", nargs=2, metavar=("FILE", "ADDRESS"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.receive:
@@ -307,8 +360,12 @@ def main() -> None:
         stack.callback(collector.end)
         bare = Receiver(sys.executable, __file__, "--receive", str(folder / "bare"))
         stack.callback(bare.end)
-        bench_events(args, collector, bare, folder)
-        bench_bytes(args.frames, args.rounds, collector, bare, folder)
+        if args.only in (None, "events"):
+            bench_events(args, collector, bare, folder)
+        if args.only in (None, "bytes"):
+            bench_bytes(args.frames, args.rounds, collector, bare, folder)
+        if args.only in (None, "checks"):
+            bench_checks(args.frames, args.rounds, folder)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,28 @@ class Outcome:
     unfinished: int = 0
 
 
+def lose_power(store: Path, journal: Path, rng: random.Random) -> int:
+    """Cut files anywhere behind their last sync, and blank a page of what stays unsynced; return how many."""
+    torn = 0
+    synced: dict[str, int] = {}
+    for line in journal.read_text().splitlines() if journal.exists() else ():
+        path, size = line.split("\t")
+        synced[path] = int(size)
+    for path in store.glob("*/*.esr.zst"):
+        size, safe = path.stat().st_size, synced.get(str(path), 0)
+        if size <= safe:
+            continue
+        end = rng.randint(safe, size) if rng.random() < 0.7 else size
+        os.truncate(path, end)
+        torn += 1
+        if end > safe and rng.random() < 0.5:
+            at = rng.randrange(safe, end)
+            with path.open("r+b") as file:
+                file.seek(at)
+                file.write(bytes(min(rng.randrange(1, 4096), end - at)))
+    return torn
+
+
 class Trial:
     """Some producers and one collector, all killed now and then.
 
@@ -106,23 +128,7 @@ class Trial:
             self._clients[number] = self._client(self._records[number])
 
     def _lose_power(self) -> None:
-        """Cut files anywhere behind their last sync, and blank a page of what stays unsynced."""
-        synced: dict[str, int] = {}
-        for line in self._journal.read_text().splitlines() if self._journal.exists() else ():
-            path, size = line.split("\t")
-            synced[path] = int(size)
-        for path in self.store.glob("*/*.esr.zst"):
-            size, safe = path.stat().st_size, synced.get(str(path), 0)
-            if size <= safe:
-                continue
-            end = self._rng.randint(safe, size) if self._rng.random() < 0.7 else size
-            os.truncate(path, end)
-            self.outcome.torn += 1
-            if end > safe and self._rng.random() < 0.5:
-                at = self._rng.randrange(safe, end)
-                with path.open("r+b") as file:
-                    file.seek(at)
-                    file.write(bytes(min(self._rng.randrange(1, 4096), end - at)))
+        self.outcome.torn += lose_power(self.store, self._journal, self._rng)
 
     # --- what is left -------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ class CollectorProcess:
 
     Attributes:
         folder: its folder.
-        port, metrics_port: where it listens.
+        port, metrics_port, health_port: where it listens.
         process: the process.
     """
 
@@ -38,7 +38,7 @@ class CollectorProcess:
             self.process.wait()
             raise RuntimeError(f"the collector did not start: {self.log()}")
         ports = json.loads(line)
-        self.port, self.metrics_port = ports["port"], ports["metrics"]
+        self.port, self.metrics_port, self.health_port = ports["port"], ports["metrics"], ports["health"]
 
     def log(self) -> str:
         return self._log.read_text()

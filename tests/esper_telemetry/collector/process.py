@@ -45,7 +45,9 @@ def main() -> None:
         append._sync_data = lambda fd: None
 
     def ready(server) -> None:
-        sys.stdout.write(json.dumps({"port": server.port, "metrics": server.metrics_port}) + "\n")
+        sys.stdout.write(
+            json.dumps({"port": server.port, "metrics": server.metrics_port, "health": server.health_port}) + "\n"
+        )
         sys.stdout.flush()
 
     asyncio.run(serve(Settings(**said), ready))

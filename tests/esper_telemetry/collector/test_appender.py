@@ -23,7 +23,7 @@ def start(path, produced, last_seq=0, segment=1) -> SegmentAppender:
 
 def fill(appender, produced, frames) -> None:
     for number in frames:
-        appender.append(produced.raw[number], produced.refs[number].descriptor)
+        appender.append([(produced.raw[number], produced.refs[number].descriptor)])
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def write(root, produced, frames, *, segment=1, last_seq=0, seal=False, name=Non
     path = folder / (name or f"main-r0-20251009T085320Z-00000000-{segment:06d}.esr.zst")
     appender = SegmentAppender(path, own_header(produced.schema.header, segment, b"", last_seq), [].append)
     for number in frames:
-        appender.append(produced.raw[number], produced.refs[number].descriptor)
+        appender.append([(produced.raw[number], produced.refs[number].descriptor)])
     if seal:
         appender.seal()
     else:

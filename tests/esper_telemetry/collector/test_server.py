@@ -86,6 +86,24 @@ def test_sigterm_acks_what_was_taken_tells_clients_to_go_and_exits_well(start_co
         assert stored(collector.folder, produced) == produced.raw
 
 
+def test_sigterm_with_five_hundred_streams_stores_all_it_acked_and_exits_well(start_collector):
+    collector = start_collector()
+    produced = [Produced(frames=1, per_frame=5, run_id=f"drain-{number}") for number in range(500)]  # a folder each
+    with contextlib.ExitStack() as channels:
+        stubs = [channels.enter_context(open_stub(collector.port)) for _ in range(10)]
+        streams = []
+        for number, each in enumerate(produced):
+            streams.append(Publication(stubs[number % 10]).send(each.hello(), each.schema, each.batches[0]))
+        for stream in streams:
+            stream.receive("welcome")
+        assert collector.terminate() == 0
+        acked = [last_ack(stream) for stream in streams]
+    for each, last in zip(produced, acked, strict=True):
+        found = [path.read_bytes() for path in collector.folder.glob(f"{each.run_id}/*.esr.zst")]
+        assert len(found) >= (last > 0)
+        assert all(each.raw[0] in content for content in found)
+
+
 def last_ack(stream) -> int:
     """Return the highest durable number of a stream that is ended by a drain, or well."""
     last = 0
@@ -278,6 +296,19 @@ def test_tls_keeps_plaintext_out_and_a_new_certificate_needs_no_restart(start_co
         assert publish(stub, produced, 3)[0].welcome.durable_seq == 100
     with open_stub(collector.port, old) as stub:
         assert Publication(stub).send(produced.hello(4)).refusal()[0] == grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_probe_without_tls_is_told_health_and_nothing_else(start_collector, tmp_path):
+    certificate, key = make_certificate(tmp_path, "server")
+    collector = start_collector(certificate=str(certificate), key=str(key), health="127.0.0.1:0")
+    assert health_of(collector.health_port) == health_of(collector.health_port, "") == SERVING
+    with open_stub(collector.health_port) as stub:
+        assert Publication(stub).send(Produced().hello()).refusal()[0] == grpc.StatusCode.UNIMPLEMENTED
+    with grpc.insecure_channel(f"127.0.0.1:{collector.health_port}") as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=60)
+        assert next(watch).status == SERVING
+        assert collector.terminate() == 0
+        assert next(watch).status == NOT_SERVING
 
 
 def test_a_client_certificate_names_its_tenant(start_collector, tmp_path):

@@ -112,7 +112,7 @@ FORKING = """
 import os, sys
 import esper_telemetry as et
 run = et.start_run(sys.argv[1], name="forks", collector=sys.argv[2], stream=et.StreamOptions(give_up_after=0.2))
-for step in range(200):
+for step in range(1000):
     run.emit(et.events.ScalarLogged, name="loss", value=1.0, step=step)
     child = os.fork()
     if child == 0:
@@ -132,8 +132,8 @@ def test_a_trainer_that_forks_all_the_time_is_not_held_up_and_never_loads_grpc(t
     assert finished.returncode == 0, finished.stderr
     with RecordReader(finished.stdout.strip()) as reader:
         assert reader.closed
-        assert reader.records == 202
-        assert [event.seq for event in reader.events()] == list(range(1, 203))
+        assert reader.records == 1002
+        assert [event.seq for event in reader.events()] == list(range(1, 1003))
 
 
 LOADING = """

@@ -31,6 +31,42 @@ def test_short_writes_are_continued(file, mocker):
     assert file.path.read_bytes() == bytes(range(100))
 
 
+def test_many_pieces_are_one_write_and_end_up_in_order(file, mocker):
+    pieces = [bytes([n]) * 50 for n in range(200)]
+    spy = mocker.spy(os, "writev")
+    file.append(*pieces)
+    assert spy.call_count == 1
+    assert file.path.read_bytes() == b"".join(pieces)
+    assert file.size == 10_000
+
+
+@pytest.mark.parametrize("taken", [0, 7, 50, 120, 9_999])
+def test_a_short_write_of_many_pieces_is_continued(file, mocker, taken):
+    pieces = [bytes([n]) * 50 for n in range(200)]
+    mocker.patch("os.writev", lambda fd, given: os.write(fd, b"".join(given)[:taken]) if taken else 0)
+    file.append(*pieces)
+    assert file.path.read_bytes() == b"".join(pieces)
+
+
+def test_more_pieces_than_one_write_takes_are_appended_all(file):
+    file.append(*[b"ab"] * 3000)
+    assert file.path.read_bytes() == b"ab" * 3000
+
+
+def test_many_pieces_of_which_one_does_not_fit_leave_nothing(file, mocker):
+    file.append(b"good")
+
+    def full(fd, pieces):
+        os.write(fd, pieces[0])
+        raise OSError(errno.ENOSPC, "full")
+
+    mocker.patch("os.writev", full)
+    with pytest.raises(SinkError, match="full; free space"):
+        file.append(b"one", b"two")
+    assert file.path.read_bytes() == b"good"
+    assert file.size == 4
+
+
 def test_an_existing_file_is_refused(file):
     with pytest.raises(SinkError, match="exists already and is never overwritten; choose another name"):
         AppendFile(file.path)

@@ -6,6 +6,7 @@ import pytest
 
 from esper_telemetry.recordfile import SkipReason
 from esper_telemetry.uplink.session import Session
+from esper_telemetry.uplink.terms import wire_bytes
 from esper_telemetry.uplink.verdict import Ending
 from esper_telemetry.v1 import collector_pb2, record_pb2
 from tests.esper_telemetry.uplink.listsource import ListSource, schema
@@ -40,8 +41,13 @@ def connected(source, now=0.0, session=None, **fields) -> Session:
 def say_all(session, now=0.0) -> list[collector_pb2.ClientMessage]:
     said = []
     while (message := session.send(now)) is not None:
-        said.append(message)
+        said.append(as_sent(message))
     return said
+
+
+def as_sent(message) -> collector_pb2.ClientMessage:
+    """Return a message as the collector gets it."""
+    return collector_pb2.ClientMessage.FromString(wire_bytes(message))
 
 
 def ranges(said):

@@ -15,6 +15,7 @@ from esper_telemetry.collector.session import Ledger
 from esper_telemetry.collector.session import Session as CollectorSession
 from esper_telemetry.uplink.frames import Frame
 from esper_telemetry.uplink.session import Session
+from esper_telemetry.uplink.terms import wire_bytes
 from esper_telemetry.uplink.verdict import Ending
 from esper_telemetry.v1 import collector_pb2
 from tests.esper_telemetry.uplink.listsource import ListSource
@@ -135,7 +136,7 @@ class Wire(RuleBasedStateMachine):
         for _ in range(count if self.open else 0):
             message = self.session.send(self.now)
             if message is not None:
-                self.sent.append(message)
+                self.sent.append(collector_pb2.ClientMessage.FromString(wire_bytes(message)))
 
     @rule(count=st.integers(1, 6))
     def hear(self, count):

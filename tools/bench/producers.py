@@ -1,0 +1,240 @@
+"""Many producers on one collector: memory of each, nobody starved, memory over time, and the time of a drain.
+
+    python tools/bench/producers.py [--producers N] [--seconds S] [--drain N]
+
+One process holds N streams open and sends a small frame on each about every two seconds, as slow trainers do; the
+collector makes every one durable and acks it. Printed are the collector's memory a stream, the fewest and the most
+frames that were acked on a stream, the collector's memory from quarter to quarter, and how long the collector takes
+from SIGTERM to its end with so many streams under way. Loopback only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from stream import Receiver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PAUSE_S = 2.0
+EVENTS_A_FRAME = 20
+
+
+class Frames:
+    """Frames that every producer sends; only the header tells producers apart.
+
+    Args:
+        count: how many there are.
+    """
+
+    def __init__(self, count: int) -> None:
+        from esper_telemetry.recordfile import HeaderInfo, RecordReader, RecordWriter
+        from esper_telemetry.schema import Batch, event_type, frame_event
+        from esper_telemetry.schema.fingerprint import merged_header, schema_fingerprint
+        from esper_telemetry.v1 import collector_pb2, training_pb2
+
+        with tempfile.TemporaryDirectory() as name:
+            path = Path(name) / "frames.esr.zst"
+            header = HeaderInfo(run_id="bench", producer_id=bytes(16), anchor_unix_nano=time.time_ns())
+            writer = RecordWriter(path, header, [(1, event_type(training_pb2.ScalarLogged))])
+            for number in range(count):
+                first, last = number * EVENTS_A_FRAME + 1, (number + 1) * EVENTS_A_FRAME
+                events = [frame_event(1, seq, seq, b"", b"") for seq in range(first, last + 1)]
+                writer.write(Batch(events, [1] * EVENTS_A_FRAME, first, last, first, last, sum(map(len, events))))
+            writer.close()
+            with RecordReader(path) as reader:
+                self._header = merged_header(reader.header, reader.descriptor_sets)
+                self.batches = [
+                    collector_pb2.ClientMessage(
+                        batch=collector_pb2.Batch(
+                            first_seq=ref.first_seq,
+                            last_seq=ref.last_seq,
+                            count=ref.records,
+                            raw_len=ref.raw_size,
+                            crc32=crc32(raw := reader.read_raw(ref)),
+                            payload=raw,
+                        )
+                    )
+                    for ref in reader.frames()
+                ]
+        self._fingerprint = schema_fingerprint(self._header)
+
+    def opening(self, number: int) -> list[Any]:
+        """Return Hello and Schema of producer `number`."""
+        from esper_telemetry.v1 import collector_pb2
+
+        run_id, producer_id = f"bench-{number % 100}", os.urandom(16)
+        hello = collector_pb2.ClientMessage()
+        hello.hello.min_protocol = hello.hello.max_protocol = hello.hello.session_epoch = 1
+        hello.hello.schema_fingerprint = self._fingerprint
+        schema = collector_pb2.ClientMessage()
+        schema.schema.fingerprint = self._fingerprint
+        schema.schema.header.CopyFrom(self._header)
+        for said in (hello.hello, schema.schema.header):
+            said.run_id, said.producer_id = run_id, producer_id
+        return [hello, schema]
+
+
+class Crowd:
+    """Streams that are open.
+
+    Args:
+        frames: what each sends, in order.
+        address: of the collector.
+
+    Attributes:
+        acked: frames that are durable, of each stream.
+        endings: status of each stream that has ended.
+    """
+
+    def __init__(self, frames: Frames, address: str) -> None:
+        self._frames = frames
+        self._address = address
+        self._tasks: list[asyncio.Task[None]] = []
+        self._channels: list[Any] = []
+        self.acked: list[int] = []
+        self.endings: list[str] = []
+
+    async def grow(self, count: int) -> None:
+        """Open `count` streams, and return when each has its Welcome."""
+        import grpc
+
+        from esper_telemetry.v1 import collector_pb2_grpc
+
+        welcomed = [asyncio.Event() for _ in range(count)]
+        for number, event in enumerate(welcomed):
+            if number % 100 == 0:  # as many connections as a collector of many machines sees, within reason
+                options = [("grpc.use_local_subchannel_pool", 1)]
+                channel = grpc.aio.insecure_channel(self._address, options=options)
+                self._channels.append(channel)
+                stub = collector_pb2_grpc.CollectorStub(channel)  # type: ignore[no-untyped-call]  # generated
+            self.acked.append(0)
+            self._tasks.append(asyncio.create_task(self._produce(stub.Publish(), len(self.acked) - 1, event.set)))
+        for event in welcomed:
+            await event.wait()
+
+    async def leave(self) -> None:
+        """Wait until the collector has ended all streams."""
+        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*(channel.close() for channel in self._channels))
+
+    async def cancel(self) -> None:
+        """End all streams at once."""
+        await asyncio.gather(*(channel.close() for channel in self._channels))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _produce(self, call: Any, number: int, on_welcome: Callable[[], None]) -> None:
+        import grpc
+
+        reader = asyncio.create_task(self._read(call, number, on_welcome))
+        try:
+            for message in self._frames.opening(number):
+                await call.write(message)
+            for batch in self._frames.batches:
+                await asyncio.sleep(random.uniform(0.5, 1.5) * PAUSE_S)  # noqa: S311 - no secret
+                await call.write(batch)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            pass  # the reader knows how it ended
+        await reader
+
+    async def _read(self, call: Any, number: int, on_welcome: Callable[[], None]) -> None:
+        import grpc
+
+        try:
+            while (message := await call.read()) is not grpc.aio.EOF:
+                if message.WhichOneof("message") == "welcome":
+                    on_welcome()
+                self.acked[number] = max(self.acked[number], message.ack.durable_seq // EVENTS_A_FRAME)
+        except grpc.aio.AioRpcError:
+            pass
+        self.endings.append((await call.code()).name)
+
+
+def resident(pid: int) -> int:
+    """Return the memory of a process in bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def bench_hold(collector: Receiver, frames: Frames, producers: int, seconds: float) -> None:
+    """Print memory and frames of streams that are held open."""
+    warm = Crowd(frames, collector.address)
+    await warm.grow(20)
+    await asyncio.sleep(2 * PAUSE_S)
+    before = resident(collector.pid)
+    crowd = Crowd(frames, collector.address)
+    await crowd.grow(producers)
+    sizes: list[int] = []
+    for _ in range(4):
+        await asyncio.sleep(seconds / 4)
+        sizes.append(resident(collector.pid))
+    acked = sorted(crowd.acked)
+    await warm.cancel()
+    await crowd.cancel()
+    print(f"{producers:,} producers held for {seconds:g} s; {sum(acked) / seconds:,.0f} frames/s made durable")
+    print(f"  memory of the collector      {(sizes[-1] - before) / producers / 1024:.0f} KB a stream")
+    print(f"  from quarter to quarter      {', '.join(f'{size / 2**20:.0f}' for size in sizes)} MB")
+    print(f"  frames acked on a stream     {acked[0]} at least, {acked[len(acked) // 2]} median, {acked[-1]} at most")
+
+
+async def bench_drain(collector: Receiver, frames: Frames, producers: int) -> None:
+    """Print how long a collector takes to end while streams send."""
+    crowd = Crowd(frames, collector.address)
+    await crowd.grow(producers)
+    await asyncio.sleep(3 * PAUSE_S)
+    started = time.perf_counter()
+    os.kill(collector.pid, signal.SIGTERM)
+    _, status = await asyncio.to_thread(os.waitpid, collector.pid, 0)
+    seconds = time.perf_counter() - started
+    await crowd.leave()
+    ended = {name: crowd.endings.count(name) for name in sorted(set(crowd.endings))}
+    print(f"SIGTERM with {producers:,} streams: exit code {os.waitstatus_to_exitcode(status)} after {seconds:.2f} s")
+    print(f"  streams ended with           {', '.join(f'{name} {count:,}' for name, count in ended.items())}")
+
+
+def main() -> None:
+    """Run both benches."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--producers", type=int, default=2000)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--drain", type=int, default=500)
+    args = parser.parse_args()
+    asyncio.run(bench(args))
+
+
+async def bench(args: argparse.Namespace) -> None:
+    """Run both benches, in one event loop."""
+    frames = Frames(int(args.seconds / PAUSE_S) * 3)
+    with collecting() as collector:
+        await bench_hold(collector, frames, args.producers, args.seconds)
+    with collecting() as collector:
+        await bench_drain(collector, frames, args.drain)
+
+
+@contextlib.contextmanager
+def collecting() -> Iterator[Receiver]:
+    """A collector with a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        collect = [sys.executable, "-m", "esper_telemetry", "collect", "--dir", f"{folder}/collected", "--listen"]
+        collector = Receiver(*collect)
+        try:
+            yield collector
+        finally:
+            collector.end()
+
+
+if __name__ == "__main__":
+    main()
