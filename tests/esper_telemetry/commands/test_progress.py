@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import subprocess
 import sys
 import textwrap
+import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
 from esper_telemetry.commands.progress import counted, measured, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 WORK = """
     import sys
@@ -32,6 +38,7 @@ def test_nothing_is_shown_in_a_pipe(capsys):
 def on_a_terminal(*command: object) -> tuple[int, bytes, bytes]:
     """Run a command with a terminal as its stderr; return its exit code, its stdout and what the terminal showed."""
     ours, theirs = pty.openpty()
+    shown: list[bytes] = []
     with subprocess.Popen(
         [sys.executable, *map(str, command)],
         stdout=subprocess.PIPE,
@@ -39,11 +46,20 @@ def on_a_terminal(*command: object) -> tuple[int, bytes, bytes]:
         env={**os.environ, "TERM": "xterm"},
     ) as process:
         os.close(theirs)
+        reader = threading.Thread(target=lambda: shown.extend(_read_terminal(ours)))
+        reader.start()
         out = process.stdout.read()
         code = process.wait()
-    shown = os.read(ours, 65_536)
+    reader.join()
     os.close(ours)
-    return code, out, shown
+    return code, out, b"".join(shown)
+
+
+def _read_terminal(ours: int) -> Iterator[bytes]:
+    """Yield what a terminal is given until nobody holds it any more: a read returns what is there, not all."""
+    with contextlib.suppress(OSError):  # EIO is its end of file
+        while data := os.read(ours, 65_536):
+            yield data
 
 
 def test_a_bar_is_shown_on_a_terminal_and_stdout_stays_clean():
