@@ -100,7 +100,7 @@ class StepDetail:
         shape = getattr(part, "shape", None)
         if scalars is None and not self._per_env:
             return shape, self._keys
-        return shape, self._keys, tuple(scalars or ()), tuple(tuple(context[name]) for name in self._per_env)
+        return shape, self._keys, _names(scalars), tuple(tuple(context[name]) for name in self._per_env)
 
     def keep(self, folded: Folded, entries: Sequence[Entry], layout: Layout) -> None:
         """Keep the rows of `entries`, which were folded together and are of one form.
@@ -142,7 +142,7 @@ class StepDetail:
             parts.append(folded.took.contiguous().view(torch.uint8))
             sizes[2] = folded.rows
         scalars = []
-        for name in entries[0][3] or {}:
+        for name in _names(entries[0][3]):
             if name in self._row.scalars and all(entry[3][name].numel() == envs for entry in entries):
                 column = _real(torch.cat([entry[3][name].reshape(-1) for entry in entries]))
                 parts.append(column.view(torch.uint8))
@@ -228,6 +228,11 @@ class StepDetail:
         elif envs.start:
             fields["env_ids"] = list(range(envs.start, min(envs.stop, chunk.envs)))
         return fields
+
+
+def _names(scalars: Any) -> tuple[str, ...]:
+    """Return the names of a step's scalars; none of what is no dict, which is reported where values are folded."""
+    return tuple(scalars) if hasattr(scalars, "keys") else ()
 
 
 def _real(values: Tensor) -> Tensor:

@@ -105,14 +105,20 @@ class Window:
                 values.append(entry)
                 continue
             actions, masks, success, scalars, _, _ = entry
-            detail = None if self._detail is None else self._detail.form_of(entry)
-            form = (type(actions), type(masks), success is None, detail)
+            form = (type(actions), type(masks), success is None, self._form_of_detail(entry))
             if form != newest:
                 newest, add = form, steps.setdefault(form, []).append
             add(entry)
-            if scalars:
+            if scalars is not None:  # and not `if scalars`: what is no dict may be a tensor, whose truth is a host wait
                 values.extend(scalars.items() if hasattr(scalars, "items") else [("scalars", scalars)])
         return steps, values
+
+    def _form_of_detail(self, entry: Entry) -> Any:
+        """Return the form of an entry's rows; one that has none is counted, and its rows are lost by themselves."""
+        try:
+            return None if self._detail is None else self._detail.form_of(entry)
+        except Exception:  # noqa: BLE001 - keeping its rows fails in the same way, and says so
+            return "unknown"
 
     def _attempt(self, fold: Callable[[Sequence[Entry]], None], entries: Sequence[Entry]) -> None:
         """Fold `entries`; if that fails, report those that do not fit and fold the others."""

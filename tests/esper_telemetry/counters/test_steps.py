@@ -248,6 +248,32 @@ def test_detail_that_does_not_fit_is_reported_and_costs_no_count(caplog):
     assert "env_ids has 2 values for the 4 environments" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("wrong", "kind", "rows"),
+    [
+        ({"scalars": torch.ones(3)}, "misfit", 12),
+        ({"scalars": torch.ones(1)}, "misfit", 12),
+        ({"scalars": {"reward": 1.5}}, "misfit", 0),
+        ({"inner_epoch": None}, "detail", 0),
+        ({"inner_epoch": "two"}, "detail", 0),
+        ({"step": None}, "detail", 9),
+    ],
+    ids=repr,
+)
+def test_a_later_step_with_something_wrong_beside_it_costs_no_count_and_what_detail_it_costs_is_said(wrong, kind, rows):
+    spec = spec_with(scalars=("reward",))
+    bank = DeviceCounters(spec, steps=True)
+    for number in range(4):
+        beside = {"scalars": {"reward": torch.ones(3)}, "inner_epoch": number + 1}
+        bank.record_step(*random_step(spec, 3, number, wild=False), **beside | (wrong if number == 1 else {}))
+    snapshot = bank.flush(batch_idx=1).result()
+    assert snapshot.rows["op"] == 12, "its decisions are counted"
+    assert snapshot.scalars["reward"].count == (12 if "scalars" not in wrong else 9)
+    assert bank.misuse[kind] >= 1
+    assert len(rows_of(snapshot)) == rows
+    assert sum(block.rows_shed for block in blocks_of(snapshot)) == 12 - rows
+
+
 def test_heads_of_many_options_keep_their_indices():
     spec = CounterSpec(
         {"op": HEADS["op"], "slot": tuple(f"slot{i}" for i in range(300))},
