@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from esper_telemetry.recordfile.layout import Descriptor, Skip
 
 SEGMENT_BYTES = 256 << 20
-# An index entry takes about 60 bytes, and the format ends an index at 64 MiB.
-SEGMENT_FRAMES = 200_000
+# 2 MB of memory for what the footer will say, and 0.2 s to say it, in which nobody else is served.
+SEGMENT_FRAMES = 25_000
 # What comes within this time is synced together, and no stream notices: acks go out every 50 ms. Syncing as soon as a
 # frame was there took a sync, two wake-ups of threads and 0.2 ms of processor for each frame of 256 KiB.
 GATHER_S = 0.01

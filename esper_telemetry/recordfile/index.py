@@ -76,14 +76,20 @@ class FooterBuilder:
 
     def add_header(self, offset: int, frame: bytes, raw_size: int) -> None:
         """Take note of a header frame and its descriptor."""
+        self.add_header_entry(offset, layout.seek_entry(frame, raw_size))
+
+    def add_header_entry(self, offset: int, entry: SeekEntry) -> None:
+        """Take note of a header frame and its descriptor, its entry in the seek table given."""
         if any(entry.raw_size for entry in self._entries):
             self._index.header_offsets.append(offset)
-        self._add_frame(frame, raw_size)
+        self._add_frame(entry)
 
-    def add_data(
-        self, offset: int, frame: bytes | memoryview, desc: Descriptor, type_counts: Mapping[int, int]
-    ) -> None:
+    def add_data(self, offset: int, frame: bytes, desc: Descriptor, type_counts: Mapping[int, int]) -> None:
         """Take note of a data frame and its descriptor."""
+        self.add_entry(offset, layout.seek_entry(frame, desc.raw_size), desc, type_counts)
+
+    def add_entry(self, offset: int, entry: SeekEntry, desc: Descriptor, type_counts: Mapping[int, int]) -> None:
+        """Take note of a data frame and its descriptor, its entry in the seek table given."""
         self._index.frames.add(
             offset=offset,
             compressed_size=desc.compressed_size,
@@ -97,7 +103,7 @@ class FooterBuilder:
         )
         self._types.update(type_counts)
         self._index.records += desc.records
-        self._add_frame(frame, desc.raw_size)
+        self._add_frame(entry)
 
     def footer(self) -> bytes:
         """Return index and seek table."""
@@ -107,8 +113,8 @@ class FooterBuilder:
         packed = layout.pack_index(index.SerializeToString(deterministic=True))
         return packed + layout.pack_seek_table([*self._entries, SeekEntry(len(packed), 0, 0)])
 
-    def _add_frame(self, frame: bytes | memoryview, raw_size: int) -> None:
-        self._entries.append(layout.seek_entry(frame, raw_size))
+    def _add_frame(self, entry: SeekEntry) -> None:
+        self._entries.append(entry)
         self.add_skippable(layout.DESCRIPTOR_BYTES)
 
 

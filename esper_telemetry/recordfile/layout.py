@@ -276,7 +276,7 @@ def seek_table_bytes(entries: int) -> int:
     return SKIPPABLE_HEADER.size + entries * SEEK_ENTRY_BYTES + SEEK_FOOTER_BYTES
 
 
-def seek_entry(frame: bytes | memoryview, raw_size: int) -> SeekEntry:
+def seek_entry(frame: bytes, raw_size: int) -> SeekEntry:
     """Return the entry of a zstd frame with a checksum."""
     return SeekEntry(len(frame), raw_size, int.from_bytes(frame[-4:], "little"))
 

@@ -7,7 +7,7 @@ First table: one process emits typed events, another makes them durable. Ours is
 that does no more than write and fdatasync what it is sent. Wall time ends when everything is durable, process
 starts included on both sides. Second table: the frames of a finished record, 256 KiB each and not compressible, by
 `push` and by a bare gRPC stream of the same bytes into a file that is fdatasynced. Third table: what an event costs the
-collector for each `--validate`, with 4,096 events a frame.
+collector for each `--validate`. Fourth table: a fork of a process that has a run, with a collector and without.
 Loopback only. Without opentelemetry-sdk (pip install opentelemetry-exporter-otlp-proto-grpc) its row is left out.
 """
 
@@ -49,6 +49,19 @@ with et.start_run(folder, name="bench", collector=address, record=record, strict
     for step in range(events):
         emit(et.events.PpoUpdateCompleted, policy_loss=-0.0132, value_loss=0.41, entropy=1.72,
                  kl_divergence=step * 1e-6, clip_fraction=0.11, lr=3e-4, grad_norm=step / 7)
+"""
+
+FORKS = """
+import os, sys, time, esper_telemetry as et
+with et.start_run(sys.argv[1], name="forks", collector=sys.argv[2] or None, strict=True) as run:
+    started = time.perf_counter()
+    for step in range(int(sys.argv[3])):
+        run.emit(et.events.ScalarLogged, name="loss", value=1.0, step=step)
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+    print(time.perf_counter() - started)
 """
 
 OTLP = """
@@ -333,6 +346,19 @@ def bench_checks(frames: int, rounds: int, folder: Path) -> None:
         print(f"  --validate {mode:<10} {median:.3f} us/event   [{low:.3f}-{high:.3f}]")
 
 
+def bench_forks(rounds: int, collector: Receiver, folder: Path, count: int = 300) -> None:
+    """Print the time of an event and a fork, with a collector and without."""
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for number in range(rounds + 1):
+        for name, address in (("a run alone", ""), ("a run with a collector", collector.address)):
+            command = [sys.executable, "-c", FORKS, tempfile.mkdtemp(dir=folder), address, str(count)]
+            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            if number:  # the first one warms up
+                seconds[name].append(float(said))
+    print(f"{count} forks a round")
+    print(Timings(seconds).table(base="a run alone", per=count, unit="fork"))
+
+
 def adopt_orphans() -> None:
     """Become the parent of agents whose trainer has ended, so that their processor time is counted."""
     set_child_subreaper = 36
@@ -346,7 +372,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--otel-python", default=sys.executable)
-    parser.add_argument("--only", choices=("events", "bytes", "checks"), help="one of the tables")
+    parser.add_argument("--only", choices=("events", "bytes", "checks", "forks"), help="one of the tables")
     parser.add_argument("--receive", nargs=2, metavar=("FILE", "ADDRESS"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.receive:
@@ -360,12 +386,14 @@ def main() -> None:
         stack.callback(collector.end)
         bare = Receiver(sys.executable, __file__, "--receive", str(folder / "bare"))
         stack.callback(bare.end)
-        if args.only in (None, "events"):
-            bench_events(args, collector, bare, folder)
-        if args.only in (None, "bytes"):
-            bench_bytes(args.frames, args.rounds, collector, bare, folder)
-        if args.only in (None, "checks"):
-            bench_checks(args.frames, args.rounds, folder)
+        tables = {
+            "events": partial(bench_events, args, collector, bare, folder),
+            "bytes": partial(bench_bytes, args.frames, args.rounds, collector, bare, folder),
+            "checks": partial(bench_checks, args.frames, args.rounds, folder),
+            "forks": partial(bench_forks, args.rounds, collector, folder),
+        }
+        for table in [tables[args.only]] if args.only else tables.values():
+            table()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 import os
 import resource
 import signal
+import tracemalloc
 from contextlib import contextmanager
 
 import pytest
@@ -85,6 +86,31 @@ def test_skipped_numbers_are_marked(tmp_path, produced):
         assert reader.segments[0].skips == [Skip(31, 60, SkipReason.SPOOL_LOST)]
         assert not reader.damage
     assert verify(path).good
+
+
+def test_skips_between_frames_and_at_both_ends_are_listed_where_they_stand(tmp_path, produced):
+    path = tmp_path / "a.esr.zst"
+    appender = start(path, produced)
+    appender.append_skip(Skip(1, 10, SkipReason.SPOOL_LOST))
+    appender.append_skip(Skip(11, 30, SkipReason.CORRUPT))
+    fill(appender, produced, [1, 2])
+    appender.append_skip(Skip(91, 99, SkipReason.TOO_BIG))
+    appender.seal()
+    with RecordReader(path) as reader:
+        assert reader.closed
+        assert [reader.read_raw(ref) for ref in reader.frames()] == produced.raw[1:3]
+        assert [(skip.first_seq, skip.last_seq) for skip in reader.segments[0].skips] == [(1, 10), (11, 30), (91, 99)]
+    assert verify(path).good
+
+
+def test_a_segment_that_is_written_needs_little_memory_for_each_frame(tmp_path, produced):
+    appender = start(tmp_path / "a.esr.zst", produced)
+    fill(appender, produced, [0])
+    tracemalloc.start()
+    fill(appender, produced, [0] * 5000)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 5000 * 100
 
 
 def test_cutting_back_leaves_what_a_sync_has_covered(tmp_path, produced):
