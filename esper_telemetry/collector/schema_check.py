@@ -62,7 +62,7 @@ class SchemaCheck:
                 f"the fingerprint is {schema.fingerprint.hex()[:16]}…, the header makes {fingerprint.hex()[:16]}…",
             )
         descriptors = self._shared(fingerprint, header)
-        return PutSchema(without_descriptors(header), descriptors)
+        return PutSchema(without_descriptors(header), descriptors, fingerprint)
 
     def _shared(self, fingerprint: bytes, header: record_pb2.Header) -> bytes:
         known = self._descriptors.get(fingerprint)

@@ -19,7 +19,7 @@ from grpc import aio
 
 from esper_telemetry.collector.auth import TokenFile
 from esper_telemetry.collector.certificates import Certificates
-from esper_telemetry.collector.disk import claim_folder, raise_file_limit, try_storage
+from esper_telemetry.collector.fileengine import FileEngine
 from esper_telemetry.collector.intake import Intake
 from esper_telemetry.collector.metrics import Metrics, MetricsServer
 from esper_telemetry.collector.refusal import Refused
@@ -36,7 +36,6 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from io import BufferedWriter
 
     from esper_telemetry.collector.settings import Settings
 
@@ -79,7 +78,6 @@ class CollectorServer:
         self._server: Any = None
         self._metrics_server: MetricsServer | None = None
         self._health = health.aio.HealthServicer()
-        self._lock: BufferedWriter | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
 
@@ -91,11 +89,9 @@ class CollectorServer:
             SinkError: the disk refused.
         """
         settings = self._settings
-        raise_file_limit()
-        self._lock = await asyncio.to_thread(claim_folder, settings.directory)
-        self.intake = Intake(settings.directory, settings.limits, settings.validation, self.metrics)
-        await asyncio.to_thread(self.intake.start)
-        for note in self.intake.notes:
+        self.intake = Intake(FileEngine(settings.directory), settings.limits, settings.validation, self.metrics)
+        await self.intake.start()
+        for note in self.intake.engine.notes:
             LOG.warning("%s", note)
         self._service = CollectorService(self.intake, self._tokens, self.metrics)
         self._server = self._build()
@@ -124,8 +120,6 @@ class CollectorServer:
         await self.intake.stop(_SEAL_S)
         if self._metrics_server is not None:
             await asyncio.to_thread(self._metrics_server.close)
-        if self._lock is not None:
-            self._lock.close()
 
     # --- listening ----------------------------------------------------------------------------------------------------
 
@@ -193,13 +187,8 @@ class CollectorServer:
                 self.intake.expire(time.time() - self._settings.retain_s)
 
     async def _watch_storage(self) -> None:
-        settings = self._settings
-        free, problem = await asyncio.to_thread(try_storage, settings.directory, self.intake.storage_failed)
+        free, problem = await self.intake.engine.examine(self._settings.min_free)
         self.metrics.free_ratio.set(free)
-        if not problem and free < settings.min_free:
-            problem = f"only {free:.1%} of the disk is free, {settings.min_free:.1%} must be"
-        if not problem:
-            self.intake.storage_works()
         if self._draining:
             return
         before = self.intake.unavailable

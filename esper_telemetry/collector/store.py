@@ -40,10 +40,12 @@ class PutSchema(NamedTuple):
     Attributes:
         header: the producer's header, without descriptors.
         descriptors: its serialized FileDescriptorSet, shared by all who have the same.
+        fingerprint: of both.
     """
 
     header: record_pb2.Header
     descriptors: bytes
+    fingerprint: bytes = b""
 
 
 class PutFrame(NamedTuple):
@@ -93,12 +95,16 @@ class Progress(NamedTuple):
         durable_seq: everything up to it is durable.
         payload_bytes: bytes of payload that were on their way and are no more, stored or not.
         error: why the producer failed; None if it did not.
+        rewound: what was on its way and is not durable will never be; it has to be sent again.
+        fenced_by: session epoch of a stream elsewhere that writes now; 0 if none does.
     """
 
     key: ProducerKey
     durable_seq: int
     payload_bytes: int
-    error: str | None
+    error: str | None = None
+    rewound: bool = False
+    fenced_by: int = 0
 
 
 class Cycle(NamedTuple):
@@ -158,6 +164,11 @@ class ProducerFiles:
         self._appender: SegmentAppender | None = None
         self._new_name = False
         self._uncut: tuple[Path, int] | None = None
+
+    def writes(self, epoch: int) -> bool:
+        """Tell whether items are taken: which stream they may come from is not the files' matter."""
+        del epoch
+        return self.failed is None
 
     def apply(self, item: Item) -> None:
         """Do what `item` says, without syncing (a Seal syncs).
