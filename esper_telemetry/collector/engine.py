@@ -1,7 +1,7 @@
 """Where frames go to become durable: the one interface between what streams bring and what keeps it.
 
 Two engines: record files of this process (`fileengine`), and a message log that recorders turn into record
-files (`door`). An engine takes items in order, never refuses one, and reports what became durable.
+files (`door`). An engine takes items in order and reports what became durable.
 What may come next, and what is owed for it, is decided before it (`intake`, `session`).
 """
 
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from esper_telemetry.collector.handover import Published
     from esper_telemetry.collector.identity import ProducerKey
-    from esper_telemetry.collector.store import Cycle, Item, Published
+    from esper_telemetry.collector.store import Cycle, Item
     from esper_telemetry.v1 import collector_pb2, record_pb2
 
 
@@ -118,7 +119,11 @@ class Engine(Protocol):
         """
 
     def put(self, lane: Lane, item: Item) -> None:
-        """Take `item`; a report says when it is durable."""
+        """Take `item`; a report says when it is durable.
+
+        Raises:
+            Refused: a schema is too long for what it has to pass through.
+        """
 
     async def lookup(self, key: ProducerKey) -> Watermark | None:
         """Return what is known beyond this process; None where there is nothing beyond it.

@@ -37,6 +37,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from esper_telemetry.collector.engine import Engine
     from esper_telemetry.collector.settings import Settings
 
 LOG = logging.getLogger("esper_telemetry.collector")
@@ -89,7 +90,7 @@ class CollectorServer:
             SinkError: the disk refused.
         """
         settings = self._settings
-        self.intake = Intake(FileEngine(settings.directory), settings.limits, settings.validation, self.metrics)
+        self.intake = Intake(_engine(settings), settings.limits, settings.validation, self.metrics)
         await self.intake.start()
         for note in self.intake.engine.notes:
             LOG.warning("%s", note)
@@ -221,6 +222,15 @@ class CollectorServer:
         self.metrics.open_runs.set(len({each.key.run_id for each in producers if each.listener is not None}))
         self.metrics.queued_bytes.set(self.intake.queued_bytes)
         self.metrics.durable_lag_seconds.set(self.intake.lag(now))
+
+
+def _engine(settings: Settings) -> Engine:
+    if settings.log is not None:
+        from esper_telemetry.collector.door import DoorEngine
+
+        return DoorEngine(settings.log)
+    assert settings.directory is not None  # noqa: S101 - `check` looked
+    return FileEngine(settings.directory)
 
 
 def _drain(reason: collector_pb2.DrainReason) -> collector_pb2.Drain:

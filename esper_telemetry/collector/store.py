@@ -15,6 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.collector.appender import SegmentAppender, cut_file, own_header, sync_folder
+from esper_telemetry.collector.handover import Published, cut_segments
 from esper_telemetry.collector.identity import run_folder, segment_names
 from esper_telemetry.errors import SinkError
 from esper_telemetry.v1 import record_pb2
@@ -84,7 +85,17 @@ class Expire(NamedTuple):
     before: float
 
 
-Item = PutSchema | PutFrame | PutSkip | Seal | Retry | Expire
+class CutBack(NamedTuple):
+    """Somebody else stored what comes after a number: seal, and take it away here.
+
+    Attributes:
+        last_seq: last number that stays.
+    """
+
+    last_seq: int
+
+
+Item = PutSchema | PutFrame | PutSkip | Seal | Retry | Expire | CutBack
 
 
 class Progress(NamedTuple):
@@ -117,20 +128,6 @@ class Cycle(NamedTuple):
 
     progress: list[Progress]
     sync_seconds: list[float]
-
-
-class Published(NamedTuple):
-    """A segment as far as it may be read.
-
-    Attributes:
-        path: the file.
-        size: bytes that are durable.
-        last_seq: last number in them.
-    """
-
-    path: Path
-    size: int
-    last_seq: int
 
 
 class ProducerFiles:
@@ -180,6 +177,10 @@ class ProducerFiles:
             self._retry()
         elif isinstance(item, Expire):
             self._expire(item.before)
+        elif isinstance(item, CutBack):
+            self._seal()
+            self.published = cut_segments(self.published, item.last_seq)
+            self.durable_seq = min(self.durable_seq, item.last_seq)
         elif self.failed is not None:
             return
         elif isinstance(item, PutSchema):
@@ -191,6 +192,23 @@ class ProducerFiles:
             self._open().append(item.payload, item.desc)
         else:
             self._open().append_skip(item.skip)
+
+    def go_on(self, durable_seq: int, segment: int, file_id: bytes) -> None:
+        """Have the next segment go on behind another recorder's; nothing may be open or on its way.
+
+        Args:
+            durable_seq: last number that is durable anywhere.
+            segment: number of the last segment anywhere.
+            file_id: of that segment; empty where there is none.
+        """
+        self.durable_seq = durable_seq
+        self._segment = max(self._segment, segment)
+        self._file_id = file_id or self._file_id
+
+    @property
+    def tail(self) -> tuple[int, bytes]:
+        """Number and file id of its last segment; 0 and nothing before the first."""
+        return self._segment, self._file_id
 
     def sync(self) -> None:
         """Make durable what was appended.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from esper_telemetry.collector.engine import Lane
-    from esper_telemetry.collector.store import Published
+    from esper_telemetry.collector.handover import Published
     from esper_telemetry.recordfile.layout import Descriptor
     from esper_telemetry.v1 import record_pb2
 
