@@ -39,9 +39,7 @@ class RecorderMetrics:
 
         self.messages = counter("messages", "Messages that came from the log, repeated ones included.")
         self.useless = counter("useless", "Messages that were not stored when they came, by reason.", "reason")
-        self.durable_bytes = counter(
-            "durable_bytes", "Payload bytes that are synced, or were cut back."
-        )
+        self.durable_bytes = counter("durable_bytes", "Payload bytes that are synced, or were cut back.")
         self.durable_numbers = counter("durable_numbers", "Event numbers that watermarks advanced by.")
         self.storage_errors = counter("storage_errors", "Times that a producer's disk failed.")
         self.sync_seconds = Histogram(

@@ -1,9 +1,11 @@
 """A producer's client as a process: `python chaos_client.py RECORD STATE PORT_FILE FRAMES_PER_S`.
 
-It sends a record's frames, believes every ack, and after a kill goes on behind what was acked last: a
-collector that acked what it lost is asked for a skip, because an acked frame's spool is gone.
+The file names one port or several. The client sends a record's frames, believes every ack, and after a kill goes on
+behind what was acked last: a collector that acked what it lost is asked for a skip,
+because an acked frame's spool is gone.
 """
 
+import random
 import sys
 import time
 from pathlib import Path
@@ -37,7 +39,7 @@ class Client:
         """Send from where the collector is, to the end."""
         header = self.schema.header
         who = {"run_id": header.run_id, "producer_id": header.producer_id}
-        with open_stub(int(self.port_file.read_text())) as stub:
+        with open_stub(int(random.choice(self.port_file.read_text().split()))) as stub:
             known = stub.GetWatermark(collector_pb2.GetWatermarkRequest(**who), timeout=10)
             hello = collector_pb2.Hello(
                 min_protocol=1, max_protocol=1, session_epoch=known.session_epoch + 1,
