@@ -200,7 +200,8 @@ class DoorEngine:
     def forget(self, lane: Lane) -> None:
         """Let go of a producer whose stream is gone; the next one begins with what recorders know."""
         if self._lanes.get(lane.key) is lane:
-            del self._lanes[lane.key]
+            dropped = self._lanes.pop(lane.key).drop()
+            self._report(Cycle([Progress(lane.key, 0, dropped)], []))
 
     def claim(self, lane: Lane, epoch: int) -> None:
         """Publish that a stream begins."""

@@ -28,7 +28,14 @@ try:
         StorageType,
         StreamConfig,
     )
-    from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError, NotFoundError
+    from nats.js.errors import (
+        APIError,
+        KeyNotFoundError,
+        KeyWrongLastSequenceError,
+        NoStreamResponseError,
+        NotFoundError,
+        ServiceUnavailableError,
+    )
 except ImportError as error:
     raise MissingExtraError("nats-py", "nats") from error
 
@@ -41,6 +48,9 @@ if TYPE_CHECKING:
 
 _CALL_S = 3.0
 _CONNECT_S = 2.0
+# An election takes a few seconds, on a loaded machine more.
+_START_S = 20.0
+_AGAIN_S = 0.5
 _RECONNECT_S = 0.1
 # What may wait for a connection that is being made anew; more is refused, and sent again from the window.
 _OUTBOUND_BYTES = 16 << 20
@@ -87,6 +97,7 @@ class JetStream:
         partitions: of the stream, known after `open`.
         refused: what the stream last said when it did not take a message; empty if it never did.
         refusals: how often it did not.
+        connects: how often a lost connection was made anew; what was asked for before will not be answered.
         acked: messages that it said to have taken.
     """
 
@@ -94,7 +105,7 @@ class JetStream:
         self.settings = settings
         self.partitions = 0
         self.refused = ""
-        self.refusals = self.acked = 0
+        self.refusals = self.acked = self.connects = 0
         self._name = name
         self._nc: Any = None
         self._js: Any = None
@@ -109,25 +120,25 @@ class JetStream:
         Raises:
             ConfigError: no server can be reached, or what is there does not fit.
         """
-        urls = self.settings.urls
+        connecting = nats.connect(
+            self.settings.urls,
+            name=self._name,
+            connect_timeout=_CONNECT_S,
+            reconnect_time_wait=_RECONNECT_S,
+            max_reconnect_attempts=-1,
+            pending_size=_OUTBOUND_BYTES,
+            error_cb=_ignore,
+            reconnected_cb=self._reconnected,
+        )
         try:
-            self._nc = await nats.connect(
-                urls,
-                name=self._name,
-                connect_timeout=_CONNECT_S,
-                reconnect_time_wait=_RECONNECT_S,
-                max_reconnect_attempts=-1,
-                pending_size=_OUTBOUND_BYTES,
-                error_cb=_ignore,
-                allow_reconnect=True,
-            )
+            self._nc = await asyncio.wait_for(connecting, _START_S)
         except (NatsError, OSError, TimeoutError, ValueError) as error:
             raise ConfigError(
-                f"{self.settings.servers}: cannot be reached: {error!r}; is nats-server running?"
+                f"{self.settings.shown}: cannot be reached: {error!r}; is nats-server running?"
             ) from error
         self._js = self._nc.jetstream(timeout=_CALL_S)
         try:
-            await self._make()
+            await self._make_in_time()
         except BaseException:
             await self._nc.close()
             raise
@@ -179,6 +190,9 @@ class JetStream:
         """
         async with _translated("subscribe"):
             await self._nc.subscribe(subject, cb=heard, pending_bytes_limit=-1, pending_msgs_limit=-1)
+
+    async def _reconnected(self) -> None:
+        self.connects += 1
 
     async def _acknowledged(self, message: Msg) -> None:
         if message.data and b'"error"' not in message.data:
@@ -261,32 +275,44 @@ class JetStream:
                     filter_subject=self.settings.names.partition(partition),
                 ),
             )
-            pull = Pull(self.tell, stream, own, self._nc.new_inbox())
-            await self.subscribe(pull.inbox, pull.heard)
+            inbox = self._nc.new_inbox()
+            pull = Pull(self.tell, lambda: self.connects, stream, own, inbox)
+            subscription = await self._nc.subscribe(inbox, cb=pull.heard, pending_bytes_limit=-1, pending_msgs_limit=-1)
+            pull.on_close(subscription.unsubscribe)
             return pull
 
-    async def _make(self) -> None:
-        settings, names = self.settings, self.settings.names
+    async def _make_in_time(self) -> None:
+        """Make what is missing; a cluster that elects a leader is given time."""
+        settings = self.settings
         if self._nc.max_payload < LEAST_PAYLOAD:
             raise ConfigError(
-                f"{settings.servers}: max_payload is {self._nc.max_payload:,} bytes; a frame needs {LEAST_PAYLOAD:,}:"
+                f"{settings.shown}: max_payload is {self._nc.max_payload:,} bytes; a frame needs {LEAST_PAYLOAD:,}:"
                 " raise it in the servers' configuration"
             )
+        deadline = asyncio.get_running_loop().time() + _START_S
+        while True:
+            try:
+                return await self._make()
+            except (NatsError, TimeoutError) as error:
+                unanswered = isinstance(error, (TimeoutError, ServiceUnavailableError, NoStreamResponseError))
+                if not unanswered or asyncio.get_running_loop().time() > deadline:
+                    asked = f"is JetStream on, with {settings.replicas} servers?"
+                    raise ConfigError(f"{settings.shown}: {error}; {asked}") from error
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _make(self) -> None:
+        names = self.settings.names
         try:
-            try:
-                info = await self._js.stream_info(names.stream)
-            except NotFoundError:
-                info = await self._js.add_stream(_stream(settings))
-            try:
-                self._kv = await self._js.key_value(names.bucket)
-            except NotFoundError:
-                self._kv = await self._js.create_key_value(
-                    bucket=names.bucket, history=1, replicas=settings.replicas, storage=StorageType.FILE, direct=False
-                )
-        except (NatsError, TimeoutError) as error:
-            raise ConfigError(
-                f"{settings.servers}: {error}; is JetStream on, with {settings.replicas} servers?"
-            ) from error
+            info = await self._js.stream_info(names.stream)
+        except NotFoundError:
+            info = await self._js.add_stream(_stream(self.settings))
+        try:
+            self._kv = await self._js.key_value(names.bucket)
+        except NotFoundError:
+            replicas = self.settings.replicas
+            self._kv = await self._js.create_key_value(
+                bucket=names.bucket, history=1, replicas=replicas, storage=StorageType.FILE, direct=False
+            )
         self._check(info.config)
         self.partitions = len(info.config.subjects or ())
 

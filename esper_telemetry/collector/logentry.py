@@ -164,7 +164,7 @@ def unpack_entry(data: bytes, decoder: FrameDecoder) -> Arrival:
     if kind == "frame":
         return _frame(key, session, entry.frame)
     if kind == "schema":
-        return Arrival(key, session, unpack_schema(entry.schema, decoder), entry.schema.fingerprint)
+        return Arrival(key, session, _schema(entry.schema, decoder), entry.schema.fingerprint)
     if kind == "skip":
         skip = Skip(entry.skip.first_seq, entry.skip.last_seq, entry.skip.reason & 0xFFFFFFFF)
         return Arrival(key, session, PutSkip(skip), b"", skip.first_seq, skip.last_seq)
@@ -177,12 +177,19 @@ def unpack_entry(data: bytes, decoder: FrameDecoder) -> Arrival:
     )
 
 
-def unpack_schema(schema: log_pb2.LogSchema, decoder: FrameDecoder) -> PutSchema:
+def unpack_schema(data: bytes, decoder: FrameDecoder) -> PutSchema:
     """Return what `packed_schema` was given.
 
     Raises:
         RecordError: it is damaged.
     """
+    try:
+        return _schema(log_pb2.LogSchema.FromString(data), decoder)
+    except DecodeError as error:
+        raise CorruptRecordError(f"{len(data):,} bytes are no LogSchema: {error}") from None
+
+
+def _schema(schema: log_pb2.LogSchema, decoder: FrameDecoder) -> PutSchema:
     if schema.raw_len > MAX_RAW_BYTES:
         raise CorruptRecordError(f"a schema of {schema.raw_len:,} bytes is over the limit of {MAX_RAW_BYTES:,}")
     header = parse_header_frame(decoder.decode(schema.header_frame, schema.raw_len))

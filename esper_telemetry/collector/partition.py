@@ -7,6 +7,7 @@ and not yet covered is nobody's promise: whoever takes the partition over begins
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,6 @@ from esper_telemetry.collector.sequence import Offered, Sequencer
 from esper_telemetry.collector.store import Progress, PutFrame, PutSchema, Retry, Seal
 from esper_telemetry.collector.watermark import Held, LostError
 from esper_telemetry.errors import RecordError, SinkError
-from esper_telemetry.v1 import log_pb2
 
 if TYPE_CHECKING:
     from esper_telemetry.collector.identity import ProducerKey
@@ -34,6 +34,9 @@ _RETRY_S = 0.5
 _BUFFER_BYTES = 64 << 20
 # Held back for so long without progress: their door is gone, or will publish them again.
 _HELD_S = 30.0
+# Far below what the consumer leaves unacked: else what is missing could not be delivered any more.
+_HELD_MESSAGES = 2048
+_LOOK_S = 1.0
 _IDLE_S = 60.0
 
 
@@ -88,6 +91,7 @@ class Partition:
         self._pull: Pull | None = None
         self._loop = asyncio.get_running_loop()
         self._buffered = 0
+        self._looked = 0.0
         self._lost = False
         self._stopping = False
         self._task = asyncio.create_task(self._run())
@@ -109,7 +113,9 @@ class Partition:
                     await self._turn()
                 except SinkError as error:
                     LOG.warning("partition %d: %s", self.number, error)
-                    self._pull = None
+                    if self._pull is not None and self._pull.gone:
+                        await self._pull.close()
+                        self._pull = None
                     await asyncio.sleep(_RETRY_S)
         except LostError as error:
             LOG.warning("partition %d: %s", self.number, error)
@@ -194,9 +200,10 @@ class Partition:
             except SinkError:
                 await asyncio.sleep(_RETRY_S)
         if entry is not None:
-            put = unpack_schema(log_pb2.LogSchema.FromString(entry.value), recorder.decoder)
-            track.schemas[put.fingerprint] = put
-            track.sequencer.known.add(put.fingerprint)
+            with contextlib.suppress(RecordError):  # then its door publishes it again
+                put = unpack_schema(entry.value, recorder.decoder)
+                track.schemas[put.fingerprint] = put
+                track.sequencer.known.add(put.fingerprint)
         self._tracks[key] = track
         return track
 
@@ -271,11 +278,16 @@ class Partition:
     # --- time, and the end --------------------------------------------------------------------------------------------
 
     def _look_around(self) -> None:
-        """Let go of what waits in vain, seal and forget the idle."""
+        """Let go of what waits in vain, seal and forget the idle; once a second."""
         now = self._loop.time()
+        if now - self._looked < _LOOK_S:
+            return
+        self._looked = now
+        held = [track.sequencer.held for track in self._tracks.values()]
+        full = sum(count for count, _ in held) > _HELD_MESSAGES or sum(size for _, size in held) > _BUFFER_BYTES
         for key, track in list(self._tracks.items()):
             idle = now - track.moved_at
-            if idle > _HELD_S and track.sequencer.held:
+            if (full or idle > _HELD_S) and track.sequencer.held[0]:
                 track.tokens.extend((0, token) for token in track.sequencer.release())
                 self._tell(track)
             elif track.behind and track.telling is None:
@@ -289,6 +301,8 @@ class Partition:
 
     async def _leave(self) -> None:
         """Seal, and put right what was stored and is not this recorder's any more."""
+        if self._pull is not None:
+            await self._pull.close()
         for track in self._tracks.values():
             self._recorder.store.put(track.files, Seal())
         await self._recorder.stored_all()

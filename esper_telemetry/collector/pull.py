@@ -7,6 +7,7 @@ trickle of messages that is its whole time. Here messages are handed out as they
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
     Tell = Callable[[str, bytes, str], Awaitable[None]]
 
 _ASK = 64
-_ASK_S = 2.0
-# Nothing came for so long after what was asked for should have: the question or its answer was lost.
-_LOST_S = 3.0
+_ASK_S = 1.0
+# Nothing came for so long after what was asked for should have: a killed server does not say that it forgot.
+_LOST_S = 1.0
+# The status where nobody listens: the consumer has no leader just now, or is gone.
+_NOBODY = "503"
+_ABSENT_S = 5.0
+_PAUSE_S = 0.2
 
 
 class LogMessage(Protocol):
@@ -45,56 +50,76 @@ class Pull:
 
     Args:
         tell: sends a message: subject, data, where answers go.
+        connects: how often the connection was made anew.
         stream: name of the stream.
         consumer: name of the consumer.
         inbox: subject that messages come to.
 
     Attributes:
-        inbox: as given.
+        gone: why no message will come any more; empty while some may.
     """
 
-    def __init__(self, tell: Tell, stream: str, consumer: str, inbox: str) -> None:
-        self.inbox = inbox
+    def __init__(self, tell: Tell, connects: Callable[[], int], stream: str, consumer: str, inbox: str) -> None:
+        self.gone = ""
         self._tell = tell
+        self._connects = connects
+        self._connected = connects()
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._inbox = inbox
         self._request = json.dumps({"batch": _ASK, "expires": int(_ASK_S * 1e9)}).encode()
         self._came: deque[LogMessage] = deque()
         self._awake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         self._credit = 0
         self._asked = 0.0
-        self._gone = False
+        self._unanswered_since: float | None = None
+        self._close: Callable[[], Awaitable[None]] | None = None
+
+    def on_close(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Have `close` called at the end."""
+        self._close = close
+
+    async def close(self) -> None:
+        """Hear nothing more; messages on their way come again to whoever pulls next."""
+        if self._close is not None:
+            with contextlib.suppress(Exception):  # a connection that is gone hears nothing more either
+                await self._close()
 
     async def heard(self, message: LogMessage) -> None:
         """Take a message or a status."""
-        status = (message.headers or {}).get("Status", "") if not message.data else ""
-        if not status:
-            self._came.append(message)
-            self._credit -= 1
-        elif status == "409" and "Deleted" in (message.headers or {}).get("Description", ""):
-            self._gone = True
-        else:  # 404, 408, 503: what was asked for will not come any more
+        headers = message.headers or {}
+        status = headers.get("Status", "") if not message.data else ""
+        if status == _NOBODY:
+            self._unanswered_since = self._unanswered_since or self._loop.time()
             self._credit = 0
+        else:
+            self._unanswered_since = None
+            if not status:
+                self._came.append(message)
+                self._credit -= 1
+            else:  # time is up, or the consumer's leader changes: what was asked for will not come any more
+                self._credit = 0
+                if "Consumer Deleted" in headers.get("Description", ""):
+                    self.gone = "the consumer was deleted: another recorder took the partition"
         self._awake.set()
 
     async def take(self, wait_s: float) -> list[LogMessage]:
         """Return the messages that are there, after at most `wait_s` seconds; perhaps none.
 
         Raises:
-            SinkError: the consumer is gone, because another recorder took the partition, or there is no connection.
+            SinkError: there is no connection, or the pull is gone.
         """
-        loop = asyncio.get_running_loop()
-        if self._gone:
-            raise SinkError("the consumer was deleted: another recorder took the partition")
-        if self._credit <= _ASK // 2 or loop.time() > self._asked + _ASK_S + _LOST_S:
-            await self._tell(self._next, self._request, self.inbox)
-            self._credit = max(self._credit, 0) + _ASK
-            self._asked = loop.time()
+        if self.gone:
+            raise SinkError(self.gone)
+        if self._unanswered_since is not None:
+            if self._loop.time() - self._unanswered_since > _ABSENT_S:
+                self.gone = "there is no such consumer any more"
+            await asyncio.sleep(min(wait_s, _PAUSE_S))
+        await self._ask()
         if not self._came:
             self._awake.clear()
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), wait_s)
-            except TimeoutError:
-                return []
         came = list(self._came)
         self._came.clear()
         return came
@@ -107,3 +132,12 @@ class Pull:
         """
         for reply in replies:
             await self._tell(reply, b"+ACK", "")
+
+    async def _ask(self) -> None:
+        """Ask for more while some of what was asked for is still to come."""
+        now, connected = self._loop.time(), self._connects()
+        lost = connected != self._connected or now > self._asked + _ASK_S + _LOST_S
+        if lost or self._credit <= _ASK // 2:
+            self._credit = _ASK + (0 if lost else max(self._credit, 0))
+            self._asked, self._connected = now, connected
+            await self._tell(self._next, self._request, self._inbox)

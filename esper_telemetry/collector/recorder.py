@@ -11,10 +11,12 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import os
 import secrets
 import signal
 from typing import TYPE_CHECKING
 
+from esper_telemetry.collector.appender import sync_folder
 from esper_telemetry.collector.disk import claim_folder, raise_file_limit, try_storage
 from esper_telemetry.collector.identity import ProducerKey
 from esper_telemetry.collector.jetstream import JetStream
@@ -195,10 +197,11 @@ class Recorder:
     # --- sharing ------------------------------------------------------------------------------------------------------
 
     async def _live(self) -> None:
-        """Be heard of."""
+        """Be heard of; one that cannot store is as good as dead."""
         while True:
             with contextlib.suppress(SinkError):
-                await self.log.tell(self.log.settings.names.recorders, self.id.encode())
+                if not self.problem:
+                    await self.log.tell(self.log.settings.names.recorders, self.id.encode())
             await asyncio.sleep(_ROUND_S)
 
     async def _hear(self, message: LogMessage) -> None:
@@ -229,7 +232,9 @@ class Recorder:
         alive = self._alive(owners.values())
         await self._end([n for n, kept in self.partitions.items() if owners[n] != self.id or kept.ended])
         decision = decide(self.id, alive, owners)
-        if not self.problem:
+        if self.problem:
+            await self._release(list(self.partitions))
+        else:
             again = [n for n, owner in owners.items() if owner == self.id and n not in self.partitions]
             for number in [*decision.take, *(set(again) - set(decision.release))]:
                 await self._acquire(number, leases[number], revisions[number])
@@ -283,7 +288,13 @@ class Recorder:
         path = self._settings.directory / _ID_NAME
         try:
             if not path.exists():
-                path.write_text(secrets.token_hex(8))
+                fresh = path.with_name(_ID_NAME + ".new")
+                with fresh.open("w") as file:
+                    file.write(secrets.token_hex(8))
+                    file.flush()
+                    os.fsync(file.fileno())
+                fresh.replace(path)
+                sync_folder(path.parent)
             return path.read_text().strip()
         except OSError as error:
             raise SinkError(f"{path}: cannot be used: {error}; check path and permissions") from error

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from esper_telemetry.collector.logentry import Open
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.session import Ledger, Verdict
-from esper_telemetry.collector.store import PutSchema, Seal
+from esper_telemetry.collector.store import PutFrame, PutSchema, Seal
 
 if TYPE_CHECKING:
     from esper_telemetry.collector.logentry import Arrival, SessionId
@@ -71,9 +71,10 @@ class Sequencer:
         self._seal: Offered | None = None
 
     @property
-    def held(self) -> int:
-        """Entries that are held back."""
-        return len(self._held)
+    def held(self) -> tuple[int, int]:
+        """Entries that are held back, and their payload bytes."""
+        contents = [held.arrival.content for held in self._held.values()]
+        return len(contents), sum(len(each.payload) for each in contents if isinstance(each, PutFrame))
 
     def offer(self, arrival: Arrival, token: str) -> Step:
         """Take an entry."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -112,6 +113,11 @@ class LogSettings:
         )
 
     @property
+    def shown(self) -> str:
+        """The servers without user and password."""
+        return re.sub(r"[^/,@]*@", "", self.servers)
+
+    @property
     def urls(self) -> list[str]:
         """The servers.
 
@@ -119,7 +125,7 @@ class LogSettings:
             ConfigError: it names none.
         """
         if not self.servers.startswith(("nats://", "tls://")):
-            raise ConfigError(f"{self.servers!r} is no engine, e.g. nats://127.0.0.1:4222 or nats://a:4222,b:4222")
+            raise ConfigError(f"{self.shown!r} is no engine, e.g. nats://127.0.0.1:4222 or nats://a:4222,b:4222")
         scheme = self.servers.partition("://")[0]
         return [each if "://" in each else f"{scheme}://{each}" for each in self.servers.split(",") if each]
 
