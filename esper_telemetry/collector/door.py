@@ -47,7 +47,7 @@ STALL_S = 1.0
 _LONGEST_STALL_S = 8.0
 _TICK_S = 0.25
 # An election of the stream's leader takes seconds; streams are not sent away for it.
-_UNREACHABLE_S = 6.0
+_UNREACHABLE_S = 10.0
 _REFUSED_S = 3.0
 _RETRY_MS = 2000
 
@@ -148,8 +148,8 @@ class DoorEngine:
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._report: Callable[[Cycle], None]
-        self._answered = self._refused = 0.0
-        self._refusals = 0
+        self._answered = 0.0
+        self._free = 1.0
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -173,19 +173,18 @@ class DoorEngine:
     async def examine(self, min_free: float) -> Health:
         """Ask the stream how full it is."""
         now = asyncio.get_running_loop().time()
-        if self._log.refusals > self._refusals:
-            self._refusals, self._refused = self._log.refusals, now
         try:
             fill = await self._log.fill()
         except SinkError as error:
-            return Health(0.0, str(error) if now - self._answered > _UNREACHABLE_S else "")
+            return Health(self._free, str(error) if now - self._answered > _UNREACHABLE_S else "")
         self._answered = now
-        free = 1.0 - fill.bytes / fill.max_bytes if fill.max_bytes else 1.0
+        free = self._free = 1.0 - fill.bytes / fill.max_bytes if fill.max_bytes else 1.0
         if free < min_free:
             return Health(
                 free, f"the stream is full: {free:.1%} of it is free, {min_free:.1%} must be: are recorders up?"
             )
-        if self._refused and now - self._refused < _REFUSED_S:
+        since, last = self._log.refused_since, self._log.refused_at
+        if since is not None and last - since > _REFUSED_S and now - last < _UNREACHABLE_S:
             return Health(free, f"the stream takes nothing: {self._log.refused}")
         return Health(free, "")
 

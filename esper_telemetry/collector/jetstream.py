@@ -96,7 +96,9 @@ class JetStream:
         settings: as given.
         partitions: of the stream, known after `open`.
         refused: what the stream last said when it did not take a message; empty if it never did.
-        refusals: how often it did not.
+        refused_since: time of the first refusal after the last message that it took; None if it took that one.
+        refused_at: time of the last refusal.
+        refusals: how often it did not take a message.
         connects: how often a lost connection was made anew; what was asked for before will not be answered.
         acked: messages that it said to have taken.
     """
@@ -105,6 +107,8 @@ class JetStream:
         self.settings = settings
         self.partitions = 0
         self.refused = ""
+        self.refused_since: float | None = None
+        self.refused_at = 0.0
         self.refusals = self.acked = self.connects = 0
         self._name = name
         self._nc: Any = None
@@ -197,8 +201,11 @@ class JetStream:
     async def _acknowledged(self, message: Msg) -> None:
         if message.data and b'"error"' not in message.data:
             self.acked += 1
+            self.refused_since = None
             return
         self.refusals += 1
+        self.refused_at = asyncio.get_running_loop().time()
+        self.refused_since = self.refused_since or self.refused_at
         said = json.loads(message.data).get("error", {}) if message.data else {"description": "no stream answers"}
         self.refused = str(said.get("description", said))
 

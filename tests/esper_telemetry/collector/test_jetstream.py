@@ -1,4 +1,4 @@
-"""The log on a real server: messages come until they are acked, a value changes for one of two, a full stream says so."""
+"""The log on a real server: messages come until acked, a value changes for one of two, a full stream says so."""
 
 import asyncio
 import subprocess
