@@ -54,7 +54,7 @@ class Bench:
                 messages = await self._pulls[number].take(1)
                 await self._pulls[number].ack([message.reply for message in messages])
                 for arrival in (unpack_entry(message.data, DECODER) for message in messages):
-                    if again or arrival.content != Open() or arrival.session not in self._opened:
+                    if again or not isinstance(arrival.content, Open) or arrival.session not in self._opened:
                         self._came.append(arrival)
                     self._opened.add(arrival.session)
         found, self._came = self._came[:count], self._came[count:]
