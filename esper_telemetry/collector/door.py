@@ -31,6 +31,7 @@ from esper_telemetry.collector.logentry import (
 from esper_telemetry.collector.producerstate import NOBODY, ProducerState
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.store import Cycle, Item, Progress, PutFrame, PutSchema, PutSkip, Seal
+from esper_telemetry.collector.tasks import end_tasks
 from esper_telemetry.errors import RecordError, SinkError
 from esper_telemetry.recordfile.frame import FrameEncoder
 from esper_telemetry.v1 import collector_pb2, log_pb2
@@ -165,9 +166,7 @@ class DoorEngine:
     async def stop(self, seal_s: float) -> None:
         """Disconnect; streams have ended, and what is not durable their clients still have."""
         del seal_s
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         await self._log.close()
 
     async def examine(self, min_free: float) -> Health:

@@ -104,9 +104,17 @@ class Partition:
     async def stop(self) -> None:
         """Take nothing more, store and tell what was taken, seal."""
         self._stopping = True
-        await self._task
+        await asyncio.wait({self._task})  # whoever waits may be cancelled, the end of a partition may not
 
     async def _run(self) -> None:
+        for step in (self._work, self._leave):
+            try:
+                await step()
+            except Exception:
+                LOG.exception("partition %d ends", self.number)
+
+    async def _work(self) -> None:
+        """Take turns until told to stop, or until another recorder has the partition."""
         try:
             while not (self._stopping or self._lost):
                 try:
@@ -119,10 +127,6 @@ class Partition:
                     await asyncio.sleep(_RETRY_S)
         except LostError as error:
             LOG.warning("partition %d: %s", self.number, error)
-        except Exception:
-            LOG.exception("partition %d ends", self.number)
-        finally:
-            await self._leave()
 
     async def _turn(self) -> None:
         recorder = self._recorder

@@ -28,6 +28,7 @@ from esper_telemetry.collector.recordermetrics import RecorderMetrics
 from esper_telemetry.collector.recovery import recover
 from esper_telemetry.collector.settings import split_address
 from esper_telemetry.collector.store import CutBack, Cycle, ProducerFiles, Seal, Store
+from esper_telemetry.collector.tasks import end_tasks
 from esper_telemetry.collector.watermark import LostError, Watermarks
 from esper_telemetry.errors import RecordError, SinkError
 from esper_telemetry.recordfile.frame import FrameDecoder, FrameEncoder
@@ -121,9 +122,7 @@ class Recorder:
 
     async def stop(self) -> None:
         """Store and tell what was taken, let the partitions go, seal; at most some seconds."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._release(list(self.partitions)), _STOP_S)
         await asyncio.to_thread(self.store.stop, 1.0)

@@ -25,6 +25,7 @@ from esper_telemetry.collector.metrics import Metrics, MetricsServer
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.service import TICK_S, CollectorService
 from esper_telemetry.collector.settings import is_local, split_address
+from esper_telemetry.collector.tasks import end_tasks
 from esper_telemetry.errors import ConfigError, MissingExtraError
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
 
@@ -115,9 +116,7 @@ class CollectorServer:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._service.empty.wait(), _DRAIN_S)
         await self._server.stop(_CUT_S if self._service.streams else 0.1)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         await self.intake.stop(_SEAL_S)
         if self._metrics_server is not None:
             await asyncio.to_thread(self._metrics_server.close)

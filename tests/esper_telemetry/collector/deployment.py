@@ -74,6 +74,7 @@ class Deployment:
         root: an empty folder.
         url: where the log is.
         replicas: of stream and bucket.
+        options: further ones of both commands.
 
     Attributes:
         doors: by number.
@@ -82,9 +83,9 @@ class Deployment:
         folders: of recorders, by number.
     """
 
-    def __init__(self, root: Path, url: str, replicas: int, partitions: int = 4) -> None:
+    def __init__(self, root: Path, url: str, replicas: int, *options: object) -> None:
         self._root = root
-        self._log = ["--engine", url, "--log-replicas", replicas, "--log-partitions", partitions, "--log-gib", 0.5]
+        self._log = ["--engine", url, "--log-replicas", replicas, "--log-partitions", 4, "--log-gib", 0.25, *options]
         self.doors: list[Program] = []
         self.ports: list[int] = []
         self.recorders: list[Program] = []
