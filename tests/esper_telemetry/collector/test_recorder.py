@@ -13,6 +13,7 @@ from tests.esper_telemetry.collector import recorder_process
 from tests.esper_telemetry.collector.deployment import Deployment
 from tests.esper_telemetry.collector.natscluster import wait_until
 from tests.esper_telemetry.collector.publisher import Produced, Publication, open_stub, publish, refusal_of
+from tests.esper_telemetry.commands.conftest import run_cli
 
 
 @pytest.fixture
@@ -38,6 +39,14 @@ def last_seq(folder) -> int:
     return last
 
 
+def merged(deployment, path) -> tuple[int, int]:
+    """Join the files of all recorders by the command line; return its exit code and the number of events."""
+    files = [path for folder in deployment.folders for path in folder.glob("*/*.esr.zst")]
+    joined = run_cli("merge", *files, "-o", path)
+    assert joined.code in (0, 3), joined.err
+    return joined.code, run_cli("cat", path).out.count("\n")
+
+
 def kept(deployment, produced) -> list[bytes]:
     return deployment.stored(produced.run_id, produced.producer_id)
 
@@ -59,8 +68,10 @@ def test_a_recorder_that_was_killed_before_it_told_takes_away_what_its_successor
         stream.send(produced.close()).end().messages()
     with pytest.raises(AssertionError, match="overlap"):
         kept(deployment, produced)
+    assert merged(deployment, tmp_path / "overlapping.esr.zst") == (0, 100), "merge leaves out what is there twice"
     silence.unlink()
     first.start()
+    assert merged(deployment, tmp_path / "whole.esr.zst") == (0, 100)
     assert "numbers behind 50 are another recorder's" in first.log()
     assert kept(deployment, produced) == produced.raw
     assert last_seq(deployment.folders[0]) == 50
