@@ -193,8 +193,8 @@ def push_record(address: str, path: Path) -> None:
         raise SystemExit(f"the push failed: {report}")
 
 
-def write_record(folder: Path, count: int) -> Path:
-    """Write a record with `count` frames of FRAME_BYTES that do not compress, under a producer of its own."""
+def write_record(folder: Path, count: int, frame_bytes: int = FRAME_BYTES) -> Path:
+    """Write a record with `count` frames of `frame_bytes` that do not compress, under a producer of its own."""
     from esper_telemetry.recordfile import HeaderInfo, RecordWriter, random_id
     from esper_telemetry.schema import Batch, event_type, frame_event
     from esper_telemetry.v1 import training_pb2
@@ -202,7 +202,7 @@ def write_record(folder: Path, count: int) -> Path:
     path = Path(tempfile.mkdtemp(dir=folder)) / "bench.esr.zst"
     header = HeaderInfo(run_id="bench", producer_id=random_id(), anchor_unix_nano=time.time_ns())
     writer = RecordWriter(path, header, [(1, event_type(training_pb2.ScalarLogged))], level=1)
-    noise = os.urandom(FRAME_BYTES)
+    noise = os.urandom(frame_bytes)
     for seq in range(1, count + 1):
         event = frame_event(1, seq, seq, b"", noise)
         writer.write(Batch([event], [1], seq, seq, seq, seq, len(event)))
