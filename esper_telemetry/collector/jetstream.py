@@ -12,6 +12,7 @@ import json
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from esper_telemetry.collector.lease import LostError
 from esper_telemetry.collector.logentry import LEAST_PAYLOAD
 from esper_telemetry.collector.pull import Pull
 from esper_telemetry.errors import ConfigError, MissingExtraError, SinkError
@@ -261,15 +262,19 @@ class JetStream:
             return Fill(info.state.messages, info.state.bytes, max(info.config.max_bytes or 0, 0))
 
     async def pull(self, partition: int, generation: int) -> Pull:
-        """Begin to take the messages of a partition, from the first that nobody acked; whoever took them ends.
+        """Begin to take the messages of a partition, from the first that nobody acked; whoever took them before ends.
 
         Raises:
+            LostError: somebody with a later generation takes them.
             SinkError: not now.
         """
-        stream, own = self.settings.names.stream, f"p{partition}-g{generation}"
+        stream, mine = self.settings.names.stream, f"p{partition}-g"
+        own = f"{mine}{generation}"
         async with _translated("make a consumer"):
             for known in await self._js.consumers_info(stream):
-                if known.name.startswith(f"p{partition}-") and known.name != own:
+                if known.name.startswith(mine) and known.name != own:
+                    if int(known.name.removeprefix(mine)) > generation:
+                        raise LostError(f"partition {partition} is taken by another recorder: consumer {known.name}")
                     await self._js.delete_consumer(stream, known.name)
             await self._js.add_consumer(
                 stream,

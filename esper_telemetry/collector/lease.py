@@ -11,11 +11,15 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.errors import CorruptRecordError, TelemetryError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
+
+
+class LostError(TelemetryError):
+    """Another recorder has it now, a partition or a producer."""
 
 
 class Lease(NamedTuple):

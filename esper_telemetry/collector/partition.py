@@ -13,10 +13,10 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from esper_telemetry.collector.lease import LostError
 from esper_telemetry.collector.logentry import Arrival, Open, bucket_key, packed_schema, unpack_entry, unpack_schema
 from esper_telemetry.collector.sequence import Offered, Sequencer
 from esper_telemetry.collector.store import Progress, PutFrame, PutSchema, Retry, Seal
-from esper_telemetry.collector.watermark import Held, LostError
 from esper_telemetry.errors import RecordError, SinkError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from esper_telemetry.collector.pull import LogMessage, Pull
     from esper_telemetry.collector.recorder import Recorder
     from esper_telemetry.collector.store import ProducerFiles
+    from esper_telemetry.collector.watermark import Held
 
 LOG = logging.getLogger("esper_telemetry.recorder")
 
@@ -53,6 +54,7 @@ class Track:
         fingerprint: of the schema that its segment has.
         tokens: messages that are stored, and their last numbers.
         moved_at: time of the last message or progress.
+        sealed: its producer is done, until more comes all the same.
         behind: the bucket does not say yet what is so.
         telling: somebody is saying it.
     """
@@ -65,6 +67,7 @@ class Track:
     schemas: dict[bytes, PutSchema] = field(default_factory=dict)
     fingerprint: bytes = b""
     tokens: deque[tuple[int, str]] = field(default_factory=deque)
+    sealed: bool = False
     behind: bool = False
     telling: asyncio.Task[None] | None = None
 
@@ -156,6 +159,7 @@ class Partition:
         track = self._tracks.get(arrival.key) or await self._load(arrival.key)
         if track.files.failed is not None:
             return []  # it comes again
+        track.sealed &= isinstance(arrival.content, Seal)  # what comes now needs its schema
         if isinstance(arrival.content, PutSchema) and arrival.fingerprint not in track.schemas:
             await self._keep_schema(track, arrival)
         before = track.sequencer.counts.copy()
@@ -180,6 +184,7 @@ class Partition:
         recorder.store.put(track.files, content)
         track.tokens.append((arrival.last_seq, offered.token))
         track.moved_at = self._loop.time()
+        track.sealed = isinstance(content, Seal)
         if isinstance(content, PutFrame):
             self._buffered += len(content.payload)
 
@@ -203,7 +208,7 @@ class Partition:
                 break
             except SinkError:
                 await asyncio.sleep(_RETRY_S)
-        if entry is not None:
+        if entry is not None and entry.value:
             with contextlib.suppress(RecordError):  # then its door publishes it again
                 put = unpack_schema(entry.value, recorder.decoder)
                 track.schemas[put.fingerprint] = put
@@ -218,6 +223,14 @@ class Partition:
         value = packed_schema(put, self._recorder.encoder).SerializeToString()
         await self._recorder.log.put(bucket_key("schema", arrival.key), value)
         track.schemas[arrival.fingerprint] = put
+
+    async def _drop_schema(self, track: Track) -> None:
+        """Empty the bucket of a schema that nobody will need: a stream that comes all the same brings it again."""
+        if track.schemas:
+            track.schemas.clear()
+            track.sequencer.known.clear()
+            track.fingerprint = b""
+            await self._recorder.log.put(bucket_key("schema", track.files.key), b"")
 
     # --- what is stored -----------------------------------------------------------------------------------------------
 
@@ -277,6 +290,8 @@ class Partition:
             done.append(track.tokens.popleft()[1])
         if self._pull is not None:
             await self._pull.ack(done)
+        if track.sealed and settled:
+            await self._drop_schema(track)
         self._recorder.metrics.durable_numbers.inc(stored - state.durable_seq)
 
     # --- time, and the end --------------------------------------------------------------------------------------------

@@ -14,13 +14,14 @@ import logging
 import os
 import secrets
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from esper_telemetry.collector.appender import sync_folder
 from esper_telemetry.collector.disk import claim_folder, raise_file_limit, try_storage
 from esper_telemetry.collector.identity import ProducerKey
 from esper_telemetry.collector.jetstream import JetStream
-from esper_telemetry.collector.lease import Lease, decide, lease_key
+from esper_telemetry.collector.lease import Lease, LostError, decide, lease_key
 from esper_telemetry.collector.logentry import partition_of
 from esper_telemetry.collector.metrics import MetricsServer
 from esper_telemetry.collector.partition import Partition
@@ -29,7 +30,7 @@ from esper_telemetry.collector.recovery import recover
 from esper_telemetry.collector.settings import split_address
 from esper_telemetry.collector.store import CutBack, Cycle, ProducerFiles, Seal, Store
 from esper_telemetry.collector.tasks import end_tasks
-from esper_telemetry.collector.watermark import LostError, Watermarks
+from esper_telemetry.collector.watermark import Watermarks
 from esper_telemetry.errors import RecordError, SinkError
 from esper_telemetry.recordfile.frame import FrameDecoder, FrameEncoder
 
@@ -83,6 +84,7 @@ class Recorder:
         self._numbers = itertools.count(1)
         self._heard: dict[str, float] = {}
         self._disk_failed = False
+        self._disk_problem = ""
         self._loop = asyncio.get_running_loop()
         self._born = self._loop.time()
         self._tasks: list[asyncio.Task[None]] = []
@@ -152,16 +154,16 @@ class Recorder:
         """Bring sealed files and bucket to agree: what nobody else stored counts, the rest is taken away here."""
         for key in keys:
             files = self._files[key]
-            limit = await self._agree(key, files.durable_seq)
+            limit = await self._agree(files)
             if limit < files.durable_seq:
                 self.notes.append(f"{key.run_id}: numbers behind {limit:,} are another recorder's; taken away here")
                 LOG.warning("%s", self.notes[-1])
                 self.store.put(files, CutBack(limit))
         await self.stored_all()
 
-    async def _agree(self, key: ProducerKey, durable_seq: int) -> int:
-        """Tell that everything up to `durable_seq` is here, if it still counts; return up to which number it does."""
-        count = durable_seq
+    async def _agree(self, files: ProducerFiles) -> int:
+        """Tell what is durable in `files`, if it still counts; return up to which number it does."""
+        count = durable_seq = files.durable_seq
 
         def more(state: ProducerState) -> ProducerState:
             nonlocal count
@@ -169,10 +171,12 @@ class Recorder:
             count = durable_seq if limit is None else min(limit, durable_seq)
             if state.recorder != self.id or state.durable_seq >= durable_seq:
                 raise LostError("nothing to tell")
-            return state.taken_over(self.id, state.generation, durable_seq)
+            segment, file_id = files.tail
+            told = state.taken_over(self.id, state.generation, durable_seq)
+            return replace(told, segment=segment, file_id=file_id)
 
         with contextlib.suppress(LostError):
-            await self.watermarks.change(key, more)
+            await self.watermarks.change(files.key, more)
         return count
 
     # --- the writer thread reports ------------------------------------------------------------------------------------
@@ -199,7 +203,7 @@ class Recorder:
         """Be heard of; one that cannot store is as good as dead."""
         while True:
             with contextlib.suppress(SinkError):
-                if not self.problem:
+                if not self._disk_problem:
                     await self.log.tell(self.log.settings.names.recorders, self.id.encode())
             await asyncio.sleep(_ROUND_S)
 
@@ -231,7 +235,7 @@ class Recorder:
         alive = self._alive(owners.values())
         await self._end([n for n, kept in self.partitions.items() if owners[n] != self.id or kept.ended])
         decision = decide(self.id, alive, owners)
-        if self.problem:
+        if self._disk_problem:
             await self._release(list(self.partitions))
         else:
             again = [n for n, owner in owners.items() if owner == self.id and n not in self.partitions]
@@ -274,6 +278,7 @@ class Recorder:
                 self._disk_failed = False
                 if free < settings.min_free:
                     problem = f"only {free:.1%} of the disk is free, {settings.min_free:.1%} must be"
+            self._disk_problem = problem
             if not problem and not self.log.connected:
                 problem = "no connection to the log"
             if bool(problem) != bool(self.problem):

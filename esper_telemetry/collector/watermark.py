@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
+from esper_telemetry.collector.lease import LostError
 from esper_telemetry.collector.logentry import bucket_key
 from esper_telemetry.collector.producerstate import ProducerState
-from esper_telemetry.errors import SinkError, TelemetryError
+from esper_telemetry.errors import SinkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from esper_telemetry.collector.jetstream import JetStream
 
 _RETRY_S = 0.2
-
-
-class LostError(TelemetryError):
-    """Another recorder has the producer now."""
 
 
 class Held(NamedTuple):

@@ -10,6 +10,7 @@ import nats
 import pytest
 
 from esper_telemetry.collector.jetstream import JetStream
+from esper_telemetry.collector.lease import LostError
 from esper_telemetry.errors import ConfigError, SinkError
 from tests.esper_telemetry.collector.natscluster import NatsCluster
 
@@ -53,6 +54,8 @@ def test_what_is_published_comes_in_order_and_again_until_it_is_acked(log_settin
             assert [int(message.data) for message in came] == list(range(150, 200)), "the next owner begins there"
             with pytest.raises(SinkError, match="another recorder took the partition"):
                 await taken(pull, 1)
+            with pytest.raises(LostError, match="partition 1 is taken by another recorder"):
+                await log.pull(1, 1)  # who stood still meanwhile must not take it back
             await again.ack([message.reply for message in came])
             while (await log.fill()).messages:  # noqa: ASYNC110 - the server has no event for it
                 await asyncio.sleep(0.05)

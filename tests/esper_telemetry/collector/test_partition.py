@@ -148,6 +148,27 @@ def test_a_schema_stands_in_the_bucket_for_whoever_takes_over(log_settings, tmp_
         assert reader.header.previous_last_seq == 25, "the new recorder's file begins behind the watermark"
 
 
+def test_a_producer_that_is_done_leaves_no_schema_and_may_come_again_all_the_same(log_settings, tmp_path, produced):
+    async def scenario():
+        async with recording(log_settings, tmp_path, produced) as (_, door):
+            key = bucket_key("schema", door.key)
+            for session, frames in ((FIRST, (0, 1)), (SECOND, (2, 3))):
+                await door.say(session, open=True)
+                await door.say(session, schema=True)
+                for number in frames:
+                    await door.say(session, frame=number)
+                await door.say(session, seal=25 * (frames[-1] + 1))
+                await door.told(25 * (frames[-1] + 1), session)
+                async with asyncio.timeout(60):
+                    while (await door.log.get(key)).value:  # noqa: ASYNC110 - the bucket is asked, as anybody would
+                        await asyncio.sleep(0.02)
+            await door.emptied()
+
+    asyncio.run(scenario())
+    assert stored(tmp_path, produced) == produced.raw
+    assert len(list(tmp_path.glob("*/*.esr.zst"))) == 2, "each was sealed"
+
+
 def test_a_new_stream_is_told_only_when_nothing_of_the_old_one_is_on_its_way(log_settings, tmp_path, produced):
     async def scenario():
         async with recording(log_settings, tmp_path, produced) as (_, door):

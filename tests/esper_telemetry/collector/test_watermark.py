@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from esper_telemetry.collector.identity import ProducerKey
+from esper_telemetry.collector.lease import LostError
 from esper_telemetry.collector.logentry import bucket_key
-from esper_telemetry.collector.watermark import LostError, Watermarks
+from esper_telemetry.collector.watermark import Watermarks
 from esper_telemetry.errors import SinkError
 from tests.esper_telemetry.collector.test_jetstream import opened
 
