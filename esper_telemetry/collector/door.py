@@ -12,7 +12,6 @@ recorder has told that; so nothing of an older stream can be stored behind it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
@@ -326,8 +325,13 @@ class DoorEngine:
 
     async def _revive(self, lane: DoorLane) -> None:
         stalled_since = lane.moved_at
-        with contextlib.suppress(Refused):
-            self._learn(lane, await self._state(lane.key))
+        try:
+            state = await self._state(lane.key)
+        except Refused:
+            return  # a log that does not answer takes nothing either
+        if self._lanes.get(lane.key) is not lane:
+            return  # its stream is gone, and another one may have come
+        self._learn(lane, state)
         if lane.moved_at != stalled_since or lane.session == NOBODY:
             return
         lane.moved_at, lane.stall_s = asyncio.get_running_loop().time(), min(2 * lane.stall_s, _LONGEST_STALL_S)

@@ -223,6 +223,32 @@ def test_a_new_stream_and_a_stream_that_ends_take_back_what_was_on_its_way(log_s
     asyncio.run(scenario())
 
 
+def test_what_is_learnt_of_a_stream_that_is_gone_does_not_fence_the_one_after_it(log_settings, produced, monkeypatch):
+    async def scenario():
+        async with bench(log_settings) as one:
+            lane, _ = await one.open(key_of(produced), epoch=1)
+            one.engine.put(lane, put_frame(produced, 0))
+            asked, answer = asyncio.Event(), asyncio.Event()
+            ask = one.engine._state
+
+            async def slow(key):
+                asked.set()
+                await answer.wait()
+                return await ask(key)
+
+            monkeypatch.setattr(one.engine, "_state", slow)
+            await asked.wait()  # the lane stalls, and the bucket takes its time
+            one.engine.forget(lane)
+            (await one.arrivals(lane.key, 1)).clear()
+            fresh, _ = await one.open(lane.key, epoch=2)
+            answer.set()
+            await until(lambda: fresh.writes(2))
+            await asyncio.sleep(0.1)
+            assert not [each for each in one.progress if each.fenced_by]
+
+    asyncio.run(scenario())
+
+
 def test_a_lookup_asks_the_bucket(log_settings, produced):
     async def scenario():
         async with bench(log_settings) as one:
