@@ -9,9 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.esper_telemetry.collector import process
 from tests.esper_telemetry.collector.natscluster import NatsCluster
+
+# A slow machine fails no property.
+settings.register_profile("collector", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("collector")
 
 ROOT = Path(__file__).resolve().parents[3]
 
