@@ -63,7 +63,6 @@ class Recorder:
         problem: why it stores nothing; empty if it does.
         partitions: those it keeps, by number.
         metrics_port: port of /metrics; 0 where there is none.
-        notes: what its start had to put right.
     """
 
     def __init__(self, settings: RecorderSettings) -> None:
@@ -75,7 +74,6 @@ class Recorder:
         self.problem = ""
         self.partitions: dict[int, Partition] = {}
         self.metrics_port = 0
-        self.notes: list[str] = []
         self.watermarks: Watermarks
         self._settings = settings
         self._lock: BufferedWriter | None = None
@@ -106,7 +104,8 @@ class Recorder:
         await self.log.open()
         self.watermarks = Watermarks(self.log, self.id)
         recovery = await asyncio.to_thread(recover, directory)
-        self.notes = recovery.notes
+        for note in recovery.notes:
+            LOG.warning("%s", note)
         self._files = {key: ProducerFiles(directory, key, found) for key, found in recovery.producers.items()}
         self.store.start()
         await self.put_right(list(self._files))
@@ -115,6 +114,7 @@ class Recorder:
             host, port = split_address(self._settings.metrics)
             self._metrics_server = MetricsServer(host, port, self.metrics, lambda: not self.problem)
             self.metrics_port = self._metrics_server.port
+        await self._look()
         self._born = self._loop.time()
         self._tasks = [
             asyncio.create_task(self._live()),
@@ -156,8 +156,7 @@ class Recorder:
             files = self._files[key]
             limit = await self._agree(files)
             if limit < files.durable_seq:
-                self.notes.append(f"{key.run_id}: numbers behind {limit:,} are another recorder's; taken away here")
-                LOG.warning("%s", self.notes[-1])
+                LOG.warning("%s: numbers behind %s are another recorder's; taken away here", key.run_id, f"{limit:,}")
                 self.store.put(files, CutBack(limit))
         await self.stored_all()
 
@@ -270,23 +269,26 @@ class Recorder:
     # --- watching -----------------------------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_ROUND_S)
+            await self._look()
+
+    async def _look(self) -> None:
         """Look at disk and connection."""
         settings = self._settings
-        while True:
-            free, problem = await asyncio.to_thread(try_storage, settings.directory, self._disk_failed)
-            if not problem:
-                self._disk_failed = False
-                if free < settings.min_free:
-                    problem = f"only {free:.1%} of the disk is free, {settings.min_free:.1%} must be"
-            self._disk_problem = problem
-            if not problem and not self.log.connected:
-                problem = "no connection to the log"
-            if bool(problem) != bool(self.problem):
-                LOG.log(logging.WARNING if problem else logging.INFO, "%s", problem or "storing again")
-            self.problem = problem
-            self.metrics.free_ratio.set(free)
-            self.metrics.serving.set(not problem)
-            await asyncio.sleep(_ROUND_S)
+        free, problem = await asyncio.to_thread(try_storage, settings.directory, self._disk_failed)
+        if not problem:
+            self._disk_failed = False
+            if free < settings.min_free:
+                problem = f"only {free:.1%} of the disk is free, {settings.min_free:.1%} must be"
+        self._disk_problem = problem
+        if not problem and not self.log.connected:
+            problem = "no connection to the log"
+        if bool(problem) != bool(self.problem):
+            LOG.log(logging.WARNING if problem else logging.INFO, "%s", problem or "storing again")
+        self.problem = problem
+        self.metrics.free_ratio.set(free)
+        self.metrics.serving.set(not problem)
 
     def _identify(self) -> str:
         path = self._settings.directory / _ID_NAME
@@ -320,8 +322,6 @@ async def record(settings: RecorderSettings, on_ready: Callable[[Recorder], None
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
     await recorder.start()
-    for note in recorder.notes:
-        LOG.warning("%s", note)
     on_ready(recorder)
     await asked.wait()
     LOG.info("asked to stop")

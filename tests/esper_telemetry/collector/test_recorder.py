@@ -170,6 +170,20 @@ def test_a_door_without_recorders_says_what_is_missing_and_serves_no_readers(dep
             assert refusal_of(caught.value) == (grpc.StatusCode.UNIMPLEMENTED, "ELSEWHERE")
 
 
+def test_a_recorder_whose_disk_is_full_leaves_the_partitions_to_others(deployment):
+    produced = Produced()
+    full = deployment.add_recorder("--min-free", 100)
+    assert "of the disk is free, 100.0% must be" in full.log()
+    other = deployment.add_recorder()
+    wait_until(lambda: other.log().count(": taken from") == 4, "the other to have all four partitions")
+    deployment.add_door()
+    with open_stub(deployment.ports[0]) as stub:
+        publish(stub, produced)
+    assert kept(deployment, produced) == produced.raw
+    assert not list(deployment.folders[0].glob("*/*.esr.zst"))
+    assert ": taken from" not in full.log()
+
+
 def test_two_recorders_share_and_a_folder_belongs_to_one(deployment):
     first = deployment.add_recorder()
     second = deployment.add_recorder()
