@@ -285,7 +285,7 @@ def test_a_full_stream_is_told_and_what_it_refused_goes_through_when_there_is_ro
                 one.engine.put(lane, put_frame(produced, number))
             found = await one.examined(problem=True)
             assert "of it is free" in found.problem or "takes nothing" in found.problem
-            assert one.engine._log.refusals > 0
+            await until(lambda: one.engine._log.refusals > 0)
             durable = 0
             while durable < produced.last_seq:  # the recorder is back
                 (arrival,) = await one.arrivals(lane.key, 1)
