@@ -1,7 +1,7 @@
-"""All producers of a collector: who may write, what is on its way to the disk, what came of it.
+"""All producers of a collector: who may write, what is on its way to be durable, what came of it.
 
-Lives in one event loop; only the store's thread is beside it, and reports through
-`call_soon_threadsafe`. It knows sessions and files, and no grpc: streams are Listeners.
+Lives in one event loop; only an engine's thread is beside it, and reports through
+`call_soon_threadsafe`. It knows sessions and an engine, no files and no grpc: streams are Listeners.
 """
 
 from __future__ import annotations
@@ -12,26 +12,15 @@ import time
 from typing import TYPE_CHECKING
 
 from esper_telemetry.collector.admission import Quotas, check_hello
+from esper_telemetry.collector.engine import Watermark
 from esper_telemetry.collector.frames import FrameCheck
 from esper_telemetry.collector.identity import producer_key
+from esper_telemetry.collector.items import Cycle, Expire, Progress, PutFrame, PutSchema, PutSkip, Seal
 from esper_telemetry.collector.limits import PROTOCOL
 from esper_telemetry.collector.producer import Admission, Producer
-from esper_telemetry.collector.recovery import recover
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.schema_check import SchemaCheck
 from esper_telemetry.collector.session import Ledger, Session
-from esper_telemetry.collector.store import (
-    Cycle,
-    Expire,
-    ProducerFiles,
-    Progress,
-    PutFrame,
-    PutSchema,
-    PutSkip,
-    Retry,
-    Seal,
-    Store,
-)
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.header import writer_name
 from esper_telemetry.recordfile.layout import Skip
@@ -39,9 +28,9 @@ from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from esper_telemetry.collector.auth import Tenant
+    from esper_telemetry.collector.engine import Engine
     from esper_telemetry.collector.frames import Validation
     from esper_telemetry.collector.identity import ProducerKey
     from esper_telemetry.collector.limits import Limits
@@ -59,7 +48,7 @@ class Intake:
     """Takes what streams bring, in order, and tells them what became durable.
 
     Args:
-        root: folder of runs.
+        engine: makes durable what is taken.
         limits: what the collector takes.
         validation: how much of a frame is looked at.
         metrics: where it counts.
@@ -67,17 +56,14 @@ class Intake:
     Attributes:
         producers: all that have something stored or a stream open.
         unavailable: why no stream is let in; None while they are.
-        storage_failed: a disk error came since `storage_works` was called.
-        notes: what recovery had to do.
+        engine: as given.
     """
 
-    def __init__(self, root: Path, limits: Limits, validation: Validation, metrics: Metrics) -> None:
-        self.root = root
+    def __init__(self, engine: Engine, limits: Limits, validation: Validation, metrics: Metrics) -> None:
+        self.engine = engine
         self.limits = limits
         self.producers: dict[ProducerKey, Producer] = {}
         self.unavailable: Refused | None = None
-        self.storage_failed = False
-        self.notes: list[str] = []
         self._validation = validation
         self._decoder = FrameDecoder()
         self._metrics = metrics
@@ -90,48 +76,38 @@ class Intake:
         self._room = asyncio.Event()
         self._room.set()
         self._loop = asyncio.get_running_loop()
-        self._store = Store(self._hand_over)
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Put the files in order, rebuild all watermarks, start to store.
+    async def start(self) -> None:
+        """Learn what the engine has, start to take.
 
         Raises:
+            ConfigError: the engine cannot run as it is told to.
             SinkError: the disk refused; nothing may be acked then.
         """
-        recovery = recover(self.root)
-        self.notes = recovery.notes
-        for key, stored in recovery.producers.items():
-            files = ProducerFiles(self.root, key, stored)
-            producer = Producer(files, Ledger(stored.durable_seq))
-            producer.schema = PutSchema(stored.segments[-1].header, b"")
-            producer.stored_bytes = sum(segment.size for segment in files.published)
-            self.producers[key] = producer
-            self._runs[key.producer_id] = key.run_id
-            self._quotas.run_bytes[key.run_id] += producer.stored_bytes
-        self._store.start()
+        for lane, durable_seq, header, size in await self.engine.start(self._hand_over):
+            producer = Producer(lane, Ledger(durable_seq), schema=PutSchema(header, b""), stored_bytes=size)
+            self.producers[lane.key] = producer
+            self._runs[lane.key.producer_id] = lane.key.run_id
+            self._quotas.run_bytes[lane.key.run_id] += size
 
     async def stop(self, seal_s: float) -> None:
-        """Store what is waiting and end."""
-        await asyncio.to_thread(self._store.stop, seal_s)
-
-    def storage_works(self) -> None:
-        """Take note that the disk was tried and works."""
-        self.storage_failed = False
+        """Have the engine finish what was put, and end."""
+        await self.engine.stop(seal_s)
 
     def seal_idle(self, now: float) -> None:
         """Seal the segments of producers that have had no stream for a while."""
         for producer in self.producers.values():
             if producer.left_at is not None and now - producer.left_at > _IDLE_SEAL_S:
                 producer.left_at = None
-                self._store.put(producer.files, Seal())
+                self.engine.put(producer.lane, Seal())
 
     def expire(self, before: float) -> None:
         """Delete segments last written before `before` (wall clock, seconds), but the last one of each producer."""
         for producer in self.producers.values():
-            if len(producer.files.published) > 1:
-                self._store.put(producer.files, Expire(before))
+            if len(producer.lane.published) > 1:
+                self.engine.put(producer.lane, Expire(before))
 
     def lag(self, now: float) -> float:
         """Return for how long the oldest frame has been on its way to the disk, at most; seconds."""
@@ -174,7 +150,7 @@ class Intake:
 
     def of_run(self, run_id: str) -> list[Producer]:
         """Return the producers of a run that have something stored."""
-        return [each for key, each in self.producers.items() if key.run_id == run_id and each.files.published]
+        return [each for key, each in self.producers.items() if key.run_id == run_id and each.lane.published]
 
     # --- streams ------------------------------------------------------------------------------------------------------
 
@@ -204,7 +180,7 @@ class Intake:
         producer.outcome = collector_pb2.CLOSE_OUTCOME_UNSPECIFIED
         producer.last_seen_ns = time.time_ns()
         try:
-            await self._settle(producer)
+            await self._settle(producer, hello.session_epoch)
             schema = producer.fingerprint if producer.fingerprint == hello.schema_fingerprint else b""
             session = Session(producer.ledger, hello.session_epoch, schema, self.limits, self._loop.time())
             session.heard(self._loop.time())
@@ -222,19 +198,21 @@ class Intake:
         self._quotas.streams[tenant.name] -= 1
         producer.last_seen_ns = time.time_ns()
         producer.left_at = self._loop.time()
-        if not producer.ledger.taken_seq:
+        if not producer.ledger.taken_seq or self.engine.elsewhere:  # what others keep need not be kept here
+            self.engine.forget(producer.lane)
             self.producers.pop(producer.key, None)
             self._runs.pop(producer.key.producer_id, None)
 
-    def watermark(self, request: collector_pb2.GetWatermarkRequest, tenant: Tenant) -> collector_pb2.Welcome:
+    async def watermark(self, request: collector_pb2.GetWatermarkRequest, tenant: Tenant) -> collector_pb2.Welcome:
         """Return what is durable of a producer; nothing changes.
 
         Raises:
-            Refused: IDENTITY or FORBIDDEN.
+            Refused: IDENTITY, FORBIDDEN, or STORAGE where it cannot be known now.
         """
         key = producer_key(request.run_id, request.producer_id)
         tenant.check_run(key.run_id)
-        return self._welcome(self.producers.get(key), request.schema_fingerprint)
+        beyond = await self.engine.lookup(key)
+        return self._welcome(self.producers.get(key), request.schema_fingerprint, beyond)
 
     async def room(self) -> None:
         """Wait until there is room for one more frame; of all who wait, no more go on than there is room for."""
@@ -278,7 +256,7 @@ class Intake:
             return 0.0
         metrics.accepted_frames.inc()
         metrics.accepted_events.inc(batch.count)
-        self._store.put(producer.files, PutFrame(payload, desc))
+        self.engine.put(producer.lane, PutFrame(payload, desc))
         self._count(producer, size, now)
         wait = self._quotas.rate(admission.tenant).take(size, now)
         if wait:
@@ -291,7 +269,7 @@ class Intake:
         if admission.session.schema(schema.fingerprint):
             producer = admission.producer
             producer.schema, producer.fingerprint = put, schema.fingerprint
-            self._store.put(producer.files, put)
+            self.engine.put(producer.lane, put)
 
     def _skip(self, admission: Admission, skip: collector_pb2.Skip, now: float) -> None:
         first = admission.session.skip(skip, now)
@@ -299,14 +277,14 @@ class Intake:
             reason = collector_pb2.SkipReason.DESCRIPTOR.values_by_number.get(skip.reason)
             label = reason.name.removeprefix("SKIP_REASON_").lower() if reason else "unknown"
             self._metrics.skipped_numbers.labels(label).inc(skip.last_seq - first + 1)
-            self._store.put(admission.producer.files, PutSkip(Skip(first, skip.last_seq, skip.reason & _UINT32)))
+            self.engine.put(admission.producer.lane, PutSkip(Skip(first, skip.last_seq, skip.reason & _UINT32)))
 
     def _close(self, admission: Admission, close: collector_pb2.Close, now: float) -> None:
         if admission.session.close(close, now):
             known = close.outcome in collector_pb2.CloseOutcome.values()
             admission.producer.outcome = close.outcome if known else collector_pb2.CLOSE_OUTCOME_UNSPECIFIED
             if close.outcome != collector_pb2.CLOSE_OUTCOME_INCOMPLETE:
-                self._store.put(admission.producer.files, Seal())
+                self.engine.put(admission.producer.lane, Seal())
 
     # --- what the store reports ---------------------------------------------------------------------------------------
 
@@ -331,12 +309,16 @@ class Intake:
         if producer is None:
             return
         producer.ledger.settle(progress.durable_seq)
-        if progress.error is not None:
-            producer.ledger.rewind()
-            self.storage_failed = True
+        refused = None
+        if progress.fenced_by:
+            refused = producer.ledger.lose(progress.fenced_by)
+        elif progress.error is not None:
             self._metrics.storage_errors.inc()
-            if producer.listener is not None:
-                producer.listener.stop(_storage(progress.error))
+            refused = _storage(progress.error)
+        if progress.rewound or refused is not None:
+            producer.ledger.rewind()
+        if refused is not None and producer.listener is not None:
+            producer.listener.stop(refused)
         producer.moved.set()
         if producer.listener is not None:
             producer.listener.progressed()
@@ -351,32 +333,37 @@ class Intake:
             raise Refused("PRODUCER_TAKEN", f"producer {key.producer_id.hex()} belongs to run {owner!r}")
         producer = self.producers.get(key)
         if producer is None:
-            producer = self.producers[key] = Producer(ProducerFiles(self.root, key), Ledger())
+            producer = self.producers[key] = Producer(self.engine.lane(key), Ledger())
         return producer
 
-    async def _settle(self, producer: Producer) -> None:
-        """Wait until nothing of the producer is on its way, so that the Welcome says all there is."""
-        if producer.files.failed is not None:
-            self._store.put(producer.files, Retry())
+    async def _settle(self, producer: Producer, epoch: int) -> None:
+        """Wait until the stream is the one that writes and nothing is on its way, so that the Welcome says all."""
+        self.engine.claim(producer.lane, epoch)
         deadline = self._loop.time() + _SETTLE_S
-        while producer.files.failed is not None or producer.ledger.taken_seq > producer.ledger.durable_seq:
+        while not (producer.lane.writes(epoch) and producer.ledger.taken_seq <= producer.ledger.durable_seq):
+            if producer.ledger.epoch != epoch:
+                return  # fenced meanwhile, as the session will find
             producer.moved.clear()
             left = deadline - self._loop.time()
             try:
                 await asyncio.wait_for(producer.moved.wait(), max(left, 0.001))
             except TimeoutError:
-                raise _storage(producer.files.failed or "the disk does not answer") from None
+                raise _storage(producer.lane.failed or f"no answer within {_SETTLE_S:g} s") from None
 
-    def _welcome(self, producer: Producer | None, fingerprint: bytes) -> collector_pb2.Welcome:
+    def _welcome(
+        self, producer: Producer | None, fingerprint: bytes, beyond: Watermark | None = None
+    ) -> collector_pb2.Welcome:
         known = producer is not None and bool(fingerprint) and producer.fingerprint == fingerprint
+        if beyond is None:
+            beyond = Watermark(producer.ledger.durable_seq, producer.ledger.epoch) if producer else Watermark(0, 0)
         return collector_pb2.Welcome(
             protocol=PROTOCOL,
-            durable_seq=producer.ledger.durable_seq if producer else 0,
+            durable_seq=beyond.durable_seq,
             limits=self.limits.to_proto(),
             heartbeat_ms=int(self.limits.heartbeat_s * 1000),
             need_schema=not known,
-            durability=collector_pb2.DURABILITY_FILE,
-            session_epoch=producer.ledger.epoch if producer else 0,
+            durability=collector_pb2.Durability.Name(self.engine.durability),
+            session_epoch=beyond.epoch,
             server=writer_name(),
         )
 
@@ -394,4 +381,4 @@ _UINT32 = (1 << 32) - 1
 
 
 def _storage(error: str) -> Refused:
-    return Refused("STORAGE", f"the collector's disk failed: {error}", retry_after_ms=_STORAGE_RETRY_MS)
+    return Refused("STORAGE", f"the collector cannot store: {error}", retry_after_ms=_STORAGE_RETRY_MS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from esper_telemetry.errors import ConfigError, MissingExtraError
 from esper_telemetry.recordfile.header import writer_name
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PREFIX = "esper_collector_"
-_SYNC_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+SYNC_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 class Metrics:
@@ -54,7 +54,7 @@ class Metrics:
         self.refused = counter("refused", "Calls ended with an error, by reason of the protocol.", "reason")
         self.storage_errors = counter("storage_errors", "Times that a producer's disk failed.")
         self.sync_seconds = Histogram(
-            _PREFIX + "sync_seconds", "Duration of an fdatasync.", buckets=_SYNC_BUCKETS, registry=self.registry
+            _PREFIX + "sync_seconds", "Duration of an fdatasync.", buckets=SYNC_BUCKETS, registry=self.registry
         )
         self.streams = gauge("streams", "Publish streams that are open.")
         self.open_runs = gauge("open_runs", "Runs with an open stream.")
@@ -68,6 +68,13 @@ class Metrics:
         """Return all metrics in a format that `accept` allows, and its content type."""
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
+
+
+class Shown(Protocol):
+    """Metrics that can be shown."""
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """Return all of them in a format that `accept` allows, and its content type."""
 
 
 class MetricsServer:
@@ -86,7 +93,7 @@ class MetricsServer:
         port: the port it has.
     """
 
-    def __init__(self, host: str, port: int, metrics: Metrics, is_serving: Callable[[], bool]) -> None:
+    def __init__(self, host: str, port: int, metrics: Shown, is_serving: Callable[[], bool]) -> None:
         class Handler(BaseHTTPRequestHandler):
             timeout = 10  # a client that says nothing holds its thread no longer
 

@@ -10,11 +10,12 @@ from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
     from esper_telemetry.collector.auth import Tenant
+    from esper_telemetry.collector.engine import Lane
     from esper_telemetry.collector.frames import FrameCheck
     from esper_telemetry.collector.identity import ProducerKey
+    from esper_telemetry.collector.items import PutSchema
     from esper_telemetry.collector.refusal import Refused
     from esper_telemetry.collector.session import Ledger, Session
-    from esper_telemetry.collector.store import ProducerFiles, PutSchema
 
 
 class Listener(Protocol):
@@ -32,7 +33,7 @@ class Producer:
     """What a running collector knows of one producer.
 
     Attributes:
-        files: its segments.
+        lane: its way through the engine.
         ledger: its numbers.
         listener: its open stream.
         schema: the last Schema; its header names stream, rank and host.
@@ -45,7 +46,7 @@ class Producer:
         moved: set whenever a cycle reported on it.
     """
 
-    files: ProducerFiles
+    lane: Lane
     ledger: Ledger
     listener: Listener | None = None
     schema: PutSchema | None = None
@@ -60,7 +61,7 @@ class Producer:
     @property
     def key(self) -> ProducerKey:
         """Its run and id."""
-        return self.files.key
+        return self.lane.key
 
 
 @dataclass(slots=True, eq=False)

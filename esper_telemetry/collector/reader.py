@@ -87,7 +87,7 @@ class _Reader:
         if cursor is None:
             from_seq = 0 if self._request.only_new else self._request.from_seq
             start = self._starts.get(producer.key.producer_id, from_seq)
-            cursor = self._cursors[producer.key] = Cursor(producer.files, frozenset(self._request.types), start)
+            cursor = self._cursors[producer.key] = Cursor(producer.lane, frozenset(self._request.types), start)
         return cursor
 
     def _close_of(self, producer: Producer, cursor: Cursor) -> list[collector_pb2.Frame]:

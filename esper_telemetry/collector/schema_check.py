@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from esper_telemetry.collector.identity import segment_names
+from esper_telemetry.collector.items import PutSchema
 from esper_telemetry.collector.recovery import without_descriptors
 from esper_telemetry.collector.refusal import Refused
-from esper_telemetry.collector.store import PutSchema
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile.header import add_types
 from esper_telemetry.recordfile.layout import FORMAT_MAJOR
@@ -62,7 +62,7 @@ class SchemaCheck:
                 f"the fingerprint is {schema.fingerprint.hex()[:16]}…, the header makes {fingerprint.hex()[:16]}…",
             )
         descriptors = self._shared(fingerprint, header)
-        return PutSchema(without_descriptors(header), descriptors)
+        return PutSchema(without_descriptors(header), descriptors, fingerprint)
 
     def _shared(self, fingerprint: bytes, header: record_pb2.Header) -> bytes:
         known = self._descriptors.get(fingerprint)

@@ -19,12 +19,13 @@ from grpc import aio
 
 from esper_telemetry.collector.auth import TokenFile
 from esper_telemetry.collector.certificates import Certificates
-from esper_telemetry.collector.disk import claim_folder, raise_file_limit, try_storage
+from esper_telemetry.collector.fileengine import FileEngine
 from esper_telemetry.collector.intake import Intake
 from esper_telemetry.collector.metrics import Metrics, MetricsServer
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.service import TICK_S, CollectorService
 from esper_telemetry.collector.settings import is_local, split_address
+from esper_telemetry.collector.tasks import end_tasks
 from esper_telemetry.errors import ConfigError, MissingExtraError
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
 
@@ -36,8 +37,8 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from io import BufferedWriter
 
+    from esper_telemetry.collector.engine import Engine
     from esper_telemetry.collector.settings import Settings
 
 LOG = logging.getLogger("esper_telemetry.collector")
@@ -81,7 +82,6 @@ class CollectorServer:
         self._health_server: Any = None
         self._metrics_server: MetricsServer | None = None
         self._health = health.aio.HealthServicer()
-        self._lock: BufferedWriter | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
 
@@ -93,11 +93,9 @@ class CollectorServer:
             SinkError: the disk refused.
         """
         settings = self._settings
-        raise_file_limit()
-        self._lock = await asyncio.to_thread(claim_folder, settings.directory)
-        self.intake = Intake(settings.directory, settings.limits, settings.validation, self.metrics)
-        await asyncio.to_thread(self.intake.start)
-        for note in self.intake.notes:
+        self.intake = Intake(_engine(settings), settings.limits, settings.validation, self.metrics)
+        await self.intake.start()
+        for note in self.intake.engine.notes:
             LOG.warning("%s", note)
         self._service = CollectorService(self.intake, self._tokens, self.metrics)
         self._server = self._build()
@@ -127,14 +125,10 @@ class CollectorServer:
         await self._server.stop(_CUT_S if self._service.streams else 0.1)
         if self._health_server is not None:
             await self._health_server.stop(None)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         await self.intake.stop(_SEAL_S)
         if self._metrics_server is not None:
             await asyncio.to_thread(self._metrics_server.close)
-        if self._lock is not None:
-            self._lock.close()
 
     # --- listening ----------------------------------------------------------------------------------------------------
 
@@ -202,13 +196,8 @@ class CollectorServer:
                 self.intake.expire(time.time() - self._settings.retain_s)
 
     async def _watch_storage(self) -> None:
-        settings = self._settings
-        free, problem = await asyncio.to_thread(try_storage, settings.directory, self.intake.storage_failed)
+        free, problem = await self.intake.engine.examine(self._settings.min_free)
         self.metrics.free_ratio.set(free)
-        if not problem and free < settings.min_free:
-            problem = f"only {free:.1%} of the disk is free, {settings.min_free:.1%} must be"
-        if not problem:
-            self.intake.storage_works()
         if self._draining:
             return
         before = self.intake.unavailable
@@ -241,6 +230,15 @@ class CollectorServer:
         self.metrics.open_runs.set(len({each.key.run_id for each in producers if each.listener is not None}))
         self.metrics.queued_bytes.set(self.intake.queued_bytes)
         self.metrics.durable_lag_seconds.set(self.intake.lag(now))
+
+
+def _engine(settings: Settings) -> Engine:
+    if settings.log is not None:
+        from esper_telemetry.collector.door import DoorEngine
+
+        return DoorEngine(settings.log)
+    assert settings.directory is not None  # noqa: S101 - `check` looked
+    return FileEngine(settings.directory)
 
 
 def _drain(reason: collector_pb2.DrainReason) -> collector_pb2.Drain:

@@ -82,7 +82,7 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
     ) -> collector_pb2.Welcome | None:
         """Say what is durable of a producer."""
         async with self._answering(context):
-            return self._intake.watermark(request, self._tenant(context, "write"))
+            return await self._intake.watermark(request, self._tenant(context, "write"))
 
     async def Subscribe(self, request: collector_pb2.SubscribeRequest, context: Any) -> None:  # noqa: N802
         """Send the durable frames of a run, then what is added."""
@@ -90,6 +90,7 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
             tenant = self._tenant(context, "read")
             check_run_id(request.run_id)
             tenant.check_run(request.run_id)
+            self._check_readable()
             await follow_run(self._intake, request, context.write)
 
     async def ListRuns(  # noqa: N802 - named by the service
@@ -97,7 +98,9 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
     ) -> collector_pb2.ListRunsResponse | None:
         """Say which runs there are."""
         async with self._answering(context):
-            return list_runs(self._intake.producers.values(), request, self._tenant(context, "read"))
+            tenant = self._tenant(context, "read")
+            self._check_readable()
+            return list_runs(self._intake.producers.values(), request, tenant)
 
     def tick(self) -> None:
         """Send the acks that have become due."""
@@ -115,6 +118,10 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
         """Have every stream store and ack what was taken, and end."""
         for stream in list(self.streams):
             stream.drain(drain, refused)
+
+    def _check_readable(self) -> None:
+        if self._intake.engine.elsewhere:
+            raise Refused("ELSEWHERE", f"this door keeps no record files: {self._intake.engine.elsewhere}")
 
     def _tenant(self, context: Any, right: str) -> Tenant:
         grants = self._tokens.grants

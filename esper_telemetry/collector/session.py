@@ -57,6 +57,12 @@ class Ledger:
             raise Refused("FENCED", f"session_epoch {epoch} is not above {self.epoch}; ask GetWatermark, use the next")
         self.epoch = epoch
 
+    def lose(self, epoch: int) -> Refused:
+        """Take note that a stream at another door writes, and its epoch; return what the present one is told."""
+        said = f"a stream with session_epoch {epoch}, at another door, writes now, not {self.epoch}"
+        self.epoch = max(self.epoch + 1, epoch)
+        return Refused("FENCED", f"{said}; ask GetWatermark, use the next")
+
     def judge(self, first_seq: int, last_seq: int) -> Verdict:
         """Return what the range is; nothing changes.
 

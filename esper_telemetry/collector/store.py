@@ -12,10 +12,21 @@ import contextlib
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from esper_telemetry.collector.appender import SegmentAppender, cut_file, own_header, sync_folder
+from esper_telemetry.collector.handover import Published, cut_segments
 from esper_telemetry.collector.identity import run_folder, segment_names
+from esper_telemetry.collector.items import (
+    CutBack,
+    Cycle,
+    Expire,
+    Progress,
+    PutFrame,
+    PutSchema,
+    Retry,
+    Seal,
+)
 from esper_telemetry.errors import SinkError
 from esper_telemetry.v1 import record_pb2
 
@@ -24,8 +35,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from esper_telemetry.collector.identity import ProducerKey
+    from esper_telemetry.collector.items import Item
     from esper_telemetry.collector.recovery import StoredProducer
-    from esper_telemetry.recordfile.layout import Descriptor, Skip
 
 SEGMENT_BYTES = 256 << 20
 # 2 MB of memory for what the footer will say, and 0.2 s to say it, in which nobody else is served.
@@ -37,99 +48,6 @@ GATHER_S = 0.01
 GATHER_BYTES = 2 << 20
 # Files that stand where a segment is to be, somebody else's perhaps: so many numbers are passed over.
 _NUMBERS_TRIED = 100
-
-
-class PutSchema(NamedTuple):
-    """The types of the frames that follow.
-
-    Attributes:
-        header: the producer's header, without descriptors.
-        descriptors: its serialized FileDescriptorSet, shared by all who have the same.
-    """
-
-    header: record_pb2.Header
-    descriptors: bytes
-
-
-class PutFrame(NamedTuple):
-    """A frame with its descriptor.
-
-    Attributes:
-        payload: both as they came.
-        desc: the descriptor, parsed.
-    """
-
-    payload: bytes
-    desc: Descriptor
-
-
-class PutSkip(NamedTuple):
-    """Numbers that will never come."""
-
-    skip: Skip
-
-
-class Seal(NamedTuple):
-    """The producer is done, or silent for a while: close its segment."""
-
-
-class Retry(NamedTuple):
-    """The producer failed, its ledger was rewound: take what follows."""
-
-
-class Expire(NamedTuple):
-    """Delete sealed segments, but never the last one: it holds the watermark.
-
-    Attributes:
-        before: wall clock, seconds since 1970 UTC; segments that were last written before it go.
-    """
-
-    before: float
-
-
-Item = PutSchema | PutFrame | PutSkip | Seal | Retry | Expire
-
-
-class Progress(NamedTuple):
-    """What a cycle did for one producer.
-
-    Attributes:
-        key: the producer.
-        durable_seq: everything up to it is durable.
-        payload_bytes: bytes of payload that were on their way and are no more, stored or not.
-        error: why the producer failed; None if it did not.
-    """
-
-    key: ProducerKey
-    durable_seq: int
-    payload_bytes: int
-    error: str | None
-
-
-class Cycle(NamedTuple):
-    """One round of the writer thread.
-
-    Attributes:
-        progress: of each producer it concerned.
-        sync_seconds: duration of each fdatasync.
-    """
-
-    progress: list[Progress]
-    sync_seconds: list[float]
-
-
-class Published(NamedTuple):
-    """A segment as far as it may be read.
-
-    Attributes:
-        path: the file.
-        size: bytes that are durable.
-        last_seq: last number in them.
-    """
-
-    path: Path
-    size: int
-    last_seq: int
 
 
 class ProducerFiles:
@@ -166,6 +84,11 @@ class ProducerFiles:
         self._frames: list[PutFrame] = []
         self._frames_bytes = 0
 
+    def writes(self, epoch: int) -> bool:
+        """Tell whether items are taken: which stream they may come from is not the files' matter."""
+        del epoch
+        return self.failed is None
+
     def apply(self, item: Item) -> None:
         """Do what `item` says, without syncing (a Seal syncs); frames are written in runs, the last one by `sync`.
 
@@ -176,6 +99,10 @@ class ProducerFiles:
             self._retry()
         elif isinstance(item, Expire):
             self._expire(item.before)
+        elif isinstance(item, CutBack):
+            self._seal()
+            self.published = cut_segments(self.published, item.last_seq)
+            self.durable_seq = min(self.durable_seq, item.last_seq)
         elif self.failed is not None:
             return
         elif isinstance(item, PutFrame):
@@ -191,6 +118,23 @@ class ProducerFiles:
         else:
             self._write()
             self._open().append_skip(item.skip)
+
+    def go_on(self, durable_seq: int, segment: int, file_id: bytes) -> None:
+        """Have the next segment go on behind another recorder's; nothing may be open or on its way.
+
+        Args:
+            durable_seq: last number that is durable anywhere.
+            segment: number of the last segment anywhere.
+            file_id: of that segment; empty where there is none.
+        """
+        self.durable_seq = durable_seq
+        self._segment = max(self._segment, segment)
+        self._file_id = file_id or self._file_id
+
+    @property
+    def tail(self) -> tuple[int, bytes]:
+        """Number and file id of its last segment; 0 and nothing before the first."""
+        return self._segment, self._file_id
 
     def sync(self) -> None:
         """Make durable what was appended.

@@ -22,7 +22,8 @@ from esper_telemetry.v1 import collector_pb2, options_pb2
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from esper_telemetry.collector.store import ProducerFiles, Published
+    from esper_telemetry.collector.engine import Lane
+    from esper_telemetry.collector.handover import Published
     from esper_telemetry.recordfile.layout import Descriptor
     from esper_telemetry.v1 import record_pb2
 
@@ -46,7 +47,7 @@ class Cursor:
         last_seq: last number that was passed, sent or not.
     """
 
-    def __init__(self, files: ProducerFiles, types: frozenset[str], from_seq: int) -> None:
+    def __init__(self, files: Lane, types: frozenset[str], from_seq: int) -> None:
         self.last_seq = 0
         self._files = files
         self._types = types

@@ -22,7 +22,10 @@ within 5 seconds. Everything else stands in the operations page: esper_telemetry
 
 @click.command(epilog=_EPILOG)
 @click.option("--listen", default="127.0.0.1:7575", show_default=True, help="HOST:PORT or unix:PATH.")
-@click.option("--dir", "directory", type=_FILE, required=True, help="Folder of runs; made if it does not exist.")
+@click.option("--dir", "directory", type=_FILE, help="Folder of runs; made if it does not exist.")
+@click.option(
+    "--engine", metavar="URL", help="nats://HOST:PORT[,...]: be a door of a log that recorders keep; no --dir."
+)
 @click.option("--metrics", default="", help="HOST:PORT of /metrics and /healthz; none without it.")
 @click.option("--health", default="", help="HOST:PORT of grpc.health.v1 alone, in the clear: for probes without TLS.")
 @click.option("--tls-cert", type=_FILE, help="PEM file of the certificate chain; read again when it changes.")
@@ -40,10 +43,17 @@ within 5 seconds. Everything else stands in the operations page: esper_telemetry
 @click.option("--min-free", default=5.0, show_default=True, help="Percent of the disk that stay free.")
 @click.option("--retain-days", default=0.0, help="Delete segments older than this; the last of each producer stays.")
 @click.option("--max-streams", default=4096, show_default=True, help="Streams at once.")
+@click.option("--log-name", default="esper", show_default=True, help="What the names of stream and bucket start with.")
+@click.option("--log-partitions", default=8, show_default=True, help="Partitions, where the stream has to be made.")
+@click.option("--log-replicas", default=3, show_default=True, help="Replicas, where the stream has to be made.")
+@click.option(
+    "--log-gib", default=16.0, show_default=True, help="GiB that the stream may hold, where it has to be made."
+)
 def command(
     *,
     listen: str,
-    directory: Path,
+    directory: Path | None,
+    engine: str | None,
     metrics: str,
     health: str,
     tls_cert: Path | None,
@@ -55,16 +65,24 @@ def command(
     min_free: float,
     retain_days: float,
     max_streams: int,
+    log_name: str,
+    log_partitions: int,
+    log_replicas: int,
+    log_gib: float,
 ) -> None:
-    """Receive the records of many runs and store them below --dir."""
+    """Receive the records of many runs and store them below --dir, or pass them to recorders behind --engine."""
+    if (directory is None) == (engine is None):
+        raise click.UsageError("say where records go: either --dir, or --engine")
     from esper_telemetry.collector.frames import Validation
     from esper_telemetry.collector.limits import Limits
     from esper_telemetry.collector.server import serve
-    from esper_telemetry.collector.settings import Settings
+    from esper_telemetry.collector.settings import LogSettings, Settings
 
+    log = LogSettings.of(engine, log_name, log_partitions, log_replicas, log_gib) if engine is not None else None
     settings = Settings(
         listen=listen,
         directory=directory,
+        log=log,
         metrics=metrics,
         health=health,
         certificate=tls_cert,

@@ -65,6 +65,7 @@ class RefusalReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REFUSAL_REASON_NO_RUN: _ClassVar[RefusalReason]
     REFUSAL_REASON_STREAMS: _ClassVar[RefusalReason]
     REFUSAL_REASON_MALFORMED: _ClassVar[RefusalReason]
+    REFUSAL_REASON_ELSEWHERE: _ClassVar[RefusalReason]
 CODEC_UNSPECIFIED: Codec
 CODEC_ZSTD: Codec
 SKIP_REASON_UNSPECIFIED: SkipReason
@@ -105,6 +106,7 @@ REFUSAL_REASON_PRODUCER_TAKEN: RefusalReason
 REFUSAL_REASON_NO_RUN: RefusalReason
 REFUSAL_REASON_STREAMS: RefusalReason
 REFUSAL_REASON_MALFORMED: RefusalReason
+REFUSAL_REASON_ELSEWHERE: RefusalReason
 
 class ClientMessage(_message.Message):
     __slots__ = ("hello", "batch", "schema", "skip", "heartbeat", "close")

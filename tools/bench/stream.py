@@ -210,12 +210,12 @@ def push_record(address: str, path: Path) -> None:
         raise SystemExit(f"the push failed: {report}")
 
 
-def write_record(folder: Path, count: int) -> Path:
-    """Write a record with `count` frames of FRAME_BYTES that do not compress, under a producer of its own."""
+def write_record(folder: Path, count: int, frame_bytes: int = FRAME_BYTES) -> Path:
+    """Write a record with `count` frames of `frame_bytes` that do not compress, under a producer of its own."""
     from esper_telemetry.schema import frame_event
     from esper_telemetry.v1 import training_pb2
 
-    noise = os.urandom(FRAME_BYTES)
+    noise = os.urandom(frame_bytes)
     return _write(folder, training_pb2.ScalarLogged, ([frame_event(1, n, n, b"", noise)] for n in range(1, count + 1)))
 
 

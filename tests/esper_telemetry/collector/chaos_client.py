@@ -1,9 +1,12 @@
-"""A producer's client as a process: `python chaos_client.py RECORD STATE PORT_FILE FRAMES_PER_S`.
+"""A producer's client as a process: `python chaos_client.py RECORD STATE PORT_FILE FRAMES_PER_S [GO]`.
 
-It sends a record's frames, believes every ack, and after a kill goes on behind what was acked last: a
-collector that acked what it lost is asked for a skip, because an acked frame's spool is gone.
+The file names one port or several. The client sends a record's frames, believes every ack, and after a kill goes on
+behind what was acked last: a collector that acked what it lost is asked for a skip,
+because an acked frame's spool is gone.
+Where a file GO is named, the last frames wait until it exists: who kills things may take the time it needs.
 """
 
+import random
 import sys
 import time
 from pathlib import Path
@@ -16,12 +19,14 @@ from esper_telemetry.v1 import collector_pb2
 from tests.esper_telemetry.collector.publisher import Publication, batch_message, open_stub
 
 WINDOW = 64
+KEPT_BACK = 20
 
 
 class Client:
     """One producer and what it was promised."""
 
-    def __init__(self, record: Path, state: Path, port_file: Path, rate: float) -> None:
+    def __init__(self, record: Path, state: Path, port_file: Path, rate: float, go: Path | None) -> None:
+        self.go = go
         self.state, self.port_file, self.pause = state, port_file, 1 / rate
         with RecordReader(record) as reader:
             header = merged_header(reader.header, reader.descriptor_sets)
@@ -37,7 +42,7 @@ class Client:
         """Send from where the collector is, to the end."""
         header = self.schema.header
         who = {"run_id": header.run_id, "producer_id": header.producer_id}
-        with open_stub(int(self.port_file.read_text())) as stub:
+        with open_stub(int(random.choice(self.port_file.read_text().split()))) as stub:
             known = stub.GetWatermark(collector_pb2.GetWatermarkRequest(**who), timeout=10)
             hello = collector_pb2.Hello(
                 min_protocol=1, max_protocol=1, session_epoch=known.session_epoch + 1,
@@ -59,12 +64,15 @@ class Client:
         waiting = [batch for batch in self.batches if batch.first_seq > after]
         in_flight = []
         while waiting or in_flight:
-            if waiting and len(in_flight) < WINDOW:
+            held = len(waiting) <= KEPT_BACK and self.go is not None and not self.go.exists()
+            if waiting and not held and len(in_flight) < WINDOW:
                 batch = waiting.pop(0)
                 stream.send(batch)
                 in_flight.append(batch.last_seq)
                 time.sleep(self.pause)
-            if len(in_flight) >= WINDOW // 2 or not waiting:
+            elif not in_flight:
+                time.sleep(0.05)
+            if len(in_flight) >= WINDOW // 2 or (in_flight and (held or not waiting)):
                 self._believe(stream.receive("ack").durable_seq)
                 in_flight = [last for last in in_flight if last > self.acked]
 
@@ -78,7 +86,7 @@ class Client:
 
 def main() -> None:
     record, state, port_file = map(Path, sys.argv[1:4])
-    client = Client(record, state, port_file, float(sys.argv[4]))
+    client = Client(record, state, port_file, float(sys.argv[4]), Path(sys.argv[5]) if sys.argv[5:] else None)
     while not client.done:
         try:
             client.stream()

@@ -3,9 +3,10 @@ import pytest
 from esper_telemetry.collector.auth import EVERYBODY, Tenant
 from esper_telemetry.collector.catalog import list_runs
 from esper_telemetry.collector.identity import ProducerKey
+from esper_telemetry.collector.items import PutSchema
 from esper_telemetry.collector.producer import Producer
 from esper_telemetry.collector.session import Ledger
-from esper_telemetry.collector.store import ProducerFiles, PutSchema
+from esper_telemetry.collector.store import ProducerFiles
 from esper_telemetry.v1 import collector_pb2, record_pb2
 
 

@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from esper_telemetry.collector.auth import EVERYBODY, Tenant
+from esper_telemetry.collector.fileengine import FileEngine
 from esper_telemetry.collector.frames import Validation
 from esper_telemetry.collector.intake import Intake
 from esper_telemetry.collector.limits import Limits
@@ -39,8 +40,8 @@ class Listener:
 
 @asynccontextmanager
 async def running(root, **limits):
-    intake = Intake(root, Limits(**limits), Validation.FULL, Metrics())
-    await asyncio.to_thread(intake.start)
+    intake = Intake(FileEngine(root), Limits(**limits), Validation.FULL, Metrics())
+    await intake.start()
     try:
         yield intake
     finally:
@@ -145,7 +146,7 @@ def test_ten_thousand_hellos_leave_nothing_behind(tmp_path):
                 intake.leave(admission.producer, listener, EVERYBODY)
             assert not intake.producers
             assert intake.streams == 0
-        assert not list(tmp_path.iterdir())
+        assert [path.name for path in tmp_path.iterdir()] == [".collector.lock"]
 
     asyncio.run(scenario())
 
@@ -214,7 +215,7 @@ def test_a_disk_that_fails_stops_the_stream_and_a_new_one_brings_the_rest(tmp_pa
                 await listener.until(lambda: listener.refused is not None)
             assert listener.refused.reason == "STORAGE"
             assert listener.refused.retry_after_ms
-            assert intake.storage_failed
+            assert intake.engine._failed, "the next look at the disk writes to it"
             intake.leave(admission.producer, listener, EVERYBODY)
             admission, listener = await connect(intake, produced, 2)
             assert admission.welcome.durable_seq == 25
@@ -240,7 +241,7 @@ def test_the_watermark_of_an_unknown_producer_is_zero(tmp_path):
     async def scenario():
         async with running(tmp_path) as intake:
             request = collector_pb2.GetWatermarkRequest(run_id="run", producer_id=b"p" * 16)
-            welcome = intake.watermark(request, EVERYBODY)
+            welcome = await intake.watermark(request, EVERYBODY)
             assert (welcome.durable_seq, welcome.session_epoch, welcome.need_schema) == (0, 0, True)
             assert not intake.producers
 

@@ -13,25 +13,28 @@ import pytest
 from esper_telemetry import collector
 from esper_telemetry.collector.auth import parse_grants
 from esper_telemetry.collector.metrics import Metrics
+from esper_telemetry.collector.recordermetrics import RecorderMetrics
 from esper_telemetry.collector.refusal import STATUS
 from esper_telemetry.commands.collect import command
+from esper_telemetry.commands.record import command as record_command
 
 FOLDER = Path(collector.__file__).parent
 DEPLOY = FOLDER / "deploy"
 PAGE = (FOLDER / "OPERATIONS.md").read_text()
-METRIC = re.compile(r"esper_collector_[a-z_]+")
+METRIC = re.compile(r"esper_(?:collector|recorder)_[a-z_]+")
 
 
 def exposed() -> set[str]:
     """Return the names a Prometheus sees, less those it derives itself."""
     names = set()
-    for family in Metrics().registry.collect():
-        names.add(family.name + ("_total" if family.type == "counter" else ""))
+    for registry in (Metrics().registry, RecorderMetrics().registry):
+        for family in registry.collect():
+            names.add(family.name + ("_total" if family.type == "counter" else ""))
     return names
 
 
 def options() -> set[str]:
-    return {name for option in command.params for name in option.opts}
+    return {name for option in (*command.params, *record_command.params) for name in option.opts}
 
 
 def test_every_metric_is_explained_and_no_other():
@@ -63,7 +66,7 @@ def test_the_reasons_in_the_last_table_are_reasons():
     assert {name.upper() for name in named} <= STATUS.keys()
 
 
-@pytest.mark.parametrize("name", ["compose.yaml", "kubernetes.yaml"])
+@pytest.mark.parametrize("name", ["compose.yaml", "compose-log.yaml", "kubernetes.yaml"])
 def test_the_manifests_are_yaml(name):
     yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: nothing here can read a manifest")
     documents = list(yaml.safe_load_all((DEPLOY / name).read_text()))

@@ -9,4 +9,4 @@ def test_a_new_producer_has_nothing_and_nobody(tmp_path):
     assert producer.key == ("run", b"p" * 16)
     assert producer.listener is None
     assert producer.ledger.durable_seq == 0
-    assert len({producer, Producer(producer.files, producer.ledger)}) == 2, "two are never the same"
+    assert len({producer, Producer(producer.lane, producer.ledger)}) == 2, "two are never the same"

@@ -88,6 +88,18 @@ def test_frames_and_skips_need_a_schema_first():
     assert reason(one.batch, batch(2, 2, schema_fingerprint=b"g" * 32), 0) == "SCHEMA_UNKNOWN"
 
 
+@pytest.mark.parametrize("epoch", [2, 3, 9], ids=["equal", "higher", "far above"])
+def test_a_stream_at_another_door_fences_the_one_here(epoch):
+    ledger = Ledger()
+    one = session(ledger, epoch=2)
+    refused = ledger.lose(epoch)
+    assert refused.reason == "FENCED"
+    assert f"session_epoch {epoch}, at another door" in refused.message
+    assert reason(one.heard, 0) == "FENCED"
+    assert reason(ledger.claim, epoch) == "FENCED"
+    ledger.claim(max(epoch, 3) + 1)
+
+
 def test_only_the_highest_epoch_writes():
     ledger = Ledger()
     old = session(ledger, epoch=3)

@@ -7,10 +7,11 @@ import pytest
 
 from esper_telemetry.collector import store as store_module
 from esper_telemetry.collector.identity import ProducerKey
+from esper_telemetry.collector.items import Expire, PutFrame, PutSkip, Retry, Seal
 from esper_telemetry.collector.limits import Limits
 from esper_telemetry.collector.recovery import recover
 from esper_telemetry.collector.schema_check import SchemaCheck
-from esper_telemetry.collector.store import Expire, ProducerFiles, PutFrame, PutSkip, Retry, Seal, Store
+from esper_telemetry.collector.store import ProducerFiles, Store
 from esper_telemetry.recordfile import RecordReader, Skip, SkipReason
 from esper_telemetry.recordfile.verify import verify
 from tests.esper_telemetry.collector.publisher import Produced, stored

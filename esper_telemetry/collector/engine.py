@@ -1,0 +1,140 @@
+"""Where frames go to become durable: the one interface between what streams bring and what keeps it.
+
+Two engines: record files of this process (`fileengine`), and a message log that recorders turn into record
+files (`door`). An engine takes items in order and reports what became durable.
+What may come next, and what is owed for it, is decided before it (`intake`, `session`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from esper_telemetry.collector.handover import Published
+    from esper_telemetry.collector.identity import ProducerKey
+    from esper_telemetry.collector.items import Cycle, Item
+    from esper_telemetry.v1 import collector_pb2, record_pb2
+
+
+class Lane(Protocol):
+    """One producer's way through an engine."""
+
+    @property
+    def key(self) -> ProducerKey:
+        """Whose it is."""
+
+    @property
+    def failed(self) -> str | None:
+        """Why it takes nothing until it is claimed again; None if it does."""
+
+    @property
+    def published(self) -> tuple[Published, ...]:
+        """Its segments as far as they may be read here; an engine without files has none."""
+
+    def writes(self, epoch: int) -> bool:
+        """Tell whether the stream with `epoch` is known, wherever it matters, as the one that writes."""
+
+
+class Restored(NamedTuple):
+    """A producer that an engine knows at its start.
+
+    Attributes:
+        lane: its way.
+        durable_seq: everything up to it is durable.
+        header: of its last segment, without descriptors.
+        stored_bytes: of its segments.
+    """
+
+    lane: Lane
+    durable_seq: int
+    header: record_pb2.Header
+    stored_bytes: int
+
+
+class Watermark(NamedTuple):
+    """What is durable of a producer.
+
+    Attributes:
+        durable_seq: everything up to it is durable.
+        epoch: highest session epoch seen.
+    """
+
+    durable_seq: int
+    epoch: int
+
+
+class Health(NamedTuple):
+    """Whether an engine takes anything.
+
+    Attributes:
+        free: free part of what it writes to, 0 to 1.
+        problem: why it takes nothing; empty if it does.
+    """
+
+    free: float
+    problem: str
+
+
+class Engine(Protocol):
+    """Makes items durable. All of it is called in the event loop."""
+
+    @property
+    def durability(self) -> collector_pb2.Durability:
+        """What durable means here."""
+
+    @property
+    def elsewhere(self) -> str:
+        """Who serves readers; empty where this process does."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What its start had to put right."""
+
+    async def start(self, report: Callable[[Cycle], None]) -> list[Restored]:
+        """Begin; return what is there already.
+
+        Args:
+            report: called with what became durable, from any thread.
+
+        Raises:
+            ConfigError: it cannot run as it is told to.
+            SinkError: the place that it writes to refused.
+        """
+
+    async def stop(self, seal_s: float) -> None:
+        """Finish what was put and end; what is still open may be sealed for `seal_s` seconds."""
+
+    def lane(self, key: ProducerKey) -> Lane:
+        """Return a way for a producer that is not known yet."""
+
+    def forget(self, lane: Lane) -> None:
+        """Take note that nothing will be put into a lane any more; a lane of the same key may come later."""
+
+    def claim(self, lane: Lane, epoch: int) -> None:
+        """Begin to make the stream with `epoch` the one that writes, and mend a lane that failed.
+
+        It has happened when the lane `writes` it; a report comes then, and also where another stream won.
+        """
+
+    def put(self, lane: Lane, item: Item) -> None:
+        """Take `item`; a report says when it is durable.
+
+        Raises:
+            Refused: a schema is too long for what it has to pass through.
+        """
+
+    async def lookup(self, key: ProducerKey) -> Watermark | None:
+        """Return what is known beyond this process; None where there is nothing beyond it.
+
+        Raises:
+            Refused: it cannot be known now (STORAGE).
+        """
+
+    async def examine(self, min_free: float) -> Health:
+        """Look whether the place that is written to works.
+
+        Args:
+            min_free: free part below which nothing is taken, 0 to 1.
+        """
