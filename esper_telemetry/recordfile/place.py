@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from esper_telemetry.recordfile.damage import Damage
     from esper_telemetry.recordfile.keep import Context, Item, KeptFrame
+    from esper_telemetry.v1 import record_pb2
 
 
 @dataclass(slots=True)
@@ -101,13 +102,28 @@ def place(contexts: Sequence[Context], result: Placed, progress: Callable[[int, 
         SinkError: the output exists already or cannot be written.
         CorruptRecordError: the output did not pass its check.
     """
-    continued = {(one.header.previous_file_id, one.header.previous_last_seq) for one in contexts}
     with RecordBuilder(result.output) as builder:
         for context in contexts:
             _Output(builder, result).write(context)
-            result.unclosed += not context.closed and (context.header.file_id, builder.last_seq) not in continued
+            result.unclosed += not (context.closed or _goes_on(context.header, builder.last_seq, contexts))
         builder.sync()
         _check(result, progress)
+
+
+def _goes_on(header: record_pb2.Header, last_seq: int, contexts: Sequence[Context]) -> bool:
+    """Tell whether another segment knows what came after `last_seq`, where a segment without a footer ends.
+
+    It is the next segment, or one that another writer filled with numbers of the same producer.
+    """
+    for other in contexts:
+        start = other.header.previous_last_seq
+        if (other.header.previous_file_id, start) == (header.file_id, last_seq):
+            return True
+        same = header.producer_id and other.header.producer_id == header.producer_id
+        further = other.known_last_seq >= last_seq + (not other.closed)
+        if same and other.header.file_id != header.file_id and start <= last_seq and further:
+            return True
+    return False
 
 
 def _check(result: Placed, progress: Callable[[int, int], None] | None) -> None:

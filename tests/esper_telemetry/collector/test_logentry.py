@@ -49,7 +49,7 @@ def key_of(produced) -> ProducerKey:
 
 def put_frame(produced, number=0) -> PutFrame:
     check = FrameCheck(Limits(), Validation.OFF, FrameDecoder())
-    return PutFrame(produced.raw[number], check.check(produced.batches[number]))
+    return PutFrame(produced.raw[number], check.check(produced.batches[number], produced.raw[number]))
 
 
 def test_a_frame_comes_out_as_it_went_in(produced):

@@ -38,14 +38,28 @@ def test_the_same_segment_twice_is_taken_once_and_completed(records):
     assert result.repeats > 0
 
 
-@pytest.mark.parametrize(("previous", "unclosed"), [(b"1" * 16, 0), (b"?" * 16, 1)])
-def test_a_segment_without_a_footer_is_finished_where_the_next_one_takes_up(records, previous, unclosed):
-    first = records.write(frames=2, per_frame=10, file_id=b"1" * 16, close=False)
-    second = records.write(
-        frames=1, per_frame=10, segment=2, previous_last_seq=20, previous_file_id=previous, file_id=b"2" * 16
-    )
+@pytest.mark.parametrize(
+    ("previous", "producer", "unclosed"),
+    [
+        pytest.param(b"1" * 16, b"p" * 16, 0, id="the next segment"),
+        pytest.param(b"?" * 16, b"p" * 16, 0, id="another writer with numbers of the same producer"),
+        pytest.param(b"?" * 16, b"q" * 16, 1, id="another producer"),
+    ],
+)
+def test_a_segment_without_a_footer_is_finished_where_another_one_takes_up(records, previous, producer, unclosed):
+    first = records.write(frames=2, per_frame=10, file_id=b"1" * 16, producer_id=b"p" * 16, close=False)
+    header = {"segment": 2, "previous_last_seq": 20, "previous_file_id": previous, "producer_id": producer}
+    second = records.write(frames=1, per_frame=10, file_id=b"2" * 16, **header)
     result = merge([first, second], records.path())
     assert (result.unclosed, result.complete) == (unclosed, not unclosed)
+
+
+@pytest.mark.parametrize(("closed", "unclosed"), [(True, 0), (False, 2)])
+def test_two_segments_that_end_at_one_number_vouch_for_each_other_only_by_a_footer(records, closed, unclosed):
+    first = records.write(frames=3, per_frame=10, file_id=b"1" * 16, close=False)
+    second = records.write(frames=1, per_frame=10, segment=2, previous_last_seq=20, file_id=b"2" * 16, close=closed)
+    result = merge([first, second], records.path())
+    assert (result.events, result.unclosed) == (40, unclosed)
 
 
 def test_a_footer_of_a_shorter_copy_does_not_vouch_for_a_longer_one(records):
