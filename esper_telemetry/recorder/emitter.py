@@ -80,7 +80,7 @@ class Emitter:
             payload = None
         if payload is None:
             try:
-                payload = encoders.encode(fields)
+                payload = encoders.encode_any(fields)
             except Exception as error:  # noqa: BLE001 - whatever a value does when looked at stays out of the trainer
                 self._reject(plan, error)
                 return

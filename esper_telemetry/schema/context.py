@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import SchemaError
+from esper_telemetry.schema.encoder import payload_encoders
 from esper_telemetry.schema.guard import plain_value
 from esper_telemetry.v1 import context_pb2
 
@@ -23,16 +24,17 @@ def encode_context(fields: Mapping[str, Any]) -> bytes:
     Raises:
         SchemaError: a name is not a field of Context, or a value does not fit it.
     """
-    unknown = sorted(set(fields) - CONTEXT_FIELDS)
-    if unknown:
-        raise SchemaError(
-            f"context has no field {unknown[0]!r}; its fields are {', '.join(sorted(CONTEXT_FIELDS))};"
-            " put anything else into the event itself"
-        )
-    values = {name: plain_value(name, value) for name, value in fields.items()}
-    if values.get("device") is not None:
-        values["device"] = str(values["device"])
+    values = dict(fields)
+    device = values.get("device")
+    if device is not None and type(device) is not str:
+        values["device"] = str(plain_value("device", device))
     try:
-        return context_pb2.Context(**values).SerializeToString()
+        return payload_encoders(context_pb2.Context).encode(values)
     except (TypeError, ValueError) as error:
-        raise SchemaError(f"context {dict(fields)!r} does not fit its schema: {error}") from None
+        unknown = sorted(set(fields) - CONTEXT_FIELDS)
+        if not unknown:
+            raise SchemaError(f"context {dict(fields)!r} does not fit its schema: {error}") from None
+    raise SchemaError(
+        f"context has no field {unknown[0]!r}; its fields are {', '.join(sorted(CONTEXT_FIELDS))};"
+        " put anything else into the event itself"
+    )

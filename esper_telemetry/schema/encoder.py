@@ -57,7 +57,7 @@ _CODES: dict[tuple[int, type], tuple[int, str]] = {
 class PayloadEncoders(dict[int, "Encoder"]):
     """Number of fields of a call → the function last used for so many; call it with the fields.
 
-    It returns None, or raises whatever it likes, for a call of another shape: `encode` takes every call.
+    It returns None, or raises whatever it likes, for a call of another shape: `encode_any` takes every call.
 
     Args:
         cls: the event class.
@@ -74,7 +74,19 @@ class PayloadEncoders(dict[int, "Encoder"]):
         return _unfit
 
     def encode(self, fields: dict[str, Any]) -> bytes:
-        """Return the payload of any call.
+        """Return the payload of a call; the hot path does the same without this call.
+
+        Raises:
+            SchemaError, TypeError, ValueError: as `encode_any`.
+        """
+        try:
+            payload = self[len(fields)](**fields)
+        except Exception:  # noqa: BLE001 - whatever does not fit the fast way is looked at again
+            payload = None
+        return self.encode_any(fields) if payload is None else payload
+
+    def encode_any(self, fields: dict[str, Any]) -> bytes:
+        """Return the payload of any call, also of one that the function of the moment does not fit.
 
         Raises:
             SchemaError: a value is a tensor or of another type that no field can hold.
@@ -111,7 +123,10 @@ _encoders: dict[type[Message], PayloadEncoders] = {}
 
 def payload_encoders(cls: type[Message]) -> PayloadEncoders:
     """Return the encoders of an event class: one object for all runs and contexts."""
-    return _encoders.setdefault(cls, PayloadEncoders(cls))
+    encoders = _encoders.get(cls)
+    if encoders is None:
+        encoders = _encoders[cls] = PayloadEncoders(cls)
+    return encoders
 
 
 def write_encoder(cls: type[Message], names: tuple[str, ...], types: tuple[type, ...]) -> Encoder | None:

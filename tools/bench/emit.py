@@ -82,8 +82,8 @@ def main() -> None:
                     "an empty call with the same arguments": repeat(lambda: _nothing(update, **FIELDS)),
                 },
                 rounds=15,
+                settle=lambda: run.flush(60),
             )
-            run.flush()
             calls = sorted(itertools.chain.from_iterable(latencies(bound) for _ in range(LATENCY_ROUNDS)))
     print(f"emit: {EVENTS:,} events of ten scalars a round, ratios to build + serialize")
     print(timings.table(base="build + serialize alone", per=EVENTS, unit="event"))

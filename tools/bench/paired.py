@@ -58,13 +58,20 @@ class Timings:
         return "\n".join(lines)
 
 
-def alternate(contenders: Mapping[str, Callable[[], object]], *, rounds: int = 9, warm: int = 1) -> Timings:
+def alternate(
+    contenders: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int = 9,
+    warm: int = 1,
+    settle: Callable[[], object] = lambda: None,
+) -> Timings:
     """Run every contender once a round and return their times.
 
     Args:
         contenders: name → work of one round; each must do the same job.
         rounds: counted rounds; every other round runs them in reverse order.
         warm: rounds that are not counted, first.
+        settle: called after each contender, not timed: it ends what would run on beside the next one.
     """
     for _ in range(warm):
         for work in contenders.values():
@@ -79,4 +86,5 @@ def alternate(contenders: Mapping[str, Callable[[], object]], *, rounds: int = 9
             contenders[name]()
             seconds[name].append(time.perf_counter() - start)
             gc.enable()
+            settle()
     return Timings(seconds)
