@@ -4,8 +4,8 @@
 
 Every contender handles the same event with ten scalars; wall time, with the writer thread at work beside it.
 The goals: all of emit costs no more than two and a half times what protobuf takes to build and serialize the
-message, the call with its keywords included, and an event above the level costs about that call. The second table is how
-long single calls take at full speed: what is rare and long there is the writer thread holding the interpreter.
+message, the call with its keywords included, and an event above the level costs about that call. The second table
+is how long single calls take at full speed: what is rare and long is the writer thread holding the interpreter.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ First table: one process emits typed events, another makes them durable. Ours is
 (trainer + agent); OTLP is opentelemetry-sdk with large batches and queues, so that it drops nothing, to a receiver
 that does no more than write and fdatasync what it is sent. Wall time ends when everything is durable, process
 starts included on both sides. Second table: the frames of a finished record, 256 KiB each and not compressible, by
-`push` and by a bare gRPC stream of the same bytes into a file that is fdatasynced. Third table: what an event costs the
-collector for each `--validate`. Fourth table: a fork of a process that has a run, with a collector and without.
+`push` and by a bare gRPC stream of the same bytes into a file that is fdatasynced (a few: Hello and Close are what one
+sees). Third: what an event costs the collector for each `--validate`. Fourth: a fork with a collector and without.
 Loopback only. Without opentelemetry-sdk (pip install opentelemetry-exporter-otlp-proto-grpc) its row is left out.
 """
 
@@ -370,7 +370,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--frames", type=int, default=200)
+    parser.add_argument("--frames", type=int, default=1600)
     parser.add_argument("--otel-python", default=sys.executable)
     parser.add_argument("--only", choices=("events", "bytes", "checks", "forks"), help="one of the tables")
     parser.add_argument("--receive", nargs=2, metavar=("FILE", "ADDRESS"), help=argparse.SUPPRESS)
