@@ -66,6 +66,7 @@ HEAVY = {
     "torch": ("esper_telemetry/counters/", "esper_telemetry/integrations/", "esper/", "tools/learning.py"),
     "zstandard": ("esper_telemetry/recordfile/", "tools/decode_records.py"),
     "grpc": ("esper_telemetry/uplink/", "esper_telemetry/collector/", "esper_telemetry/decode/live.py"),
+    "isal": ("esper_telemetry/recordfile/checksum.py",),
     "nats": ("esper_telemetry/collector/jetstream.py",),
     "click": ("esper_telemetry/commands/",),
     "rich": ("esper_telemetry/commands/",),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
-from zlib import crc32
 
 from google.protobuf.message import DecodeError
 
@@ -16,6 +15,7 @@ from esper_telemetry.collector.identity import ProducerKey
 from esper_telemetry.collector.items import PutFrame, PutSchema, PutSkip, Seal
 from esper_telemetry.collector.recovery import without_descriptors
 from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.recordfile.checksum import crc32
 from esper_telemetry.recordfile.header import header_frame_bytes, parse_header_frame
 from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES, ID_BYTES, MAX_RAW_BYTES, Skip, parse_descriptor
 from esper_telemetry.v1 import collector_pb2, log_pb2, record_pb2

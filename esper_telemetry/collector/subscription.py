@@ -7,10 +7,10 @@ a wanted type are left out by the type mask of their descriptors; nothing is dec
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import layout
+from esper_telemetry.recordfile.checksum import crc32
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.header import parse_header_frame
 from esper_telemetry.recordfile.piece import Kind, Piece, piece_at

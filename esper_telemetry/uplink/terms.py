@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from esper_telemetry.recordfile.checksum import crc32
 from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES, MAX_FRAME_BYTES, MAX_RAW_BYTES
 from esper_telemetry.schema.envelope import encode_varint
 from esper_telemetry.v1 import collector_pb2
@@ -108,7 +108,7 @@ def batch_message(frame: Frame) -> BatchMessage:
         last_seq=desc.last_seq,
         count=desc.records,
         raw_len=desc.raw_size,
-        crc32=zlib.crc32(frame.payload),
+        crc32=crc32(frame.payload),
         codec=collector_pb2.CODEC_ZSTD,
     )
     return BatchMessage(batch, frame.payload)
