@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import ConfigError, MissingExtraError
 from esper_telemetry.recordfile.header import writer_name
@@ -22,26 +22,46 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PREFIX = "esper_collector_"
-SYNC_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_SYNC_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
-class Metrics:
-    """Everything a collector counts.
+class MetricSet:
+    """The metrics of one process: everything it counts has one prefix and one registry.
+
+    Args:
+        prefix: what their names start with.
 
     Attributes:
         registry: holds them all.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str) -> None:
         self.registry = CollectorRegistry()
+        self._prefix = prefix
+        self.sync_seconds = Histogram(
+            prefix + "sync_seconds", "Duration of an fdatasync.", buckets=_SYNC_BUCKETS, registry=self.registry
+        )
+        info = self._gauge("build_info", "Always 1; the label says which software this is.", "version")
+        info.labels(writer_name()).set(1)
 
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(_PREFIX + name, text, labels, registry=self.registry)
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """Return all metrics in a format that `accept` allows, and its content type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
 
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(_PREFIX + name, text, labels, registry=self.registry)
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(self._prefix + name, text, labels, registry=self.registry)
 
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(self._prefix + name, text, labels, registry=self.registry)
+
+
+class Metrics(MetricSet):
+    """Everything a collector counts."""
+
+    def __init__(self) -> None:
+        super().__init__("esper_collector_")
+        counter, gauge = self._counter, self._gauge
         self.received_frames = counter("received_frames", "Frames that came, duplicates and refused ones included.")
         self.received_bytes = counter("received_bytes", "Payload bytes that came.")
         self.accepted_events = counter("accepted_events", "Events in frames that were taken, to be written.")
@@ -53,28 +73,12 @@ class Metrics:
         self.skipped_numbers = counter("skipped_numbers", "Event numbers that clients said will never come.", "reason")
         self.refused = counter("refused", "Calls ended with an error, by reason of the protocol.", "reason")
         self.storage_errors = counter("storage_errors", "Times that a producer's disk failed.")
-        self.sync_seconds = Histogram(
-            _PREFIX + "sync_seconds", "Duration of an fdatasync.", buckets=SYNC_BUCKETS, registry=self.registry
-        )
         self.streams = gauge("streams", "Publish streams that are open.")
         self.open_runs = gauge("open_runs", "Runs with an open stream.")
         self.queued_bytes = gauge("queued_bytes", "Payload bytes on their way to the disk.")
         self.durable_lag_seconds = gauge("durable_lag_seconds", "Age of the oldest frame that is not yet durable.")
         self.free_ratio = gauge("disk_free_ratio", "Free part of the disk, 0 to 1.")
         self.serving = gauge("serving", "1 while the collector takes streams, 0 while it drains or its disk is full.")
-        gauge("build_info", "Always 1; the label says which software this is.", "version").labels(writer_name()).set(1)
-
-    def render(self, accept: str) -> tuple[bytes, str]:
-        """Return all metrics in a format that `accept` allows, and its content type."""
-        encode, content_type = choose_encoder(accept)
-        return encode(self.registry), content_type
-
-
-class Shown(Protocol):
-    """Metrics that can be shown."""
-
-    def render(self, accept: str) -> tuple[bytes, str]:
-        """Return all of them in a format that `accept` allows, and its content type."""
 
 
 class MetricsServer:
@@ -93,7 +97,7 @@ class MetricsServer:
         port: the port it has.
     """
 
-    def __init__(self, host: str, port: int, metrics: Shown, is_serving: Callable[[], bool]) -> None:
+    def __init__(self, host: str, port: int, metrics: MetricSet, is_serving: Callable[[], bool]) -> None:
         class Handler(BaseHTTPRequestHandler):
             timeout = 10  # a client that says nothing holds its thread no longer
 
