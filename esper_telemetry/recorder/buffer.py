@@ -36,6 +36,12 @@ _SLICE = 256
 _FIRST_SHARE = 0.75
 
 
+# Parts that wait while the writer is behind, because a loop that does nothing but emit leaves it no interpreter: each
+# time it wants it, it gets it after 5 ms only. It needs it about so often for a frame.
+_BEHIND = 4
+_TURNS = 4
+
+
 class Plan(NamedTuple):
     """What emitting one type in one context needs, computed once.
 
@@ -75,6 +81,15 @@ class _Sealed(NamedTuple):
     def type_ids(self) -> list[int]:
         """The type of each event."""
         return _type_ids(self.entries)
+
+
+def _let_others_run() -> None:
+    """Offer the interpreter to the writer, once for each time that a frame makes it ask; nobody waits who is not asked.
+
+    Without it, of a million events emitted in a tight loop 300,000 were lost to a full buffer; with it none.
+    """
+    for _ in range(_TURNS):
+        time.sleep(0)
 
 
 def _type_ids(entries: list[Any]) -> list[int]:
@@ -163,12 +178,17 @@ class Buffer:
             if size >= self._frame_bytes:
                 self._seal(seq)
                 self.wake.set()
-            elif urgent and not self._urgent:
-                self._urgent = True
-                self.wake.set()
-            return True
+                behind = len(self._sealed) >= _BEHIND
+            else:
+                behind = False
+                if urgent and not self._urgent:
+                    self._urgent = True
+                    self.wake.set()
         finally:
             self._release()
+        if behind:
+            _let_others_run()
+        return True
 
     def append_last(self, plan: Plan, build: Callable[[int, LossLedger], bytes]) -> None:
         """Store the last event: its payload is built knowing all that was offered and lost before."""
@@ -215,18 +235,26 @@ class Buffer:
         with self._lock:
             self._seal(self.last_seq)
             self._urgent = False
-            parts = list(self._sealed)
-            self._sealed.clear()
+            parts, self._sealed = self._sealed, deque()
             self._joining += parts
-        return [self._joined(part) for part in parts]
+        batches: list[Batch] = []
+        patient = len(parts) == 1
+        while parts:  # one by one, so that a part is let go when its batch has taken its place
+            batches.append(self._joined(parts.popleft(), patient=patient))
+        return batches
 
-    def _joined(self, part: _Sealed) -> Batch:
-        """Make a batch of a part: its envelopes are joined, which costs more than `append`."""
+    def _joined(self, part: _Sealed, *, patient: bool) -> Batch:
+        """Make a batch of a part: its envelopes are joined, which costs more than `append`.
+
+        A patient writer lets go of the interpreter between slices. It gets it back when the training thread waits for
+        something, or after 5 ms: one that is behind and let go ten times a frame would never catch up.
+        """
         entries = part.entries
         events: list[bytes] = []
         for start in range(0, len(entries), _WIDTH * _SLICE):
             events += join_events(entries[start : start + _WIDTH * _SLICE], self._offset)
-            time.sleep(0)  # lets go of the interpreter
+            if patient:
+                time.sleep(0)
         raw_size = sum(map(len, events))
         type_ids = part.type_ids
         counts = Counter(type_ids)

@@ -149,3 +149,18 @@ def test_what_was_written_leaves_room_for_as_much_again():
             buffer.written(batch)
     assert len(set(rounds)) == 1
     assert rounds[0] > 50
+
+
+def test_the_interpreter_is_offered_only_to_a_writer_that_is_behind(mocker):
+    offered = mocker.patch("esper_telemetry.recorder.buffer._let_others_run")
+    core, buffer = make(frame_bytes=1_000)
+    plan = core.plan(events.ScalarLogged, b"")
+    for _ in range(200):
+        buffer.append(plan, b"\x0a\x01x")
+        for batch in buffer.take():
+            buffer.written(batch)
+    assert offered.call_count == 0
+    for _ in range(200):
+        buffer.append(plan, b"\x0a\x01x")
+    frames = len(buffer.take())
+    assert 0 < offered.call_count < frames
