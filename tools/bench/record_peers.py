@@ -17,8 +17,9 @@ import zstandard
 import esper_telemetry as et
 from esper.v1 import seed_pb2
 from esper_telemetry.recordfile import HeaderInfo, RecordReader, RecordWriter, Selection, random_id
-from esper_telemetry.schema import Batch, encode_context, event_type, varint
-from esper_telemetry.schema.envelope import ELEMENT_TAG, SEQ_TAG, envelope_head, envelope_middle, pack_time
+from esper_telemetry.schema import Batch, encode_context, event_type
+from esper_telemetry.schema.encoder import payload_encoders
+from esper_telemetry.schema.envelope import EnvelopeParts, join_events
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
@@ -77,26 +78,26 @@ def type_table(made: Iterable[Made]) -> dict[type, tuple[int, EventType]]:
 
 
 def batches(made: Sequence[Made], types: dict[type, tuple[int, EventType]]) -> Iterator[Batch]:
-    """Build, serialize and join events into batches of a frame; what repeats is cached, as the recorder does."""
-    middles: dict[int, bytes] = {}  # the workload shares the dicts of its contexts
-    heads = {cls: (number, envelope_head(number)) for cls, (number, _) in types.items()}
-    elements: list[bytes] = []
+    """Pack and join events into batches of a frame, with the recorder's own means: encoders and parts of envelopes."""
+    contexts: dict[int, dict[type, EnvelopeParts]] = {}  # the workload shares the dicts of its contexts
+    encoders = {cls: payload_encoders(cls).encode for cls in types}
+    entries: list[Any] = []
     type_ids: list[int] = []
     size, first = 0, 1
     for seq, one in enumerate(made, 1):
-        middle = middles.get(id(one.context))
-        if middle is None:
-            middle = middles[id(one.context)] = envelope_middle(encode_context(one.context))
-        number, head = heads[one.cls]
-        payload = one.cls(**one.fields).SerializeToString()
-        body = b"".join((head, pack_time(one.time), SEQ_TAG, varint(seq), middle, varint(len(payload)), payload))
-        element = ELEMENT_TAG + varint(len(body)) + body
-        elements.append(element)
-        type_ids.append(number)
-        size += len(element)
+        parts = contexts.get(id(one.context))
+        if parts is None:
+            context = encode_context(one.context)
+            parts = {cls: EnvelopeParts(number, context) for cls, (number, _) in types.items()}
+            contexts[id(one.context)] = parts
+        envelope, payload = parts[one.cls], encoders[one.cls](one.fields)
+        entries += (envelope, seq, one.time, payload)
+        type_ids.append(envelope.type_id)
+        size += envelope.room + len(payload)
         if size >= FRAME_BYTES or seq == len(made):
-            yield Batch(elements, type_ids, first, seq, made[first - 1].time, one.time, size)
-            elements, type_ids, size, first = [], [], 0, seq + 1
+            elements = list(join_events(entries, 0))
+            yield Batch(elements, type_ids, first, seq, made[first - 1].time, one.time, sum(map(len, elements)))
+            entries, type_ids, size, first = [], [], 0, seq + 1
 
 
 class Record(Peer):
