@@ -30,8 +30,6 @@ _TIME_BYTES = 8
 _LONGEST_LENGTHS, _LONGEST_NUMBER = 6, 5
 _VARINT_BITS = 7
 _CACHED = 1 << 14
-# Of one type and context: a payload with a text has some dozens of lengths, and a part takes 150 bytes.
-_LENGTHS_KEPT = 256
 
 
 def encode_varint(value: int) -> bytes:
@@ -67,10 +65,8 @@ def envelope_middle(context: bytes) -> bytes:
     return (_CONTEXT_TAG + varint(len(context)) + context if context else b"") + _PAYLOAD_TAG
 
 
-class EnvelopeParts(dict[tuple[int, int], tuple[bytes, bytes]]):
-    """(length of the payload, digits of the number) → the bytes before the time, and those between number and payload.
-
-    Events of one type and context have few different lengths, so that most look-ups find what an earlier one made.
+class EnvelopeParts:
+    """What of an envelope depends on type and context alone.
 
     Args:
         type_id: number in the type table, from 1.
@@ -78,27 +74,20 @@ class EnvelopeParts(dict[tuple[int, int], tuple[bytes, bytes]]):
 
     Attributes:
         type_id: as given.
+        head: bytes of the Event before its time.
+        middle: bytes between its number and the length of its payload.
+        constant: bytes of the Event but for its number, its payload and that one's length.
         room: most bytes that an envelope adds to a payload of an event, up to number 2**35.
     """
 
-    def __init__(self, type_id: int, context: bytes) -> None:
-        super().__init__()
-        self.type_id = type_id
-        self._head = envelope_head(type_id)
-        self._middle = envelope_middle(context)
-        self._constant = len(self._head) + _TIME_BYTES + len(SEQ_TAG) + len(self._middle)
-        self.room = len(ELEMENT_TAG) + self._constant + _LONGEST_LENGTHS + _LONGEST_NUMBER
+    __slots__ = ("constant", "head", "middle", "room", "type_id")
 
-    def __missing__(self, lengths: tuple[int, int]) -> tuple[bytes, bytes]:
-        """Make the parts for lengths that were not seen yet."""
-        payload, digits = lengths
-        size = varint(payload)
-        body = self._constant + digits + len(size) + payload
-        parts = ELEMENT_TAG + varint(body) + self._head, self._middle + size
-        if len(self) >= _LENGTHS_KEPT:
-            self.clear()
-        self[lengths] = parts
-        return parts
+    def __init__(self, type_id: int, context: bytes) -> None:
+        self.type_id = type_id
+        self.head = envelope_head(type_id)
+        self.middle = envelope_middle(context)
+        self.constant = len(self.head) + _TIME_BYTES + len(SEQ_TAG) + len(self.middle)
+        self.room = len(ELEMENT_TAG) + self.constant + _LONGEST_LENGTHS + _LONGEST_NUMBER
 
 
 def join_events(entries: Iterable[Any], offset: int) -> Iterator[bytes]:
@@ -122,8 +111,12 @@ def join_events(entries: Iterable[Any], offset: int) -> Iterator[bytes]:
                 high = encode_varint(upper)
             low = SEQ_LOW[seq & low_mask]
             digits = len(low) + len(high)
-        before, after = parts[len(payload), digits]
-        yield join((before, pack_time(offset + time), SEQ_TAG, low, high, after, payload))
+        length = len(payload)
+        size = SHORT_VARINTS[length] if length < _CACHED else encode_varint(length)
+        body = parts.constant + digits + len(size) + length
+        total = SHORT_VARINTS[body] if body < _CACHED else encode_varint(body)
+        stamp = pack_time(offset + time)
+        yield join((ELEMENT_TAG, total, parts.head, stamp, SEQ_TAG, low, high, parts.middle, size, payload))
 
 
 def frame_event(type_id: int, time_unix_nano: int, seq: int, context: bytes, payload: bytes) -> bytes:

@@ -89,13 +89,6 @@ def test_an_element_takes_no_more_than_the_room_reckoned_for_it():
         assert len(element) <= parts.room + size
 
 
-def test_lengths_that_never_come_again_take_no_memory():
-    parts = EnvelopeParts(1, b"")
-    for size in range(2000):
-        assert list(join_events([parts, 1, 1, bytes(size)], 0)) == [frame_event(1, 1, 1, b"", bytes(size))]
-    assert len(parts) <= 256
-
-
 def test_every_cut_inside_an_element_is_an_error_and_between_elements_a_shorter_list():
     elements = [frame_event(1, 7, seq, b"\x08\x01", b"payload") for seq in (1, 2)]
     raw, whole = b"".join(elements), {0: 0, len(elements[0]): 1, sum(map(len, elements)): 2}
