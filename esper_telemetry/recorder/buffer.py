@@ -1,8 +1,9 @@
 """The bounded buffer between the training thread and the writer thread.
 
 It gives every event its number and its time, sheds by class when it is full, and seals what it
-holds into parts of one frame each. Nothing in it waits: the lock is held for the length of a few list
-appends. Envelopes are joined in the writer thread, in slices that leave the interpreter to others.
+holds into parts of one frame each. Nothing in it waits for a disk: the lock is held for the length of a few
+list appends, and a writer that is behind is offered the interpreter, once a frame. Envelopes are joined in
+the writer thread, in slices that leave the interpreter to others.
 """
 
 from __future__ import annotations
@@ -34,8 +35,6 @@ _WIDTH = 4
 _SLICE = 256
 # Per-step detail is refused from here on, so that the rest of the buffer is left to what sheds later.
 _FIRST_SHARE = 0.75
-
-
 # Parts that wait while the writer is behind, because a loop that does nothing but emit leaves it no interpreter: each
 # time it wants it, it gets it after 5 ms only. It needs it about so often for a frame.
 _BEHIND = 4
@@ -47,7 +46,7 @@ class Plan(NamedTuple):
 
     Attributes:
         type: the event type.
-        envelope: what of the envelope depends on type, context and lengths alone.
+        envelope: what of the envelope depends on type and context alone.
         limit: bytes in the buffer above which this type is shed.
         urgent: written within 50 ms.
         encoders: from the fields of a call to the payload.
