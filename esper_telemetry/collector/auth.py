@@ -6,6 +6,7 @@
     bytes_per_s = 20_000_000       # payload; whoever sends faster is slowed down
     max_run_bytes = 50_000_000_000 # stored, for each run
     san = ["trainer.vision.example"]  # names in client certificates (mTLS)
+    may = ["write", "read"]        # what those certificates may; default: both
 
     [[token]]
     tenant = "vision"
@@ -13,12 +14,14 @@
     expires = 2027-01-01T00:00:00Z
     may = ["write", "read"]        # default: both
 
-Tokens are compared by hash. A file that cannot be read keeps what was read before.
+Tokens are compared by hash. A file that cannot be read, or that holds a value of a wrong kind, keeps what was read
+before: every value is looked at before anything is taken.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import tomllib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,15 +31,16 @@ from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 RIGHTS = frozenset({"write", "read"})
-_AMOUNTS = ("max_streams", "bytes_per_s", "max_run_bytes")
-_TENANT_KEYS = {"run_prefix", "san", *_AMOUNTS}
+_AMOUNTS: dict[str, type | tuple[type, ...]] = {"max_streams": int, "bytes_per_s": (int, float), "max_run_bytes": int}
+_TENANT_KEYS = {"run_prefix", "san", "may", *_AMOUNTS}
 _TOKEN_KEYS = {"tenant", "token", "sha256", "expires", "may"}
 _BEARER = "bearer "
 _SHA256_HEX = 64
+_LONGEST_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,72 +89,96 @@ class Grants:
 
     Attributes:
         tokens: by SHA-256 of the token.
-        names: tenants by name in a client certificate.
+        names: by name in a client certificate.
     """
 
     tokens: Mapping[bytes, _Grant] = field(default_factory=dict)
-    names: Mapping[str, Tenant] = field(default_factory=dict)
+    names: Mapping[str, _Grant] = field(default_factory=dict)
 
-    def by_token(self, authorization: str | None, right: str, now: datetime) -> Tenant:
-        """Return whose token stands in an `authorization` header.
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What a call brought to prove who calls; it is looked at again for as long as the call lasts.
+
+    Attributes:
+        authorization: the metadata of that name; None where there is none.
+        names: of the verified client certificate.
+        right: what the call needs: "write" or "read".
+    """
+
+    authorization: str | None
+    names: tuple[str, ...]
+    right: str
+
+    def tenant(self, grants: Grants | None, now: datetime) -> Tenant:
+        """Return who calls, a certificate's name before a token; everybody where there are no grants.
 
         Raises:
-            Refused: TOKEN where there is none, it is unknown or expired; FORBIDDEN where it lacks the right.
+            Refused: TOKEN where no proof holds, FORBIDDEN where it lacks the right.
         """
-        if not authorization or not authorization.lower().startswith(_BEARER):
+        if grants is None:
+            return EVERYBODY
+        grant = next((grants.names[name] for name in self.names if name in grants.names), None)
+        if grant is None:
+            grant = self._by_token(grants, now)
+        if self.right not in grant.may:
+            raise Refused(
+                "FORBIDDEN", f"{grant.tenant.name} may {' and '.join(sorted(grant.may))} with this, not {self.right}"
+            )
+        return grant.tenant
+
+    def _by_token(self, grants: Grants, now: datetime) -> _Grant:
+        said = self.authorization
+        if not said or not said.lower().startswith(_BEARER):
             raise Refused("TOKEN", "no bearer token came; send metadata authorization: Bearer <token>")
-        digest = hashlib.sha256(authorization[len(_BEARER) :].strip().encode()).digest()
-        grant = self.tokens.get(digest)
+        grant = grants.tokens.get(hashlib.sha256(said[len(_BEARER) :].strip().encode()).digest())
         if grant is None:
             raise Refused("TOKEN", "the token is unknown; ask for one, or wait until the collector has read its file")
         if grant.expires is not None and now >= grant.expires:
             raise Refused("TOKEN", f"the token expired {grant.expires.isoformat()}; ask for a new one")
-        if right not in grant.may:
-            raise Refused("FORBIDDEN", f"the token may {' and '.join(sorted(grant.may))}, not {right}")
-        return grant.tenant
-
-    def by_certificate(self, names: Iterable[str]) -> Tenant | None:
-        """Return the tenant that one of the names in a verified client certificate belongs to."""
-        return next((self.names[name] for name in names if name in self.names), None)
+        return grant
 
 
 def parse_grants(text: str, where: str) -> Grants:
     """Return what the text of a token file says.
 
     Raises:
-        ConfigError: it is no TOML, or names what there is not.
+        ConfigError: it is no TOML, a value is of a wrong kind, or it names what there is not.
     """
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a plain ValueError of int()
         raise ConfigError(f"{where}: is no TOML: {error}") from None
     _known(content, {"tenant", "token"}, where)
     tenants: dict[str, Tenant] = {}
-    names: dict[str, Tenant] = {}
+    names: dict[str, _Grant] = {}
     for name, said in _expect(content, "tenant", dict, {}, where).items():
-        tenants[name] = _tenant(name, said, f"{where}: tenant {name}")
-        names |= dict.fromkeys(said.get("san", ()), tenants[name])
-    tokens = {}
+        place = f"{where}: tenant {name}"
+        tenants[name] = _tenant(name, said, place)
+        certificate = _Grant(tenants[name], None, _rights(said, place))
+        for certified in _texts(said, "san", place):
+            if certified in names:
+                raise ConfigError(f"{place}: san {certified!r} is {names[certified].tenant.name}'s already")
+            names[certified] = certificate
+    tokens: dict[bytes, _Grant] = {}
     for number, said in enumerate(_expect(content, "token", list, [], where), 1):
         place = f"{where}: token {number}"
         _known(said, _TOKEN_KEYS, place)
-        if said.get("tenant") not in tenants:
-            raise ConfigError(f"{place}: tenant {said.get('tenant')!r} is not one of {sorted(tenants)}")
-        may = frozenset(said.get("may", RIGHTS))
-        if not may <= RIGHTS:
-            raise ConfigError(f"{place}: may {sorted(may)}; there are {sorted(RIGHTS)}")
-        tokens[_digest(said, place)] = _Grant(tenants[said["tenant"]], _expiry(said, place), may)
+        owner = _expect(said, "tenant", str, "", place)
+        if owner not in tenants:
+            raise ConfigError(f"{place}: tenant {owner!r} is not one of {sorted(tenants)}")
+        digest = _digest(said, place)
+        if digest in tokens:
+            raise ConfigError(f"{place}: this token stands in the file twice; give each token once")
+        tokens[digest] = _Grant(tenants[owner], _expiry(said, place), _rights(said, place))
     return Grants(tokens, names)
 
 
 def _tenant(name: str, said: Any, place: str) -> Tenant:
     _known(said, _TENANT_KEYS, place)
-    _expect(said, "san", list, [], place)
-    amounts = {
-        key: _expect(said, key, (int, float), 0, place) for key in ("max_streams", "bytes_per_s", "max_run_bytes")
-    }
+    amounts = {key: _expect(said, key, kind, 0, place) for key, kind in _AMOUNTS.items()}
     for key, amount in amounts.items():
-        if isinstance(amount, bool) or amount < 0:
+        if isinstance(amount, bool) or not 0 <= amount < math.inf:
             raise ConfigError(f"{place}: {key} {amount!r} is no amount; 0 means no limit")
     return Tenant(name, _expect(said, "run_prefix", str, "", place), **amounts)
 
@@ -158,13 +186,29 @@ def _tenant(name: str, said: Any, place: str) -> Tenant:
 def _expect(said: Mapping[str, Any], key: str, kind: Any, otherwise: Any, place: str) -> Any:
     value = said.get(key, otherwise)
     if not isinstance(value, kind):
-        raise ConfigError(f"{place}: {key} {value!r} is of the wrong kind; see the operations page")
+        raise ConfigError(f"{place}: {key} {_short(value)} is of the wrong kind; see the operations page")
     return value
+
+
+def _texts(said: Mapping[str, Any], key: str, place: str, otherwise: tuple[str, ...] = ()) -> list[str]:
+    """Return a list of texts."""
+    values: list[Any] = _expect(said, key, list, list(otherwise), place)
+    wrong = next((value for value in values if not isinstance(value, str)), None)
+    if wrong is not None:
+        raise ConfigError(f"{place}: {key} holds {_short(wrong)}, which is no text; see the operations page")
+    return values
+
+
+def _rights(said: Mapping[str, Any], place: str) -> frozenset[str]:
+    may = frozenset(_texts(said, "may", place, tuple(RIGHTS)))
+    if not may <= RIGHTS:
+        raise ConfigError(f"{place}: may {sorted(may)}; there are {sorted(RIGHTS)}")
+    return may
 
 
 def _known(said: Any, keys: set[str], where: str) -> None:
     if not isinstance(said, dict):
-        raise ConfigError(f"{where}: {said!r} is no table; see the operations page")
+        raise ConfigError(f"{where}: {_short(said)} is no table; see the operations page")
     unknown = sorted(said.keys() - keys)
     if unknown:
         raise ConfigError(f"{where}: {', '.join(unknown)} is unknown; there are {', '.join(sorted(keys))}")
@@ -174,14 +218,17 @@ def _digest(said: Mapping[str, Any], place: str) -> bytes:
     if ("token" in said) == ("sha256" in said):
         raise ConfigError(f"{place}: give either token or sha256")
     if "token" in said:
-        return hashlib.sha256(str(said["token"]).encode()).digest()
-    text = str(said["sha256"])
+        token: str = _expect(said, "token", str, "", place)
+        if not token.strip() or not token.isascii() or not token.isprintable():
+            raise ConfigError(f"{place}: the token cannot travel: it is empty, or holds more than printable ASCII")
+        return hashlib.sha256(token.strip().encode()).digest()
+    text: str = _expect(said, "sha256", str, "", place)
     try:
         digest = bytes.fromhex(text)
     except ValueError:
         digest = b""
     if len(text) != _SHA256_HEX or not digest:
-        raise ConfigError(f"{place}: sha256 {text!r} is not {_SHA256_HEX} hex digits")
+        raise ConfigError(f"{place}: sha256 {_short(text)} is not {_SHA256_HEX} hex digits")
     return digest
 
 
@@ -190,8 +237,14 @@ def _expiry(said: Mapping[str, Any], place: str) -> datetime | None:
     if expires is None:
         return None
     if not isinstance(expires, datetime):
-        raise ConfigError(f"{place}: expires {expires!r} is no time, e.g. 2027-01-01T00:00:00Z")
+        raise ConfigError(f"{place}: expires {_short(expires)} is no time, e.g. 2027-01-01T00:00:00Z")
     return expires if expires.tzinfo else expires.replace(tzinfo=UTC)
+
+
+def _short(value: object) -> str:
+    """Return a value for an error: a file of many megabytes must not become one line of the log."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 
 class TokenFile:
@@ -210,7 +263,7 @@ class TokenFile:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: tuple[int, int, int] | None = None
         self.grants: Grants | None = None
         self.problem = ""
         if path is not None:
@@ -234,13 +287,13 @@ class TokenFile:
     def _read(self, path: Path) -> Grants:
         try:
             stamp = _stamp(path)
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")  # some editors write a byte order mark
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: the token file cannot be read: {error}") from None
         self._stamp = stamp
         return parse_grants(text, str(path))
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def _stamp(path: Path) -> tuple[int, int, int]:
     found = path.stat()
-    return found.st_mtime_ns, found.st_ino
+    return found.st_mtime_ns, found.st_ino, found.st_size

@@ -1,8 +1,13 @@
-"""TLS certificates that follow their files: a rotation needs no restart."""
+"""TLS certificates that follow their files: a rotation needs no restart.
+
+gRPC takes whatever it is given and fails without a word at the first connection, or blames the address. So the files
+are tried with the standard library's TLS before gRPC sees them.
+"""
 
 from __future__ import annotations
 
 import logging
+import ssl
 from typing import TYPE_CHECKING
 
 import grpc
@@ -22,14 +27,18 @@ class Certificates:
         settings: name the files.
 
     Raises:
-        ConfigError: a file cannot be read. Later, that only leaves the old certificate in force.
+        ConfigError: a file cannot be read, or they do not fit together. Later, that only leaves the old one in force.
 
     Attributes:
         first: the certificate to start with.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._paths = [path for path in (settings.certificate, settings.key, settings.client_ca) if path is not None]
+        assert settings.certificate is not None  # noqa: S101 - `Settings.check` looked
+        assert settings.key is not None  # noqa: S101 - `Settings.check` looked
+        self._certificate, self._key, self._client_ca = settings.certificate, settings.key, settings.client_ca
+        self._paths = [path for path in (self._certificate, self._key, self._client_ca) if path is not None]
+        self._refused: list[tuple[int, int]] = []
         self._stamp = self._look()
         self.first = self._read()
 
@@ -37,13 +46,15 @@ class Certificates:
         """Return the new certificate, or None where the old one still holds; called for each connection."""
         try:
             stamp = self._look()
-            if stamp == self._stamp:
+            if stamp in (self._stamp, self._refused):
                 return None
+            self._refused = stamp
             fresh = self._read()
-        except (ConfigError, OSError) as error:
+        except ConfigError as error:
             LOG.warning("the old certificate stays: %s", error)
             return None
         self._stamp = stamp
+        LOG.info("a new certificate is in force: %s", self._certificate)
         return fresh
 
     def _look(self) -> list[tuple[int, int]]:
@@ -57,4 +68,30 @@ class Certificates:
             certificate, key, *client_ca = [path.read_bytes() for path in self._paths]
         except OSError as error:
             raise ConfigError(f"the certificate cannot be read: {error}") from error
+        self._try()
         return grpc.ssl_server_certificate_configuration([(key, certificate)], client_ca[0] if client_ca else None)
+
+    def _try(self) -> None:
+        """Load the files as a TLS server would.
+
+        Raises:
+            ConfigError: they are no certificate, no key, or not the key of that certificate.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(self._certificate, self._key, password=_no_password)
+        except (ssl.SSLError, ValueError, OSError) as error:
+            if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
+                raise ConfigError(f"{self._key} is not the key of the certificate {self._certificate}") from None
+            said = f"{self._certificate} and {self._key} cannot be used as certificate and key"
+            raise ConfigError(f"{said}: {error}; give PEM files, the key without a password") from error
+        try:
+            if self._client_ca is not None:
+                context.load_verify_locations(self._client_ca)
+        except (ssl.SSLError, OSError) as error:
+            raise ConfigError(f"{self._client_ca} holds no certificates to check clients with: {error}") from error
+
+
+def _no_password() -> str:
+    """Answer for a key with a password; OpenSSL would ask on the terminal and wait."""
+    return ""

@@ -12,6 +12,7 @@ recorder has told that; so nothing of an older stream can be stored behind it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,7 +31,7 @@ from esper_telemetry.collector.logentry import (
 )
 from esper_telemetry.collector.producerstate import NOBODY, ProducerState
 from esper_telemetry.collector.refusal import Refused
-from esper_telemetry.collector.tasks import end_tasks
+from esper_telemetry.collector.tasks import Supervisor
 from esper_telemetry.errors import RecordError, SinkError
 from esper_telemetry.recordfile.frame import FrameEncoder
 from esper_telemetry.v1 import collector_pb2, log_pb2
@@ -40,7 +41,10 @@ if TYPE_CHECKING:
 
     from esper_telemetry.collector.handover import Published
     from esper_telemetry.collector.identity import ProducerKey
+    from esper_telemetry.collector.metrics import MetricSet
     from esper_telemetry.collector.settings import LogSettings
+
+LOG = logging.getLogger("esper_telemetry.collector")
 
 # What is not durable after this time is published again; each time without any progress doubles it.
 STALL_S = 1.0
@@ -125,6 +129,7 @@ class DoorEngine:
 
     Args:
         settings: where the log is.
+        metrics: where failures of its tasks are counted.
 
     Attributes:
         durability, elsewhere, notes: as in Engine.
@@ -137,16 +142,18 @@ class DoorEngine:
         " read them there, e.g. with `esper-telemetry tail DIR/RUN_ID`"
     )
 
-    def __init__(self, settings: LogSettings) -> None:
+    def __init__(self, settings: LogSettings, metrics: MetricSet) -> None:
         self.notes: list[str] = []
         self.resent = 0
+        self._metrics = metrics
         self._log = JetStream(settings, "esper-telemetry door")
         self._names = settings.names
         self._lanes: dict[ProducerKey, DoorLane] = {}
         self._encoder = FrameEncoder(3)
         self._outgoing: deque[tuple[str, bytes]] = deque()
         self._wake = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._broken = ""
+        self._duties: Supervisor
         self._report: Callable[[Cycle], None]
         self._answered = 0.0
         self._free = 1.0
@@ -157,15 +164,29 @@ class DoorEngine:
         """Connect; a door knows nobody at its start."""
         self._report = report
         await self._log.open()
-        await self._log.subscribe(self._names.durable("*"), self._heard)
+        try:
+            await self._log.subscribe(self._names.durable("*"), self._heard)
+        except BaseException:
+            await self._log.close()
+            raise
         self._answered = asyncio.get_running_loop().time()
-        self._tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._watch())]
+        self._duties = Supervisor(LOG, self._metrics.task_failures, self._fail)
+        self._duties.keep("publisher", self._pump())
+        self._duties.every(_TICK_S, "stalls", self._watch)
         return []
+
+    @property
+    def broken(self) -> str:
+        """Why it publishes nothing any more."""
+        return self._broken
+
+    def _fail(self, why: str) -> None:
+        self._broken = why
 
     async def stop(self, seal_s: float) -> None:
         """Disconnect; streams have ended, and what is not durable their clients still have."""
         del seal_s
-        await end_tasks(self._tasks)
+        await self._duties.end()
         await self._log.close()
 
     async def examine(self, min_free: float) -> Health:
@@ -316,12 +337,10 @@ class DoorEngine:
     async def _watch(self) -> None:
         """Publish again what stalls; but first ask the bucket, for a watermark may have been told to nobody."""
         loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(_TICK_S)
-            for lane in list(self._lanes.values()):
-                owes = lane.waiting or lane.told != lane.session
-                if owes and loop.time() - lane.moved_at > lane.stall_s:
-                    await self._revive(lane)
+        for lane in list(self._lanes.values()):
+            owes = lane.waiting or lane.told != lane.session
+            if owes and loop.time() - lane.moved_at > lane.stall_s:
+                await self._revive(lane)
 
     async def _revive(self, lane: DoorLane) -> None:
         stalled_since = lane.moved_at

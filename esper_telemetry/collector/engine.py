@@ -92,6 +92,10 @@ class Engine(Protocol):
     def notes(self) -> list[str]:
         """What its start had to put right."""
 
+    @property
+    def broken(self) -> str:
+        """Why it will never take anything again, one of its threads or tasks having ended; empty if it works."""
+
     async def start(self, report: Callable[[Cycle], None]) -> list[Restored]:
         """Begin; return what is there already.
 

@@ -50,9 +50,18 @@ class FileEngine:
         self._report = report
         raise_file_limit()
         self._lock = await asyncio.to_thread(claim_folder, self._root)
-        restored = await asyncio.to_thread(self._recover)
+        try:
+            restored = await asyncio.to_thread(self._recover)
+        except BaseException:
+            self._lock.close()
+            raise
         self._store.start()
         return restored
+
+    @property
+    def broken(self) -> str:
+        """Why the writer thread has ended."""
+        return self._store.broken
 
     async def stop(self, seal_s: float) -> None:
         """Store what is waiting, seal, let go of the folder."""

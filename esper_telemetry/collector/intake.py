@@ -17,6 +17,7 @@ from esper_telemetry.collector.frames import FrameCheck
 from esper_telemetry.collector.identity import producer_key
 from esper_telemetry.collector.items import Cycle, Expire, Progress, PutFrame, PutSchema, PutSkip, Seal
 from esper_telemetry.collector.limits import PROTOCOL
+from esper_telemetry.collector.metrics import skip_label
 from esper_telemetry.collector.producer import Admission, Producer
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.schema_check import SchemaCheck
@@ -274,9 +275,7 @@ class Intake:
     def _skip(self, admission: Admission, skip: collector_pb2.Skip, now: float) -> None:
         first = admission.session.skip(skip, now)
         if first:
-            reason = collector_pb2.SkipReason.DESCRIPTOR.values_by_number.get(skip.reason)
-            label = reason.name.removeprefix("SKIP_REASON_").lower() if reason else "unknown"
-            self._metrics.skipped_numbers.labels(label).inc(skip.last_seq - first + 1)
+            self._metrics.skipped_numbers.labels(skip_label(skip.reason)).inc(skip.last_seq - first + 1)
             self.engine.put(admission.producer.lane, PutSkip(Skip(first, skip.last_seq, skip.reason & _UINT32)))
 
     def _close(self, admission: Admission, close: collector_pb2.Close, now: float) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.collector.lease import LostError
 from esper_telemetry.collector.logentry import LEAST_PAYLOAD
 from esper_telemetry.collector.pull import Pull
+from esper_telemetry.collector.tasks import end_tasks
 from esper_telemetry.errors import ConfigError, MissingExtraError, SinkError
 
 try:
@@ -47,6 +49,10 @@ if TYPE_CHECKING:
 
     from esper_telemetry.collector.settings import LogSettings
 
+LOG = logging.getLogger("esper_telemetry.collector")
+
+# What servers say to a wrong user, password, token or account.
+_TURNED_AWAY = ("authorization violation", "authentication")
 _CALL_S = 3.0
 _CONNECT_S = 2.0
 # An election takes a few seconds, on a loaded machine more.
@@ -102,6 +108,7 @@ class JetStream:
         refusals: how often it did not take a message.
         connects: how often a lost connection was made anew; what was asked for before will not be answered.
         acked: messages that it said to have taken.
+        last_error: what the servers or the client library last complained of; empty before.
     """
 
     def __init__(self, settings: LogSettings, name: str) -> None:
@@ -116,6 +123,8 @@ class JetStream:
         self._js: Any = None
         self._kv: Any = None
         self._inbox = ""
+        self._refused = asyncio.Event()
+        self.last_error = ""
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -125,22 +134,8 @@ class JetStream:
         Raises:
             ConfigError: no server can be reached, or what is there does not fit.
         """
-        connecting = nats.connect(
-            self.settings.urls,
-            name=self._name,
-            connect_timeout=_CONNECT_S,
-            reconnect_time_wait=_RECONNECT_S,
-            max_reconnect_attempts=-1,
-            pending_size=_OUTBOUND_BYTES,
-            error_cb=_ignore,
-            reconnected_cb=self._reconnected,
-        )
-        try:
-            self._nc = await asyncio.wait_for(connecting, _START_S)
-        except (NatsError, OSError, TimeoutError, ValueError) as error:
-            raise ConfigError(
-                f"{self.settings.shown}: cannot be reached: {error!r}; is nats-server running?"
-            ) from error
+        LOG.info("waiting for the message log at %s, for at most %g s", self.settings.shown, _START_S)
+        self._nc = await self._connect()
         self._js = self._nc.jetstream(timeout=_CALL_S)
         try:
             await self._make_in_time()
@@ -149,6 +144,39 @@ class JetStream:
             raise
         self._inbox = self._nc.new_inbox()
         await self.subscribe(self._inbox, self._acknowledged)
+
+    async def _connect(self) -> Any:
+        """Return a connection. Being turned away is final: waiting and trying again would not help.
+
+        Raises:
+            ConfigError: user or password are refused, or no server can be reached in time.
+        """
+        shown = self.settings.shown
+        connecting = asyncio.ensure_future(
+            nats.connect(
+                self.settings.urls,
+                name=self._name,
+                connect_timeout=_CONNECT_S,
+                reconnect_time_wait=_RECONNECT_S,
+                max_reconnect_attempts=-1,
+                pending_size=_OUTBOUND_BYTES,
+                error_cb=self._complained,
+                reconnected_cb=self._reconnected,
+            )
+        )
+        refused = asyncio.ensure_future(self._refused.wait())
+        try:
+            await asyncio.wait({connecting, refused}, timeout=_START_S, return_when=asyncio.FIRST_COMPLETED)
+            if connecting.done():
+                return connecting.result()
+        except (NatsError, OSError, ValueError) as error:
+            raise ConfigError(f"{shown}: cannot be reached: {error!r}; is nats-server running?") from error
+        finally:
+            await end_tasks([task for task in (connecting, refused) if not task.done()])
+        if self._refused.is_set():
+            raise ConfigError(f"{shown}: the server refuses user or password ({self.last_error}); correct the URL")
+        said = self.last_error or f"no answer within {_START_S:g} s"
+        raise ConfigError(f"{shown}: cannot be reached: {said}; is nats-server running?")
 
     async def close(self) -> None:
         """Send what is waiting and disconnect."""
@@ -198,6 +226,13 @@ class JetStream:
 
     async def _reconnected(self) -> None:
         self.connects += 1
+        self.last_error = ""
+
+    async def _complained(self, error: Exception) -> None:
+        """Keep what the client library reports: each reconnect, and why it does not come about."""
+        self.last_error = str(error) or type(error).__name__
+        if any(word in self.last_error.lower() for word in _TURNED_AWAY):
+            self._refused.set()
 
     async def _acknowledged(self, message: Msg) -> None:
         if message.data and b'"error"' not in message.data:
@@ -350,11 +385,6 @@ def _stream(settings: LogSettings) -> StreamConfig:
         num_replicas=settings.replicas,
         max_bytes=settings.max_bytes,
     )
-
-
-async def _ignore(error: Exception) -> None:
-    """The client library reports every reconnect; `connected` and calls that fail say what matters."""
-    del error
 
 
 @asynccontextmanager

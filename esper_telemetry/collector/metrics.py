@@ -6,12 +6,15 @@ counts; OPERATIONS.md lists them. Labels are bounded: reasons and build, never r
 
 from __future__ import annotations
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
+from esper_telemetry.collector.refusal import STATUS
 from esper_telemetry.errors import ConfigError, MissingExtraError
 from esper_telemetry.recordfile.header import writer_name
+from esper_telemetry.v1 import collector_pb2
 
 try:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -38,6 +41,9 @@ class MetricSet:
     def __init__(self, prefix: str) -> None:
         self.registry = CollectorRegistry()
         self._prefix = prefix
+        self.task_failures = self._counter(
+            "task_failures", "Turns of a background task that failed, and tasks that ended.", "task"
+        )
         self.sync_seconds = Histogram(
             prefix + "sync_seconds", "Duration of an fdatasync.", buckets=_SYNC_BUCKETS, registry=self.registry
         )
@@ -57,7 +63,10 @@ class MetricSet:
 
 
 class Metrics(MetricSet):
-    """Everything a collector counts."""
+    """Everything a collector counts.
+
+    Series by reason exist with 0 from the start: the first refusal of a reason is a rise that `increase()` sees.
+    """
 
     def __init__(self) -> None:
         super().__init__("esper_collector_")
@@ -79,6 +88,17 @@ class Metrics(MetricSet):
         self.durable_lag_seconds = gauge("durable_lag_seconds", "Age of the oldest frame that is not yet durable.")
         self.free_ratio = gauge("disk_free_ratio", "Free part of the disk, 0 to 1.")
         self.serving = gauge("serving", "1 while the collector takes streams, 0 while it drains or its disk is full.")
+        self.failed_calls = counter("failed_calls", "Calls that an error inside the collector ended; its log has them.")
+        for reason in STATUS:
+            self.refused.labels(reason.lower())
+        for number in collector_pb2.SkipReason.values():
+            self.skipped_numbers.labels(skip_label(number))
+
+
+def skip_label(reason: int) -> str:
+    """Return the label of a SkipReason, "unknown" for a number that is none."""
+    known = collector_pb2.SkipReason.DESCRIPTOR.values_by_number.get(reason)
+    return known.name.removeprefix("SKIP_REASON_").lower() if known else "unknown"
 
 
 class MetricsServer:
@@ -122,10 +142,10 @@ class MetricsServer:
                 """Say nothing: every scrape would be a line."""
 
         try:
-            self._server = ThreadingHTTPServer((host, port), Handler)
+            self._server = _listening(host, port, Handler)
         except OSError as error:
-            raise ConfigError(f"cannot listen on {host}:{port} for metrics: {error}; choose another address") from error
-        self._server.daemon_threads = True
+            shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            raise ConfigError(f"cannot listen on {shown} for metrics: {error}; choose another address") from error
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, name="collector-metrics", daemon=True)
         self._thread.start()
@@ -134,3 +154,22 @@ class MetricsServer:
         """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
+
+
+class _HttpServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+
+class _HttpServer6(_HttpServer):
+    address_family = socket.AF_INET6
+
+
+def _listening(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+    """Listen on a name or address of either family; a name that has both is taken as IPv4.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    found = {family for family, *_ in socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)}
+    server = _HttpServer if socket.AF_INET in found else _HttpServer6
+    return server((host, port), handler)

@@ -268,7 +268,11 @@ class Partition:
             LOG.warning("partition %d: %s", self.number, error)
             self._lost = True
         except SinkError:
-            track.behind = True  # the watermark stands; doors ask for it
+            track.behind = True  # the watermark is in the bucket; doors ask for it
+        except Exception:
+            LOG.exception("partition %d: a watermark could not be moved; tried again", self.number)
+            self._recorder.metrics.task_failures.labels("watermarks").inc()
+            track.behind = True
         finally:
             track.telling = None
 

@@ -30,14 +30,13 @@ from esper_telemetry.collector.recordermetrics import RecorderMetrics
 from esper_telemetry.collector.recovery import recover
 from esper_telemetry.collector.settings import split_address
 from esper_telemetry.collector.store import ProducerFiles, Store
-from esper_telemetry.collector.tasks import end_tasks
+from esper_telemetry.collector.tasks import Supervisor, unless_asked
 from esper_telemetry.collector.watermark import Watermarks
-from esper_telemetry.errors import RecordError, SinkError
+from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile.frame import FrameDecoder, FrameEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from io import BufferedWriter
 
     from esper_telemetry.collector.producerstate import ProducerState
     from esper_telemetry.collector.pull import LogMessage
@@ -64,6 +63,8 @@ class Recorder:
         problem: why it stores nothing; empty if it does.
         partitions: those it keeps, by number.
         metrics_port: port of /metrics; 0 where there is none.
+        ended: set once it cannot go on; `failure` says why.
+        failure: why it cannot go on; empty if it can.
     """
 
     def __init__(self, settings: RecorderSettings) -> None:
@@ -77,7 +78,6 @@ class Recorder:
         self.metrics_port = 0
         self.watermarks: Watermarks
         self._settings = settings
-        self._lock: BufferedWriter | None = None
         self._files: dict[ProducerKey, ProducerFiles] = {}
         self._barriers: dict[ProducerKey, asyncio.Future[None]] = {}
         self._numbers = itertools.count(1)
@@ -86,8 +86,10 @@ class Recorder:
         self._disk_problem = ""
         self._loop = asyncio.get_running_loop()
         self._born = self._loop.time()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._metrics_server: MetricsServer | None = None
+        self._duties = Supervisor(LOG, self.metrics.task_failures, self._fail)
+        self._undo = contextlib.AsyncExitStack()
+        self.ended = asyncio.Event()
+        self.failure = ""
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -98,42 +100,54 @@ class Recorder:
             ConfigError: the folder is in use, or there is no log to connect to.
             SinkError: the disk refused.
         """
-        directory = self._settings.directory
+        try:
+            await self._start()
+        except BaseException:
+            await self._undo.aclose()
+            raise
+
+    async def _start(self) -> None:
+        """Begin piece by piece; `_undo` ends the pieces in the opposite order."""
+        directory, undo = self._settings.directory, self._undo
         raise_file_limit()
-        self._lock = await asyncio.to_thread(claim_folder, directory)
+        lock = await asyncio.to_thread(claim_folder, directory)
+        undo.callback(lock.close)
         self.id = await asyncio.to_thread(self._identify)
         await self.log.open()
+        undo.push_async_callback(self.log.close)
         self.watermarks = Watermarks(self.log, self.id)
         recovery = await asyncio.to_thread(recover, directory)
         for note in recovery.notes:
             LOG.warning("%s", note)
         self._files = {key: ProducerFiles(directory, key, found) for key, found in recovery.producers.items()}
         self.store.start()
+        undo.push_async_callback(asyncio.to_thread, self.store.stop, 1.0)
         await self.put_right(list(self._files))
         await self.log.subscribe(self.log.settings.names.recorders, self._hear)
         if self._settings.metrics:
             host, port = split_address(self._settings.metrics)
-            self._metrics_server = MetricsServer(host, port, self.metrics, lambda: not self.problem)
-            self.metrics_port = self._metrics_server.port
+            metrics_server = MetricsServer(host, port, self.metrics, lambda: not self.problem)
+            undo.push_async_callback(asyncio.to_thread, metrics_server.close)
+            self.metrics_port = metrics_server.port
         await self._look()
         self._born = self._loop.time()
-        self._tasks = [
-            asyncio.create_task(self._live()),
-            asyncio.create_task(self._share()),
-            asyncio.create_task(self._watch()),
-        ]
+        self._duties.every(_ROUND_S, "heartbeat", self._live)
+        self._duties.every(_ROUND_S, "leases", self._round)
+        self._duties.every(_ROUND_S, "storage", self._look)
 
     async def stop(self) -> None:
         """Store and tell what was taken, let the partitions go, seal; at most some seconds."""
-        await end_tasks(self._tasks)
+        await self._duties.end()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._release(list(self.partitions)), _STOP_S)
-        await asyncio.to_thread(self.store.stop, 1.0)
-        await self.log.close()
-        if self._metrics_server is not None:
-            await asyncio.to_thread(self._metrics_server.close)
-        if self._lock is not None:
-            self._lock.close()
+        await self._undo.aclose()
+
+    def _fail(self, why: str) -> None:
+        """Store nothing more: something that the recorder cannot go on without has ended."""
+        if not self.failure:
+            self.failure = self.problem = self._disk_problem = why
+            self.metrics.serving.set(0)
+            self.ended.set()
 
     # --- what partitions ask for --------------------------------------------------------------------------------------
 
@@ -201,11 +215,9 @@ class Recorder:
 
     async def _live(self) -> None:
         """Be heard of; one that cannot store is as good as dead."""
-        while True:
-            with contextlib.suppress(SinkError):
-                if not self._disk_problem:
-                    await self.log.tell(self.log.settings.names.recorders, self.id.encode())
-            await asyncio.sleep(_ROUND_S)
+        with contextlib.suppress(SinkError):  # `_look` says that the log cannot be reached
+            if not self._disk_problem:
+                await self.log.tell(self.log.settings.names.recorders, self.id.encode())
 
     async def _hear(self, message: LogMessage) -> None:
         self._heard[message.data.decode(errors="replace")] = self._loop.time()
@@ -215,14 +227,6 @@ class Recorder:
         now = self._loop.time()
         alive = {name for name, at in self._heard.items() if now - at < _DEAD_S} | {self.id}
         return alive if now - self._born > _DEAD_S else alive | set(filter(None, owners))
-
-    async def _share(self) -> None:
-        while True:
-            try:
-                await self._round()
-            except (SinkError, RecordError) as error:
-                LOG.warning("leases: %s", error)
-            await asyncio.sleep(_ROUND_S)
 
     async def _round(self) -> None:
         """Take and let go, once."""
@@ -269,13 +273,12 @@ class Recorder:
 
     # --- watching -----------------------------------------------------------------------------------------------------
 
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(_ROUND_S)
-            await self._look()
-
     async def _look(self) -> None:
-        """Look at disk and connection."""
+        """Look at the writer thread, the disk and the connection."""
+        if self.store.broken:
+            self._fail(self.store.broken)
+        if self.failure:
+            return
         settings = self._settings
         free, problem = await asyncio.to_thread(try_storage, settings.directory, self._disk_failed)
         if not problem:
@@ -284,7 +287,7 @@ class Recorder:
                 problem = f"only {free:.1%} of the disk is free, {settings.min_free:.1%} must be"
         self._disk_problem = problem
         if not problem and not self.log.connected:
-            problem = "no connection to the log"
+            problem = f"no connection to the log{self.log.last_error and f': {self.log.last_error}'}"
         if bool(problem) != bool(self.problem):
             LOG.log(logging.WARNING if problem else logging.INFO, "%s", problem or "storing again")
         self.problem = problem
@@ -308,7 +311,7 @@ class Recorder:
 
 
 async def record(settings: RecorderSettings, on_ready: Callable[[Recorder], None]) -> None:
-    """Run a recorder until SIGTERM or SIGINT, then let its partitions go.
+    """Run a recorder until SIGTERM or SIGINT, then let its partitions go. A signal ends a start that waits, too.
 
     Args:
         settings: how it runs.
@@ -316,14 +319,18 @@ async def record(settings: RecorderSettings, on_ready: Callable[[Recorder], None
 
     Raises:
         ConfigError: it cannot run like this.
-        SinkError: the disk refused at the start.
+        SinkError: the disk refused at the start, or a part of the recorder ended that must not.
     """
     recorder = Recorder(settings)
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
-    await recorder.start()
+    if not await unless_asked(asked, recorder.start()):
+        LOG.info("asked to stop before the start was over")
+        return
     on_ready(recorder)
-    await asked.wait()
-    LOG.info("asked to stop")
+    await unless_asked(asked, recorder.ended.wait())
+    LOG.info("%s", recorder.failure or "asked to stop")
     await recorder.stop()
+    if recorder.failure:
+        raise SinkError(recorder.failure)

@@ -1,8 +1,8 @@
 """A collector as a process: listens, watches its disk, reloads tokens and certificates, drains on a signal.
 
 Order of a start: lock the folder, put the files in order, then listen. Order of an end:
-NOT_SERVING, Drain to every stream, fdatasync, last acks, exit: at most 5 s. It
-refuses to listen beyond loopback without TLS unless told that this is meant.
+NOT_SERVING, Drain to every stream, fdatasync, last acks, exit: at most 5 s. A start that
+fails undoes what it had begun. It refuses to listen beyond loopback without TLS unless told that this is meant.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from esper_telemetry.collector.metrics import Metrics, MetricsServer
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.service import TICK_S, CollectorService
 from esper_telemetry.collector.settings import is_local, split_address
-from esper_telemetry.collector.tasks import end_tasks
-from esper_telemetry.errors import ConfigError, MissingExtraError
+from esper_telemetry.collector.tasks import Supervisor, unless_asked
+from esper_telemetry.errors import ConfigError, MissingExtraError, SinkError
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
 
 try:
@@ -68,6 +68,8 @@ class CollectorServer:
         health_port: port of the health service in the clear; 0 where there is none.
         metrics: what it counts.
         intake: what it knows.
+        ended: set once it cannot go on; `failure` says why.
+        failure: why it cannot go on; empty if it can.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -79,11 +81,13 @@ class CollectorServer:
         self.intake: Intake
         self._service: CollectorService
         self._server: Any = None
-        self._health_server: Any = None
-        self._metrics_server: MetricsServer | None = None
         self._health = health.aio.HealthServicer()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._duties = Supervisor(LOG, self.metrics.task_failures, self._fail)
+        self._undo = contextlib.AsyncExitStack()
         self._draining = False
+        self._expire_at = 0.0
+        self.ended = asyncio.Event()
+        self.failure = ""
 
     async def start(self) -> None:
         """Put the files in order and listen.
@@ -92,26 +96,49 @@ class CollectorServer:
             ConfigError: the folder is in use, the address is taken, a certificate cannot be read.
             SinkError: the disk refused.
         """
-        settings = self._settings
-        self.intake = Intake(_engine(settings), settings.limits, settings.validation, self.metrics)
+        try:
+            await self._start()
+        except BaseException:
+            await self._undo.aclose()
+            raise
+
+    async def _start(self) -> None:
+        """Begin piece by piece; `_undo` ends the pieces in the opposite order."""
+        settings, undo = self._settings, self._undo
+        self.intake = Intake(_engine(settings, self.metrics), settings.limits, settings.validation, self.metrics)
         await self.intake.start()
+        undo.push_async_callback(self.intake.stop, _SEAL_S)
         for note in self.intake.engine.notes:
             LOG.warning("%s", note)
         self._service = CollectorService(self.intake, self._tokens, self.metrics)
+        undo.push_async_callback(self._duties.end)
         self._server = self._build()
+        undo.push_async_callback(self._cut_calls, self._server)
         self.port = self._listen(self._server, settings.listen, secure=settings.secure)
         await self._watch_storage()
         await self._server.start()
         if settings.health:
-            self._health_server = aio.server(options=[("grpc.so_reuseport", 0)])
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_server)
-            self.health_port = self._listen(self._health_server, settings.health, secure=False)
-            await self._health_server.start()
+            health_server = aio.server(options=[("grpc.so_reuseport", 0)])
+            undo.push_async_callback(health_server.stop, None)
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, health_server)
+            self.health_port = self._listen(health_server, settings.health, secure=False)
+            await health_server.start()
         if settings.metrics:
             host, port = split_address(settings.metrics)
-            self._metrics_server = MetricsServer(host, port, self.metrics, lambda: self._serving)
-            self.metrics_port = self._metrics_server.port
-        self._tasks = [asyncio.create_task(self._tick()), asyncio.create_task(self._watch())]
+            metrics_server = MetricsServer(host, port, self.metrics, lambda: self._serving)
+            undo.push_async_callback(asyncio.to_thread, metrics_server.close)
+            self.metrics_port = metrics_server.port
+        self._begin_duties()
+
+    def _begin_duties(self) -> None:
+        duties = self._duties
+        duties.every(TICK_S, "acks", self._tick)
+        duties.every(_WATCH_S, "streams", self._watch_streams)
+        duties.every(_WATCH_S, "tokens", self._watch_tokens)
+        duties.every(_WATCH_S, "storage", self._watch_storage)
+        duties.every(_WATCH_S, "gauges", self._gauge)
+        if self._settings.retain_s:
+            duties.every(_WATCH_S, "retention", self._retain)
 
     async def stop(self) -> None:
         """Drain: what was taken becomes durable, is acked, and all streams end; at most 5 s."""
@@ -122,13 +149,17 @@ class CollectorServer:
         self._service.drain(_drain(collector_pb2.DRAIN_REASON_SHUTDOWN), refused)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._service.empty.wait(), _DRAIN_S)
-        await self._server.stop(_CUT_S if self._service.streams else 0.1)
-        if self._health_server is not None:
-            await self._health_server.stop(None)
-        await end_tasks(self._tasks)
-        await self.intake.stop(_SEAL_S)
-        if self._metrics_server is not None:
-            await asyncio.to_thread(self._metrics_server.close)
+        await self._undo.aclose()
+
+    async def _cut_calls(self, server: Any) -> None:
+        await server.stop(_CUT_S if self._service.streams else 0.1)
+
+    def _fail(self, why: str) -> None:
+        """Take no more streams: something that the collector cannot go on without has ended."""
+        if not self.failure:
+            self.failure = why
+            self.intake.unavailable = Refused("STORAGE", f"the collector stops: {why}", retry_after_ms=_RECONNECT_MS)
+            self.ended.set()
 
     # --- listening ----------------------------------------------------------------------------------------------------
 
@@ -176,29 +207,30 @@ class CollectorServer:
     # --- watching -----------------------------------------------------------------------------------------------------
 
     async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            self._service.tick()
+        self._service.tick()
 
-    async def _watch(self) -> None:
-        loop = asyncio.get_running_loop()
-        expire_at = loop.time()
-        while True:
-            await asyncio.sleep(_WATCH_S)
-            self._service.check_alive()
-            self.intake.seal_idle(loop.time())
-            if await asyncio.to_thread(self._tokens.refresh):
-                LOG.warning("%s", self._tokens.problem or "the token file was read again")
-            await self._watch_storage()
-            self._gauge(loop.time())
-            if self._settings.retain_s and loop.time() >= expire_at:
-                expire_at = loop.time() + _EXPIRE_S
-                self.intake.expire(time.time() - self._settings.retain_s)
+    async def _watch_streams(self) -> None:
+        self._service.check_alive()
+        self.intake.seal_idle(asyncio.get_running_loop().time())
+
+    async def _watch_tokens(self) -> None:
+        if await asyncio.to_thread(self._tokens.refresh):
+            LOG.warning("%s", self._tokens.problem or "the token file was read again")
+        self._service.check_callers()
+
+    async def _retain(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._expire_at:
+            self._expire_at = now + _EXPIRE_S
+            self.intake.expire(time.time() - self._settings.retain_s)
 
     async def _watch_storage(self) -> None:
+        broken = self.intake.engine.broken
+        if broken:
+            self._fail(broken)
         free, problem = await self.intake.engine.examine(self._settings.min_free)
         self.metrics.free_ratio.set(free)
-        if self._draining:
+        if self._draining or self.failure:
             return
         before = self.intake.unavailable
         self.intake.unavailable = Refused("STORAGE", problem, retry_after_ms=_RECONNECT_MS) if problem else None
@@ -224,7 +256,8 @@ class CollectorServer:
         for name in ("", SERVICE):
             await self._health.set(name, status)
 
-    def _gauge(self, now: float) -> None:
+    async def _gauge(self) -> None:
+        now = asyncio.get_running_loop().time()
         producers = self.intake.producers.values()
         self.metrics.streams.set(self.intake.streams)
         self.metrics.open_runs.set(len({each.key.run_id for each in producers if each.listener is not None}))
@@ -232,11 +265,11 @@ class CollectorServer:
         self.metrics.durable_lag_seconds.set(self.intake.lag(now))
 
 
-def _engine(settings: Settings) -> Engine:
+def _engine(settings: Settings, metrics: Metrics) -> Engine:
     if settings.log is not None:
         from esper_telemetry.collector.door import DoorEngine
 
-        return DoorEngine(settings.log)
+        return DoorEngine(settings.log, metrics)
     assert settings.directory is not None  # noqa: S101 - `check` looked
     return FileEngine(settings.directory)
 
@@ -246,7 +279,7 @@ def _drain(reason: collector_pb2.DrainReason) -> collector_pb2.Drain:
 
 
 async def serve(settings: Settings, on_ready: Callable[[CollectorServer], None]) -> None:
-    """Run a collector until SIGTERM or SIGINT, then drain it.
+    """Run a collector until SIGTERM or SIGINT, then drain it. A signal ends a start that waits for something, too.
 
     Args:
         settings: how it runs.
@@ -254,15 +287,19 @@ async def serve(settings: Settings, on_ready: Callable[[CollectorServer], None])
 
     Raises:
         ConfigError: it cannot run like this.
-        SinkError: the disk refused at the start.
+        SinkError: the disk refused at the start, or a part of the collector ended that must not.
     """
     server = CollectorServer(settings)
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.set)
-    await server.start()
+    if not await unless_asked(asked, server.start()):
+        LOG.info("asked to stop before the start was over")
+        return
     on_ready(server)
-    await asked.wait()
-    LOG.info("asked to stop: draining")
+    await unless_asked(asked, server.ended.wait())
+    LOG.info("%s", server.failure or "asked to stop: draining")
     await server.stop()
+    if server.failure:
+        raise SinkError(server.failure)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from esper_telemetry.collector.auth import EVERYBODY, Tenant
+from esper_telemetry.collector.auth import Caller
 from esper_telemetry.collector.catalog import list_runs
 from esper_telemetry.collector.identity import check_run_id
 from esper_telemetry.collector.reader import follow_run
 from esper_telemetry.collector.refusal import REFUSAL_KEY, Refused
 from esper_telemetry.collector.stream import PublishStream
+from esper_telemetry.collector.tasks import end_tasks
 from esper_telemetry.errors import MissingExtraError
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
 
@@ -25,15 +28,46 @@ except ImportError as error:
     raise MissingExtraError("grpcio-status", "collector") from error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
-    from esper_telemetry.collector.auth import TokenFile
+    from esper_telemetry.collector.auth import Tenant, TokenFile
     from esper_telemetry.collector.intake import Intake
     from esper_telemetry.collector.metrics import Metrics
+
+LOG = logging.getLogger("esper_telemetry.collector")
 
 # Acks that are due "later" are looked at so often: half of the 50 ms after which one is due.
 TICK_S = 0.025
 _STATUS_KEY = "grpc-status-details-bin"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _OpenCall:
+    """A call that lasts, and so has to be allowed for as long as it does.
+
+    Attributes:
+        caller: what it brought.
+        tenant: who that was when the call began.
+        run_id: tells which run it uses; empty while that is not known.
+        stop: ends it.
+    """
+
+    caller: Caller
+    tenant: Tenant
+    run_id: Callable[[], str]
+    stop: Callable[[Refused], None]
+
+    def check(self, tokens: TokenFile) -> None:
+        """Stop the call if its caller may not do any more what it does; other rights are taken by calling again."""
+        try:
+            tenant = self.caller.tenant(tokens.grants, datetime.now(UTC))
+            if self.run_id():
+                tenant.check_run(self.run_id())
+        except Refused as refused:
+            self.stop(refused)
+        else:
+            if tenant != self.tenant:
+                self.stop(Refused("TOKEN", f"what {self.tenant.name} may do has changed; say Hello again"))
 
 
 class CollectorService(collector_pb2_grpc.CollectorServicer):
@@ -54,6 +88,7 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
         self._tokens = tokens
         self._metrics = metrics
         self._owing: set[PublishStream] = set()
+        self._open: set[_OpenCall] = set()
         self.streams: set[PublishStream] = set()
         self.empty = asyncio.Event()
         self.empty.set()
@@ -61,11 +96,13 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
     async def Publish(self, _request_iterator: Any, context: Any) -> None:  # noqa: N802 - named by the service
         """Serve one stream."""
         async with self._answering(context):
-            stream = PublishStream(context, self._intake, self._tenant(context, "write"), self._owing.add)
+            caller, tenant = self._caller(context, "write")
+            stream = PublishStream(context, self._intake, tenant, self._owing.add)
             self.streams.add(stream)
             self.empty.clear()
             try:
-                await stream.run()
+                with self._lasting(_OpenCall(caller, tenant, lambda: stream.run_id, stream.stop)):
+                    await stream.run()
             finally:
                 self.streams.discard(stream)
                 self._owing.discard(stream)
@@ -75,30 +112,32 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
     async def PushBatch(self, request: collector_pb2.PushBatchRequest, context: Any) -> collector_pb2.Ack | None:  # noqa: N802
         """Take a short stream in one call; return when all of it is durable."""
         async with self._answering(context):
-            return await _push(self._intake, request, self._tenant(context, "write"))
+            return await _push(self._intake, request, self._caller(context, "write")[1])
 
     async def GetWatermark(  # noqa: N802 - named by the service
         self, request: collector_pb2.GetWatermarkRequest, context: Any
     ) -> collector_pb2.Welcome | None:
         """Say what is durable of a producer."""
         async with self._answering(context):
-            return await self._intake.watermark(request, self._tenant(context, "write"))
+            return await self._intake.watermark(request, self._caller(context, "write")[1])
 
     async def Subscribe(self, request: collector_pb2.SubscribeRequest, context: Any) -> None:  # noqa: N802
         """Send the durable frames of a run, then what is added."""
         async with self._answering(context):
-            tenant = self._tenant(context, "read")
+            caller, tenant = self._caller(context, "read")
             check_run_id(request.run_id)
             tenant.check_run(request.run_id)
             self._check_readable()
-            await follow_run(self._intake, request, context.write)
+            stopped: asyncio.Future[Refused] = asyncio.get_running_loop().create_future()
+            with self._lasting(_OpenCall(caller, tenant, lambda: request.run_id, _once(stopped))):
+                await _unless(stopped, follow_run(self._intake, request, context.write))
 
     async def ListRuns(  # noqa: N802 - named by the service
         self, request: collector_pb2.ListRunsRequest, context: Any
     ) -> collector_pb2.ListRunsResponse | None:
         """Say which runs there are."""
         async with self._answering(context):
-            tenant = self._tenant(context, "read")
+            tenant = self._caller(context, "read")[1]
             self._check_readable()
             return list_runs(self._intake.producers.values(), request, tenant)
 
@@ -114,6 +153,11 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
         for stream in list(self.streams):
             stream.check_alive()
 
+    def check_callers(self) -> None:
+        """End the calls whose token is gone or expired, or may not do any more what they do."""
+        for call in list(self._open):
+            call.check(self._tokens)
+
     def drain(self, drain: collector_pb2.Drain, refused: Refused) -> None:
         """Have every stream store and ack what was taken, and end."""
         for stream in list(self.streams):
@@ -123,16 +167,26 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
         if self._intake.engine.elsewhere:
             raise Refused("ELSEWHERE", f"this door keeps no record files: {self._intake.engine.elsewhere}")
 
-    def _tenant(self, context: Any, right: str) -> Tenant:
-        grants = self._tokens.grants
-        if grants is None:
-            return EVERYBODY
+    def _caller(self, context: Any, right: str) -> tuple[Caller, Tenant]:
+        """Return what a call brought, and who it proves to be.
+
+        Raises:
+            Refused: TOKEN or FORBIDDEN.
+        """
         names = context.auth_context().get("x509_subject_alternative_name", ())
-        tenant = grants.by_certificate(name.decode(errors="replace") for name in names)
-        if tenant is not None:
-            return tenant
-        authorization = next((value for key, value in context.invocation_metadata() if key == "authorization"), None)
-        return grants.by_token(authorization if isinstance(authorization, str) else None, right, datetime.now(UTC))
+        said = next((value for key, value in context.invocation_metadata() if key == "authorization"), None)
+        decoded = tuple(name.decode(errors="replace") for name in names)
+        caller = Caller(said if isinstance(said, str) else None, decoded, right)
+        return caller, caller.tenant(self._tokens.grants, datetime.now(UTC))
+
+    @contextlib.contextmanager
+    def _lasting(self, call: _OpenCall) -> Iterator[None]:
+        """Have the rights of a call looked at again while it lasts."""
+        self._open.add(call)
+        try:
+            yield
+        finally:
+            self._open.discard(call)
 
     @contextlib.asynccontextmanager
     async def _answering(self, context: Any) -> Any:
@@ -143,6 +197,40 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
             self._metrics.refused.labels(refused.reason.lower()).inc()
             status = grpc.StatusCode[refused.status]
             await context.abort(status, refused.message, tuple(_details(refused, status)))
+        except Exception as error:
+            if context.cancelled():  # its client is gone, and every write to it fails
+                return
+            self._metrics.failed_calls.inc()
+            LOG.exception("a call ended with an error inside the collector")
+            said = f"an error inside the collector ({type(error).__name__}); its log has it, come back later"
+            await context.abort(grpc.StatusCode.UNAVAILABLE, said)
+
+
+def _once(stopped: asyncio.Future[Refused]) -> Callable[[Refused], None]:
+    """Return what stops a call: the first reason counts."""
+
+    def stop(refused: Refused) -> None:
+        if not stopped.done():
+            stopped.set_result(refused)
+
+    return stop
+
+
+async def _unless(stopped: asyncio.Future[Refused], work: Awaitable[None]) -> None:
+    """Do `work` to its end, or until it is stopped.
+
+    Raises:
+        Refused: it was stopped.
+    """
+    task = asyncio.ensure_future(work)
+    ends: set[asyncio.Future[Any]] = {task, stopped}
+    try:
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise stopped.result()
+        task.result()
+    finally:
+        await end_tasks([task] if not task.done() else [])
 
 
 def _details(refused: Refused, status: grpc.StatusCode) -> Iterator[tuple[str, bytes]]:

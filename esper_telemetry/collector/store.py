@@ -9,6 +9,7 @@ told to `Retry`. The thread knows no streams and no sequence rules: what is put 
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections import deque
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from esper_telemetry.collector.identity import ProducerKey
     from esper_telemetry.collector.items import Item
     from esper_telemetry.collector.recovery import StoredProducer
+
+LOG = logging.getLogger("esper_telemetry.collector")
 
 SEGMENT_BYTES = 256 << 20
 # 2 MB of memory for what the footer will say, and 0.2 s to say it, in which nobody else is served.
@@ -256,6 +259,9 @@ class Store:
 
     Args:
         report: called in the writer thread after each cycle; it must not block.
+
+    Attributes:
+        broken: why the writer thread has ended though nobody told it to; empty if it works.
     """
 
     def __init__(self, report: Callable[[Cycle], None]) -> None:
@@ -266,7 +272,8 @@ class Store:
         self._wake = threading.Condition()
         self._stopping = False
         self._open: set[ProducerFiles] = set()
-        self._thread = threading.Thread(target=self._run, name="collector-store", daemon=True)
+        self.broken = ""
+        self._thread = threading.Thread(target=self._run_supervised, name="collector-store", daemon=True)
 
     def start(self) -> None:
         """Start the writer thread."""
@@ -296,6 +303,13 @@ class Store:
         for producer in self._open:
             if time.monotonic() < deadline:
                 producer.release()
+
+    def _run_supervised(self) -> None:
+        try:
+            self._run()
+        except BaseException as error:  # whatever it was, nothing becomes durable from here on
+            LOG.critical("the writer thread has ended", exc_info=error)
+            self.broken = f"the writer thread has ended: {error!r}"
 
     def _run(self) -> None:
         while True:

@@ -67,6 +67,11 @@ class PublishStream:
         finally:
             self._intake.leave(admission.producer, self, self._tenant)
 
+    @property
+    def run_id(self) -> str:
+        """The run that it writes; empty before its Hello."""
+        return self._admission.producer.key.run_id if self._admission is not None else ""
+
     # --- told from outside --------------------------------------------------------------------------------------------
 
     def stop(self, refused: Refused) -> None:
@@ -127,7 +132,7 @@ class PublishStream:
         try:
             ends: set[asyncio.Future[Any]] = {reader, writer, self._stopped}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            refused = _outcome(reader, self._stopped)
+            refused = _outcome(reader, writer, self._stopped)
             reader.cancel()
             if refused is None or self._draining:
                 refused = await self._until_durable()
@@ -170,6 +175,8 @@ class PublishStream:
                 await self._moved.wait()
             await intake.room()
             pause = intake.receive(admission, message)
+            if admission.session.closed is not None:
+                return  # nothing follows a Close: the stream ends once all is durable, half-closed or not
             if message.WhichOneof("message") == "heartbeat":
                 self._heartbeat = message.heartbeat
                 self._wake.set()
@@ -201,10 +208,12 @@ class PublishStream:
 _WITH_LAST_ACK = frozenset({"GAP", "QUOTA", "IDLE"})
 
 
-def _outcome(reader: asyncio.Task[None], stopped: asyncio.Future[Refused]) -> Refused | None:
+def _outcome(
+    reader: asyncio.Task[None], writer: asyncio.Task[None], stopped: asyncio.Future[Refused]
+) -> Refused | None:
     """Return why the stream ends; None at the client's end of it."""
-    if reader.done() and not reader.cancelled():
-        error = reader.exception()
+    for task in (reader, writer):
+        error = task.exception() if task.done() and not task.cancelled() else None
         if isinstance(error, Refused):
             return error
         if error is not None:

@@ -1,17 +1,118 @@
-"""The end of tasks that run for ever."""
+"""Tasks that run as long as their process: none of them ends unseen.
+
+A duty is done again and again; a turn that fails is logged and counted, and the next turn comes all the same. A task
+that cannot begin anew ends its process instead: it drains, and whatever restarts services starts it again. Which of
+the two holds is decided here, once, by the method that starts the task.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import logging
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
 _AGAIN_S = 0.2
 
 
-async def end_tasks(tasks: Iterable[asyncio.Task[None]]) -> None:
+class FailureCounter(Protocol):
+    """Where failures are counted, by the name of the task."""
+
+    def labels(self, name: str, /) -> _Counted:
+        """Return the counter of one task; it exists with 0 from then on."""
+
+
+class _Counted(Protocol):
+    def inc(self) -> None: ...
+
+
+class Supervisor:
+    """Owner of the tasks of one process.
+
+    Args:
+        log: where failures are logged: one line when an error is new, one when a duty works again.
+        failures: counts failed turns and ended tasks by name.
+        on_death: called with a sentence when a task has ended that must not.
+
+    Attributes:
+        failing: duty → the error of its last turn, for those whose last turn failed.
+    """
+
+    def __init__(self, log: logging.Logger, failures: FailureCounter, on_death: Callable[[str], None]) -> None:
+        self._log = log
+        self._failures = failures
+        self._on_death = on_death
+        self._tasks: list[asyncio.Task[None]] = []
+        self.failing: dict[str, str] = {}
+
+    def every(self, seconds: float, name: str, turn: Callable[[], Awaitable[None]]) -> None:
+        """Do a duty every `seconds`; a turn that raises is logged and counted, and changes nothing for the next."""
+        self._failures.labels(name)
+        self._keep(name, self._repeat(seconds, name, turn))
+
+    def keep(self, name: str, work: Coroutine[object, object, None]) -> None:
+        """Run `work`, which must not end before `end`: if it does, the process cannot go on."""
+        self._failures.labels(name)
+        self._keep(name, work)
+
+    async def end(self) -> None:
+        """End all tasks."""
+        tasks, self._tasks = self._tasks, []
+        await end_tasks(tasks)
+
+    def _keep(self, name: str, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    async def _repeat(self, seconds: float, name: str, turn: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await turn()
+            except Exception as error:  # noqa: BLE001 - whatever a turn met must not end the duty
+                self._note(name, error)
+            else:
+                if self.failing.pop(name, None):
+                    self._log.warning("%s works again", name)
+
+    def _note(self, name: str, error: Exception) -> None:
+        self._failures.labels(name).inc()
+        text = f"{type(error).__name__}: {error}"
+        if self.failing.get(name) != text:
+            self._log.error("%s failed and is tried again: %s", name, text, exc_info=error)
+        self.failing[name] = text
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        name, error = task.get_name(), task.exception()
+        self._failures.labels(name).inc()
+        self._log.critical("%s has ended, so the process ends: %r", name, error, exc_info=error)
+        self._on_death(f"{name} has ended: {error!r}")
+
+
+async def unless_asked(asked: asyncio.Event, work: Coroutine[object, object, object]) -> bool:
+    """Do `work` to its end, unless somebody asks to stop meanwhile: then it is cancelled. Return whether it ended.
+
+    Raises:
+        Exception: what the work raised.
+    """
+    doing: asyncio.Task[object] = asyncio.create_task(work)
+    waiting = asyncio.create_task(asked.wait())
+    try:
+        await asyncio.wait({doing, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            doing.result()
+            return True
+        return False
+    finally:
+        await end_tasks([task for task in (doing, waiting) if not task.done()])
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel tasks until they have ended.
 
     Once is not enough: before Python 3.12 `asyncio.wait_for` forgets a cancellation that comes together with its result

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -31,8 +32,9 @@ def random_id() -> bytes:
     return os.urandom(ID_BYTES)
 
 
+@cache
 def writer_name() -> str:
-    """Return the name of this software for headers, e.g. "esper-telemetry-python/0.1.0"."""
+    """Return the name of this software for headers, e.g. "esper-telemetry-python/0.1.0"; read from disk once."""
     try:
         version = metadata.version("esper-telemetry")
     except metadata.PackageNotFoundError:

@@ -1,9 +1,13 @@
+import contextlib
 import hashlib
 from datetime import UTC, datetime
+from unittest import mock
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from esper_telemetry.collector.auth import TokenFile, parse_grants
+from esper_telemetry.collector.auth import EVERYBODY, Caller, TokenFile, parse_grants
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.errors import ConfigError
 
@@ -37,41 +41,56 @@ def reason(action, *arguments) -> str:
     return caught.value.reason
 
 
+def tenant_of(grants, header, right="write", now=NOW, names=()):
+    return Caller(header, tuple(names), right).tenant(grants, now)
+
+
 @pytest.fixture
 def grants():
     return parse_grants(FILE, "tokens.toml")
 
 
 def test_a_token_names_its_tenant_with_its_quotas(grants):
-    tenant = grants.by_token("Bearer plain-secret", "write", NOW)
+    tenant = tenant_of(grants, "Bearer plain-secret", "write")
     assert (tenant.name, tenant.run_prefix, tenant.max_streams, tenant.bytes_per_s, tenant.max_run_bytes) == (
         "vision", "vision-", 2, 1000, 10,
     )  # fmt: skip
-    assert grants.by_token("bearer  hashed-secret", "read", NOW).name == "readers"
+    assert tenant_of(grants, "bearer  hashed-secret", "read").name == "readers"
 
 
 @pytest.mark.parametrize("header", [None, "", "plain-secret", "Bearer ", "Bearer wrong", "Basic plain-secret"])
 def test_no_token_and_a_wrong_one_are_refused(grants, header):
-    assert reason(grants.by_token, header, "write", NOW) == "TOKEN"
+    assert reason(tenant_of, grants, header, "write", NOW) == "TOKEN"
 
 
 def test_an_expired_token_is_refused(grants):
-    assert reason(grants.by_token, "Bearer plain-secret", "write", datetime(2026, 12, 1, tzinfo=UTC)) == "TOKEN"
+    assert reason(tenant_of, grants, "Bearer plain-secret", "write", datetime(2026, 12, 1, tzinfo=UTC)) == "TOKEN"
 
 
 def test_a_token_gives_only_the_rights_it_lists(grants):
-    assert reason(grants.by_token, "Bearer hashed-secret", "write", NOW) == "FORBIDDEN"
+    assert reason(tenant_of, grants, "Bearer hashed-secret", "write", NOW) == "FORBIDDEN"
 
 
 def test_a_tenant_may_use_runs_of_its_prefix_only(grants):
-    tenant = grants.by_token("Bearer plain-secret", "write", NOW)
+    tenant = tenant_of(grants, "Bearer plain-secret", "write")
     tenant.check_run("vision-1")
     assert reason(tenant.check_run, "audio-1") == "FORBIDDEN"
 
 
 def test_a_name_in_a_client_certificate_names_a_tenant(grants):
-    assert grants.by_certificate(["x", "trainer.vision.example"]).name == "vision"
-    assert grants.by_certificate(["x"]) is None
+    assert tenant_of(grants, None, names=["x", "trainer.vision.example"]).name == "vision"
+    assert reason(tenant_of, grants, None, "write", NOW, ["x"]) == "TOKEN"
+    assert tenant_of(grants, "Bearer plain-secret", names=["x"]).name == "vision"
+
+
+def test_a_certificate_has_the_rights_that_its_tenant_lists():
+    grants = parse_grants('[tenant.x]\nsan = ["x.example"]\nmay = ["read"]', "tokens.toml")
+    assert tenant_of(grants, None, "read", names=["x.example"]).name == "x"
+    assert reason(tenant_of, grants, None, "write", NOW, ["x.example"]) == "FORBIDDEN"
+
+
+def test_without_grants_everybody_may_call():
+    assert tenant_of(None, None) is EVERYBODY
 
 
 @pytest.mark.parametrize(
@@ -84,11 +103,32 @@ def test_a_name_in_a_client_certificate_names_a_tenant(grants):
         ("[tenant.x]\nmax_streams = -1", "max_streams"),
         ("[tenant.x]\nrun_prefix = 3", "run_prefix"),
         ("[tenant.x]\nsan = 'one'", "san"),
-        ("[[token]]\ntoken = 't'", "tenant None"),
+        ("[[token]]\ntoken = 't'", "tenant ''"),
         ("[tenant.x]\n[[token]]\ntenant = 'x'", "either token or sha256"),
         ("[tenant.x]\n[[token]]\ntenant = 'x'\nsha256 = 'zz'", "hex"),
         ("[tenant.x]\n[[token]]\ntenant = 'x'\ntoken = 't'\nmay = ['delete']", "delete"),
         ("[tenant.x]\n[[token]]\ntenant = 'x'\ntoken = 't'\nexpires = 'soon'", "no time"),
+        ("[tenant.x]\nmax_streams = true", "max_streams"),
+        ("[tenant.x]\nmax_streams = 1.5", "max_streams"),
+        ("[tenant.x]\nbytes_per_s = nan", "bytes_per_s"),
+        ("[tenant.x]\nbytes_per_s = inf", "bytes_per_s"),
+        ("[tenant.x]\nmay = true", "may"),
+        ("[tenant.x]\nsan = [['x']]", "san"),
+        ("[tenant.x]\nsan = ['a', 'a']", "already"),
+        ("[tenant.x]\nsan = ['a']\n[tenant.y]\nsan = ['a']", "x's already"),
+        ("tenant.x = 3", "no table"),
+        ("[tenant.x]\n[[token]]\ntenant = []\ntoken = 't'", "tenant"),
+        ("[tenant.x]\n[[token]]\ntenant = 'x'\ntoken = 3", "token 3"),
+        ("[tenant.x]\n[[token]]\ntenant = 'x'\ntoken = ' '", "cannot travel"),
+        ("[tenant.x]\n[[token]]\ntenant = 'x'\ntoken = 'é'", "cannot travel"),
+        ("[tenant.x]\n[[token]]\ntenant = 'x'\nsha256 = 3", "sha256"),
+        ("[tenant.x]\n[[token]]\ntenant = 'x'\ntoken = 't'\nmay = true", "may"),
+        ("[tenant.x]\n[[token]]\ntenant = 'x'\ntoken = 't'\nmay = [['read']]", "may"),
+        ("[tenant.x]\n[[token]]\ntenant = 'x'\ntoken = 't'\nexpires = 2027-01-01", "no time"),
+        ("[tenant.x]" + "\n[[token]]\ntenant = 'x'\ntoken = 't'" * 2, "twice"),
+        ("token = [1]", "no table"),
+        ("a = " + "[" * 10_000, "no TOML"),
+        ("a = " + "1" * 10_000, "no TOML"),
         ("token = 3", "token"),
         ("tenant = 3", "tenant"),
     ],
@@ -97,6 +137,36 @@ def test_a_file_that_says_what_there_is_not_is_refused_with_the_place(text, says
     with pytest.raises(ConfigError, match=says) as caught:
         parse_grants(text, "tokens.toml")
     assert "tokens.toml" in str(caught.value)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["tenant", "token", "x"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.datetimes(),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(
+                        ["x", "tenant", "token", "sha256", "san", "may", "expires", "max_streams", "run_prefix"]
+                    ),
+                    inner,
+                    max_size=4,
+                )
+            ),
+            max_leaves=12,
+        ),
+    )
+)
+def test_whatever_kinds_the_values_have_the_answer_is_grants_or_a_sentence(content):
+    with mock.patch("tomllib.loads", return_value=content), contextlib.suppress(ConfigError):
+        parse_grants("", "tokens.toml")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path):
+    path = tmp_path / "tokens.toml"
+    path.write_text(FILE, encoding="utf-8-sig")
+    assert tenant_of(TokenFile(path).grants, "Bearer plain-secret").name == "vision"
 
 
 def test_without_a_file_there_is_nothing_to_check():
@@ -113,16 +183,16 @@ def test_a_changed_file_is_read_again_and_a_broken_one_changes_nothing(tmp_path)
     replaced.write_text(FILE.replace("plain-secret", "rotated"))
     replaced.replace(path)
     assert tokens.refresh()
-    assert tokens.grants.by_token("Bearer rotated", "write", NOW).name == "vision"
-    assert reason(tokens.grants.by_token, "Bearer plain-secret", "write", NOW) == "TOKEN"
+    assert tenant_of(tokens.grants, "Bearer rotated", "write").name == "vision"
+    assert reason(tenant_of, tokens.grants, "Bearer plain-secret", "write", NOW) == "TOKEN"
     path.write_text("broken")
     assert tokens.refresh()
     assert "no TOML" in tokens.problem
     assert not tokens.refresh(), "said once"
-    assert tokens.grants.by_token("Bearer rotated", "write", NOW).name == "vision"
+    assert tenant_of(tokens.grants, "Bearer rotated", "write").name == "vision"
     path.unlink()
     assert tokens.refresh()
-    assert tokens.grants.by_token("Bearer rotated", "write", NOW).name == "vision"
+    assert tenant_of(tokens.grants, "Bearer rotated", "write").name == "vision"
 
 
 def test_a_file_that_cannot_be_read_at_the_start_is_an_error(tmp_path):

@@ -13,6 +13,7 @@ from esper_telemetry.collector import door as module
 from esper_telemetry.collector.door import DoorEngine
 from esper_telemetry.collector.items import Progress, PutSchema, PutSkip, Seal
 from esper_telemetry.collector.logentry import Open, bucket_key, partition_of, unpack_entry
+from esper_telemetry.collector.metrics import Metrics
 from esper_telemetry.collector.producerstate import NOBODY, ProducerState
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.recordfile.frame import FrameDecoder
@@ -88,7 +89,7 @@ class Bench:
 
 @asynccontextmanager
 async def bench(settings):
-    engine = DoorEngine(settings)
+    engine = DoorEngine(settings, Metrics())
     async with opened(settings) as log:
         one = Bench(engine, log)
         await engine.start(lambda cycle: one.progress.extend(cycle.progress))

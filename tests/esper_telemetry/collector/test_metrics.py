@@ -1,11 +1,13 @@
+import re
 import urllib.error
 import urllib.request
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from esper_telemetry.collector.metrics import Metrics, MetricsServer
+from esper_telemetry.collector.metrics import Metrics, MetricsServer, skip_label
 from esper_telemetry.errors import ConfigError
+from esper_telemetry.v1 import collector_pb2
 
 
 @pytest.fixture
@@ -34,7 +36,8 @@ def test_a_prometheus_reads_every_metric_and_each_says_what_it_counts(serving):
     families = {family.name: family for family in text_string_to_metric_families(text)}
     assert families["esper_collector_received_frames"].samples[0].value == 3
     assert all(family.documentation for family in families.values())
-    assert families["esper_collector_refused"].samples[0].labels == {"reason": "gap"}
+    refused = {sample.labels["reason"]: sample.value for sample in families["esper_collector_refused"].samples}
+    assert refused["gap"] == 1
     assert "version" in families["esper_collector_build_info"].samples[0].labels
 
 
@@ -56,3 +59,35 @@ def test_two_collectors_of_one_process_count_apart():
 def test_a_port_that_is_taken_is_an_error(serving):
     with pytest.raises(ConfigError, match="cannot listen"):
         MetricsServer("127.0.0.1", serving[1], Metrics(), lambda: True)
+
+
+def test_every_reason_is_shown_with_0_before_it_happens():
+    text = Metrics().render("")[0].decode()
+    for value in collector_pb2.RefusalReason.DESCRIPTOR.values[1:]:
+        assert (
+            f'esper_collector_refused_total{{reason="{value.name.removeprefix("REFUSAL_REASON_").lower()}"}} 0' in text
+        )
+    for value in collector_pb2.SkipReason.DESCRIPTOR.values:
+        assert f'esper_collector_skipped_numbers_total{{reason="{skip_label(value.number)}"}} 0' in text
+
+
+@pytest.mark.parametrize("host", ["::1", "127.0.0.1", "localhost"])
+def test_metrics_are_served_on_addresses_of_both_families(host):
+    server = MetricsServer(host, 0, Metrics(), lambda: True)
+    shown = f"[{host}]" if ":" in host else host
+    try:
+        with urllib.request.urlopen(f"http://{shown}:{server.port}/healthz", timeout=10) as answer:
+            assert answer.read() == b"SERVING\n"
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("host", ["::1", "127.0.0.1"])
+def test_a_taken_port_is_named_with_its_address(host):
+    server = MetricsServer(host, 0, Metrics(), lambda: True)
+    shown = re.escape(f"[{host}]" if ":" in host else host)
+    try:
+        with pytest.raises(ConfigError, match=rf"{shown}:{server.port} for metrics"):
+            MetricsServer(host, server.port, Metrics(), lambda: True)
+    finally:
+        server.close()

@@ -1,14 +1,23 @@
+import asyncio
 import contextlib
 import itertools
 import os
 import resource
+import socket
+import threading
 import urllib.request
+from dataclasses import replace
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from esper_telemetry.collector.identity import ProducerKey
+from esper_telemetry.collector.items import Seal
+from esper_telemetry.collector.server import CollectorServer
+from esper_telemetry.collector.settings import Settings
+from esper_telemetry.errors import ConfigError
 from esper_telemetry.v1 import collector_pb2
 from tests.esper_telemetry.collector.certificate_files import make_certificate
 from tests.esper_telemetry.collector.publisher import (
@@ -16,7 +25,6 @@ from tests.esper_telemetry.collector.publisher import (
     Publication,
     open_stub,
     publish,
-    refusal_of,
     stored,
 )
 
@@ -188,77 +196,6 @@ def test_listening_to_the_network_without_tls_is_refused(start_collector):
         start_collector(listen="0.0.0.0:0")
 
 
-TOKENS = """
-[tenant.vision]
-run_prefix = "2026"
-[[token]]
-tenant = "vision"
-token = "{token}"
-[[token]]
-tenant = "vision"
-token = "expired"
-expires = 2026-01-01T00:00:00Z
-[[token]]
-tenant = "vision"
-token = "reader"
-may = ["read"]
-[[token]]
-tenant = "vision"
-token = "writer"
-may = ["write"]
-"""
-
-
-def first_refusal(call):
-    """Call until it is refused; the test's own timeout ends a collector that never does."""
-    try:
-        while True:
-            call()
-    except grpc.RpcError as error:
-        return refusal_of(error)
-
-
-def bearer(token: str):
-    return (("authorization", f"Bearer {token}"),)
-
-
-def test_a_token_file_lets_in_whom_it_names_and_is_followed_without_a_restart(start_collector, tmp_path):
-    tokens = tmp_path / "tokens.toml"
-    tokens.write_text(TOKENS.replace("{token}", "old"))
-    collector = start_collector(tokens=str(tokens))
-    produced, foreign = Produced(), Produced(run_id="other")
-    unauthenticated = (grpc.StatusCode.UNAUTHENTICATED, "TOKEN")
-    with open_stub(collector.port) as stub:
-        for metadata in ((), bearer("wrong"), bearer("expired")):
-            assert Publication(stub, metadata).send(produced.hello()).refusal() == unauthenticated
-        refused = Publication(stub, bearer("old")).send(foreign.hello()).refusal()
-        assert refused == (grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN")
-        publish(stub, produced, metadata=bearer("old"))
-        tokens.write_text(TOKENS.replace("{token}", "new"))
-        request = collector_pb2.GetWatermarkRequest(run_id=produced.run_id, producer_id=produced.producer_id)
-        assert first_refusal(lambda: stub.GetWatermark(request, timeout=10, metadata=bearer("old"))) == unauthenticated
-        publish(stub, produced, 2, metadata=bearer("new"))
-    assert stored(collector.folder, produced) == produced.raw
-    assert [path.name for path in collector.folder.glob("*") if path.is_dir()] == [produced.run_id]
-
-
-def test_a_token_to_read_cannot_write_and_one_to_write_cannot_read(start_collector, tmp_path):
-    tokens = tmp_path / "tokens.toml"
-    tokens.write_text(TOKENS)
-    collector = start_collector(tokens=str(tokens))
-    produced = Produced()
-    forbidden = (grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN")
-    everything = collector_pb2.ListRunsRequest()
-    run = collector_pb2.SubscribeRequest(run_id=produced.run_id, stored_only=True)
-    with open_stub(collector.port) as stub:
-        publish(stub, produced, metadata=bearer("writer"))
-        assert Publication(stub, bearer("reader")).send(produced.hello(2)).refusal() == forbidden
-        assert first_refusal(lambda: stub.ListRuns(everything, timeout=10, metadata=bearer("writer"))) == forbidden
-        assert first_refusal(lambda: list(stub.Subscribe(run, timeout=10, metadata=bearer("writer")))) == forbidden
-        assert len(stub.ListRuns(everything, timeout=10, metadata=bearer("reader")).runs) == 1
-        assert len(list(stub.Subscribe(run, timeout=10, metadata=bearer("reader")))) == 6
-
-
 def test_more_calls_than_there_may_be_are_refused_before_they_cost_anything(start_collector):
     collector = start_collector(limits={"streams": 1, "readers": 1, "hello_s": 60})
     produced = Produced()
@@ -311,26 +248,6 @@ def test_a_probe_without_tls_is_told_health_and_nothing_else(start_collector, tm
         assert next(watch).status == NOT_SERVING
 
 
-def test_a_client_certificate_names_its_tenant(start_collector, tmp_path):
-    certificate, key = make_certificate(tmp_path, "server")
-    mine, my_key = make_certificate(tmp_path, "client", san="DNS:trainer.example")
-    other, other_key = make_certificate(tmp_path, "stranger", san="DNS:trainer.example")
-    tokens = tmp_path / "tokens.toml"
-    tokens.write_text('[tenant.vision]\nrun_prefix = "2026"\nsan = ["trainer.example"]\n')
-    collector = start_collector(certificate=str(certificate), key=str(key), client_ca=str(mine), tokens=str(tokens))
-
-    def credentials(*pair):
-        return grpc.ssl_channel_credentials(certificate.read_bytes(), *(path.read_bytes() for path in pair))
-
-    with open_stub(collector.port, credentials(my_key, mine)) as stub:
-        publish(stub, Produced())
-        foreign = Publication(stub).send(Produced(run_id="other").hello()).refusal()
-        assert foreign == (grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN")
-    for pair in ((), (other_key, other)):
-        with open_stub(collector.port, credentials(*pair)) as stub:
-            assert Publication(stub).send(Produced().hello()).refusal()[0] == grpc.StatusCode.UNAVAILABLE
-
-
 def test_a_unix_socket_is_a_place_to_listen(start_collector, tmp_path):
     path = tmp_path / "s.sock"
     collector = start_collector(listen=f"unix:{path}")
@@ -359,3 +276,47 @@ def test_a_collector_deletes_what_is_older_than_it_is_to_keep(start_collector):
             stub.ListRuns(collector_pb2.ListRunsRequest(), timeout=10)
         assert [path.exists() for path in paths] == [False, False, False, True]
         assert publish(stub, produced, 9)[0].welcome.durable_seq == 100
+
+
+@pytest.mark.parametrize("taken", ["listen", "health", "metrics"])
+def test_a_start_that_fails_leaves_nothing_behind(tmp_path, taken, caplog):
+    async def twice(settings: Settings) -> CollectorServer:
+        with pytest.raises(ConfigError, match="cannot listen"):
+            await CollectorServer(settings).start()
+        assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("collector")]
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        server = CollectorServer(replace(settings, **{taken: "127.0.0.1:0"}))
+        await server.start()
+        await server.stop()
+
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        settings = Settings(listen="127.0.0.1:0", directory=tmp_path / "runs")
+        asyncio.run(twice(replace(settings, **{taken: f"127.0.0.1:{other.getsockname()[1]}"})))
+    assert "Traceback" not in caplog.text
+
+
+def test_a_writer_thread_that_ends_ends_the_collector_with_an_error(tmp_path, caplog):
+    async def scenario() -> None:
+        server = CollectorServer(Settings(listen="127.0.0.1:0", directory=tmp_path / "runs"))
+        await server.start()
+        store = server.intake.engine._store
+        store._report = None  # what the thread cannot know: a bug outside of what one producer sent
+        store.put(server.intake.engine.lane(ProducerKey("run", bytes(15) + b"1")), Seal())
+        await asyncio.wait_for(server.ended.wait(), 30)
+        assert "the writer thread has ended" in server.failure
+        assert not server._serving
+        await server.stop()
+
+    asyncio.run(scenario())
+    assert "the writer thread has ended" in caplog.text
+
+
+def test_close_ends_a_stream_once_all_is_durable(collector):
+    produced = Produced()
+    with open_stub(collector.port) as stub:
+        stream = Publication(stub).send(produced.hello(), produced.schema, *produced.batches)
+        stream.send(produced.close())
+        stream.acked(100)
+        assert stream.call.code() == grpc.StatusCode.OK  # waits, without a half-close

@@ -2,6 +2,7 @@ import grpc
 import pytest
 
 from esper_telemetry.v1 import collector_pb2
+from tests.esper_telemetry.collector.certificate_files import make_certificate
 from tests.esper_telemetry.collector.publisher import (
     Produced,
     Publication,
@@ -81,3 +82,153 @@ def test_a_refusal_that_waiting_mends_carries_the_standard_retry_info(start_coll
         assert rpc_status.from_call(caught.value).details[0].Unpack(retry)
         assert retry.retry_delay.ToMilliseconds() > 0
         first.cancel()
+
+
+TOKENS = """
+[tenant.vision]
+run_prefix = "2026"
+[[token]]
+tenant = "vision"
+token = "{token}"
+[[token]]
+tenant = "vision"
+token = "expired"
+expires = 2026-01-01T00:00:00Z
+[[token]]
+tenant = "vision"
+token = "reader"
+may = ["read"]
+[[token]]
+tenant = "vision"
+token = "writer"
+may = ["write"]
+"""
+
+
+def first_refusal(call):
+    """Call until it is refused; the test's own timeout ends a collector that never does."""
+    try:
+        while True:
+            call()
+    except grpc.RpcError as error:
+        return refusal_of(error)
+
+
+def bearer(token: str):
+    return (("authorization", f"Bearer {token}"),)
+
+
+def test_a_token_file_lets_in_whom_it_names_and_is_followed_without_a_restart(start_collector, tmp_path):
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text(TOKENS.replace("{token}", "old"))
+    collector = start_collector(tokens=str(tokens))
+    produced, foreign = Produced(), Produced(run_id="other")
+    unauthenticated = (grpc.StatusCode.UNAUTHENTICATED, "TOKEN")
+    with open_stub(collector.port) as stub:
+        for metadata in ((), bearer("wrong"), bearer("expired")):
+            assert Publication(stub, metadata).send(produced.hello()).refusal() == unauthenticated
+        refused = Publication(stub, bearer("old")).send(foreign.hello()).refusal()
+        assert refused == (grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN")
+        publish(stub, produced, metadata=bearer("old"))
+        tokens.write_text(TOKENS.replace("{token}", "new"))
+        request = collector_pb2.GetWatermarkRequest(run_id=produced.run_id, producer_id=produced.producer_id)
+        assert first_refusal(lambda: stub.GetWatermark(request, timeout=10, metadata=bearer("old"))) == unauthenticated
+        publish(stub, produced, 2, metadata=bearer("new"))
+    assert stored(collector.folder, produced) == produced.raw
+    assert [path.name for path in collector.folder.glob("*") if path.is_dir()] == [produced.run_id]
+
+
+WRONG_KINDS = [
+    '[[token]]\ntenant = "vision"\ntoken = "two"\nmay = true\n',
+    '[tenant.b]\nsan = [["x"]]\n',
+    "[[token]]\ntenant = []\ntoken = 'two'\n",
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG_KINDS)
+def test_a_value_of_a_wrong_kind_leaves_the_old_tokens_in_force_until_the_file_is_right_again(
+    start_collector, tmp_path, wrong
+):
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text(TOKENS.replace("{token}", "old"))
+    collector = start_collector(tokens=str(tokens))
+    everything = collector_pb2.ListRunsRequest()
+    with open_stub(collector.port) as stub:
+        tokens.write_text(TOKENS.replace("{token}", "old") + wrong)
+        while "tokens.toml: " not in collector.log():
+            stub.ListRuns(everything, timeout=10, metadata=bearer("old"))
+        tokens.write_text(TOKENS.replace("{token}", "new"))
+        first_refusal(lambda: stub.ListRuns(everything, timeout=10, metadata=bearer("old")))
+        stub.ListRuns(everything, timeout=10, metadata=bearer("new"))
+
+
+def test_a_token_that_is_taken_away_ends_what_was_opened_with_it(start_collector, tmp_path):
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text(TOKENS.replace("{token}", "old"))
+    collector = start_collector(tokens=str(tokens))
+    produced, kept = Produced(), Produced()
+    unauthenticated = (grpc.StatusCode.UNAUTHENTICATED, "TOKEN")
+    with open_stub(collector.port) as stub:
+        stream = Publication(stub, bearer("old")).send(produced.hello(), produced.schema, produced.batches[0])
+        stream.acked(25)
+        other = Publication(stub, bearer("writer")).send(kept.hello(), kept.schema, kept.batches[0])
+        other.acked(25)
+        reading = stub.Subscribe(
+            collector_pb2.SubscribeRequest(run_id=produced.run_id), timeout=60, metadata=bearer("old")
+        )
+        next(reading)
+        tokens.write_text(TOKENS.replace("{token}", "new"))
+        assert stream.refusal() == unauthenticated
+        assert first_refusal(lambda: next(reading)) == unauthenticated
+        other.send(kept.batches[1])
+        other.acked(50)
+        assert publish(stub, produced, 2, metadata=bearer("new"))[0].welcome.durable_seq == 25
+
+
+def test_runs_that_a_tenant_may_not_use_any_more_are_closed_to_it(start_collector, tmp_path):
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text(TOKENS)
+    collector = start_collector(tokens=str(tokens))
+    produced = Produced()
+    with open_stub(collector.port) as stub:
+        stream = Publication(stub, bearer("writer")).send(produced.hello(), produced.schema)
+        stream.receive("welcome")
+        tokens.write_text(TOKENS.replace('run_prefix = "2026"', 'run_prefix = "other"'))
+        assert stream.refusal() == (grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN")
+
+
+def test_a_token_to_read_cannot_write_and_one_to_write_cannot_read(start_collector, tmp_path):
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text(TOKENS)
+    collector = start_collector(tokens=str(tokens))
+    produced = Produced()
+    forbidden = (grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN")
+    everything = collector_pb2.ListRunsRequest()
+    run = collector_pb2.SubscribeRequest(run_id=produced.run_id, stored_only=True)
+    with open_stub(collector.port) as stub:
+        publish(stub, produced, metadata=bearer("writer"))
+        assert Publication(stub, bearer("reader")).send(produced.hello(2)).refusal() == forbidden
+        assert first_refusal(lambda: stub.ListRuns(everything, timeout=10, metadata=bearer("writer"))) == forbidden
+        assert first_refusal(lambda: list(stub.Subscribe(run, timeout=10, metadata=bearer("writer")))) == forbidden
+        assert len(stub.ListRuns(everything, timeout=10, metadata=bearer("reader")).runs) == 1
+        assert len(list(stub.Subscribe(run, timeout=10, metadata=bearer("reader")))) == 6
+
+
+def test_a_client_certificate_names_its_tenant(start_collector, tmp_path):
+    certificate, key = make_certificate(tmp_path, "server")
+    mine, my_key = make_certificate(tmp_path, "client", san="DNS:trainer.example")
+    other, other_key = make_certificate(tmp_path, "stranger", san="DNS:trainer.example")
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text('[tenant.vision]\nrun_prefix = "2026"\nsan = ["trainer.example"]\n')
+    collector = start_collector(certificate=str(certificate), key=str(key), client_ca=str(mine), tokens=str(tokens))
+
+    def credentials(*pair):
+        return grpc.ssl_channel_credentials(certificate.read_bytes(), *(path.read_bytes() for path in pair))
+
+    with open_stub(collector.port, credentials(my_key, mine)) as stub:
+        publish(stub, Produced())
+        foreign = Publication(stub).send(Produced(run_id="other").hello()).refusal()
+        assert foreign == (grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN")
+    for pair in ((), (other_key, other)):
+        with open_stub(collector.port, credentials(*pair)) as stub:
+            assert Publication(stub).send(Produced().hello()).refusal()[0] == grpc.StatusCode.UNAVAILABLE
