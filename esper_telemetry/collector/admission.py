@@ -1,7 +1,8 @@
-"""Who is let in: what a Hello must say, and what a tenant may take. Pure."""
+"""Who is let in: what a Hello must say, and what a tenant may take. Pure, but for making the too fast wait."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,14 @@ from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from esper_telemetry.collector.auth import Tenant
     from esper_telemetry.collector.limits import Limits
 
 _STREAMS_RETRY_MS = 2000
 _BYTES_RETRY_MS = 60_000
+_LONGEST_SLEEP_S = 1.0  # a rate that is raised meanwhile is noticed
 
 
 def check_hello(hello: collector_pb2.Hello, limits: Limits) -> None:
@@ -34,43 +38,45 @@ def check_hello(hello: collector_pb2.Hello, limits: Limits) -> None:
 
 
 class Quotas:
-    """What tenants have taken.
+    """What tenants have taken; streams and readers are given back by the name that took them.
 
     Args:
         limits: what the collector takes from all together.
 
     Attributes:
         streams: open streams by tenant.
-        run_bytes: stored bytes by run.
+        readers: live readers by tenant.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._rates: dict[Tenant, TokenBucket] = {}
+        self._rates: dict[str, TokenBucket] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
         self.streams: Counter[str] = Counter()
-        self.run_bytes: Counter[str] = Counter()
+        self.readers: Counter[str] = Counter()
 
-    def check_stream(self, run_id: str, tenant: Tenant) -> None:
-        """Check that one more stream may be opened for a run.
+    def check_stream(self, tenant: Tenant) -> None:
+        """Check that one more stream may be opened.
 
         Raises:
-            Refused: STREAMS or QUOTA.
+            Refused: STREAMS.
         """
-        mine, full = self.streams[tenant.name], self.streams.total() >= self._limits.streams
-        if full or (tenant.max_streams and mine >= tenant.max_streams):
-            message = (
-                f"{self.streams.total():,} streams are open, {mine:,} of {tenant.name}: no more may be; come back later"
-            )
-            raise Refused("STREAMS", message, retry_after_ms=_STREAMS_RETRY_MS)
-        self.check_bytes(run_id, tenant)
+        self._check_count("streams are open", self.streams, tenant, tenant.max_streams, self._limits.streams)
 
-    def check_bytes(self, run_id: str, tenant: Tenant) -> None:
-        """Check that a run may store more.
+    def check_reader(self, tenant: Tenant) -> None:
+        """Check that one more live reader may connect.
+
+        Raises:
+            Refused: STREAMS.
+        """
+        self._check_count("readers are connected", self.readers, tenant, tenant.max_readers, self._limits.readers)
+
+    def check_bytes(self, run_id: str, stored: int, tenant: Tenant) -> None:
+        """Check that a run may store more than the `stored` bytes that it has.
 
         Raises:
             Refused: QUOTA.
         """
-        stored = self.run_bytes[run_id]
         if tenant.max_run_bytes and stored >= tenant.max_run_bytes:
             message = (
                 f"run {run_id} has {stored:,} bytes stored, {tenant.name} may have {tenant.max_run_bytes:,} of each"
@@ -78,8 +84,22 @@ class Quotas:
             raise Refused("QUOTA", message, retry_after_ms=_BYTES_RETRY_MS)
 
     def rate(self, tenant: Tenant) -> TokenBucket:
-        """Return the payload rate that the streams of a tenant share."""
-        bucket = self._rates.get(tenant)
-        if bucket is None:
-            bucket = self._rates[tenant] = TokenBucket(tenant.bytes_per_s)
+        """Return the payload rate that all calls of a tenant share."""
+        bucket = self._rates.setdefault(tenant.name, TokenBucket(tenant.bytes_per_s))
+        bucket.rate = tenant.bytes_per_s
         return bucket
+
+    async def wait_turn(self, tenant: Tenant, now: Callable[[], float]) -> None:
+        """Wait until what a tenant took before is paid for. All its calls wait in one row, so a crowd gets no more."""
+        bucket = self.rate(tenant)
+        if not bucket.rate:
+            return
+        async with self._turns.setdefault(tenant.name, asyncio.Lock()):
+            while (debt := bucket.debt(now())) > 0:  # noqa: ASYNC110 - time pays the debt, nothing sets an event
+                await asyncio.sleep(min(debt, _LONGEST_SLEEP_S))
+
+    def _check_count(self, what: str, taken: Counter[str], tenant: Tenant, own: int, limit: int) -> None:
+        mine, total = taken[tenant.name], taken.total()
+        if total >= limit or (own and mine >= own):
+            message = f"{total:,} {what}, {mine:,} of {tenant.name}: no more may be; come back later"
+            raise Refused("STREAMS", message, retry_after_ms=_STREAMS_RETRY_MS)

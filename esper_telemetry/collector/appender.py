@@ -13,6 +13,7 @@ from array import array
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from esper_telemetry.collector.presence import Identity, absence
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.append import AppendFile
@@ -75,6 +76,8 @@ class SegmentAppender:
         file_id: its 16 bytes of identity.
         frames: frames in it.
         last_seq: last number in it, or before it.
+        first_seq: number after the last one before it.
+        identity: which file it is.
         synced_size: bytes that a sync has covered.
         synced_seq: last number that a sync has covered, or before the segment.
     """
@@ -85,9 +88,11 @@ class SegmentAppender:
         self.file_id = header.file_id
         self.frames = self.synced_size = 0
         self.last_seq = self.synced_seq = header.previous_last_seq
+        self.first_seq = header.previous_last_seq + 1
         self._ends = bytearray()
         self._skips = array("Q")
         self._file = AppendFile(path)
+        self.identity = Identity(*self._file.identity)
         try:
             self._start(header)
         except BaseException:
@@ -122,14 +127,18 @@ class SegmentAppender:
         self.last_seq = skip.last_seq
 
     def sync(self) -> None:
-        """Force what was appended to the disk.
+        """Force what was appended to the disk, and see that it is there under the file's name.
 
         Raises:
             SinkError: the operating system refused; call `cut_back`, because a second sync may say yes and lie.
+                Or the file was removed, replaced or cut.
         """
         started = time.perf_counter()
         self._file.sync()
         self._on_sync(time.perf_counter() - started)
+        missing = absence(self.path, self.identity, self._file.size)
+        if missing:
+            raise SinkError(f"{self.path}: {missing} while it was being written")
         self.synced_size, self.synced_seq = self._file.size, self.last_seq
 
     def seal(self) -> None:
@@ -147,13 +156,13 @@ class SegmentAppender:
         self._file.close()
 
     def cut_back(self) -> None:
-        """Cut what no sync has covered and close the file, which has no footer then.
+        """Cut what no sync has covered and close the file, which has no footer then; another file there is left alone.
 
         Raises:
             SinkError: the operating system refused; the file is closed all the same.
         """
         self._file.close()
-        cut_file(self.path, self.synced_size)
+        cut_file(self.path, self.synced_size, self.identity)
 
     def _start(self, header: record_pb2.Header) -> None:
         prologue = layout.pack_prologue()
@@ -188,18 +197,25 @@ def _list_frame(builder: FooterBuilder, offset: int, end: bytes) -> int:
     return offset + desc.compressed_size + layout.DESCRIPTOR_BYTES
 
 
-def cut_file(path: Path, size: int) -> None:
+def cut_file(path: Path, size: int, identity: Identity | None = None) -> None:
     """Cut `path` to `size` bytes and sync it, or remove it where nothing is to stay; a file that is gone is no error.
+
+    Args:
+        path: the file.
+        size: bytes that stay.
+        identity: of the file that is meant; another one of that name is left as it is.
 
     Raises:
         SinkError: the operating system refused.
     """
     try:
+        if identity is not None and Identity.of(path) != identity:
+            return
         if not size:
             path.unlink(missing_ok=True)
             return
         fd = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
         raise SinkError(f"{path}: cannot be opened to cut it to {size:,} bytes: {error}; check the disk") from error

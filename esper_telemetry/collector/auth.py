@@ -3,6 +3,7 @@
     [tenant.vision]                # everything but its name is optional
     run_prefix = "vision-"         # run ids it may write and read; "" means all
     max_streams = 200              # at once; 0 means no limit of its own
+    max_readers = 10               # live readers at once; 0 means no limit of its own
     bytes_per_s = 20_000_000       # payload; whoever sends faster is slowed down
     max_run_bytes = 50_000_000_000 # stored, for each run
     san = ["trainer.vision.example"]  # names in client certificates (mTLS)
@@ -12,7 +13,7 @@
     tenant = "vision"
     sha256 = "…"                   # of the token, hex; or token = "…" itself
     expires = 2027-01-01T00:00:00Z
-    may = ["write", "read"]        # default: both
+    may = ["write", "read"]        # default: both; "delete" deletes runs
 
 Tokens are compared by hash. A file that cannot be read, or that holds a value of a wrong kind, keeps what was read
 before: every value is looked at before anything is taken.
@@ -34,8 +35,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-RIGHTS = frozenset({"write", "read"})
-_AMOUNTS: dict[str, type | tuple[type, ...]] = {"max_streams": int, "bytes_per_s": (int, float), "max_run_bytes": int}
+RIGHTS = frozenset({"write", "read", "delete"})
+_USUAL_RIGHTS = ("read", "write")
+_AMOUNTS: dict[str, type | tuple[type, ...]] = {
+    "max_streams": int,
+    "max_readers": int,
+    "bytes_per_s": (int, float),
+    "max_run_bytes": int,
+}
 _TENANT_KEYS = {"run_prefix", "san", "may", *_AMOUNTS}
 _TOKEN_KEYS = {"tenant", "token", "sha256", "expires", "may"}
 _BEARER = "bearer "
@@ -51,6 +58,7 @@ class Tenant:
         name: for logs and metrics.
         run_prefix: run ids it may use start so.
         max_streams: streams at once; 0 means no limit of its own.
+        max_readers: live readers at once; 0 means no limit of its own.
         bytes_per_s: payload; 0 means no limit.
         max_run_bytes: stored bytes of each run; 0 means no limit.
     """
@@ -58,6 +66,7 @@ class Tenant:
     name: str
     run_prefix: str = ""
     max_streams: int = 0
+    max_readers: int = 0
     bytes_per_s: float = 0.0
     max_run_bytes: int = 0
 
@@ -200,7 +209,7 @@ def _texts(said: Mapping[str, Any], key: str, place: str, otherwise: tuple[str, 
 
 
 def _rights(said: Mapping[str, Any], place: str) -> frozenset[str]:
-    may = frozenset(_texts(said, "may", place, tuple(RIGHTS)))
+    may = frozenset(_texts(said, "may", place, _USUAL_RIGHTS))
     if not may <= RIGHTS:
         raise ConfigError(f"{place}: may {sorted(may)}; there are {sorted(RIGHTS)}")
     return may

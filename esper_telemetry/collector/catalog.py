@@ -1,49 +1,110 @@
-"""The runs a collector knows, as ListRuns shows them. Pure."""
+"""The runs a collector knows, as ListRuns shows them: those in memory and those that only their files tell of.
+
+A page ends before a client's limit of a message is reached, whatever others have sent.
+"""
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from esper_telemetry.collector.appender import OWNER_ATTRIBUTE
+from esper_telemetry.collector.items import PutSchema
+from esper_telemetry.collector.producer import Producer, bounded_labels
+from esper_telemetry.collector.roster import restore
+from esper_telemetry.collector.session import Ledger
 from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from esper_telemetry.collector.auth import Tenant
-    from esper_telemetry.collector.producer import Producer
+    from esper_telemetry.collector.engine import Engine
+    from esper_telemetry.collector.identity import ProducerKey
+    from esper_telemetry.collector.intake import Intake
 
 _PAGE, _LONGEST_PAGE = 100, 1000
+# Room for what surrounds a summary in an answer.
+_FRAMING = 16
 
 
-def list_runs(
-    producers: Iterable[Producer], request: collector_pb2.ListRunsRequest, tenant: Tenant
+async def list_runs(
+    intake: Intake, request: collector_pb2.ListRunsRequest, tenant: Tenant
 ) -> collector_pb2.ListRunsResponse:
-    """Return a page of the runs that `tenant` may see, by run id."""
+    """Return a page of the runs that `tenant` may see, by run id.
 
-    def shown(run_id: str) -> bool:
-        mine = run_id.startswith(request.prefix) and run_id.startswith(tenant.run_prefix)
-        return mine and run_id > request.page_token
-
-    chosen = sorted((each for each in producers if shown(each.key.run_id)), key=lambda each: each.key.run_id)
+    Raises:
+        Refused: files cannot be read now (STORAGE).
+    """
+    known = {producer.key.run_id for producer in intake.roster.producers.values()}
+    stored = await intake.engine.runs()
+    chosen = sorted(each for each in known.union(stored) if _is_shown(each, request, tenant))
     answer = collector_pb2.ListRunsResponse()
-    limit = min(request.page_size or _PAGE, _LONGEST_PAGE)
-    for run_id, members in groupby(chosen, key=lambda each: each.key.run_id):
-        if len(answer.runs) == limit:
+    room, limit = intake.limits.page_bytes, min(request.page_size or _PAGE, _LONGEST_PAGE)
+    for run_id in chosen:
+        summary = await _run(intake, run_id, room)
+        if not summary.producers:
+            continue  # deleted meanwhile, or not of this collector
+        size = summary.ByteSize() + _FRAMING
+        if len(answer.runs) == limit or (answer.runs and size > room):
             answer.next_page_token = answer.runs[-1].run_id
             break
-        answer.runs.append(_run(run_id, list(members)))
+        answer.runs.append(summary)
+        room -= size
     return answer
 
 
-def _run(run_id: str, members: list[Producer]) -> collector_pb2.RunSummary:
-    summaries = sorted(map(_producer, members), key=lambda each: (each.rank, each.started_unix_nano, each.producer_id))
-    name = next((each.schema.header.run_name for each in members if each.schema is not None), "")
-    return collector_pb2.RunSummary(run_id=run_id, run_name=name, producers=summaries)
+def _is_shown(run_id: str, request: collector_pb2.ListRunsRequest, tenant: Tenant) -> bool:
+    mine = run_id.startswith(request.prefix) and run_id.startswith(tenant.run_prefix)
+    return mine and run_id > request.page_token
 
 
-def _producer(producer: Producer) -> collector_pb2.ProducerSummary:
+async def _run(intake: Intake, run_id: str, room: int) -> collector_pb2.RunSummary:
+    members = {key: each for key, each in intake.roster.producers.items() if key.run_id == run_id}
+    for key in await intake.engine.members(run_id):
+        if key not in members:
+            members[key] = await _stored(intake.engine, key)
+    labels_bytes = intake.limits.labels_bytes
+    return summarize_run(run_id, members.values(), room, labels_bytes)
+
+
+async def _stored(engine: Engine, key: ProducerKey) -> Producer:
+    """Return what the files of a producer tell, which stays out of memory."""
+    restored = await restore(engine, key)
+    producer = Producer(restored.lane, Ledger(restored.durable_seq), stored_bytes=restored.stored_bytes)
+    if restored.header is not None:
+        producer.schema = PutSchema(restored.header, b"")
+    return producer
+
+
+def summarize_run(run_id: str, members: Iterable[Producer], room: int, labels_bytes: int) -> collector_pb2.RunSummary:
+    """Return the summary of a run: its producers by rank and start, as many as fit.
+
+    Args:
+        run_id: the run.
+        members: its producers.
+        room: bytes that the summary may take.
+        labels_bytes: of each producer's labels.
+    """
+    summaries = [_producer(each, labels_bytes) for each in members]
+    summaries.sort(key=lambda each: (each.rank, each.started_unix_nano, each.producer_id))
+    headers = (each.schema.header for each in members if each.schema is not None)
+    name = next((header.run_name for header in headers), "")
+    run = collector_pb2.RunSummary(run_id=run_id, run_name=name, producer_count=len(summaries))
+    fitting = 0
+    for summary in summaries:
+        room -= summary.ByteSize() + _FRAMING
+        if room < 0 and fitting:
+            break
+        fitting += 1
+    run.producers.extend(islice(summaries, fitting))
+    return run
+
+
+def _producer(producer: Producer, labels_bytes: int) -> collector_pb2.ProducerSummary:
     header = producer.schema.header if producer.schema is not None else None
+    labels = producer.labels or (dict(header.attributes) if header else {})
+    labels.pop(OWNER_ATTRIBUTE, None)
     return collector_pb2.ProducerSummary(
         producer_id=producer.key.producer_id,
         rank=header.rank if header else 0,
@@ -55,5 +116,5 @@ def _producer(producer: Producer) -> collector_pb2.ProducerSummary:
         outcome=collector_pb2.CloseOutcome.Name(producer.outcome),
         started_unix_nano=header.anchor_unix_nano if header else 0,
         last_seen_unix_nano=producer.last_seen_ns,
-        labels=producer.labels,
+        labels=bounded_labels(labels, labels_bytes),
     )

@@ -10,6 +10,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import ConfigError, SinkError
+from esper_telemetry.recordfile.layout import MAX_FRAME_BYTES
 from esper_telemetry.recordfile.lock import fcntl
 
 if TYPE_CHECKING:
@@ -42,13 +43,17 @@ def claim_folder(directory: Path) -> BufferedWriter:
 
 
 def try_storage(directory: Path, failed: bool) -> tuple[float, str]:
-    """Return the free part of the disk, and what is wrong with it; after an error a file is written to find out."""
+    """Return the free part of the disk, and what is wrong with it.
+
+    After an error a file as large as the largest frame is written to find out: a disk that takes 4 KiB, or a limit on
+    the size of files, may refuse frames all the same.
+    """
     try:
         usage = shutil.disk_usage(directory)
         if failed:
             probe = directory / _PROBE_NAME
             with probe.open("wb") as file:
-                file.write(random.randbytes(4096))  # noqa: S311 - bytes that no file system can leave out
+                file.write(random.randbytes(MAX_FRAME_BYTES))  # noqa: S311 - bytes that no file system can leave out
                 file.flush()
                 os.fsync(file.fileno())
             probe.unlink()

@@ -18,7 +18,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.collector.engine import Health, Lane, Restored, Watermark
-from esper_telemetry.collector.items import Cycle, Item, Progress, PutFrame, PutSchema, PutSkip, Seal
+from esper_telemetry.collector.items import Cycle, Item, Progress, PutFrame, PutSchema, PutSkip, Seal, weight
 from esper_telemetry.collector.jetstream import JetStream
 from esper_telemetry.collector.logentry import (
     SessionId,
@@ -39,6 +39,7 @@ from esper_telemetry.v1 import collector_pb2, log_pb2
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from esper_telemetry.collector.archive import Expired
     from esper_telemetry.collector.handover import Published
     from esper_telemetry.collector.identity import ProducerKey
     from esper_telemetry.collector.metrics import MetricSet
@@ -102,6 +103,11 @@ class DoorLane:
         """Why it does not write."""
         return None if self.told == self.session else "no recorder answers: is `esper-telemetry record` running?"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether something is on its way."""
+        return bool(self.waiting)
+
     def writes(self, epoch: int) -> bool:
         """Tell whether the recorder takes the stream with `epoch`."""
         return self.told == self.session and self.session.epoch == epoch
@@ -160,8 +166,8 @@ class DoorEngine:
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
-    async def start(self, report: Callable[[Cycle], None]) -> list[Restored]:
-        """Connect; a door knows nobody at its start."""
+    async def start(self, report: Callable[[Cycle], None]) -> None:
+        """Connect."""
         self._report = report
         await self._log.open()
         try:
@@ -173,7 +179,6 @@ class DoorEngine:
         self._duties = Supervisor(LOG, self._metrics.task_failures, self._fail)
         self._duties.keep("publisher", self._pump())
         self._duties.every(_TICK_S, "stalls", self._watch)
-        return []
 
     @property
     def broken(self) -> str:
@@ -209,17 +214,36 @@ class DoorEngine:
 
     # --- what the intake asks for -------------------------------------------------------------------------------------
 
-    def lane(self, key: ProducerKey) -> DoorLane:
-        """Return the way of a producer through this door."""
+    async def restore(self, key: ProducerKey) -> Restored:
+        """Return the way of a producer through this door; what is durable its recorder tells after the claim."""
         lane = DoorLane(key, self._names.partition(partition_of(key, self._log.partitions)))
         self._lanes[key] = lane
-        return lane
+        return Restored(lane)
+
+    async def runs(self) -> list[str]:
+        """Return nothing: the files are at the recorders."""
+        return []
+
+    async def members(self, run_id: str) -> list[ProducerKey]:
+        """Return nothing, as `runs`."""
+        del run_id
+        return []
+
+    async def expire(self, before: float, kept: frozenset[ProducerKey]) -> list[Expired]:
+        """Delete nothing, as `runs`."""
+        del before, kept
+        return []
+
+    async def delete(self, run_id: str) -> int:
+        """Delete nothing, as `runs`."""
+        del run_id
+        return 0
 
     def forget(self, lane: Lane) -> None:
         """Let go of a producer whose stream is gone; the next one begins with what recorders know."""
         if self._lanes.get(lane.key) is lane:
             dropped = self._lanes.pop(lane.key).drop()
-            self._report(Cycle([Progress(lane.key, 0, dropped)], []))
+            self._report(_cycle(Progress(lane.key, 0, dropped, dropped)))
 
     def claim(self, lane: Lane, epoch: int) -> None:
         """Publish that a stream begins."""
@@ -230,7 +254,7 @@ class DoorEngine:
         self._start_clock(lane)
         self._send(lane, self._opening(lane))
         if dropped:
-            self._report(Cycle([Progress(lane.key, lane.durable_seq, dropped)], []))
+            self._report(_cycle(Progress(lane.key, lane.durable_seq, dropped, dropped)))
 
     def put(self, lane: Lane, item: Item) -> None:
         """Publish `item`."""
@@ -241,6 +265,7 @@ class DoorEngine:
             lane.schemas[item.fingerprint] = item
             entry.schema.CopyFrom(packed_schema(item, self._encoder))
             self._send(lane, self._fitting(entry.SerializeToString()))
+            self._report(_cycle(Progress(lane.key, lane.durable_seq, 0, weight(item))))  # it waits in no queue
         elif isinstance(item, PutFrame):
             entry.frame.CopyFrom(packed_frame(item, lane.fingerprint))
             self._keep(lane, _Sent(item.desc.last_seq, entry.SerializeToString(), len(item.payload), lane.fingerprint))
@@ -316,11 +341,11 @@ class DoorEngine:
             covered = lane.settle(state.durable_seq)
             if moved or first:
                 self._start_clock(lane)
-                self._report(Cycle([Progress(lane.key, state.durable_seq, covered, rewound=first)], []))
+                self._report(_cycle(Progress(lane.key, state.durable_seq, covered, covered, rewound=first)))
         elif state.session.epoch >= lane.session.epoch and lane.session != NOBODY:
             dropped, lane.told = lane.drop(), NOBODY
             epoch, lane.session = state.session.epoch, NOBODY
-            self._report(Cycle([Progress(lane.key, state.durable_seq, dropped, fenced_by=epoch)], []))
+            self._report(_cycle(Progress(lane.key, state.durable_seq, dropped, dropped, fenced_by=epoch)))
 
     async def _state(self, key: ProducerKey) -> ProducerState:
         try:
@@ -363,3 +388,7 @@ class DoorEngine:
         self.resent += len(again)
         for data in again:
             self._send(lane, data)
+
+
+def _cycle(progress: Progress) -> Cycle:
+    return Cycle([progress], [], [])

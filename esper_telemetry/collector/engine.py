@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from esper_telemetry.collector.archive import Expired
     from esper_telemetry.collector.handover import Published
     from esper_telemetry.collector.identity import ProducerKey
     from esper_telemetry.collector.items import Cycle, Item
@@ -30,6 +31,10 @@ class Lane(Protocol):
         """Why it takes nothing until it is claimed again; None if it does."""
 
     @property
+    def is_open(self) -> bool:
+        """Whether it holds something open: it must not be forgotten."""
+
+    @property
     def published(self) -> tuple[Published, ...]:
         """Its segments as far as they may be read here; an engine without files has none."""
 
@@ -38,19 +43,21 @@ class Lane(Protocol):
 
 
 class Restored(NamedTuple):
-    """A producer that an engine knows at its start.
+    """A producer as an engine finds it when a stream of it begins.
 
     Attributes:
         lane: its way.
         durable_seq: everything up to it is durable.
-        header: of its last segment, without descriptors.
+        header: of its last segment, without descriptors; None where it has none.
         stored_bytes: of its segments.
+        run_bytes: of all segments of its run.
     """
 
     lane: Lane
-    durable_seq: int
-    header: record_pb2.Header
-    stored_bytes: int
+    durable_seq: int = 0
+    header: record_pb2.Header | None = None
+    stored_bytes: int = 0
+    run_bytes: int = 0
 
 
 class Watermark(NamedTuple):
@@ -96,8 +103,8 @@ class Engine(Protocol):
     def broken(self) -> str:
         """Why it will never take anything again, one of its threads or tasks having ended; empty if it works."""
 
-    async def start(self, report: Callable[[Cycle], None]) -> list[Restored]:
-        """Begin; return what is there already.
+    async def start(self, report: Callable[[Cycle], None]) -> None:
+        """Begin.
 
         Args:
             report: called with what became durable, from any thread.
@@ -110,8 +117,33 @@ class Engine(Protocol):
     async def stop(self, seal_s: float) -> None:
         """Finish what was put and end; what is still open may be sealed for `seal_s` seconds."""
 
-    def lane(self, key: ProducerKey) -> Lane:
-        """Return a way for a producer that is not known yet."""
+    async def restore(self, key: ProducerKey) -> Restored:
+        """Return the way of a producer that is not in memory, with what is durable of it.
+
+        Raises:
+            SinkError: its files cannot be brought into order.
+        """
+
+    async def runs(self) -> list[str]:
+        """Return the runs that have something stored here, sorted."""
+
+    async def members(self, run_id: str) -> list[ProducerKey]:
+        """Return the producers of a run that have something stored here."""
+
+    async def expire(self, before: float, kept: frozenset[ProducerKey]) -> list[Expired]:
+        """Delete sealed segments last written before `before` (wall clock, seconds), but the last of each producer.
+
+        Args:
+            before: as above.
+            kept: producers in memory; they are given an Expire instead.
+        """
+
+    async def delete(self, run_id: str) -> int:
+        """Delete a run; none of its producers may be in memory. Return its bytes.
+
+        Raises:
+            SinkError: the operating system refused.
+        """
 
     def forget(self, lane: Lane) -> None:
         """Take note that nothing will be put into a lane any more; a lane of the same key may come later."""

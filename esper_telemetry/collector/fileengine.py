@@ -1,19 +1,22 @@
 """The engine of a collector that stands alone: record files below one folder, one writer thread.
 
-It claims the folder, has its files put in order, and hands items to the store. It never decides what may
-be stored.
+It claims the folder, has its files put in order, and hands items to the store. What no stream is open for is on the
+disk only, and is restored from there when a stream begins. It never decides what may be stored.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any
 
+from esper_telemetry.collector import archive
 from esper_telemetry.collector.disk import claim_folder, raise_file_limit, try_storage
 from esper_telemetry.collector.engine import Health, Lane, Restored, Watermark
-from esper_telemetry.collector.items import Cycle, Item, Retry
-from esper_telemetry.collector.recovery import recover
-from esper_telemetry.collector.store import ProducerFiles, Store
+from esper_telemetry.collector.identity import run_folder
+from esper_telemetry.collector.producerfiles import ProducerFiles
+from esper_telemetry.collector.recovery import recover, recover_producer
+from esper_telemetry.collector.store import Store
 from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
     from io import BufferedWriter
     from pathlib import Path
 
+    from esper_telemetry.collector.archive import Expired
     from esper_telemetry.collector.identity import ProducerKey
+    from esper_telemetry.collector.items import Cycle, Item
 
 
 class FileEngine:
@@ -42,21 +47,22 @@ class FileEngine:
         self._root = root
         self._failed = False
         self._lock: BufferedWriter | None = None
+        # Held while files of a producer are looked up or deleted: no restored producer may miss a file a moment later.
+        self._listing = threading.Lock()
         self._report: Callable[[Cycle], None]
         self._store = Store(self._hand_over)
 
-    async def start(self, report: Callable[[Cycle], None]) -> list[Restored]:
-        """Claim the folder, put the files in order, rebuild all watermarks, start to store."""
+    async def start(self, report: Callable[[Cycle], None]) -> None:
+        """Claim the folder, put the files in order, start to store."""
         self._report = report
         raise_file_limit()
         self._lock = await asyncio.to_thread(claim_folder, self._root)
         try:
-            restored = await asyncio.to_thread(self._recover)
+            self.notes = (await asyncio.to_thread(recover, self._root)).notes
         except BaseException:
             self._lock.close()
             raise
         self._store.start()
-        return restored
 
     @property
     def broken(self) -> str:
@@ -69,22 +75,38 @@ class FileEngine:
         if self._lock is not None:
             self._lock.close()
 
-    def lane(self, key: ProducerKey) -> ProducerFiles:
-        """Return the files of a producer that has none yet."""
-        return ProducerFiles(self._root, key)
+    async def restore(self, key: ProducerKey) -> Restored:
+        """Return the files of a producer, read from the disk."""
+        return await asyncio.to_thread(self._restore, key)
+
+    async def runs(self) -> list[str]:
+        """Return the runs that have a folder."""
+        return await asyncio.to_thread(archive.run_ids, self._root)
+
+    async def members(self, run_id: str) -> list[ProducerKey]:
+        """Return the producers that have a file in a run's folder."""
+        return await asyncio.to_thread(archive.producers_of, self._root, run_id)
+
+    async def expire(self, before: float, kept: frozenset[ProducerKey]) -> list[Expired]:
+        """Delete old segments of producers that are not in memory."""
+        return await asyncio.to_thread(self._locked, archive.expire, before, kept)
+
+    async def delete(self, run_id: str) -> int:
+        """Delete a run's folder."""
+        return await asyncio.to_thread(self._locked, archive.delete_run, run_id)
 
     def forget(self, lane: Lane) -> None:
         """Nothing is kept beside the lane itself."""
 
     def claim(self, lane: Lane, epoch: int) -> None:
-        """Try a disk that failed again; that streams are fenced is the intake's own knowledge."""
+        """Have the disk tried and the files looked for; that streams are fenced is the intake's own knowledge."""
         del epoch
-        if lane.failed is not None:
-            self.put(lane, Retry())
+        assert isinstance(lane, ProducerFiles)  # noqa: S101 - `restore` made it
+        self.put(lane, lane.claim())
 
     def put(self, lane: Lane, item: Item) -> None:
         """Hand `item` to the writer thread."""
-        assert isinstance(lane, ProducerFiles)  # noqa: S101 - `lane` and `start` made it
+        assert isinstance(lane, ProducerFiles)  # noqa: S101 - `restore` made it
         self._store.put(lane, item)
 
     async def lookup(self, key: ProducerKey) -> Watermark | None:
@@ -101,15 +123,18 @@ class FileEngine:
                 problem = f"only {free:.1%} of the disk is free, {min_free:.1%} must be"
         return Health(free, problem)
 
-    def _recover(self) -> list[Restored]:
-        recovery = recover(self._root)
-        self.notes = recovery.notes
-        restored = []
-        for key, stored in recovery.producers.items():
+    def _restore(self, key: ProducerKey) -> Restored:
+        notes: list[str] = []
+        with self._listing:
+            stored = recover_producer(self._root / run_folder(key.run_id), key, notes)
             files = ProducerFiles(self._root, key, stored)
-            size = sum(segment.size for segment in files.published)
-            restored.append(Restored(files, stored.durable_seq, stored.segments[-1].header, size))
-        return restored
+            size = archive.run_bytes(self._root, key.run_id)
+        header = stored.segments[-1].header if stored is not None else None
+        return Restored(files, files.durable_seq, header, files.stored_bytes, size)
+
+    def _locked(self, action: Callable[..., Any], *arguments: object) -> Any:
+        with self._listing:
+            return action(self._root, *arguments)
 
     def _hand_over(self, cycle: Cycle) -> None:
         if any(progress.error is not None for progress in cycle.progress):

@@ -10,12 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.collector.appender import sync_folder
+from esper_telemetry.collector.presence import Identity, absence
 from esper_telemetry.collector.recovery import seal_segment
 from esper_telemetry.errors import SinkError
-from esper_telemetry.recordfile import RecordReader
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from esper_telemetry.collector.recovery import StoredSegment
 
 SUPERSEDED = ".superseded"
 
@@ -26,12 +28,51 @@ class Published(NamedTuple):
     Attributes:
         path: the file.
         size: bytes that are durable.
+        first_seq: number after the last one before it.
         last_seq: last number in them.
+        file_id: of its header.
+        identity: which file it is.
     """
 
     path: Path
     size: int
+    first_seq: int
     last_seq: int
+    file_id: bytes
+    identity: Identity
+
+    @classmethod
+    def found(cls, segment: StoredSegment) -> Published:
+        """Return a segment that was found on the disk, whole.
+
+        Raises:
+            SinkError: it is gone meanwhile.
+        """
+        try:
+            status = segment.path.stat()
+        except OSError as error:
+            raise SinkError(f"{segment.path}: cannot be looked up: {error}; check the disk") from error
+        header, identity = segment.header, Identity(status.st_dev, status.st_ino)
+        first_seq = header.previous_last_seq + 1
+        return cls(segment.path, status.st_size, first_seq, segment.last_seq, header.file_id, identity)
+
+    def absence(self) -> str:
+        """Return what became of it; empty if it is all there.
+
+        Raises:
+            SinkError: the operating system does not tell.
+        """
+        return absence(self.path, self.identity, self.size)
+
+    def cut(self, limit: int, notes: list[str]) -> Published:
+        """Cut it behind the last whole frame up to number `limit`, seal it, and return what is left of it.
+
+        Raises:
+            SinkError: the operating system refused.
+            RecordError: not even its header is whole.
+        """
+        end = seal_segment(self.path, limit, notes)
+        return self._replace(size=self.path.stat().st_size, last_seq=end)
 
 
 def cut_segments(published: tuple[Published, ...], last_seq: int) -> tuple[Published, ...]:
@@ -46,17 +87,11 @@ def cut_segments(published: tuple[Published, ...], last_seq: int) -> tuple[Publi
     """
     kept = [segment for segment in published if segment.last_seq <= last_seq]
     for segment in published[len(kept) :]:
-        if _first_seq(segment.path) > last_seq:
+        if segment.first_seq > last_seq:
             _rename(segment.path)
         else:
-            end = seal_segment(segment.path, last_seq, [])
-            kept.append(Published(segment.path, segment.path.stat().st_size, end))
+            kept.append(segment.cut(last_seq, []))
     return tuple(kept)
-
-
-def _first_seq(path: Path) -> int:
-    with RecordReader(path) as reader:
-        return reader.header.previous_last_seq + 1
 
 
 def _rename(path: Path) -> None:

@@ -15,11 +15,14 @@ from esper_telemetry.recordfile.layout import ID_BYTES
 from esper_telemetry.recordfile.paths import SegmentName
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from esper_telemetry.v1 import record_pb2
 
 # What `start_run` makes run ids and stream names of: one path component everywhere.
 _ID = re.compile(r"[A-Za-z0-9_+=@,~][A-Za-z0-9_+=@,.~-]{0,127}", re.ASCII)
 _PLAIN = re.compile(r"[A-Za-z0-9_+@,.~-]", re.ASCII)
+_FOLDER = re.compile(r"(?:[A-Za-z0-9_+@,.~-]|=[0-9A-F]{2})+", re.ASCII)
 _ID_RULE = "up to 128 letters, digits and _ + = @ , . ~ -, not starting with . or -"
 _LONGEST_NAME = 200
 
@@ -76,6 +79,21 @@ def run_folder(run_id: str) -> str:
     if len(encoded) <= _LONGEST_NAME:
         return encoded
     return f"=={hashlib.sha256(run_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def run_id_of(folder: str) -> str | None:
+    """Return the run id that a folder's name is made of; None where only a header inside tells, or it is no run's."""
+    if folder.startswith("==") or not _FOLDER.fullmatch(folder):
+        return None
+    raw = re.sub(rb"=([0-9A-F]{2})", lambda found: bytes([int(found[1], 16)]), folder.encode())
+    run_id = raw.decode("utf-8", "surrogatepass")
+    return run_id if run_folder(run_id) == folder else None
+
+
+def may_be_of(path: Path, producer_id: bytes) -> bool:
+    """Tell whether a file may be a segment of a producer by its name; the header decides."""
+    name = SegmentName.parse(path)
+    return name is not None and name.boot in {producer_id[at : at + 4].hex() for at in range(0, ID_BYTES, 4)}
 
 
 def segment_names(header: record_pb2.Header, segment: int) -> list[str]:

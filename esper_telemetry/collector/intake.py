@@ -15,20 +15,29 @@ from esper_telemetry.collector.admission import Quotas, check_hello
 from esper_telemetry.collector.engine import Watermark
 from esper_telemetry.collector.frames import FrameCheck
 from esper_telemetry.collector.identity import producer_key
-from esper_telemetry.collector.items import Cycle, Expire, Progress, PutFrame, PutSchema, PutSkip, Seal
+from esper_telemetry.collector.items import (
+    Cycle,
+    Progress,
+    PutFrame,
+    PutSchema,
+    PutSkip,
+    Seal,
+    weight,
+)
 from esper_telemetry.collector.limits import PROTOCOL
 from esper_telemetry.collector.metrics import skip_label
-from esper_telemetry.collector.producer import Admission, Producer
+from esper_telemetry.collector.producer import Admission, Producer, bounded_labels
 from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.collector.roster import Roster, restore, storage_refusal
 from esper_telemetry.collector.schema_check import SchemaCheck
-from esper_telemetry.collector.session import Ledger, Session
+from esper_telemetry.collector.session import Session
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.header import writer_name
 from esper_telemetry.recordfile.layout import Skip
 from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
 
     from esper_telemetry.collector.auth import Tenant
     from esper_telemetry.collector.engine import Engine
@@ -38,11 +47,8 @@ if TYPE_CHECKING:
     from esper_telemetry.collector.metrics import Metrics
     from esper_telemetry.collector.producer import Listener
 
-_STORAGE_RETRY_MS = 2000
 # A disk that does not answer within this time is failing, as far as a Hello is concerned.
 _SETTLE_S = 5.0
-# A producer without a stream keeps its segment open for so long.
-_IDLE_SEAL_S = 60.0
 
 
 class Intake:
@@ -55,7 +61,7 @@ class Intake:
         metrics: where it counts.
 
     Attributes:
-        producers: all that have something stored or a stream open.
+        roster: the producers in memory.
         unavailable: why no stream is let in; None while they are.
         engine: as given.
     """
@@ -63,13 +69,12 @@ class Intake:
     def __init__(self, engine: Engine, limits: Limits, validation: Validation, metrics: Metrics) -> None:
         self.engine = engine
         self.limits = limits
-        self.producers: dict[ProducerKey, Producer] = {}
+        self.roster = Roster(engine, self._forgot)
         self.unavailable: Refused | None = None
         self._validation = validation
         self._decoder = FrameDecoder()
         self._metrics = metrics
         self._schemas = SchemaCheck(limits)
-        self._runs: dict[bytes, str] = {}
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._quotas = Quotas(limits)
         self._queued = 0
@@ -87,28 +92,21 @@ class Intake:
             ConfigError: the engine cannot run as it is told to.
             SinkError: the disk refused; nothing may be acked then.
         """
-        for lane, durable_seq, header, size in await self.engine.start(self._hand_over):
-            producer = Producer(lane, Ledger(durable_seq), schema=PutSchema(header, b""), stored_bytes=size)
-            self.producers[lane.key] = producer
-            self._runs[lane.key.producer_id] = lane.key.run_id
-            self._quotas.run_bytes[lane.key.run_id] += size
+        await self.engine.start(self._hand_over)
 
     async def stop(self, seal_s: float) -> None:
         """Have the engine finish what was put, and end."""
+        await self._schemas.close()
         await self.engine.stop(seal_s)
 
     def seal_idle(self, now: float) -> None:
-        """Seal the segments of producers that have had no stream for a while."""
-        for producer in self.producers.values():
-            if producer.left_at is not None and now - producer.left_at > _IDLE_SEAL_S:
-                producer.left_at = None
-                self.engine.put(producer.lane, Seal())
+        """Seal the segments of producers that have had no stream for a while, and let go of the sealed ones."""
+        self.roster.seal_idle(now, self._watchers.keys())
 
-    def expire(self, before: float) -> None:
-        """Delete segments last written before `before` (wall clock, seconds), but the last one of each producer."""
-        for producer in self.producers.values():
-            if len(producer.lane.published) > 1:
-                self.engine.put(producer.lane, Expire(before))
+    def count_expired(self, sizes: list[int]) -> None:
+        """Count segments that retention deleted, by their sizes."""
+        self._metrics.expired_segments.inc(len(sizes))
+        self._metrics.expired_bytes.inc(sum(sizes))
 
     def lag(self, now: float) -> float:
         """Return for how long the oldest frame has been on its way to the disk, at most; seconds."""
@@ -124,34 +122,36 @@ class Intake:
         """Payload bytes on their way to the disk."""
         return self._queued
 
-    def listeners(self) -> list[Listener]:
-        """Return all open streams."""
-        return [producer.listener for producer in self.producers.values() if producer.listener is not None]
-
     # --- readers ------------------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def watching(self, run_id: str) -> Iterator[asyncio.Event]:
-        """Give an event that is set whenever something of a run moved.
+    def watched(self, run_id: str) -> bool:
+        """Tell whether somebody reads a run."""
+        return run_id in self._watchers
+
+    @contextlib.asynccontextmanager
+    async def watching(self, run_id: str, tenant: Tenant) -> AsyncIterator[asyncio.Event]:
+        """Hold a run in memory, and give an event that is set whenever something of it moved.
 
         Raises:
-            Refused: as many readers are there as may be (STREAMS).
+            Refused: as many readers are there as may be (STREAMS), there is no such run, or the disk refused.
         """
-        if sum(map(len, self._watchers.values())) >= self.limits.readers:
-            raise Refused("STREAMS", f"{self.limits.readers} readers are connected: no more may be; come back later")
+        self._quotas.check_reader(tenant)
+        self._quotas.readers[tenant.name] += 1
         event = asyncio.Event()
         watchers = self._watchers.setdefault(run_id, set())
         watchers.add(event)
         try:
+            for key in await self.engine.members(run_id):
+                producer = await self.roster.enter(key)
+                producer.left_at = producer.left_at or self._loop.time()
+            if not self.roster.of_run(run_id):
+                raise Refused("NO_RUN", f"run {run_id!r} has nothing stored; ListRuns names those that have")
             yield event
         finally:
+            self._quotas.readers[tenant.name] -= 1
             watchers.discard(event)
             if not watchers:
                 self._watchers.pop(run_id, None)
-
-    def of_run(self, run_id: str) -> list[Producer]:
-        """Return the producers of a run that have something stored."""
-        return [each for key, each in self.producers.items() if key.run_id == run_id and each.lane.published]
 
     # --- streams ------------------------------------------------------------------------------------------------------
 
@@ -166,18 +166,15 @@ class Intake:
         tenant.check_run(key.run_id)
         if self.unavailable is not None:
             raise self.unavailable
-        known = self.producers.get(key)
-        if known is None or known.listener is None:  # else it takes the place of its own stream
-            self._quotas.check_stream(key.run_id, tenant)
-        producer = self._producer(key)
-        producer.ledger.claim(hello.session_epoch)
+        known = self.roster.producers.get(key)
+        self._check_quotas(known, key, tenant)
+        producer = known or await self.roster.enter(key)
+        self._check_quotas(producer, key, tenant)
+        producer.ledger.claim(hello.session_epoch, self.limits.epoch_step)
         if producer.listener is not None:
             producer.listener.stop(Refused("FENCED", f"a stream with session_epoch {hello.session_epoch} took over"))
-        else:
-            self._quotas.streams[tenant.name] += 1
-        producer.listener = listener
-        producer.left_at = None
-        producer.labels = dict(hello.labels)
+        self._hold(producer, listener, tenant)
+        producer.labels = bounded_labels(dict(hello.labels), self.limits.labels_bytes)
         producer.outcome = collector_pb2.CLOSE_OUTCOME_UNSPECIFIED
         producer.last_seen_ns = time.time_ns()
         try:
@@ -186,23 +183,20 @@ class Intake:
             session = Session(producer.ledger, hello.session_epoch, schema, self.limits, self._loop.time())
             session.heard(self._loop.time())
         except BaseException:
-            self.leave(producer, listener, tenant)
+            self.leave(producer, listener)
             raise
         welcome = self._welcome(producer, hello.schema_fingerprint)
         return Admission(producer, session, tenant, welcome, FrameCheck(self.limits, self._validation, self._decoder))
 
-    def leave(self, producer: Producer, listener: Listener, tenant: Tenant) -> None:
+    def leave(self, producer: Producer, listener: Listener) -> None:
         """Take note that a stream ended."""
         if producer.listener is not listener:
             return  # another one took over, and with it the count
-        producer.listener = None
-        self._quotas.streams[tenant.name] -= 1
+        self._let_go(producer)
         producer.last_seen_ns = time.time_ns()
         producer.left_at = self._loop.time()
         if not producer.ledger.taken_seq or self.engine.elsewhere:  # what others keep need not be kept here
-            self.engine.forget(producer.lane)
-            self.producers.pop(producer.key, None)
-            self._runs.pop(producer.key.producer_id, None)
+            self.roster.forget(producer)
 
     async def watermark(self, request: collector_pb2.GetWatermarkRequest, tenant: Tenant) -> collector_pb2.Welcome:
         """Return what is durable of a producer; nothing changes.
@@ -212,13 +206,24 @@ class Intake:
         """
         key = producer_key(request.run_id, request.producer_id)
         tenant.check_run(key.run_id)
-        beyond = await self.engine.lookup(key)
-        return self._welcome(self.producers.get(key), request.schema_fingerprint, beyond)
+        known, beyond = self.roster.producers.get(key), await self.engine.lookup(key)
+        if known is None and beyond is None:
+            beyond = Watermark((await restore(self.engine, key)).durable_seq, 0)
+        return self._welcome(known, request.schema_fingerprint, beyond)
 
-    async def room(self) -> None:
-        """Wait until there is room for one more frame; of all who wait, no more go on than there is room for."""
-        while not self._room.is_set():
+    async def turn(self, admission: Admission, message: collector_pb2.ClientMessage) -> None:
+        """Wait until a message may be received: there is room, its tenant's rate allows it, its schema is checked.
+
+        Raises:
+            Refused: the schema cannot be taken.
+        """
+        kind = message.WhichOneof("message")
+        if kind == "schema":
+            await self._schemas.check_ahead(message.schema, admission.producer.key)
+        while not self._room.is_set():  # of all who wait, no more go on than there is room for
             await self._room.wait()
+        if kind in ("batch", "schema"):
+            await self._quotas.wait_turn(admission.tenant, self._loop.time)
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
@@ -234,8 +239,8 @@ class Intake:
         if kind == "batch":
             return self._batch(admission, message.batch, now)
         if kind == "schema":
-            self._schema(admission, message.schema)
-        elif kind == "skip":
+            return self._schema(admission, message.schema, now)
+        if kind == "skip":
             self._skip(admission, message.skip, now)
         elif kind == "close":
             self._close(admission, message.close, now)
@@ -247,7 +252,7 @@ class Intake:
 
     def _batch(self, admission: Admission, batch: collector_pb2.Batch, now: float) -> float:
         payload = batch.payload  # a copy each time it is asked for
-        producer, metrics, size = admission.producer, self._metrics, len(payload)
+        metrics, size = self._metrics, len(payload)
         metrics.received_frames.inc()
         metrics.received_bytes.inc(size)
         desc = admission.check.check(batch, payload)
@@ -257,20 +262,33 @@ class Intake:
             return 0.0
         metrics.accepted_frames.inc()
         metrics.accepted_events.inc(batch.count)
-        self.engine.put(producer.lane, PutFrame(payload, desc))
-        self._count(producer, size, now)
-        wait = self._quotas.rate(admission.tenant).take(size, now)
+        return self._put(admission, PutFrame(payload, desc), now)
+
+    def _schema(self, admission: Admission, schema: collector_pb2.Schema, now: float) -> float:
+        put = self._schemas.check(schema, admission.producer.key)
+        producer = admission.producer
+        if not admission.session.schema(schema.fingerprint):
+            return 0.0
+        self._schemas.hold(put)
+        if producer.fingerprint:
+            self._schemas.release(producer.fingerprint)
+        producer.schema, producer.fingerprint = put, schema.fingerprint
+        return self._put(admission, put, now)
+
+    def _put(self, admission: Admission, item: PutFrame | PutSchema, now: float) -> float:
+        """Hand an item over and count it; return how long its tenant has to wait before the next."""
+        size, producer, tenant = weight(item), admission.producer, admission.tenant
+        self.engine.put(producer.lane, item)
+        self.roster.queue(producer, size)
+        self._queued += size
+        self._queued_since = self._queued_since or now
+        if self._queued >= self.limits.queue_bytes:
+            self._room.clear()
+        wait = self._quotas.rate(tenant).take(size, now)
         if wait:
             admission.session.throttle(wait, now)
-        self._quotas.check_bytes(producer.key.run_id, admission.tenant)
+        self._quotas.check_bytes(producer.key.run_id, self.roster.run_bytes(producer.key.run_id), tenant)
         return wait
-
-    def _schema(self, admission: Admission, schema: collector_pb2.Schema) -> None:
-        put = self._schemas.check(schema, admission.producer.key)
-        if admission.session.schema(schema.fingerprint):
-            producer = admission.producer
-            producer.schema, producer.fingerprint = put, schema.fingerprint
-            self.engine.put(producer.lane, put)
 
     def _skip(self, admission: Admission, skip: collector_pb2.Skip, now: float) -> None:
         first = admission.session.skip(skip, now)
@@ -295,6 +313,7 @@ class Intake:
     def _report(self, cycle: Cycle) -> None:
         for seconds in cycle.sync_seconds:
             self._metrics.sync_seconds.observe(seconds)
+        self.count_expired(cycle.expired)
         for progress in cycle.progress:
             self._progress(progress)
         self._queued_since = self._loop.time() if self._queued else None
@@ -302,18 +321,22 @@ class Intake:
             self._room.set()
 
     def _progress(self, progress: Progress) -> None:
-        self._queued -= progress.payload_bytes
+        self._queued -= progress.weight
         self._metrics.durable_bytes.inc(progress.payload_bytes)
-        producer = self.producers.get(progress.key)
+        self._metrics.lost_numbers.inc(sum(last - first + 1 for first, last in progress.lost))
+        producer = self.roster.producers.get(progress.key)
         if producer is None:
             return
+        self.roster.report(producer, progress)
+        if progress.durable_seq < producer.ledger.durable_seq and progress.lost:
+            producer.ledger.set_back(progress.durable_seq)
         producer.ledger.settle(progress.durable_seq)
         refused = None
         if progress.fenced_by:
             refused = producer.ledger.lose(progress.fenced_by)
         elif progress.error is not None:
             self._metrics.storage_errors.inc()
-            refused = _storage(progress.error)
+            refused = storage_refusal(progress.error)
         if progress.rewound or refused is not None:
             producer.ledger.rewind()
         if refused is not None and producer.listener is not None:
@@ -326,14 +349,26 @@ class Intake:
 
     # --- pieces -------------------------------------------------------------------------------------------------------
 
-    def _producer(self, key: ProducerKey) -> Producer:
-        owner = self._runs.setdefault(key.producer_id, key.run_id)
-        if owner != key.run_id:
-            raise Refused("PRODUCER_TAKEN", f"producer {key.producer_id.hex()} belongs to run {owner!r}")
-        producer = self.producers.get(key)
-        if producer is None:
-            producer = self.producers[key] = Producer(self.engine.lane(key), Ledger())
-        return producer
+    def _check_quotas(self, producer: Producer | None, key: ProducerKey, tenant: Tenant) -> None:
+        if producer is None or producer.tenant != tenant.name:  # else it takes the place of its own stream
+            self._quotas.check_stream(tenant)
+        self._quotas.check_bytes(key.run_id, self.roster.run_bytes(key.run_id), tenant)
+
+    def _forgot(self, producer: Producer) -> None:
+        if producer.fingerprint:
+            self._schemas.release(producer.fingerprint)
+
+    def _hold(self, producer: Producer, listener: Listener, tenant: Tenant) -> None:
+        """Count a stream for its tenant, and no more for the one that it takes the place of."""
+        self._let_go(producer)
+        self._quotas.streams[tenant.name] += 1
+        producer.listener, producer.tenant = listener, tenant.name
+        producer.left_at, producer.sealing = None, False
+
+    def _let_go(self, producer: Producer) -> None:
+        if producer.tenant is not None:
+            self._quotas.streams[producer.tenant] -= 1
+        producer.listener = producer.tenant = None
 
     async def _settle(self, producer: Producer, epoch: int) -> None:
         """Wait until the stream is the one that writes and nothing is on its way, so that the Welcome says all."""
@@ -347,7 +382,7 @@ class Intake:
             try:
                 await asyncio.wait_for(producer.moved.wait(), max(left, 0.001))
             except TimeoutError:
-                raise _storage(producer.lane.failed or f"no answer within {_SETTLE_S:g} s") from None
+                raise storage_refusal(producer.lane.failed or f"no answer within {_SETTLE_S:g} s") from None
 
     def _welcome(
         self, producer: Producer | None, fingerprint: bytes, beyond: Watermark | None = None
@@ -366,18 +401,5 @@ class Intake:
             server=writer_name(),
         )
 
-    def _count(self, producer: Producer, size: int, now: float) -> None:
-        producer.stored_bytes += size
-        self._quotas.run_bytes[producer.key.run_id] += size
-        self._queued += size
-        if self._queued_since is None:
-            self._queued_since = now
-        if self._queued >= self.limits.queue_bytes:
-            self._room.clear()
-
 
 _UINT32 = (1 << 32) - 1
-
-
-def _storage(error: str) -> Refused:
-    return Refused("STORAGE", f"the collector cannot store: {error}", retry_after_ms=_STORAGE_RETRY_MS)

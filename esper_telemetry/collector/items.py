@@ -49,8 +49,18 @@ class Seal(NamedTuple):
     """The producer is done, or silent for a while: close its segment."""
 
 
-class Retry(NamedTuple):
-    """The producer failed, its ledger was rewound: take what follows."""
+class Claim(NamedTuple):
+    """A stream begins: a disk that failed is tried again, and what is called durable is looked for.
+
+    Attributes:
+        number: how many claims there were of this producer, this one included.
+    """
+
+    number: int
+
+
+class Inspect(NamedTuple):
+    """Look whether what is called durable can be opened: files may be removed, replaced or cut by hand."""
 
 
 class Expire(NamedTuple):
@@ -73,7 +83,16 @@ class CutBack(NamedTuple):
     last_seq: int
 
 
-Item = PutSchema | PutFrame | PutSkip | Seal | Retry | Expire | CutBack
+Item = PutSchema | PutFrame | PutSkip | Seal | Claim | Inspect | Expire | CutBack
+
+
+def weight(item: Item) -> int:
+    """Return the bytes that an item takes in memory while it waits, and on the disk at most (but for some framing)."""
+    if isinstance(item, PutFrame):
+        return len(item.payload)
+    if isinstance(item, PutSchema):
+        return len(item.descriptors) + item.header.ByteSize()
+    return 0
 
 
 class Progress(NamedTuple):
@@ -83,7 +102,11 @@ class Progress(NamedTuple):
         key: the producer.
         durable_seq: everything up to it is durable.
         payload_bytes: bytes of payload that were on their way and are no more, stored or not.
+        weight: the same of all items, as `weight` counts.
+        stored_bytes: what its files take on the disk; None where this process keeps none.
         error: why the producer failed; None if it did not.
+        lost: ranges of numbers that were called durable and cannot be opened any more; durable_seq is before the
+            first of them, unless something behind them is still there.
         rewound: what was on its way and is not durable will never be; it has to be sent again.
         fenced_by: session epoch of a stream elsewhere that writes now; 0 if none does.
     """
@@ -91,7 +114,10 @@ class Progress(NamedTuple):
     key: ProducerKey
     durable_seq: int
     payload_bytes: int
+    weight: int = 0
+    stored_bytes: int | None = None
     error: str | None = None
+    lost: tuple[tuple[int, int], ...] = ()
     rewound: bool = False
     fenced_by: int = 0
 
@@ -102,7 +128,9 @@ class Cycle(NamedTuple):
     Attributes:
         progress: of each producer it concerned.
         sync_seconds: duration of each fdatasync.
+        expired: sizes of the segments that were deleted for their age, bytes.
     """
 
     progress: list[Progress]
     sync_seconds: list[float]
+    expired: list[int]

@@ -32,6 +32,12 @@ class Limits:
         streams: streams at once.
         readers: live readers at once.
         queue_bytes: payload of all streams on its way to the disk.
+        header_bytes: a Schema's header without its descriptors; it stays in memory while the stream is open.
+        descriptors_bytes: different descriptors of all open streams together.
+        labels_bytes: labels of a producer that are kept and shown.
+        epoch_step: by so much a session_epoch may pass the one before: more is no count of connects.
+        watches: calls at once of services that ask for no token (health, reflection).
+        page_bytes: an answer of ListRuns.
     """
 
     frame_bytes: int = MAX_FRAME_BYTES + DESCRIPTOR_BYTES
@@ -47,6 +53,12 @@ class Limits:
     streams: int = 4096
     readers: int = 64
     queue_bytes: int = 256 << 20
+    header_bytes: int = 64 * 1024
+    descriptors_bytes: int = 128 << 20
+    labels_bytes: int = 4096
+    epoch_step: int = 1 << 32
+    watches: int = 64
+    page_bytes: int = 1 << 20
 
     @property
     def dead_s(self) -> float:
@@ -70,23 +82,33 @@ class Limits:
 
 
 class TokenBucket:
-    """A rate with a burst of one second. Whoever takes more waits, and the debt of one taker is bounded by one frame.
+    """A rate with a burst of one second. What is taken beyond it is a debt, which is waited for before the next.
 
     Args:
         rate: units a second; 0 means no limit.
+
+    Attributes:
+        rate: as given; it may be changed.
     """
 
     def __init__(self, rate: float) -> None:
-        self._rate = rate
+        self.rate = rate
         self._level = rate
         self._at: float | None = None
 
     def take(self, amount: float, now: float) -> float:
         """Take `amount` at `now` (seconds of any steady clock); return how long to wait before the next, seconds."""
-        if not self._rate:
+        debt = self.debt(now)
+        if not self.rate:
+            return 0.0
+        self._level -= amount
+        return max(debt, -self._level / self.rate)
+
+    def debt(self, now: float) -> float:
+        """Return how long what was taken is still to be waited for, seconds."""
+        if not self.rate:
             return 0.0
         if self._at is not None:
-            self._level = min(self._rate, self._level + (now - self._at) * self._rate)
+            self._level = min(self.rate, self._level + (now - self._at) * self.rate)
         self._at = now
-        self._level -= amount
-        return max(0.0, -self._level / self._rate)
+        return max(0.0, -self._level / self.rate)

@@ -82,6 +82,11 @@ class Metrics(MetricSet):
         self.skipped_numbers = counter("skipped_numbers", "Event numbers that clients said will never come.", "reason")
         self.refused = counter("refused", "Calls ended with an error, by reason of the protocol.", "reason")
         self.storage_errors = counter("storage_errors", "Times that a producer's disk failed.")
+        self.lost_numbers = counter(
+            "lost_numbers", "Event numbers that were durable and cannot be opened any more: removed or cut by hand."
+        )
+        self.expired_segments = counter("expired_segments", "Segments that retention deleted.")
+        self.expired_bytes = counter("expired_bytes", "Bytes of segments that retention deleted.")
         self.streams = gauge("streams", "Publish streams that are open.")
         self.open_runs = gauge("open_runs", "Runs with an open stream.")
         self.queued_bytes = gauge("queued_bytes", "Payload bytes on their way to the disk.")

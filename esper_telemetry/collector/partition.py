@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from esper_telemetry.collector.items import Progress, PutFrame, PutSchema, Retry, Seal
+from esper_telemetry.collector.items import Progress, PutFrame, PutSchema, Seal
 from esper_telemetry.collector.lease import LostError
 from esper_telemetry.collector.logentry import Arrival, Open, bucket_key, packed_schema, unpack_entry, unpack_schema
 from esper_telemetry.collector.sequence import Offered, Sequencer
@@ -21,10 +21,10 @@ from esper_telemetry.errors import RecordError, SinkError
 
 if TYPE_CHECKING:
     from esper_telemetry.collector.identity import ProducerKey
+    from esper_telemetry.collector.producerfiles import ProducerFiles
     from esper_telemetry.collector.producerstate import ProducerState
     from esper_telemetry.collector.pull import LogMessage, Pull
     from esper_telemetry.collector.recorder import Recorder
-    from esper_telemetry.collector.store import ProducerFiles
     from esper_telemetry.collector.watermark import Held
 
 LOG = logging.getLogger("esper_telemetry.recorder")
@@ -248,7 +248,7 @@ class Partition:
             track.sequencer.rewind()
             track.tokens.clear()
             track.fingerprint = b""
-            self._loop.call_later(_RETRY_S, self._recorder.store.put, track.files, Retry())
+            self._loop.call_later(_RETRY_S, self._recorder.store.put, track.files, track.files.claim())
         track.stored_seq = max(track.stored_seq, progress.durable_seq)
         if track.stored_seq > track.held.state.durable_seq:
             self._tell(track)

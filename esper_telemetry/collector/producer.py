@@ -42,7 +42,10 @@ class Producer:
         labels: of the last Hello.
         last_seen_ns: wall clock of the last stream's start or end, ns since 1970 UTC.
         stored_bytes: of its segments.
-        left_at: when the last stream ended, on the loop's clock; None while one is open or nothing is open on disk.
+        queued_bytes: on their way to them.
+        tenant: name of the tenant whose stream is open; None while none is.
+        left_at: when the last stream ended, on the loop's clock; None while one is open, or there was none.
+        sealing: its segment is to be sealed though no Close came.
         moved: set whenever a cycle reported on it.
     """
 
@@ -55,7 +58,10 @@ class Producer:
     labels: dict[str, str] = field(default_factory=dict)
     last_seen_ns: int = 0
     stored_bytes: int = 0
+    queued_bytes: int = 0
+    tenant: str | None = None
     left_at: float | None = None
+    sealing: bool = False
     moved: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -81,3 +87,14 @@ class Admission:
     tenant: Tenant
     welcome: collector_pb2.Welcome
     check: FrameCheck
+
+
+def bounded_labels(labels: dict[str, str], limit: int) -> dict[str, str]:
+    """Return as many labels as take `limit` bytes of text, in the order of their names; more are not kept."""
+    kept: dict[str, str] = {}
+    for name in sorted(labels):
+        limit -= len(name.encode()) + len(labels[name].encode())
+        if limit < 0:
+            break
+        kept[name] = labels[name]
+    return kept

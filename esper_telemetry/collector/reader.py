@@ -18,6 +18,7 @@ from esper_telemetry.v1 import collector_pb2
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from esper_telemetry.collector.auth import Tenant
     from esper_telemetry.collector.identity import ProducerKey
     from esper_telemetry.collector.intake import Intake
     from esper_telemetry.collector.producer import Producer
@@ -25,16 +26,14 @@ if TYPE_CHECKING:
     Send = Callable[[collector_pb2.Frame], Awaitable[None]]
 
 
-async def follow_run(intake: Intake, request: collector_pb2.SubscribeRequest, send: Send) -> None:
+async def follow_run(intake: Intake, request: collector_pb2.SubscribeRequest, tenant: Tenant, send: Send) -> None:
     """Send what a SubscribeRequest asks for, until it is cancelled or, with `stored_only`, all is sent.
 
     Raises:
         Refused: there is no such run, too many readers, or a file is damaged.
     """
-    if not intake.of_run(request.run_id):
-        raise Refused("NO_RUN", f"run {request.run_id!r} has nothing stored; ListRuns names those that have")
-    reader = _Reader(intake, request, send)
-    with intake.watching(request.run_id) as moved:
+    async with intake.watching(request.run_id, tenant) as moved:
+        reader = _Reader(intake, request, send)
         try:
             while True:
                 moved.clear()
@@ -63,13 +62,13 @@ class _Reader:
         self._cursors: dict[ProducerKey, Cursor] = {}
         self._closed: set[ProducerKey] = set()
         if request.only_new:
-            for producer in intake.of_run(request.run_id):
+            for producer in intake.roster.of_run(request.run_id):
                 self._starts[producer.key.producer_id] = producer.ledger.durable_seq + 1
 
     async def turn(self) -> bool:
         """Send one turn of every producer; return whether there was anything."""
         sent = False
-        for producer in self._intake.of_run(self._request.run_id):
+        for producer in self._intake.roster.of_run(self._request.run_id):
             cursor = self._cursor(producer)
             frames = await asyncio.to_thread(cursor.read)
             for frame in frames or self._close_of(producer, cursor):

@@ -26,10 +26,11 @@ from esper_telemetry.collector.lease import Lease, LostError, decide, lease_key
 from esper_telemetry.collector.logentry import partition_of
 from esper_telemetry.collector.metrics import MetricsServer
 from esper_telemetry.collector.partition import Partition
+from esper_telemetry.collector.producerfiles import ProducerFiles
 from esper_telemetry.collector.recordermetrics import RecorderMetrics
 from esper_telemetry.collector.recovery import recover
 from esper_telemetry.collector.settings import split_address
-from esper_telemetry.collector.store import ProducerFiles, Store
+from esper_telemetry.collector.store import Store
 from esper_telemetry.collector.tasks import Supervisor, unless_asked
 from esper_telemetry.collector.watermark import Watermarks
 from esper_telemetry.errors import SinkError
@@ -119,7 +120,9 @@ class Recorder:
         recovery = await asyncio.to_thread(recover, directory)
         for note in recovery.notes:
             LOG.warning("%s", note)
-        self._files = {key: ProducerFiles(directory, key, found) for key, found in recovery.producers.items()}
+        self._files = {
+            key: ProducerFiles(directory, key, found, rewinds=False) for key, found in recovery.producers.items()
+        }
         self.store.start()
         undo.push_async_callback(asyncio.to_thread, self.store.stop, 1.0)
         await self.put_right(list(self._files))
@@ -155,7 +158,7 @@ class Recorder:
         """Return the files of a producer here, none perhaps."""
         files = self._files.get(key)
         if files is None:
-            files = self._files[key] = ProducerFiles(self._settings.directory, key)
+            files = self._files[key] = ProducerFiles(self._settings.directory, key, rewinds=False)
         return files
 
     async def stored_all(self) -> None:
@@ -207,6 +210,7 @@ class Recorder:
                 barrier.set_result(None)
                 continue
             self._disk_failed |= progress.error is not None
+            self.metrics.lost_numbers.inc(sum(last - first + 1 for first, last in progress.lost))
             partition = self.partitions.get(partition_of(progress.key, self.log.partitions))
             if partition is not None:
                 partition.progressed(progress)

@@ -20,6 +20,9 @@ class RecorderMetrics(MetricSet):
         self.useless = counter("useless", "Messages that were not stored when they came, by reason.", "reason")
         self.durable_bytes = counter("durable_bytes", "Payload bytes that are synced, or were cut back.")
         self.durable_numbers = counter("durable_numbers", "Event numbers that watermarks advanced by.")
+        self.lost_numbers = counter(
+            "lost_numbers", "Event numbers that were durable and cannot be opened any more: removed or cut by hand."
+        )
         self.storage_errors = counter("storage_errors", "Times that a producer's disk failed.")
         self.partitions = gauge("partitions", "Partitions that this recorder keeps.")
         self.recorders = gauge("recorders", "Recorders that are heard of, this one included.")

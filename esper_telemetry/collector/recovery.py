@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from esper_telemetry.collector.appender import OWNER_ATTRIBUTE, cut_file, sync_data, sync_folder
-from esper_telemetry.collector.identity import ProducerKey
+from esper_telemetry.collector.identity import ProducerKey, may_be_of
 from esper_telemetry.errors import RecordError, SinkError
 from esper_telemetry.recordfile import SUFFIX, RecordReader
 from esper_telemetry.recordfile.frame import FrameDecoder
@@ -101,6 +101,22 @@ def recover(root: Path) -> Recovery:
         sync_folder(folder)
     sync_folder(root)
     return recovery
+
+
+def recover_producer(folder: Path, key: ProducerKey, notes: list[str]) -> StoredProducer | None:
+    """Return what a run folder holds of one producer, brought into order; None where that is nothing.
+
+    Raises:
+        SinkError: a file cannot be cut or synced; nothing may be acked then.
+    """
+    found = StoredProducer(key)
+    for path in sorted(folder.glob("*" + SUFFIX)):
+        segment = _read(path, notes) if may_be_of(path, key.producer_id) else None
+        if segment is not None and (segment.header.run_id, segment.header.producer_id) == key:
+            found.segments.append(segment)
+    found.segments.sort(key=lambda segment: (segment.header.segment, segment.path.name))
+    _seal_all(found, notes)
+    return found if found.segments else None
 
 
 def _read(path: Path, notes: list[str]) -> StoredSegment | None:

@@ -1,17 +1,20 @@
-"""Is this Schema what it says, of this producer, and can a reader use it? Pure.
+"""Is this Schema what it says, of this producer, and can a reader use it?
 
-What is good once is good for all producers: descriptors are checked once for each fingerprint,
-and their bytes are shared.
+What is good once is good for all producers: descriptors are checked once for each fingerprint, and their bytes are
+shared. Large ones are checked in a process of their own (`schema_worker`): they take a tenth of a second, in which
+nobody else would be served, and megabytes that are given back when that process ends.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from esper_telemetry.collector.identity import segment_names
 from esper_telemetry.collector.items import PutSchema
 from esper_telemetry.collector.recovery import without_descriptors
 from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.collector.schema_worker import SchemaWorker
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile.header import add_types
 from esper_telemetry.recordfile.layout import FORMAT_MAJOR
@@ -23,12 +26,15 @@ if TYPE_CHECKING:
     from esper_telemetry.collector.limits import Limits
     from esper_telemetry.v1 import collector_pb2, record_pb2
 
-# Different schemas at once; beyond it the oldest is checked anew when it comes again.
-_REMEMBERED = 256
+# Descriptors that no stream uses now; beyond it the oldest are checked anew when they come again.
+_REMEMBERED_BYTES = 8 << 20
+# A check of fewer bytes takes a millisecond or two.
+_SMALL = 32 * 1024
+_RETRY_MS = 10_000
 
 
 class SchemaCheck:
-    """Checks schemas and shares what is the same in them.
+    """Checks schemas, shares what is the same in them, and bounds what they take. Lives in one event loop.
 
     Args:
         limits: what the collector takes.
@@ -36,7 +42,50 @@ class SchemaCheck:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._descriptors: dict[bytes, bytes] = {}
+        self._good: dict[bytes, bytes] = {}
+        self._users: Counter[bytes] = Counter()
+        self._worker = SchemaWorker()
+
+    async def check_ahead(self, schema: collector_pb2.Schema, key: ProducerKey) -> None:
+        """Check what would take long, elsewhere; `check` is quick then.
+
+        Raises:
+            Refused: as `check`.
+        """
+        header = schema.header
+        descriptors = header.file_descriptor_set
+        if schema.fingerprint in self._good or len(descriptors) < _SMALL:
+            return
+        fingerprint = self._check_identity(schema, key)
+        problem = await self._worker.check(header.SerializeToString())
+        if problem:
+            raise Refused("SCHEMA_INVALID", problem)
+        self._remember(fingerprint, descriptors)
+
+    def hold(self, put: PutSchema) -> None:
+        """Count a stream that uses a schema.
+
+        Raises:
+            Refused: the different schemas of all streams take as much as they may (QUOTA).
+        """
+        if not self._users[put.fingerprint]:
+            held = sum(len(self._good[used]) for used in self._users)
+            if held + len(put.descriptors) > self._limits.descriptors_bytes:
+                message = f"schemas of open streams take {held:,} bytes, {self._limits.descriptors_bytes:,} at most"
+                del self._users[put.fingerprint]
+                raise Refused("QUOTA", message, retry_after_ms=_RETRY_MS)
+        self._users[put.fingerprint] += 1
+
+    def release(self, fingerprint: bytes) -> None:
+        """Take note that a stream uses a schema no more."""
+        self._users[fingerprint] -= 1
+        if not self._users[fingerprint]:
+            del self._users[fingerprint]
+            self._remember(fingerprint, self._good[fingerprint])
+
+    async def close(self) -> None:
+        """End the process that checks."""
+        await self._worker.close()
 
     def check(self, schema: collector_pb2.Schema, key: ProducerKey) -> PutSchema:
         """Return what to store of `schema`.
@@ -44,10 +93,30 @@ class SchemaCheck:
         Raises:
             Refused: TOO_BIG or SCHEMA_INVALID.
         """
-        size = schema.ByteSize()
+        fingerprint = self._check_identity(schema, key)
+        known = self._good.get(fingerprint)
+        if known is None:
+            known = schema.header.file_descriptor_set
+            problem = check_descriptors(schema.header)
+            if problem:
+                raise Refused("SCHEMA_INVALID", problem)
+            self._remember(fingerprint, known)
+        return PutSchema(without_descriptors(schema.header), known, fingerprint)
+
+    def _check_identity(self, schema: collector_pb2.Schema, key: ProducerKey) -> bytes:
+        """Check sizes, owner and fingerprint; return the fingerprint."""
+        size, header = schema.ByteSize(), schema.header
         if size > self._limits.schema_bytes:
             raise Refused("TOO_BIG", f"the schema has {size:,} bytes; the Welcome said {self._limits.schema_bytes:,}")
-        header = schema.header
+        descriptors = len(header.file_descriptor_set)
+        if descriptors > MAX_DESCRIPTOR_BYTES:
+            raise Refused("TOO_BIG", f"the descriptors take {descriptors:,} bytes: split the .proto files")
+        if size - descriptors > self._limits.header_bytes:
+            raise Refused(
+                "TOO_BIG",
+                f"the header takes {size - descriptors:,} bytes beside its descriptors, {self._limits.header_bytes:,}"
+                " at most: shorten its attributes",
+            )
         if (header.run_id, header.producer_id) != key:
             raise Refused(
                 "SCHEMA_INVALID", f"the header is of run {header.run_id[:200]!r}, the Hello of {key.run_id!r}"
@@ -61,25 +130,22 @@ class SchemaCheck:
                 "SCHEMA_INVALID",
                 f"the fingerprint is {schema.fingerprint.hex()[:16]}…, the header makes {fingerprint.hex()[:16]}…",
             )
-        descriptors = self._shared(fingerprint, header)
-        return PutSchema(without_descriptors(header), descriptors, fingerprint)
+        return fingerprint
 
-    def _shared(self, fingerprint: bytes, header: record_pb2.Header) -> bytes:
-        known = self._descriptors.get(fingerprint)
-        if known is None:
-            known = header.file_descriptor_set
-            _check_descriptors(header)
-            while len(self._descriptors) >= _REMEMBERED:
-                self._descriptors.pop(next(iter(self._descriptors)))
-            self._descriptors[fingerprint] = known
-        return known
+    def _remember(self, fingerprint: bytes, descriptors: bytes) -> None:
+        """Keep good descriptors, the latest last; those that nobody uses have a bound."""
+        self._good.pop(fingerprint, None)
+        self._good[fingerprint] = descriptors
+        spare = [known for known in self._good if not self._users[known]]
+        total = sum(len(self._good[known]) for known in spare)
+        for known in spare[:-1]:
+            if total <= _REMEMBERED_BYTES:
+                break
+            total -= len(self._good.pop(known))
 
 
-def _check_descriptors(header: record_pb2.Header) -> None:
-    if len(header.file_descriptor_set) > MAX_DESCRIPTOR_BYTES:
-        raise Refused(
-            "TOO_BIG", f"the descriptors take {len(header.file_descriptor_set):,} bytes: split the .proto files"
-        )
+def check_descriptors(header: record_pb2.Header) -> str:
+    """Return what is wrong with the types of a header and their descriptors; empty if a reader can use them."""
     types: dict[int, str] = {}
     pool = SchemaPool()
     try:
@@ -88,4 +154,5 @@ def _check_descriptors(header: record_pb2.Header) -> None:
         for name in types.values():
             pool.message_class(name)
     except CorruptRecordError as error:
-        raise Refused("SCHEMA_INVALID", str(error)) from None
+        return str(error)
+    return ""

@@ -18,6 +18,7 @@ import grpc
 from grpc import aio
 
 from esper_telemetry.collector.auth import TokenFile
+from esper_telemetry.collector.callbudget import CallBudget
 from esper_telemetry.collector.certificates import Certificates
 from esper_telemetry.collector.fileengine import FileEngine
 from esper_telemetry.collector.intake import Intake
@@ -26,6 +27,8 @@ from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.service import TICK_S, CollectorService
 from esper_telemetry.collector.settings import is_local, split_address
 from esper_telemetry.collector.tasks import Supervisor, unless_asked
+from esper_telemetry.collector.upkeep import expire, inspect
+from esper_telemetry.collector.wallclock import WallClock
 from esper_telemetry.errors import ConfigError, MissingExtraError, SinkError
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
 
@@ -86,6 +89,7 @@ class CollectorServer:
         self._undo = contextlib.AsyncExitStack()
         self._draining = False
         self._expire_at = 0.0
+        self._clock: WallClock
         self.ended = asyncio.Event()
         self.failure = ""
 
@@ -138,6 +142,8 @@ class CollectorServer:
         duties.every(_WATCH_S, "storage", self._watch_storage)
         duties.every(_WATCH_S, "gauges", self._gauge)
         if self._settings.retain_s:
+            assert self._settings.directory is not None  # noqa: S101 - `check` looked
+            self._clock = WallClock(self._settings.directory)
             duties.every(_WATCH_S, "retention", self._retain)
 
     async def stop(self) -> None:
@@ -175,7 +181,8 @@ class CollectorServer:
             ],
             compression=grpc.Compression.NoCompression,
             # Streams that have not said Hello yet count too; gRPC answers RESOURCE_EXHAUSTED beyond.
-            maximum_concurrent_rpcs=limits.streams + limits.readers + _SPARE_CALLS,
+            maximum_concurrent_rpcs=limits.streams + limits.readers + limits.watches + _SPARE_CALLS,
+            interceptors=[CallBudget(SERVICE, limits.watches, self.metrics)],
         )
         add_collector: Any = collector_pb2_grpc.add_CollectorServicer_to_server
         add_collector(self._service, server)
@@ -211,6 +218,7 @@ class CollectorServer:
 
     async def _watch_streams(self) -> None:
         self._service.check_alive()
+        inspect(self.intake)
         self.intake.seal_idle(asyncio.get_running_loop().time())
 
     async def _watch_tokens(self) -> None:
@@ -219,10 +227,13 @@ class CollectorServer:
         self._service.check_callers()
 
     async def _retain(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if now >= self._expire_at:
+        now, doubted = asyncio.get_running_loop().time(), self._clock.doubt
+        believed = await asyncio.to_thread(self._clock.look, time.time(), now)
+        if self._clock.doubt != doubted:
+            LOG.warning("%s", self._clock.doubt or "the wall clock is believed again: retention goes on")
+        if believed and now >= self._expire_at:
             self._expire_at = now + _EXPIRE_S
-            self.intake.expire(time.time() - self._settings.retain_s)
+            await expire(self.intake, time.time() - self._settings.retain_s)
 
     async def _watch_storage(self) -> None:
         broken = self.intake.engine.broken
@@ -258,7 +269,7 @@ class CollectorServer:
 
     async def _gauge(self) -> None:
         now = asyncio.get_running_loop().time()
-        producers = self.intake.producers.values()
+        producers = self.intake.roster.producers.values()
         self.metrics.streams.set(self.intake.streams)
         self.metrics.open_runs.set(len({each.key.run_id for each in producers if each.listener is not None}))
         self.metrics.queued_bytes.set(self.intake.queued_bytes)

@@ -18,6 +18,7 @@ from esper_telemetry.collector.reader import follow_run
 from esper_telemetry.collector.refusal import REFUSAL_KEY, Refused
 from esper_telemetry.collector.stream import PublishStream
 from esper_telemetry.collector.tasks import end_tasks
+from esper_telemetry.collector.upkeep import delete_run
 from esper_telemetry.errors import MissingExtraError
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
 
@@ -130,7 +131,7 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
             self._check_readable()
             stopped: asyncio.Future[Refused] = asyncio.get_running_loop().create_future()
             with self._lasting(_OpenCall(caller, tenant, lambda: request.run_id, _once(stopped))):
-                await _unless(stopped, follow_run(self._intake, request, context.write))
+                await _unless(stopped, follow_run(self._intake, request, tenant, context.write))
 
     async def ListRuns(  # noqa: N802 - named by the service
         self, request: collector_pb2.ListRunsRequest, context: Any
@@ -139,7 +140,16 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
         async with self._answering(context):
             tenant = self._caller(context, "read")[1]
             self._check_readable()
-            return list_runs(self._intake.producers.values(), request, tenant)
+            return await list_runs(self._intake, request, tenant)
+
+    async def DeleteRun(  # noqa: N802 - named by the service
+        self, request: collector_pb2.DeleteRunRequest, context: Any
+    ) -> collector_pb2.DeleteRunResponse | None:
+        """Delete a run that nobody writes or reads."""
+        async with self._answering(context):
+            tenant = self._caller(context, "delete")[1]
+            self._check_readable()
+            return collector_pb2.DeleteRunResponse(deleted_bytes=await delete_run(self._intake, request.run_id, tenant))
 
     def tick(self) -> None:
         """Send the acks that have become due."""
@@ -195,6 +205,7 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
             yield
         except Refused as refused:
             self._metrics.refused.labels(refused.reason.lower()).inc()
+            LOG.info("refused %s: %s (%s)", context.peer(), refused.message, refused.reason)
             status = grpc.StatusCode[refused.status]
             await context.abort(status, refused.message, tuple(_details(refused, status)))
         except Exception as error:
@@ -264,13 +275,14 @@ async def _push(intake: Intake, request: collector_pb2.PushBatchRequest, tenant:
     admission = await intake.admit(request.hello, tenant, listener)
     try:
         for message in request.messages:
-            await intake.room()
+            await intake.turn(admission, message)
             intake.receive(admission, message)
-        while not admission.session.done:
-            if listener.refused is not None:
-                raise listener.refused
+        # What a refusal has rewound is no more on its way either: it is looked for first.
+        while listener.refused is None and not admission.session.done:
             listener.moved.clear()
             await listener.moved.wait()
+        if listener.refused is not None:
+            raise listener.refused
         return admission.session.take_ack()
     finally:
-        intake.leave(admission.producer, listener, tenant)
+        intake.leave(admission.producer, listener)

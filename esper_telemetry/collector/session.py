@@ -47,12 +47,20 @@ class Ledger:
         self.durable_seq = self.taken_seq = durable_seq
         self.epoch = 0
 
-    def claim(self, epoch: int) -> None:
+    def claim(self, epoch: int, step: int) -> None:
         """Make the stream with `epoch` the one that writes.
 
+        Args:
+            epoch: counts the connects of the producer.
+            step: by so much it may pass the last one. A leap to the end of the range would lock the producer out.
+
         Raises:
-            Refused: a stream with this or a higher epoch was there (FENCED).
+            Refused: a stream with this or a higher epoch was there (FENCED), or it is no count (NUMBERS).
         """
+        if epoch > self.epoch + step:
+            raise Refused(
+                "NUMBERS", f"session_epoch {epoch} is no count of connects after {self.epoch}; ask GetWatermark"
+            )
         if epoch <= self.epoch:
             raise Refused("FENCED", f"session_epoch {epoch} is not above {self.epoch}; ask GetWatermark, use the next")
         self.epoch = epoch
@@ -85,6 +93,10 @@ class Ledger:
         """Take note that everything up to `durable_seq` is durable."""
         self.durable_seq = max(self.durable_seq, durable_seq)
         self.taken_seq = max(self.taken_seq, self.durable_seq)
+
+    def set_back(self, durable_seq: int) -> None:
+        """Take note that what comes after `durable_seq` was durable and is gone: it has to be sent again."""
+        self.durable_seq = self.taken_seq = durable_seq
 
     def rewind(self) -> None:
         """Take note that what was on its way did not arrive: it will be sent again."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from esper_telemetry.collector.auth import Tenant
     from esper_telemetry.collector.intake import Intake
     from esper_telemetry.collector.producer import Admission
+
+LOG = logging.getLogger("esper_telemetry.collector")
 
 # Last words to a client that does not read.
 _LAST_WRITE_S = 2.0
@@ -47,11 +50,12 @@ class PublishStream:
         self._loop = asyncio.get_running_loop()
         self._admission: Admission | None = None
         self._stopped: asyncio.Future[Refused] = self._loop.create_future()
+        self._whole: asyncio.Future[None] = self._loop.create_future()
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
         self._heartbeat: collector_pb2.Heartbeat | None = None
         self._drain: collector_pb2.Drain | None = None
-        self._draining = self._finishing = False
+        self._draining = self._finishing = self._waiting = False
 
     async def run(self) -> None:
         """Serve the stream to its end.
@@ -61,11 +65,14 @@ class PublishStream:
         """
         admission = await self._intake.admit(await self._read_hello(), self._tenant, self)
         self._admission = admission
+        key, ledger = admission.producer.key, admission.producer.ledger
+        LOG.info("%s: stream %d of %s begins behind %d", key, ledger.epoch, self._tenant.name, ledger.durable_seq)
         try:
             await self._context.write(collector_pb2.ServerMessage(welcome=admission.welcome))
             await self._converse()
         finally:
-            self._intake.leave(admission.producer, self, self._tenant)
+            LOG.info("%s: stream %d ends; durable up to %d", key, admission.session.epoch, ledger.durable_seq)
+            self._intake.leave(admission.producer, self)
 
     @property
     def run_id(self) -> str:
@@ -92,6 +99,7 @@ class PublishStream:
         self._moved.set()
         if self._admission is not None:
             self._admission.session.settled(self._loop.time())
+            self._look_for_the_end()
             self.poke()
 
     def poke(self) -> None:
@@ -103,9 +111,22 @@ class PublishStream:
             self._on_owing(self)
 
     def check_alive(self) -> None:
-        """End the stream if its client has been silent for too long."""
-        if self._admission is not None and self._admission.session.expired(self._loop.time()):
+        """End the stream if its client has been silent for too long, and was not kept waiting."""
+        if not self._waiting and self._admission is not None and self._admission.session.expired(self._loop.time()):
             self.stop(Refused("IDLE", f"no message for {self._intake.limits.dead_s:g} s; send heartbeats"))
+
+    def _look_for_the_end(self) -> None:
+        """End the stream after a Close once all is durable, whether the client half-closes it or not.
+
+        It ends a moment later, so that a message after the Close, which there must not be, is still met.
+        """
+        session = self._admission.session if self._admission is not None else None
+        if session is not None and session.closed is not None and session.done:
+            self._loop.call_later(self._intake.limits.ack_s, self._end_well)
+
+    def _end_well(self) -> None:
+        if not self._whole.done():
+            self._whole.set_result(None)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -130,7 +151,7 @@ class PublishStream:
         reader = asyncio.create_task(self._read())
         writer = asyncio.create_task(self._write())
         try:
-            ends: set[asyncio.Future[Any]] = {reader, writer, self._stopped}
+            ends: set[asyncio.Future[Any]] = {reader, writer, self._stopped, self._whole}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             refused = _outcome(reader, writer, self._stopped)
             reader.cancel()
@@ -173,10 +194,11 @@ class PublishStream:
             while admission.session.in_flight >= window:
                 self._moved.clear()
                 await self._moved.wait()
-            await intake.room()
+            self._waiting = True
+            await intake.turn(admission, message)
+            self._waiting = False
             pause = intake.receive(admission, message)
-            if admission.session.closed is not None:
-                return  # nothing follows a Close: the stream ends once all is durable, half-closed or not
+            self._look_for_the_end()
             if message.WhichOneof("message") == "heartbeat":
                 self._heartbeat = message.heartbeat
                 self._wake.set()

@@ -1,7 +1,7 @@
 """A file that only grows: created new, locked, appended to in whole writes, cut back when one fails.
 
-What was appended before a failure stays; nothing of the failed piece does. It knows
-bytes, not records.
+What was appended before a failure stays; nothing of the failed piece does. Every write goes to the end, so a
+file that somebody else cuts is shorter than it should be from then on. It knows bytes, not records.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class AppendFile:
         self.path = path
         self.size = 0
         self._torn = False
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
+        flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         try:
             self._fd: int | None = os.open(path, flags, 0o644)
         except FileExistsError:
@@ -54,6 +55,16 @@ class AppendFile:
     def closed(self) -> bool:
         """Whether the file is closed."""
         return self._fd is None
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode of the open file.
+
+        Raises:
+            SinkError: it is closed.
+        """
+        found = os.fstat(self._descriptor())
+        return found.st_dev, found.st_ino
 
     def append(self, *pieces: bytes) -> None:
         """Append `pieces` one behind the other, in one write.
@@ -107,7 +118,6 @@ class AppendFile:
 
     def _cut_back(self, fd: int) -> None:
         os.ftruncate(fd, self.size)
-        os.lseek(fd, self.size, os.SEEK_SET)
         self._torn = False
 
     def _descriptor(self) -> int:

@@ -66,6 +66,7 @@ class RefusalReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REFUSAL_REASON_STREAMS: _ClassVar[RefusalReason]
     REFUSAL_REASON_MALFORMED: _ClassVar[RefusalReason]
     REFUSAL_REASON_ELSEWHERE: _ClassVar[RefusalReason]
+    REFUSAL_REASON_BUSY: _ClassVar[RefusalReason]
 CODEC_UNSPECIFIED: Codec
 CODEC_ZSTD: Codec
 SKIP_REASON_UNSPECIFIED: SkipReason
@@ -107,6 +108,7 @@ REFUSAL_REASON_NO_RUN: RefusalReason
 REFUSAL_REASON_STREAMS: RefusalReason
 REFUSAL_REASON_MALFORMED: RefusalReason
 REFUSAL_REASON_ELSEWHERE: RefusalReason
+REFUSAL_REASON_BUSY: RefusalReason
 
 class ClientMessage(_message.Message):
     __slots__ = ("hello", "batch", "schema", "skip", "heartbeat", "close")
@@ -359,15 +361,29 @@ class ListRunsResponse(_message.Message):
     next_page_token: str
     def __init__(self, runs: _Optional[_Iterable[_Union[RunSummary, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
+class DeleteRunRequest(_message.Message):
+    __slots__ = ("run_id",)
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    def __init__(self, run_id: _Optional[str] = ...) -> None: ...
+
+class DeleteRunResponse(_message.Message):
+    __slots__ = ("deleted_bytes",)
+    DELETED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    deleted_bytes: int
+    def __init__(self, deleted_bytes: _Optional[int] = ...) -> None: ...
+
 class RunSummary(_message.Message):
-    __slots__ = ("run_id", "run_name", "producers")
+    __slots__ = ("run_id", "run_name", "producers", "producer_count")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     RUN_NAME_FIELD_NUMBER: _ClassVar[int]
     PRODUCERS_FIELD_NUMBER: _ClassVar[int]
+    PRODUCER_COUNT_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     run_name: str
     producers: _containers.RepeatedCompositeFieldContainer[ProducerSummary]
-    def __init__(self, run_id: _Optional[str] = ..., run_name: _Optional[str] = ..., producers: _Optional[_Iterable[_Union[ProducerSummary, _Mapping]]] = ...) -> None: ...
+    producer_count: int
+    def __init__(self, run_id: _Optional[str] = ..., run_name: _Optional[str] = ..., producers: _Optional[_Iterable[_Union[ProducerSummary, _Mapping]]] = ..., producer_count: _Optional[int] = ...) -> None: ...
 
 class ProducerSummary(_message.Message):
     __slots__ = ("producer_id", "rank", "stream", "host", "durable_seq", "stored_bytes", "connected", "outcome", "started_unix_nano", "last_seen_unix_nano", "labels")

@@ -65,6 +65,11 @@ class CollectorStub(object):
                 request_serializer=esper__telemetry_dot_v1_dot_collector__pb2.ListRunsRequest.SerializeToString,
                 response_deserializer=esper__telemetry_dot_v1_dot_collector__pb2.ListRunsResponse.FromString,
                 _registered_method=True)
+        self.DeleteRun = channel.unary_unary(
+                '/esper_telemetry.v1.Collector/DeleteRun',
+                request_serializer=esper__telemetry_dot_v1_dot_collector__pb2.DeleteRunRequest.SerializeToString,
+                response_deserializer=esper__telemetry_dot_v1_dot_collector__pb2.DeleteRunResponse.FromString,
+                _registered_method=True)
 
 
 class CollectorServicer(object):
@@ -114,6 +119,13 @@ class CollectorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteRun(self, request, context):
+        """Delete a run that nobody writes or reads, with all its files. It needs the right "delete".
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CollectorServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -141,6 +153,11 @@ def add_CollectorServicer_to_server(servicer, server):
                     servicer.ListRuns,
                     request_deserializer=esper__telemetry_dot_v1_dot_collector__pb2.ListRunsRequest.FromString,
                     response_serializer=esper__telemetry_dot_v1_dot_collector__pb2.ListRunsResponse.SerializeToString,
+            ),
+            'DeleteRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteRun,
+                    request_deserializer=esper__telemetry_dot_v1_dot_collector__pb2.DeleteRunRequest.FromString,
+                    response_serializer=esper__telemetry_dot_v1_dot_collector__pb2.DeleteRunResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -284,6 +301,33 @@ class Collector(object):
             '/esper_telemetry.v1.Collector/ListRuns',
             esper__telemetry_dot_v1_dot_collector__pb2.ListRunsRequest.SerializeToString,
             esper__telemetry_dot_v1_dot_collector__pb2.ListRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/esper_telemetry.v1.Collector/DeleteRun',
+            esper__telemetry_dot_v1_dot_collector__pb2.DeleteRunRequest.SerializeToString,
+            esper__telemetry_dot_v1_dot_collector__pb2.DeleteRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

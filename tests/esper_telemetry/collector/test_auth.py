@@ -106,7 +106,7 @@ def test_without_grants_everybody_may_call():
         ("[[token]]\ntoken = 't'", "tenant ''"),
         ("[tenant.x]\n[[token]]\ntenant = 'x'", "either token or sha256"),
         ("[tenant.x]\n[[token]]\ntenant = 'x'\nsha256 = 'zz'", "hex"),
-        ("[tenant.x]\n[[token]]\ntenant = 'x'\ntoken = 't'\nmay = ['delete']", "delete"),
+        ("[tenant.x]\n[[token]]\ntenant = 'x'\ntoken = 't'\nmay = ['fly']", "fly"),
         ("[tenant.x]\n[[token]]\ntenant = 'x'\ntoken = 't'\nexpires = 'soon'", "no time"),
         ("[tenant.x]\nmax_streams = true", "max_streams"),
         ("[tenant.x]\nmax_streams = 1.5", "max_streams"),

@@ -1,12 +1,16 @@
+import asyncio
+from types import SimpleNamespace
+
 import pytest
 
 from esper_telemetry.collector.auth import EVERYBODY, Tenant
 from esper_telemetry.collector.catalog import list_runs
 from esper_telemetry.collector.identity import ProducerKey
 from esper_telemetry.collector.items import PutSchema
+from esper_telemetry.collector.limits import Limits
 from esper_telemetry.collector.producer import Producer
+from esper_telemetry.collector.producerfiles import ProducerFiles
 from esper_telemetry.collector.session import Ledger
-from esper_telemetry.collector.store import ProducerFiles
 from esper_telemetry.v1 import collector_pb2, record_pb2
 
 
@@ -28,8 +32,24 @@ def producers(tmp_path):
     ]
 
 
-def ask(producers, tenant=EVERYBODY, **request):
-    return list_runs(producers, collector_pb2.ListRunsRequest(**request), tenant)
+class Known:
+    """A collector that has some producers in memory and nothing on its disk."""
+
+    def __init__(self, producers, **limits) -> None:
+        self.limits = Limits(**limits)
+        self.roster = SimpleNamespace(producers={each.key: each for each in producers})
+        self.engine = self
+
+    async def runs(self):
+        return []
+
+    async def members(self, run_id):
+        return []
+
+
+def ask(producers, tenant=EVERYBODY, limits=None, **request):
+    known = Known(producers, **(limits or {}))
+    return asyncio.run(list_runs(known, collector_pb2.ListRunsRequest(**request), tenant))
 
 
 def ids(answer):
@@ -58,3 +78,24 @@ def test_a_tenant_sees_its_own_runs_only(producers):
     assert ids(ask(producers, Tenant("t", run_prefix="b-"))) == ["b-1"]
     assert ids(ask(producers, Tenant("t", run_prefix="b-"), prefix="a")) == []
     assert ids(ask(producers, prefix="a")) == ["a-1"]
+
+
+def test_a_page_ends_before_it_is_too_long_for_a_message(tmp_path):
+    many = [producer(tmp_path, f"r-{number:02}", number) for number in range(1, 40)]
+    for each in many:
+        each.labels = {f"k{number}": "v" * 1000 for number in range(60)}
+    found, token = [], ""
+    while True:
+        answer = ask(many, limits={"page_bytes": 20_000}, page_size=1000, page_token=token)
+        assert answer.ByteSize() < 21_000
+        found += ids(answer)
+        token = answer.next_page_token
+        if not token:
+            break
+    assert found == [f"r-{number:02}" for number in range(1, 40)]
+
+
+def test_a_run_of_more_producers_than_fit_says_how_many_there_are(tmp_path):
+    run = ask([producer(tmp_path, "r", number) for number in range(1, 100)], limits={"page_bytes": 1000}).runs[0]
+    assert run.producer_count == 99
+    assert 0 < len(run.producers) < 99

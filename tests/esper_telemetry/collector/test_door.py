@@ -77,7 +77,7 @@ class Bench:
 
     async def open(self, key: ProducerKey, epoch: int = 1, durable_seq: int = 0):
         """Claim a lane and have its recorder take the stream; return the lane and its state."""
-        lane = self.engine.lane(key)
+        lane = (await self.engine.restore(key)).lane
         self.engine.claim(lane, epoch)
         (arrival,) = await self.arrivals(key, 1)
         assert arrival.content == Open()
@@ -140,7 +140,7 @@ def test_only_a_watermark_makes_anything_durable(log_settings, produced):
             await one.say(replace(state, durable_seq=25))
             await until(lambda: lane.durable_seq == 25)
             assert len(lane.waiting) == 1
-            assert one.progress[-1] == Progress(lane.key, 25, len(produced.raw[0]))
+            assert one.progress[-1] == Progress(lane.key, 25, len(produced.raw[0]), len(produced.raw[0]))
 
     asyncio.run(scenario())
 
@@ -178,7 +178,7 @@ def test_a_watermark_that_was_told_to_nobody_is_found_in_the_bucket(log_settings
 def test_an_open_that_no_recorder_answers_is_published_again(log_settings, produced):
     async def scenario():
         async with bench(log_settings) as one:
-            lane = one.engine.lane(key_of(produced))
+            lane = (await one.engine.restore(key_of(produced))).lane
             one.engine.claim(lane, 1)
             first, second = await one.arrivals(lane.key, 2, again=True)
             assert first == second
@@ -195,7 +195,7 @@ def test_a_stream_at_another_door_fences_this_one(log_settings, produced, epoch)
             lane, state = await one.open(key_of(produced), epoch=3)
             one.engine.put(lane, put_frame(produced, 0))
             await one.arrivals(lane.key, 1)
-            rival = other.engine.lane(lane.key)
+            rival = (await other.engine.restore(lane.key)).lane
             other.engine.claim(rival, epoch)
             opening = (await one.arrivals(lane.key, 1))[0]
             while opening.session == state.session:  # on a slow machine the frame comes again
@@ -203,7 +203,7 @@ def test_a_stream_at_another_door_fences_this_one(log_settings, produced, epoch)
             await one.say(replace(state, session=opening.session))
             await until(lambda: lane.session == NOBODY)
             fenced = next(each for each in one.progress if each.fenced_by)
-            assert fenced == Progress(lane.key, 0, len(produced.raw[0]), fenced_by=epoch)
+            assert fenced == Progress(lane.key, 0, len(produced.raw[0]), len(produced.raw[0]), fenced_by=epoch)
             assert rival.writes(epoch)
 
     asyncio.run(scenario())

@@ -7,7 +7,7 @@ import pytest
 from esper_telemetry.collector.door import DoorEngine, DoorLane
 from esper_telemetry.collector.engine import Engine, Lane
 from esper_telemetry.collector.fileengine import FileEngine
-from esper_telemetry.collector.store import ProducerFiles
+from esper_telemetry.collector.producerfiles import ProducerFiles
 
 
 def members(protocol) -> set[str]:

@@ -5,7 +5,7 @@ import pytest
 from esper_telemetry.collector.handover import SUPERSEDED
 from esper_telemetry.collector.identity import ProducerKey
 from esper_telemetry.collector.items import CutBack, PutFrame, Seal
-from esper_telemetry.collector.store import ProducerFiles
+from esper_telemetry.collector.producerfiles import ProducerFiles
 from esper_telemetry.recordfile import RecordReader
 from tests.esper_telemetry.collector.publisher import Produced, stored
 from tests.esper_telemetry.collector.test_door import schema_of

@@ -1,5 +1,6 @@
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -108,14 +109,14 @@ def test_the_stream_with_the_higher_epoch_takes_over_and_loses_nothing(tmp_path)
             with pytest.raises(Refused) as caught:
                 send(intake, old, produced.batches[3])
             assert reason_of(caught) == "FENCED"
-            intake.leave(old.producer, old_listener, EVERYBODY)
+            intake.leave(old.producer, old_listener)
             assert intake.streams == 1, "the late end of the old stream changes nothing"
             send(intake, new, *produced.batches)
             await listener.until(lambda: new.session.done)
             with pytest.raises(Refused) as caught:
                 await connect(intake, produced, 2)
             assert reason_of(caught) == "FENCED"
-            intake.leave(new.producer, listener, EVERYBODY)
+            intake.leave(new.producer, listener)
             assert intake.streams == 0
         assert stored(tmp_path, produced) == produced.raw
 
@@ -143,8 +144,8 @@ def test_ten_thousand_hellos_leave_nothing_behind(tmp_path):
                 listener = Listener()
                 hello = produced.hello(producer_id=(number + 1).to_bytes(16, "big"))
                 admission = await intake.admit(hello, EVERYBODY, listener)
-                intake.leave(admission.producer, listener, EVERYBODY)
-            assert not intake.producers
+                intake.leave(admission.producer, listener)
+            assert not intake.roster.producers
             assert intake.streams == 0
         assert [path.name for path in tmp_path.iterdir()] == [".collector.lock"]
 
@@ -153,8 +154,9 @@ def test_ten_thousand_hellos_leave_nothing_behind(tmp_path):
 
 def test_streams_and_bytes_have_quotas(tmp_path):
     async def scenario():
-        tenant = Tenant("small", run_prefix="2026", max_streams=1, max_run_bytes=1)
         produced, other = Produced(), Produced(run_id="forbidden")
+        header = len(produced.schema.header.SerializeToString())
+        tenant = Tenant("small", run_prefix="2026", max_streams=1, max_run_bytes=header + 1)
         async with running(tmp_path) as intake:
             with pytest.raises(Refused) as caught:
                 await connect(intake, other, tenant=tenant)
@@ -164,13 +166,15 @@ def test_streams_and_bytes_have_quotas(tmp_path):
                 await connect(intake, Produced(), tenant=tenant)
             assert reason_of(caught) == "STREAMS"
             with pytest.raises(Refused) as caught:
-                send(intake, admission, produced.schema, produced.batches[0])
+                send(intake, admission, produced.schema, *produced.batches)
             assert reason_of(caught) == "QUOTA"
             await listener.until(lambda: admission.session.done)
-            intake.leave(admission.producer, listener, tenant)
+            intake.leave(admission.producer, listener)
+            stored_bytes = sum(path.stat().st_size for path in tmp_path.glob("*/*.esr.zst"))
             with pytest.raises(Refused) as caught:
-                await connect(intake, produced, 2, tenant)
+                await connect(intake, produced, 2, replace(tenant, max_run_bytes=stored_bytes))
             assert reason_of(caught) == "QUOTA"
+            await connect(intake, produced, 2, replace(tenant, max_run_bytes=stored_bytes + 1))
         assert stored(tmp_path, produced) == produced.raw[:1], "what was taken is stored"
 
     asyncio.run(scenario())
@@ -195,7 +199,7 @@ def test_a_full_queue_makes_streams_wait_until_the_disk_has_caught_up(tmp_path):
             admission, _ = await connect(intake, produced)
             send(intake, admission, produced.schema)
             for batch in produced.batches:
-                await asyncio.wait_for(intake.room(), 30)
+                await asyncio.wait_for(intake.turn(admission, client_message(batch)), 30)
                 send(intake, admission, batch)
                 assert intake.queued_bytes == len(batch.payload)
         assert stored(tmp_path, produced) == produced.raw
@@ -216,7 +220,7 @@ def test_a_disk_that_fails_stops_the_stream_and_a_new_one_brings_the_rest(tmp_pa
             assert listener.refused.reason == "STORAGE"
             assert listener.refused.retry_after_ms
             assert intake.engine._failed, "the next look at the disk writes to it"
-            intake.leave(admission.producer, listener, EVERYBODY)
+            intake.leave(admission.producer, listener)
             admission, listener = await connect(intake, produced, 2)
             assert admission.welcome.durable_seq == 25
             send(intake, admission, *produced.batches)
@@ -232,7 +236,7 @@ def test_an_unavailable_collector_lets_nobody_in(tmp_path):
             intake.unavailable = Refused("DRAINING", "stops")
             with pytest.raises(Refused, match="stops"):
                 await connect(intake, Produced())
-            assert not intake.producers
+            assert not intake.roster.producers
 
     asyncio.run(scenario())
 
@@ -243,7 +247,7 @@ def test_the_watermark_of_an_unknown_producer_is_zero(tmp_path):
             request = collector_pb2.GetWatermarkRequest(run_id="run", producer_id=b"p" * 16)
             welcome = await intake.watermark(request, EVERYBODY)
             assert (welcome.durable_seq, welcome.session_epoch, welcome.need_schema) == (0, 0, True)
-            assert not intake.producers
+            assert not intake.roster.producers
 
     asyncio.run(scenario())
 

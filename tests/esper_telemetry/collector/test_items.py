@@ -7,10 +7,21 @@ import typing
 import pytest
 
 from esper_telemetry.collector.identity import ProducerKey
-from esper_telemetry.collector.items import CutBack, Expire, Item, PutFrame, PutSchema, PutSkip, Retry, Seal
+from esper_telemetry.collector.items import (
+    Claim,
+    CutBack,
+    Expire,
+    Inspect,
+    Item,
+    PutFrame,
+    PutSchema,
+    PutSkip,
+    Seal,
+    weight,
+)
 from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.producerfiles import ProducerFiles
 from esper_telemetry.collector.schema_check import SchemaCheck
-from esper_telemetry.collector.store import ProducerFiles
 from esper_telemetry.recordfile import Skip, SkipReason
 from esper_telemetry.recordfile.verify import verify
 from tests.esper_telemetry.collector.publisher import Produced
@@ -32,7 +43,8 @@ def test_an_item_of_each_kind_leaves_good_files_with_what_was_put(tmp_path, prod
         PutFrame: (PutFrame(produced.raw[1], produced.refs[1].descriptor), 2),
         PutSkip: (PutSkip(Skip(PER_FRAME + 1, 2 * PER_FRAME, SkipReason.SPOOL_LOST)), 2),
         Seal: (Seal(), 1),
-        Retry: (Retry(), 1),
+        Claim: (Claim(1), 1),
+        Inspect: (Inspect(), 1),
         Expire: (Expire(0.0), 1),
         CutBack: (CutBack(PER_FRAME), 1),
     }
@@ -48,3 +60,10 @@ def test_an_item_of_each_kind_leaves_good_files_with_what_was_put(tmp_path, prod
     assert files.durable_seq == frames * PER_FRAME
     found = [verify(path) for path in sorted(tmp_path.glob("*/*.esr.zst"))]
     assert all(one.good for one in found)
+
+
+def test_the_weight_of_an_item_is_what_it_takes(produced):
+    schema = SchemaCheck(Limits()).check(produced.schema, ProducerKey(produced.run_id, produced.producer_id))
+    assert weight(PutFrame(produced.raw[0], produced.refs[0].descriptor)) == len(produced.raw[0])
+    assert weight(schema) == len(schema.descriptors) + schema.header.ByteSize()
+    assert weight(Seal()) == weight(Claim(1)) == 0

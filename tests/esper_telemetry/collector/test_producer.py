@@ -1,7 +1,7 @@
 from esper_telemetry.collector.identity import ProducerKey
 from esper_telemetry.collector.producer import Producer
+from esper_telemetry.collector.producerfiles import ProducerFiles
 from esper_telemetry.collector.session import Ledger
-from esper_telemetry.collector.store import ProducerFiles
 
 
 def test_a_new_producer_has_nothing_and_nobody(tmp_path):

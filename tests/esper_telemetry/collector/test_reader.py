@@ -109,7 +109,7 @@ def test_a_quiet_run_sends_heartbeats_and_readers_are_counted(start_collector):
         assert caught.value.code() in {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
 
 
-def test_runs_are_listed_with_their_producers(stub):
+def test_runs_are_listed_with_their_producers(collector, stub):
     produced = Produced(run_id="listed-1")
     publish(stub, produced)
     answer = stub.ListRuns(collector_pb2.ListRunsRequest(prefix="listed-"), timeout=10)
@@ -118,7 +118,8 @@ def test_runs_are_listed_with_their_producers(stub):
     assert run.run_id == "listed-1"
     assert (summary.producer_id, summary.durable_seq, summary.connected) == (produced.producer_id, 100, False)
     assert summary.outcome == collector_pb2.CLOSE_OUTCOME_FINISHED
-    assert summary.stored_bytes == sum(map(len, produced.raw))
+    assert summary.stored_bytes == sum(path.stat().st_size for path in collector.folder.glob("listed-1/*"))
+    assert run.producer_count == 1
 
 
 def test_a_restart_forgets_no_run(start_collector):

@@ -17,7 +17,7 @@ def batch(first, last, **changes) -> collector_pb2.Batch:
 
 def session(ledger=None, epoch=1, fingerprint=FINGERPRINT, now=0.0, **limits) -> Session:
     ledger = ledger or Ledger()
-    ledger.claim(epoch)
+    ledger.claim(epoch, 1 << 32)
     return Session(ledger, epoch, fingerprint, Limits(**limits), now)
 
 
@@ -96,14 +96,14 @@ def test_a_stream_at_another_door_fences_the_one_here(epoch):
     assert refused.reason == "FENCED"
     assert f"session_epoch {epoch}, at another door" in refused.message
     assert reason(one.heard, 0) == "FENCED"
-    assert reason(ledger.claim, epoch) == "FENCED"
-    ledger.claim(max(epoch, 3) + 1)
+    assert reason(ledger.claim, epoch, 1 << 32) == "FENCED"
+    ledger.claim(max(epoch, 3) + 1, 1 << 32)
 
 
 def test_only_the_highest_epoch_writes():
     ledger = Ledger()
     old = session(ledger, epoch=3)
-    assert reason(ledger.claim, 3) == "FENCED"
+    assert reason(ledger.claim, 3, 1 << 32) == "FENCED"
     new = session(ledger, epoch=4)
     assert reason(old.heard, 1.0) == "FENCED"
     new.heard(1.0)
@@ -206,7 +206,7 @@ class Streams(RuleBasedStateMachine):
     def connect(self, step):
         epoch = self.ledger.epoch + step
         try:
-            self.ledger.claim(epoch)
+            self.ledger.claim(epoch, 1 << 32)
         except Refused:
             assert step <= 0
             return
@@ -279,3 +279,21 @@ class Streams(RuleBasedStateMachine):
 
 Streams.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 test_streams_that_overlap_resend_and_crash_store_every_number_once = Streams.TestCase
+
+
+def test_an_epoch_that_is_no_count_of_connects_is_refused_and_locks_nobody_out():
+    ledger = Ledger()
+    for leap in (1 << 63, (1 << 64) - 1, 101):
+        with pytest.raises(Refused) as caught:
+            ledger.claim(leap, 100)
+        assert caught.value.reason == "NUMBERS"
+    ledger.claim(100, 100)
+    ledger.claim(101, 100)
+
+
+def test_what_is_gone_is_asked_for_again():
+    ledger = Ledger(100)
+    ledger.take(120)
+    ledger.set_back(40)
+    assert (ledger.durable_seq, ledger.taken_seq) == (40, 40)
+    assert ledger.judge(41, 50) is Verdict.NEXT

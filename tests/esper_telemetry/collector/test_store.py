@@ -5,13 +5,14 @@ import random
 
 import pytest
 
-from esper_telemetry.collector import store as store_module
+from esper_telemetry.collector import producerfiles
 from esper_telemetry.collector.identity import ProducerKey
-from esper_telemetry.collector.items import Expire, PutFrame, PutSkip, Retry, Seal
+from esper_telemetry.collector.items import Expire, PutFrame, PutSkip, Seal
 from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.producerfiles import ProducerFiles
 from esper_telemetry.collector.recovery import recover
 from esper_telemetry.collector.schema_check import SchemaCheck
-from esper_telemetry.collector.store import ProducerFiles, Store
+from esper_telemetry.collector.store import Store
 from esper_telemetry.recordfile import RecordReader, Skip, SkipReason
 from esper_telemetry.recordfile.verify import verify
 from tests.esper_telemetry.collector.publisher import Produced, stored
@@ -128,7 +129,7 @@ def test_a_new_schema_and_a_seal_each_end_a_segment(bench, produced):
 
 
 def test_a_full_segment_is_followed_by_the_next(bench, produced, monkeypatch):
-    monkeypatch.setattr(store_module, "SEGMENT_FRAMES", 3)
+    monkeypatch.setattr(producerfiles, "SEGMENT_FRAMES", 3)
     files = bench.files(produced)
     bench.put(files, produced, range(8))
     bench.until(lambda p: p.durable_seq == produced.last_seq)
@@ -158,7 +159,7 @@ def test_a_failing_disk_fails_the_producer_until_it_is_told_to_retry(bench, prod
     assert failed.durable_seq == 2 * PER_FRAME
     bench.put(files, produced, [4])
     assert bench.until(lambda p: True).error is not None, "nothing is taken before a retry"
-    bench.store.put(files, Retry())
+    bench.store.put(files, files.claim())
     bench.put(files, produced, range(2, 8))
     assert bench.until(lambda p: p.durable_seq == produced.last_seq).error is None
     bench.store.stop(5)
@@ -205,11 +206,11 @@ def test_random_failures_and_retries_leave_every_frame_once(bench, produced):
         if rng.random() < 0.5:
             with files_end_at(rng.choice([0, 100, 20_000])):
                 bench.put(files, produced, wanted)
-                bench.store.put(files, Retry())
+                bench.store.put(files, files.claim())
                 bench.settled()
         else:
             bench.put(files, produced, wanted)
-        bench.store.put(files, Retry())
+        bench.store.put(files, files.claim())
         bench.store.put(files, Seal())
         bench.settled()
         done = files.durable_seq // PER_FRAME

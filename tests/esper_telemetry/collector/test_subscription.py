@@ -1,8 +1,8 @@
 import pytest
 
 from esper_telemetry.collector.identity import ProducerKey
+from esper_telemetry.collector.producerfiles import ProducerFiles
 from esper_telemetry.collector.recovery import StoredProducer, StoredSegment
-from esper_telemetry.collector.store import ProducerFiles, Published
 from esper_telemetry.collector.subscription import Cursor
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import RecordReader
@@ -77,7 +77,7 @@ def test_nothing_behind_what_is_durable_is_read(files, produced):
     seen = [len(cursor.read())]
     for end in ends:
         assert cursor.read() == []
-        files.published = (whole[0], Published(whole[1].path, end, 0))
+        files.published = (whole[0], whole[1]._replace(size=end, last_seq=0))
         seen.append(sum(frame.HasField("batch") for frame in cursor.read()))
     assert seen == [4, 1, 1, 1]
     cursor.close()

@@ -1,0 +1,139 @@
+"""The runs below a collector's folder, as its files tell: listed, weighed, pruned by age, deleted. It blocks.
+
+What no stream is open for is kept nowhere but here: a sealed run costs the collector no memory. Names of folders tell
+run ids, names of files whose they may be, headers whose they are. Files of other owners are left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from esper_telemetry.collector.appender import OWNER_ATTRIBUTE, sync_folder
+from esper_telemetry.collector.identity import ProducerKey, run_folder, run_id_of
+from esper_telemetry.errors import RecordError, SinkError
+from esper_telemetry.recordfile import SUFFIX, RecordReader, SegmentName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LOG = logging.getLogger("esper_telemetry.collector")
+
+
+class Expired(NamedTuple):
+    """Segments of a run that were deleted for their age.
+
+    Attributes:
+        run_id: the run.
+        sizes: of the segments, bytes.
+    """
+
+    run_id: str
+    sizes: list[int]
+
+
+def run_ids(root: Path) -> list[str]:
+    """Return the runs that have a folder below `root`, sorted."""
+    with contextlib.suppress(FileNotFoundError):
+        return sorted(filter(None, (_run_id(folder) for folder in root.iterdir() if folder.is_dir())))
+    return []
+
+
+def run_bytes(root: Path, run_id: str) -> int:
+    """Return what the record files of a run take, bytes."""
+    return sum(size for _, size in _sizes(root / run_folder(run_id)))
+
+
+def producers_of(root: Path, run_id: str) -> list[ProducerKey]:
+    """Return the producers with a file of this collector in a run's folder."""
+    found: set[ProducerKey] = set()
+    for _, paths in _streams(root / run_folder(run_id)):
+        found |= {ProducerKey(run_id, producer_id) for producer_id in filter(None, [_producer_of(paths[-1], run_id)])}
+    return sorted(found)
+
+
+def expire(root: Path, before: float, kept: frozenset[ProducerKey]) -> list[Expired]:
+    """Delete sealed segments last written before `before` (wall clock, seconds), but the last one of each producer.
+
+    Args:
+        root: folder of runs.
+        before: as above.
+        kept: producers that are written to now: their own files know what may go.
+    """
+    gone = []
+    for run_id in run_ids(root):
+        sizes: list[int] = []
+        for _, paths in _streams(root / run_folder(run_id)):
+            old = [path for path in paths[:-1] if _is_older(path, before)]
+            producer_id = _producer_of(paths[-1], run_id) if old else None
+            if producer_id and ProducerKey(run_id, producer_id) not in kept:
+                sizes += [size for path in old for size in _delete(path, run_id)]
+        if sizes:
+            gone.append(Expired(run_id, sizes))
+    return gone
+
+
+def delete_run(root: Path, run_id: str) -> int:
+    """Delete a run's folder with all that is in it; return what its record files took, bytes.
+
+    Raises:
+        SinkError: the operating system refused; what is left stays readable.
+    """
+    folder = root / run_folder(run_id)
+    size = run_bytes(root, run_id)
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise SinkError(f"{folder}: cannot be deleted: {error}; check its permissions") from error
+    sync_folder(root)
+    LOG.warning("run %s: deleted on request, %d bytes", run_id, size)
+    return size
+
+
+def _run_id(folder: Path) -> str | None:
+    told = run_id_of(folder.name)
+    if told is not None or not folder.name.startswith("=="):
+        return told
+    with contextlib.suppress(RecordError, StopIteration), RecordReader(next(folder.glob("*" + SUFFIX))) as reader:
+        return reader.header.run_id
+    return None
+
+
+def _streams(folder: Path) -> Iterator[tuple[object, list[Path]]]:
+    """Yield the segments of each stream in a run folder, by number."""
+    named = [(name, path) for path in folder.glob("*" + SUFFIX) if (name := SegmentName.parse(path)) is not None]
+    key = lambda item: (item[0].stream, item[0].rank, item[0].started, item[0].boot)  # noqa: E731 - used twice, here
+    for stream, members in groupby(sorted(named), key=key):
+        yield stream, [path for _, path in members]
+
+
+def _producer_of(path: Path, run_id: str) -> bytes | None:
+    with contextlib.suppress(RecordError), RecordReader(path) as reader:
+        header = reader.header
+        if header.run_id == run_id and OWNER_ATTRIBUTE in header.attributes:
+            return header.producer_id
+    return None
+
+
+def _sizes(folder: Path) -> Iterator[tuple[Path, int]]:
+    for path in folder.glob("*" + SUFFIX):
+        with contextlib.suppress(OSError):
+            yield path, path.stat().st_size
+
+
+def _is_older(path: Path, before: float) -> bool:
+    with contextlib.suppress(OSError):
+        return path.stat().st_mtime < before
+    return False
+
+
+def _delete(path: Path, run_id: str) -> Iterator[int]:
+    with contextlib.suppress(OSError):
+        size = path.stat().st_size
+        path.unlink()
+        LOG.info("run %s: retention deleted %s, %d bytes", run_id, path.name, size)
+        yield size

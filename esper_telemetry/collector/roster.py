@@ -1,0 +1,145 @@
+"""The producers that a collector has in memory: those with a stream, and those that had one a moment ago.
+
+The disk is the memory of all others: a producer is restored from its files when its stream begins, and let go once it
+is sealed and without a stream. Bytes are counted by run, from what files and queues really hold, so that deleted
+segments are given back and a restart forgets nothing. Lives in one event loop.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from esper_telemetry.collector.items import PutSchema, Seal
+from esper_telemetry.collector.producer import Producer
+from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.collector.session import Ledger
+from esper_telemetry.errors import SinkError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from esper_telemetry.collector.engine import Engine, Restored
+    from esper_telemetry.collector.identity import ProducerKey
+    from esper_telemetry.collector.items import Progress
+
+# A producer without a stream keeps its segment open for so long: most come back at once.
+_IDLE_SEAL_S = 60.0
+# And stays in memory for so long after it was sealed.
+_FORGET_S = 5.0
+_STORAGE_RETRY_MS = 2000
+
+
+class Roster:
+    """Producers in memory, and the bytes of their runs.
+
+    Args:
+        engine: where the others are.
+        forgot: told of each producer that is let go.
+
+    Attributes:
+        producers: by key.
+    """
+
+    def __init__(self, engine: Engine, forgot: Callable[[Producer], None]) -> None:
+        self._engine = engine
+        self._forgot = forgot
+        self._runs: dict[bytes, str] = {}
+        self._run_bytes: dict[str, int] = {}
+        self._forgotten = 0
+        self.producers: dict[ProducerKey, Producer] = {}
+
+    async def enter(self, key: ProducerKey) -> Producer:
+        """Return a producer, restored from the disk where it is not in memory.
+
+        Raises:
+            Refused: its id belongs to a producer of another run (PRODUCER_TAKEN), or the disk refused (STORAGE).
+        """
+        while key not in self.producers:
+            forgotten = self._forgotten
+            restored = await restore(self._engine, key)
+            if forgotten == self._forgotten:  # else it may have been here and gone, with more on the disk than was read
+                self._add(key, restored)
+        return self.producers[key]
+
+    def of_run(self, run_id: str) -> list[Producer]:
+        """Return the producers of a run that are in memory and have something stored."""
+        return [each for key, each in self.producers.items() if key.run_id == run_id and each.lane.published]
+
+    def run_bytes(self, run_id: str) -> int:
+        """Return what a run in memory has stored and queued, bytes."""
+        return self._run_bytes.get(run_id, 0)
+
+    def queue(self, producer: Producer, weight: int) -> None:
+        """Count bytes that are on their way."""
+        producer.queued_bytes += weight
+        self._run_bytes[producer.key.run_id] += weight
+
+    def report(self, producer: Producer, progress: Progress) -> None:
+        """Count what became of a producer's bytes: stored, cut back or deleted."""
+        stored = progress.stored_bytes
+        if stored is None:  # this process keeps no files: what went through it counts
+            stored = producer.stored_bytes + progress.payload_bytes
+        self._run_bytes[producer.key.run_id] += stored - producer.stored_bytes - progress.weight
+        producer.queued_bytes -= progress.weight
+        producer.stored_bytes = stored
+
+    def give_back(self, run_id: str, size: int) -> None:
+        """Count bytes of a run that were deleted without its producers in memory."""
+        if run_id in self._run_bytes:
+            self._run_bytes[run_id] -= size
+
+    def seal_idle(self, now: float, held: Collection[str]) -> None:
+        """Seal what had no stream for a while, and let go of what is sealed.
+
+        Args:
+            now: on the loop's clock.
+            held: runs that somebody reads; their producers stay.
+        """
+        for producer in list(self.producers.values()):
+            if producer.left_at is None or producer.listener is not None:
+                continue
+            idle = now - producer.left_at
+            if producer.lane.is_open or producer.queued_bytes:
+                if idle > _IDLE_SEAL_S and not producer.sealing:
+                    producer.sealing = True
+                    self._engine.put(producer.lane, Seal())
+            elif idle > _FORGET_S and producer.key.run_id not in held:
+                self.forget(producer)
+
+    def forget(self, producer: Producer) -> None:
+        """Let go of a producer; the disk has what is durable of it."""
+        key = producer.key
+        if self.producers.pop(key, None) is None:
+            return
+        self._forgotten += 1
+        self._forgot(producer)
+        self._engine.forget(producer.lane)
+        self._runs.pop(key.producer_id, None)
+        if all(other.run_id != key.run_id for other in self.producers):
+            self._run_bytes.pop(key.run_id, None)
+
+    def _add(self, key: ProducerKey, restored: Restored) -> None:
+        if self._runs.setdefault(key.producer_id, key.run_id) != key.run_id:
+            raise Refused("PRODUCER_TAKEN", f"producer {key.producer_id.hex()} belongs to another run")
+        producer = self.producers[key] = Producer(restored.lane, Ledger(restored.durable_seq))
+        producer.stored_bytes = restored.stored_bytes
+        if restored.header is not None:
+            producer.schema = PutSchema(restored.header, b"")
+        self._run_bytes.setdefault(key.run_id, restored.run_bytes)
+
+
+async def restore(engine: Engine, key: ProducerKey) -> Restored:
+    """Return what an engine has of a producer.
+
+    Raises:
+        Refused: it cannot be known now (STORAGE).
+    """
+    try:
+        return await engine.restore(key)
+    except SinkError as error:
+        raise storage_refusal(str(error)) from error
+
+
+def storage_refusal(error: str) -> Refused:
+    """Return what a stream is told whose frames cannot be stored now."""
+    return Refused("STORAGE", f"the collector cannot store: {error}", retry_after_ms=_STORAGE_RETRY_MS)

@@ -1,0 +1,110 @@
+"""A process that checks large schemas, so that neither time nor memory of it is the collector's.
+
+`python -m esper_telemetry.collector.schema_worker` reads headers from its standard input and answers each with a
+sentence, empty if the header can be used. Both are length-prefixed. It is started when it is needed, asked one thing at
+a time, and ended after some checks or when it does not answer: whatever a schema does to it, the collector goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+import sys
+from typing import BinaryIO
+
+from esper_telemetry.v1 import record_pb2
+
+_LENGTH = struct.Struct("<I")
+_ANSWER_S = 20.0
+# What protobuf keeps of a checked schema is given back with the process.
+_CHECKS = 32
+# A collector that sees a large schema now and then keeps no process for it.
+_IDLE_S = 30.0
+
+
+class SchemaWorker:
+    """The collector's end of it. Lives in one event loop."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()
+        self._checks = 0
+        self._idle: asyncio.TimerHandle | None = None
+
+    async def check(self, header: bytes) -> str:
+        """Return what is wrong with a serialized header; empty if a reader can use it."""
+        async with self._turn:
+            if self._idle is not None:
+                self._idle.cancel()
+            try:
+                answer = await asyncio.wait_for(self._ask(header), _ANSWER_S)
+            except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
+                await self._end()
+                return f"the schema could not be checked: {type(error).__name__}; simplify its .proto files"
+            except BaseException:
+                await self._end()
+                raise
+            self._checks += 1
+            if self._checks >= _CHECKS:
+                await self._end()
+            self._idle = asyncio.get_running_loop().call_later(_IDLE_S, self._kill)
+            return answer
+
+    async def close(self) -> None:
+        """End the process."""
+        if self._idle is not None:
+            self._idle.cancel()
+        await self._end()
+
+    async def _ask(self, header: bytes) -> str:
+        process = self._process
+        if process is None or process.returncode is not None:
+            self._checks = 0
+            process = self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",
+                "-c",
+                _BOOTSTRAP,
+                *sys.path,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                start_new_session=True,  # a Ctrl-C for the collector is not for it
+            )
+        assert process.stdin is not None  # noqa: S101 - it has pipes
+        assert process.stdout is not None  # noqa: S101 - it has pipes
+        process.stdin.write(_LENGTH.pack(len(header)) + header)
+        await process.stdin.drain()
+        (size,) = _LENGTH.unpack(await process.stdout.readexactly(_LENGTH.size))
+        return (await process.stdout.readexactly(size)).decode()
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    def _kill(self) -> None:
+        """End an idle process; the next check finds that it has ended."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+
+# The process finds this package where the collector found it.
+_BOOTSTRAP = (
+    "import sys; sys.path[:] = sys.argv[1:]; from esper_telemetry.collector.schema_worker import serve;"
+    " serve(sys.stdin.buffer, sys.stdout.buffer)"
+)
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer until the other end is closed."""
+    from esper_telemetry.collector.schema_check import check_descriptors
+
+    while prefix := requests.read(_LENGTH.size):
+        header = record_pb2.Header.FromString(requests.read(*_LENGTH.unpack(prefix)))
+        answer = check_descriptors(header)[:4096].encode()
+        answers.write(_LENGTH.pack(len(answer)) + answer)
+        answers.flush()
