@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from esper_telemetry.errors import ConfigError, MissingExtraError
+from esper_telemetry.errors import MissingExtraError
 
 try:
     from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -14,32 +14,27 @@ except ImportError as error:
     raise MissingExtraError("grpcio-health-checking", "collector") from error
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from typing import Any
 
 SERVICE = "esper_telemetry.v1.Collector"
 SERVING = "SERVING"
 
 
-def ask_health(address: str, ca: Path | None, timeout_s: float) -> str:
-    """Return what the collector at `address` says of itself: SERVING, NOT_SERVING, ...; or why it says nothing.
+def ask_health(endpoint: Any, timeout_s: float) -> str:
+    """Return what the collector at an Endpoint says of itself: SERVING, NOT_SERVING, ...; or why it says nothing.
 
     Args:
-        address: "HOST:PORT" or "unix:PATH".
-        ca: PEM file of the certificates to trust; it means TLS.
+        endpoint: an `uplink.endpoint.Endpoint`, or what opens channels like one.
         timeout_s: how long to wait, seconds.
 
     Raises:
-        ConfigError: the PEM file cannot be read.
+        ConfigError: a PEM or token file cannot be read.
     """
-    try:
-        credentials = grpc.ssl_channel_credentials(ca.read_bytes()) if ca is not None else None
-    except OSError as error:
-        raise ConfigError(f"{ca}: cannot be read: {error}") from error
-    channel = grpc.secure_channel(address, credentials) if credentials else grpc.insecure_channel(address)
-    with channel:
+    with endpoint.channel() as channel:
         request = health_pb2.HealthCheckRequest(service=SERVICE)
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=timeout_s)
+            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=timeout_s, metadata=endpoint.metadata)
         except grpc.RpcError as error:
-            return f"{error.code().name}: {error.details()}"
+            wrong = endpoint.misconfiguration() if error.code() is grpc.StatusCode.UNAVAILABLE else ""
+            return wrong or f"{error.code().name}: {error.details()}"
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))

@@ -141,8 +141,7 @@ class CollectorServer:
         duties.every(_WATCH_S, "tokens", self._watch_tokens)
         duties.every(_WATCH_S, "storage", self._watch_storage)
         duties.every(_WATCH_S, "gauges", self._gauge)
-        if self._settings.retain_s:
-            assert self._settings.directory is not None  # noqa: S101 - `check` looked
+        if self._settings.directory is not None:
             self._clock = WallClock(self._settings.directory)
             duties.every(_WATCH_S, "retention", self._retain)
 
@@ -229,6 +228,8 @@ class CollectorServer:
     async def _retain(self) -> None:
         now, doubted = asyncio.get_running_loop().time(), self._clock.doubt
         believed = await asyncio.to_thread(self._clock.look, time.time(), now)
+        if not self._settings.retain_s:
+            return
         if self._clock.doubt != doubted:
             LOG.warning("%s", self._clock.doubt or "the wall clock is believed again: retention goes on")
         if believed and now >= self._expire_at:

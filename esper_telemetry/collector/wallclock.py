@@ -20,6 +20,7 @@ _GAP_S = 3600.0
 # The two clocks drift by less than this in any time between two looks.
 _LEAP_S = 60.0
 _PROBATION_S = 86_400.0
+_MARK_S = 60.0
 
 
 class WallClock:
@@ -36,6 +37,7 @@ class WallClock:
         self._mark = folder / _MARK
         self._offset: float | None = None
         self._trusted_at = 0.0
+        self._marked_at = -_MARK_S
         self.doubt = ""
 
     def look(self, wall: float, steady: float) -> bool:
@@ -51,9 +53,11 @@ class WallClock:
         elif abs(offset - self._offset) > _LEAP_S:
             self._distrust(f"the wall clock leapt by {offset - self._offset:,.0f} s", steady)
         self._offset = offset
-        with contextlib.suppress(OSError):
-            self._mark.touch()
-            os.utime(self._mark, (wall, wall))
+        if steady >= self._marked_at + _MARK_S:
+            self._marked_at = steady
+            with contextlib.suppress(OSError):
+                self._mark.touch()
+                os.utime(self._mark, (wall, wall))
         if steady >= self._trusted_at:
             self.doubt = ""
         return not self.doubt

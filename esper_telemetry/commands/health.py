@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import click
 
+from esper_telemetry.commands.endpoint import endpoint_options
 from esper_telemetry.commands.output import FINE, PROBLEM
 
 
 @click.command
 @click.argument("address", metavar="HOST:PORT")
-@click.option("--tls-ca", type=click.Path(path_type=Path), help="PEM file of certificates to trust; means TLS.")
+@endpoint_options
 @click.option("--timeout", default=5.0, show_default=True, help="Seconds to wait for an answer.")
-def command(address: str, tls_ca: Path | None, timeout: float) -> int:
+def command(address: str, *, timeout: float, **security: Any) -> int:
     """Ask the collector at HOST:PORT whether it serves.
 
     Exit code 0 means SERVING, 4 anything else.
     """
     from esper_telemetry.collector.probe import SERVING, ask_health
+    from esper_telemetry.uplink.endpoint import Endpoint
 
-    said = ask_health(address, tls_ca, timeout)
+    said = ask_health(Endpoint(address, **security), timeout)
     click.echo(said)
     return FINE if said == SERVING else PROBLEM

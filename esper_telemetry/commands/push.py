@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from esper_telemetry.commands.endpoint import endpoint_options
 from esper_telemetry.commands.output import FAILED, FINE, INCOMPLETE, fail, note, plural, size, warn
 from esper_telemetry.recordfile import SkipReason
 from esper_telemetry.uplink.agent import follow as follow_folder
 from esper_telemetry.uplink.agent import push
 from esper_telemetry.uplink.delivery import GIVE_UP_S, PushOptions
-from esper_telemetry.uplink.destination import Destination
+from esper_telemetry.uplink.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from esper_telemetry.uplink.delivery import Report
 
 _PATIENCE_S = 30.0
-_FILE = click.Path(exists=True, dir_okay=False)
 
 
 @click.command()
@@ -28,11 +28,7 @@ _FILE = click.Path(exists=True, dir_okay=False)
 @click.argument("address", metavar="HOST:PORT")
 @click.option("--follow", is_flag=True, help="Go on as the run is written, until its writers are gone.")
 @click.option("--remove", is_flag=True, help="With --follow: remove files that are durable at the collector.")
-@click.option("--token-file", type=_FILE, help="File with the bearer token; it goes over TLS or stays on this machine.")
-@click.option("--tls", is_flag=True, help="Encrypt; the system's roots vouch for the collector.")
-@click.option("--tls-ca", type=_FILE, help="Encrypt; the roots in this PEM file vouch for the collector.")
-@click.option("--tls-cert", type=_FILE, help="The client's certificate, for collectors that want one.")
-@click.option("--tls-key", type=_FILE, help="The key of that certificate.")
+@endpoint_options
 @click.option(
     "--give-up-after",
     type=click.FloatRange(min=0, min_open=True),
@@ -45,12 +41,8 @@ def command(
     *,
     follow: bool,
     remove: bool,
-    token_file: str | None,
-    tls: bool,
-    tls_ca: str | None,
-    tls_cert: str | None,
-    tls_key: str | None,
     give_up_after: float | None,
+    **security: Any,
 ) -> int:
     """Send records to a collector, byte for byte.
 
@@ -62,11 +54,11 @@ def command(
         raise click.UsageError("--follow takes one run folder")
     if remove and not follow:
         raise click.UsageError("--remove goes with --follow")
-    destination = Destination(address, token_file, tls, tls_ca, tls_cert, tls_key)
+    endpoint = Endpoint(address, **security)
     options = PushOptions(
         follow=follow, keep_local=not remove, give_up_s=give_up_after or (GIVE_UP_S if follow else _PATIENCE_S)
     )
-    reports = follow_folder(paths[0], destination, options, note) if follow else push(paths, destination, options, note)
+    reports = follow_folder(paths[0], endpoint, options, note) if follow else push(paths, endpoint, options, note)
     if reports is None:
         fail(f"{paths[0]} is being sent by another agent already")
         return FAILED

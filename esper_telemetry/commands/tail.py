@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from esper_telemetry.commands.cat import format_options, line_writer
+from esper_telemetry.commands.endpoint import endpoint_options
 from esper_telemetry.commands.output import FINE, INCOMPLETE, warn
 from esper_telemetry.commands.reading import (
     Choice,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from esper_telemetry.decode import Event
     from esper_telemetry.decode.live import LiveTail
 
-_FILE = click.Path(exists=True, dir_okay=False)
 _COLLECTOR = re.compile(r"(?P<address>[^/]+:\d{1,5}|unix:[^:]+)(?:/(?P<run>[^/]+))?")
 _EPILOG = """HOST:PORT instead of FILE reads the newest run of a collector, HOST:PORT/RUN a certain one: the frames that
 are durable there. Tokens and certificates are given as for push."""
@@ -40,11 +40,7 @@ are durable there. Tokens and certificates are given as for push."""
 @time_format_option
 @click.option("-n", "--lines", "count", type=click.IntRange(0), default=10, show_default=True, help="Events to show.")
 @click.option("-f", "--follow", is_flag=True, help="Wait for what is written next, until the run ends.")
-@click.option("--token-file", type=_FILE, help="Of a collector: file with the bearer token.")
-@click.option("--tls", is_flag=True, help="Of a collector: encrypt; the system's roots vouch for it.")
-@click.option("--tls-ca", type=_FILE, help="Of a collector: encrypt; the roots in this PEM file vouch for it.")
-@click.option("--tls-cert", type=_FILE, help="Of a collector: the client's certificate.")
-@click.option("--tls-key", type=_FILE, help="The key of that certificate.")
+@endpoint_options
 def command(
     files: tuple[str, ...],
     choice: Choice,
@@ -91,14 +87,9 @@ def live_tail(files: tuple[str, ...], choice: Choice, security: dict[str, Any]) 
     match = _COLLECTOR.fullmatch(files[0])
     if match is None or len(files) > 1 or Path(files[0]).exists():
         return None
-    from esper_telemetry.decode.live import LiveSource, LiveTail
-    from esper_telemetry.uplink.destination import Destination
+    from esper_telemetry.decode.live import LiveTail
+    from esper_telemetry.uplink.endpoint import Endpoint
 
-    known = Destination(match["address"], **security)
-    ca, certificate, key = (
-        None if path is None else Path(path).read_bytes() for path in (known.tls_ca, known.tls_cert, known.tls_key)
-    )
-    source = LiveSource(
-        known.address, tls=known.encrypted, ca=ca, token=known.token(), certificate=certificate, key=key
-    )
-    return LiveTail(source, match["run"] or "", choice.wanted, expand=not choice.blocks)
+    endpoint = Endpoint(match["address"], **security)
+    endpoint.check_files()
+    return LiveTail(endpoint, match["run"] or "", choice.wanted, expand=not choice.blocks)

@@ -8,8 +8,7 @@ breaks is made again from the numbers reached, for a limited time.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
 
@@ -36,38 +35,22 @@ _LONGEST_MESSAGE = 2 << 20
 _TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
-@dataclass(frozen=True, slots=True)
-class LiveSource:
-    """A collector, and what proves both ends.
+class LiveSource(Protocol):
+    """A collector, and what proves both ends: `uplink.endpoint.Endpoint` is one."""
 
-    Attributes:
-        address: "HOST:PORT" or "unix:PATH".
-        tls: encrypt.
-        ca: PEM bytes of the certificates to trust; None for those of the system.
-        token: bearer token; None for none.
-        certificate: PEM bytes of the client's own certificate.
-        key: PEM bytes of its key.
-    """
-
-    address: str
-    tls: bool = False
-    ca: bytes | None = None
-    token: str | None = None
-    certificate: bytes | None = None
-    key: bytes | None = None
-
-    def channel(self) -> grpc.Channel:
-        """Open a channel of its own."""
-        options = [("grpc.max_receive_message_length", _LONGEST_MESSAGE), ("grpc.use_local_subchannel_pool", 1)]
-        if self.tls:
-            credentials = grpc.ssl_channel_credentials(self.ca, self.key, self.certificate)
-            return grpc.secure_channel(self.address, credentials, options)
-        return grpc.insecure_channel(self.address, options)
+    @property
+    def address(self) -> str:
+        """For errors."""
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What every call carries."""
-        return () if self.token is None else (("authorization", f"Bearer {self.token}"),)
+
+    def channel(self, **options: Any) -> grpc.Channel:
+        """Open a channel of its own, with further arguments of gRPC."""
+
+    def misconfiguration(self) -> str:
+        """Say what keeps both ends apart though the collector answers; empty where waiting may help."""
 
 
 class LiveTail:
@@ -168,7 +151,7 @@ class LiveTail:
         runs: list[collector_pb2.RunSummary] = []
         page = ""
         try:
-            with self._source.channel() as channel:
+            with self._source.channel(max_receive_message_length=_LONGEST_MESSAGE) as channel:
                 stub: Any = collector_pb2_grpc.CollectorStub(channel)  # type: ignore[no-untyped-call]
                 while True:
                     request = collector_pb2.ListRunsRequest(prefix=run_id, page_size=1000, page_token=page)
@@ -194,7 +177,7 @@ class LiveTail:
     def _subscribe(self, reached: Mapping[bytes, int], *, stored_only: bool = False) -> Iterator[collector_pb2.Frame]:
         positions = [collector_pb2.Position(producer_id=key, from_seq=last + 1) for key, last in reached.items()]
         request = collector_pb2.SubscribeRequest(run_id=self.run_id, positions=positions, stored_only=stored_only)
-        with self._source.channel() as channel:
+        with self._source.channel(max_receive_message_length=_LONGEST_MESSAGE) as channel:
             stub: Any = collector_pb2_grpc.CollectorStub(channel)  # type: ignore[no-untyped-call]
             call = stub.Subscribe(request, metadata=self._source.metadata)
             try:
@@ -203,6 +186,9 @@ class LiveTail:
                 call.cancel()
 
     def _refused(self, error: Any) -> RecordError:
+        wrong = self._source.misconfiguration() if error.code() is grpc.StatusCode.UNAVAILABLE else ""
+        if wrong:
+            return RecordError(wrong, path=self._source.address)
         status = error.code().name.lower().replace("_", " ")
         return RecordError(f"the collector says {status}: {error.details()}", path=self._source.address)
 

@@ -7,6 +7,7 @@ Whatever goes wrong, the record on disk is complete and can be pushed later.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -64,6 +65,7 @@ def start_agent(folder: Path, address: str, stream: StreamOptions, *, temporary:
         stream: how to send.
         temporary: remove the folder once everything is durable at the collector.
     """
+    reap_agents()
     command = agent_command(folder, address, stream, temporary=temporary)
     try:
         if not command[0]:
@@ -80,8 +82,24 @@ def start_agent(folder: Path, address: str, stream: StreamOptions, *, temporary:
     except OSError as error:
         _log.warning("no agent sends %s: %s; send it later: esper-telemetry push %s %s", folder, error, folder, address)
         return None
-    process.returncode = 0  # it is not waited for, and Popen need not warn that it outlives us
+    process.returncode = 0  # Popen need not warn that it outlives us
+    _agents.append((os.getpid(), process.pid))
     return process.pid
+
+
+# Who started it, and its process id: a fork child has no right to wait for it.
+_agents: list[tuple[int, int]] = []
+
+
+def reap_agents() -> None:
+    """Take back the process ids of agents that have ended; it never waits."""
+    for agent in list(_agents):
+        parent, pid = agent
+        with contextlib.suppress(ChildProcessError):
+            if parent == os.getpid() and os.waitpid(pid, os.WNOHANG) == (0, 0):
+                continue  # at work
+        with contextlib.suppress(ValueError):  # another thread was faster
+            _agents.remove(agent)
 
 
 def agent_command(folder: Path, address: str, stream: StreamOptions, *, temporary: bool) -> Sequence[str]:

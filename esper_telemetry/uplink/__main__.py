@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from esper_telemetry.errors import TelemetryError
 from esper_telemetry.uplink.agent import follow, remove_spool
 from esper_telemetry.uplink.delivery import GIVE_UP_S, PushOptions
-from esper_telemetry.uplink.destination import Destination
+from esper_telemetry.uplink.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Nothing is forked here, and the handlers of gRPC for it cost threads.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     try:
-        destination = Destination(
+        endpoint = Endpoint(
             args.address,
             token_file=args.token_file,
             tls=args.tls,
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             tls_key=args.tls_key,
         )
         options = PushOptions(follow=True, keep_local=not args.remove, give_up_s=args.give_up_after)
-        reports = follow(args.folder, destination, options, _say)
+        reports = follow(args.folder, endpoint, options, _say)
     except TelemetryError as error:
         _say(str(error))
         return 1

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from esper_telemetry.uplink.delivery import PushOptions
-    from esper_telemetry.uplink.destination import Destination
+    from esper_telemetry.uplink.endpoint import Endpoint
 
 LOG_NAME = "agent.log"
 _LOOK_S = 1.0
@@ -33,7 +33,7 @@ class Push:
 
     Args:
         paths: record files and run folders.
-        destination: where to.
+        endpoint: where to.
         options: how.
         say: takes a line for people.
 
@@ -42,10 +42,10 @@ class Push:
     """
 
     def __init__(
-        self, paths: Sequence[Path], destination: Destination, options: PushOptions, say: Callable[[str], None]
+        self, paths: Sequence[Path], endpoint: Endpoint, options: PushOptions, say: Callable[[str], None]
     ) -> None:
         self._paths = paths
-        self._destination = destination
+        self._endpoint = endpoint
         self._options = options
         self._say = say
         self._seen: set[Path] = set()
@@ -62,7 +62,7 @@ class Push:
         deliveries: set[asyncio.Task[Report]] = set()
         while self.look() or deliveries:
             for spool in self._found:
-                delivery = Delivery(spool, self._destination, self._options, self._say)
+                delivery = Delivery(spool, self._endpoint, self._options, self._say)
                 deliveries.add(asyncio.create_task(delivery.run()))
             self._found = []
             done, deliveries = await asyncio.wait(deliveries, timeout=_LOOK_S if self._options.follow else None)
@@ -113,16 +113,14 @@ class Push:
                 self.reports.append(Report(path.name, damages=[str(error)]))
 
 
-def push(
-    paths: Sequence[Path], destination: Destination, options: PushOptions, say: Callable[[str], None]
-) -> list[Report]:
+def push(paths: Sequence[Path], endpoint: Endpoint, options: PushOptions, say: Callable[[str], None]) -> list[Report]:
     """Send what `paths` hold now.
 
     Raises:
         ConfigError: an agent follows one of the folders already, or token or certificates cannot be read.
         NotARecordError: a path does not exist, or holds no record.
     """
-    destination.check_files()
+    endpoint.check_files()
     folders = {path if path.is_dir() else path.parent for path in paths}
     with contextlib.ExitStack() as stack:
         for folder in sorted(folders):
@@ -131,23 +129,25 @@ def push(
                 raise ConfigError(
                     f"{folder} is being sent by an agent already ({log} says how it fares); stop it, or let it work"
                 )
-        return asyncio.run(Push(paths, destination, options, say).run())
+        return asyncio.run(Push(paths, endpoint, options, say).run())
 
 
-def follow(
-    folder: Path, destination: Destination, options: PushOptions, say: Callable[[str], None]
-) -> list[Report] | None:
+def follow(folder: Path, endpoint: Endpoint, options: PushOptions, say: Callable[[str], None]) -> list[Report] | None:
     """Send a run as it is written, until its writers are gone and all is durable.
 
     Returns:
         The reports; None if another agent follows the folder.
 
+    A token or certificate that cannot be used now may be replaced while the run goes on: it is said, and tried again.
+
     Raises:
-        ConfigError: token or certificates cannot be read.
         NotARecordError: the folder does not exist, or holds no record.
     """
-    destination.check_files()
-    work = Push([folder], destination, options, say)
+    try:
+        endpoint.check_files()
+    except ConfigError as error:
+        say(f"{error}; trying again, nothing is lost")
+    work = Push([folder], endpoint, options, say)
     begun = False
     # A rank that starts while the lock is held has its file in the folder before this last look at it.
     while not begun or work.look():

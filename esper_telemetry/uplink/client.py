@@ -17,7 +17,6 @@ from google.protobuf.message import DecodeError
 from grpc import aio
 
 from esper_telemetry.errors import ConfigError
-from esper_telemetry.uplink.destination import Destination, read_file
 from esper_telemetry.uplink.terms import wire_bytes
 from esper_telemetry.uplink.verdict import Ending
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
@@ -25,6 +24,7 @@ from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from esper_telemetry.uplink.endpoint import Endpoint
     from esper_telemetry.uplink.session import Session
 
 REFUSAL_KEY = "esper-telemetry-refusal-bin"
@@ -35,33 +35,12 @@ _PUBLISH = f"/{collector_pb2.DESCRIPTOR.services_by_name['Collector'].full_name}
 _SILENT = "the collector did not answer for three heartbeats"
 
 
-def open_channel(destination: Destination) -> aio.Channel:
-    """Return a new channel; it connects when it is first used.
-
-    Raises:
-        ConfigError: a certificate file cannot be read.
-    """
-    options: list[tuple[str, Any]] = [
-        ("grpc.use_local_subchannel_pool", 1),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.enable_http_proxy", 0 if destination.near else 1),
-    ]
-    if not destination.encrypted:
-        return aio.insecure_channel(destination.address, options=options)
-    credentials = grpc.ssl_channel_credentials(
-        read_file(destination.tls_ca, "the CA file") if destination.tls_ca else None,
-        read_file(destination.tls_key, "the key file") if destination.tls_key else None,
-        read_file(destination.tls_cert, "the certificate file") if destination.tls_cert else None,
-    )
-    return aio.secure_channel(destination.address, credentials, options=options)
-
-
-async def run_stream(session: Session, destination: Destination, on_progress: Callable[[], None]) -> None:
+async def run_stream(session: Session, endpoint: Endpoint, on_progress: Callable[[], None]) -> None:
     """Run one stream from its Hello to its end; afterwards the session knows how it ended.
 
     Args:
         session: has not connected, or its last stream has ended.
-        destination: where to.
+        endpoint: where to.
         on_progress: called after each message of the collector.
 
     Raises:
@@ -69,9 +48,8 @@ async def run_stream(session: Session, destination: Destination, on_progress: Ca
     """
     session.connect(time.monotonic())
     try:
-        token = destination.token()
-        metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        async with open_channel(destination) as channel:
+        metadata = endpoint.metadata
+        async with endpoint.aio_channel(max_send_message_length=-1) as channel:
             stub = collector_pb2_grpc.CollectorStub(channel)  # type: ignore[no-untyped-call]  # generated
             if not session.epoch_known:
                 run_id, producer_id = session.producer
@@ -85,9 +63,17 @@ async def run_stream(session: Session, destination: Destination, on_progress: Ca
             )
             await _Stream(session, publish(metadata=metadata), on_progress).run()
     except aio.AioRpcError as error:
-        session.end(time.monotonic(), ending_of(error))
+        session.end(time.monotonic(), await _explained(ending_of(error), endpoint))
     except ConfigError as error:  # a token or certificate that is being replaced
         session.end(time.monotonic(), Ending("UNAUTHENTICATED", str(error)))
+
+
+async def _explained(ending: Ending, endpoint: Endpoint) -> Ending:
+    """Return an ending with its true reason: what no waiting mends is no unavailable server."""
+    if ending.code != "UNAVAILABLE" or ending.reason:
+        return ending
+    wrong = await asyncio.to_thread(endpoint.misconfiguration)
+    return Ending("UNAUTHENTICATED", wrong) if wrong else ending
 
 
 class _Stream:

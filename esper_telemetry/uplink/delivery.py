@@ -19,7 +19,7 @@ from esper_telemetry.uplink.session import Session
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esper_telemetry.uplink.destination import Destination
+    from esper_telemetry.uplink.endpoint import Endpoint
     from esper_telemetry.uplink.spool import Spool
 
 GIVE_UP_S = 600.0
@@ -69,16 +69,14 @@ class Delivery:
 
     Args:
         spool: its segments.
-        destination: where to.
+        endpoint: where to.
         options: how.
         say: takes a line for people.
     """
 
-    def __init__(
-        self, spool: Spool, destination: Destination, options: PushOptions, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, spool: Spool, endpoint: Endpoint, options: PushOptions, say: Callable[[str], None]) -> None:
         self._spool = spool
-        self._destination = destination
+        self._endpoint = endpoint
         self._options = options
         self._say = say
         header = spool.header
@@ -103,7 +101,7 @@ class Delivery:
                 if pause > 0:
                     await asyncio.sleep(min(pause, _LOOK_S))
                 else:
-                    await run_stream(session, self._destination, self._on_progress)
+                    await run_stream(session, self._endpoint, self._on_progress)
                     self._tell_end()
         except TelemetryError as error:
             report.error = str(error)
@@ -117,7 +115,7 @@ class Delivery:
             self._report.durable_seq = session.durable_seq
             self._progress_at = now
         if session.connected:
-            self._tell("connected", f"connected to {self._destination.address}; durable up to {session.durable_seq:,}")
+            self._tell("connected", f"connected to {self._endpoint.address}; durable up to {session.durable_seq:,}")
         if now - self._released_at >= _LOOK_S:
             self._released_at = now
             self._release()
@@ -133,10 +131,14 @@ class Delivery:
             self._progress_at = now
         if max(now, self._session.retry_at) - self._progress_at < self._options.give_up_s:
             return False  # the next try comes in time
-        self._report.error = (
-            f"given up after {self._options.give_up_s:g} s without progress ({self._session.ending}); nothing is lost:"
-            " push the folder again when the collector is back"
-        )
+        ending, waited = self._session.ending, now - self._progress_at
+        if ending is not None and ending.code == "UNAUTHENTICATED":
+            self._report.error = f"refused ({ending}); nothing is lost: correct that and push the folder again"
+        else:
+            self._report.error = (
+                f"given up after {waited:.0f} s without progress ({ending}); nothing is lost: push the folder again"
+                " when the collector is back"
+            )
         return True
 
     def _finish(self) -> None:

@@ -203,9 +203,9 @@ def push_record(address: str, path: Path) -> None:
     """Push a record; return when all is durable."""
     from esper_telemetry.uplink.agent import push
     from esper_telemetry.uplink.delivery import PushOptions
-    from esper_telemetry.uplink.destination import Destination
+    from esper_telemetry.uplink.endpoint import Endpoint
 
-    (report,) = push([path], Destination(address), PushOptions(), lambda _: None)
+    (report,) = push([path], Endpoint(address), PushOptions(), lambda _: None)
     if report.error or report.skipped:
         raise SystemExit(f"the push failed: {report}")
 

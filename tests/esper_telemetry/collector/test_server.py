@@ -318,5 +318,6 @@ def test_close_ends_a_stream_once_all_is_durable(collector):
     with open_stub(collector.port) as stub:
         stream = Publication(stub).send(produced.hello(), produced.schema, *produced.batches)
         stream.send(produced.close())
-        stream.acked(100)
-        assert stream.call.code() == grpc.StatusCode.OK  # waits, without a half-close
+        assert stream.acked(100)
+        assert all(message.HasField("ack") for message in stream.call)  # to the end, without a half-close
+        assert stream.call.code() == grpc.StatusCode.OK

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from esper_telemetry.decode.filter import Filter
-from esper_telemetry.decode.live import LiveSource, LiveTail
+from esper_telemetry.decode.live import LiveTail
 from esper_telemetry.errors import RecordError
+from esper_telemetry.uplink.endpoint import Endpoint
 from esper_telemetry.v1 import collector_pb2
 from tests.esper_telemetry.collector.conftest import CollectorProcess
 from tests.esper_telemetry.collector.publisher import Produced, Publication, open_stub, publish
@@ -27,7 +28,7 @@ def stub(collector):
 
 
 def tail(collector, run_id="", **wanted) -> LiveTail:
-    return LiveTail(LiveSource(f"127.0.0.1:{collector.port}"), run_id, Filter(**wanted))
+    return LiveTail(Endpoint(f"127.0.0.1:{collector.port}"), run_id, Filter(**wanted))
 
 
 def seqs(events) -> list[int]:
@@ -87,7 +88,7 @@ def test_a_run_that_is_not_there_and_a_collector_that_is_not_there_are_errors(co
     with pytest.raises(RecordError, match="has no run 'nowhere'"):
         tail(collector, "nowhere")
     with pytest.raises(RecordError, match="unavailable"):
-        LiveTail(LiveSource("127.0.0.1:1"), "", Filter())
+        LiveTail(Endpoint("127.0.0.1:1"), "", Filter())
 
 
 def test_following_goes_on_over_a_restart_of_the_collector(tmp_path):

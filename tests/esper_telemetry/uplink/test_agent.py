@@ -11,7 +11,7 @@ from esper_telemetry.errors import ConfigError, NotARecordError
 from esper_telemetry.recordfile import RecordReader, list_run
 from esper_telemetry.uplink.agent import LOG_NAME, follow, push
 from esper_telemetry.uplink.delivery import PushOptions
-from esper_telemetry.uplink.destination import Destination
+from esper_telemetry.uplink.endpoint import Endpoint
 from tests.esper_telemetry.uplink.trainers import Trainer, end_trainer, send
 
 
@@ -163,14 +163,14 @@ def test_a_push_leaves_a_folder_to_the_agent_that_follows_it(collector, train, k
     kit.wait_until(lambda: "connected" in trainer.log)
     with pytest.raises(ConfigError, match="by an agent already"):
         send(trainer.folder, collector.address)
-    assert follow(trainer.folder, Destination(collector.address), PushOptions(follow=True), print) is None
+    assert follow(trainer.folder, Endpoint(collector.address), PushOptions(follow=True), print) is None
 
 
 def test_an_agent_gives_up_on_a_collector_that_stays_away_and_keeps_the_files(producer):
     producer.write(frames=3).close()
     before = {path: path.read_bytes() for path in producer.sink.paths}
     options = PushOptions(follow=True, keep_local=False, give_up_s=0.5)
-    (report,) = follow(producer.folder, Destination("127.0.0.1:9"), options, lambda text: None)
+    (report,) = follow(producer.folder, Endpoint("127.0.0.1:9"), options, lambda text: None)
     assert "given up" in report.error
     assert "nothing is lost" in report.error
     assert {path: path.read_bytes() for path in producer.sink.paths} == before
@@ -180,7 +180,7 @@ def test_a_log_does_not_fill_while_the_collector_is_away(producer):
     producer.write().close()
     said = []
     options = PushOptions(follow=True, give_up_s=2.0)
-    follow(producer.folder, Destination("127.0.0.1:9"), options, said.append)
+    follow(producer.folder, Endpoint("127.0.0.1:9"), options, said.append)
     assert len(said) == 2
 
 
@@ -207,4 +207,4 @@ def test_a_token_file_that_holds_none_is_said_before_anything_is_sent(producer, 
         if content is not None:
             path.write_text(content)
         with pytest.raises(ConfigError, match=str(path)):
-            push([producer.folder], Destination("127.0.0.1:9", str(path)), PushOptions(), print)
+            push([producer.folder], Endpoint("127.0.0.1:9", str(path)), PushOptions(), print)

@@ -4,13 +4,13 @@ import asyncio
 
 from esper_telemetry.recordfile import RecordReader, SkipReason
 from esper_telemetry.uplink.delivery import Delivery, PushOptions
-from esper_telemetry.uplink.destination import Destination
+from esper_telemetry.uplink.endpoint import Endpoint
 from tests.esper_telemetry.collectorprocess import CollectorProcess
 
 
 def deliver(spool, address, **how):
     said = []
-    delivery = Delivery(spool, Destination(address, **how), PushOptions(give_up_s=20.0), said.append)
+    delivery = Delivery(spool, Endpoint(address, **how), PushOptions(give_up_s=20.0), said.append)
     return asyncio.run(asyncio.wait_for(delivery.run(), 60)), said
 
 
@@ -41,7 +41,7 @@ def test_a_token_that_is_missing_for_a_moment_is_read_again(collector, producer,
     producer.write().close()
     path = tmp_path / "token"
     delivery = Delivery(
-        producer.spool(), Destination(collector.address, str(path)), PushOptions(follow=True), lambda _: path.touch()
+        producer.spool(), Endpoint(collector.address, str(path)), PushOptions(follow=True), lambda _: path.touch()
     )
 
     def write_token(text):

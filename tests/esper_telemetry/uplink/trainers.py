@@ -12,7 +12,7 @@ from pathlib import Path
 
 from esper_telemetry.uplink.agent import LOG_NAME, push
 from esper_telemetry.uplink.delivery import PushOptions
-from esper_telemetry.uplink.destination import Destination
+from esper_telemetry.uplink.endpoint import Endpoint
 
 TRAINER = """
 import os, sys, time
@@ -85,4 +85,4 @@ def end_trainer(trainer: Trainer) -> None:
 
 def send(folder, address, **how):
     """Push a folder; return the reports."""
-    return push([folder], Destination(address), PushOptions(give_up_s=20.0, **how), lambda text: None)
+    return push([folder], Endpoint(address), PushOptions(give_up_s=20.0, **how), lambda text: None)
