@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
+from collections import defaultdict
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.collector.appender import OWNER_ATTRIBUTE, sync_folder
 from esper_telemetry.collector.identity import ProducerKey, run_folder, run_id_of
@@ -18,7 +19,7 @@ from esper_telemetry.errors import RecordError, SinkError
 from esper_telemetry.recordfile import SUFFIX, RecordReader, SegmentName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 LOG = logging.getLogger("esper_telemetry.collector")
@@ -51,7 +52,7 @@ def run_bytes(root: Path, run_id: str) -> int:
 def producers_of(root: Path, run_id: str) -> list[ProducerKey]:
     """Return the producers with a file of this collector in a run's folder."""
     found: set[ProducerKey] = set()
-    for _, paths in _streams(root / run_folder(run_id)):
+    for paths in _grouped(root / run_folder(run_id), lambda name: (name.boot, name.stream, name.rank, name.started)):
         found |= {ProducerKey(run_id, producer_id) for producer_id in filter(None, [_producer_of(paths[-1], run_id)])}
     return sorted(found)
 
@@ -66,12 +67,8 @@ def expire(root: Path, before: float, kept: frozenset[ProducerKey]) -> list[Expi
     """
     gone = []
     for run_id in run_ids(root):
-        sizes: list[int] = []
-        for _, paths in _streams(root / run_folder(run_id)):
-            old = [path for path in paths[:-1] if _is_older(path, before)]
-            producer_id = _producer_of(paths[-1], run_id) if old else None
-            if producer_id and ProducerKey(run_id, producer_id) not in kept:
-                sizes += [size for path in old for size in _delete(path, run_id)]
+        outdated = list(_outdated(root, run_id, before, kept))
+        sizes = [size for path in outdated for size in _delete(path, run_id)]
         if sizes:
             gone.append(Expired(run_id, sizes))
     return gone
@@ -103,12 +100,30 @@ def _run_id(folder: Path) -> str | None:
     return None
 
 
-def _streams(folder: Path) -> Iterator[tuple[object, list[Path]]]:
-    """Yield the segments of each stream in a run folder, by number."""
+def _outdated(root: Path, run_id: str, before: float, kept: frozenset[ProducerKey]) -> Iterator[Path]:
+    """Yield the old segments of a run that are not the last of their producer.
+
+    Its name tells whose a file may be: stream, rank and start change with each schema that a producer sends, a part of
+    its id does not. Only where something may go do headers have to tell whose it is.
+    """
+    for paths in _grouped(root / run_folder(run_id), lambda name: name.boot):
+        if not any(_is_older(path, before) for path in paths[:-1]):
+            continue
+        owned: defaultdict[bytes, list[Path]] = defaultdict(list)
+        for path in paths:
+            owned[_producer_of(path, run_id) or b""].append(path)
+        owned.pop(b"", None)
+        for producer_id, mine in owned.items():
+            if ProducerKey(run_id, producer_id) not in kept:
+                yield from (path for path in mine[:-1] if _is_older(path, before))
+
+
+def _grouped(folder: Path, key: Callable[[SegmentName], Any]) -> Iterator[list[Path]]:
+    """Yield the segments in a folder whose names have the same key, by number."""
     named = [(name, path) for path in folder.glob("*" + SUFFIX) if (name := SegmentName.parse(path)) is not None]
-    key = lambda item: (item[0].stream, item[0].rank, item[0].started, item[0].boot)  # noqa: E731 - used twice, here
-    for stream, members in groupby(sorted(named), key=key):
-        yield stream, [path for _, path in members]
+    named.sort(key=lambda item: (key(item[0]), item[0].segment))
+    for _, members in groupby(named, key=lambda item: key(item[0])):
+        yield [path for _, path in members]
 
 
 def _producer_of(path: Path, run_id: str) -> bytes | None:

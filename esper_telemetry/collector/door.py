@@ -229,9 +229,9 @@ class DoorEngine:
         del run_id
         return []
 
-    async def expire(self, before: float, kept: frozenset[ProducerKey]) -> list[Expired]:
+    async def expire(self, before: float) -> list[Expired]:
         """Delete nothing, as `runs`."""
-        del before, kept
+        del before
         return []
 
     async def delete(self, run_id: str) -> int:

@@ -130,12 +130,10 @@ class Engine(Protocol):
     async def members(self, run_id: str) -> list[ProducerKey]:
         """Return the producers of a run that have something stored here."""
 
-    async def expire(self, before: float, kept: frozenset[ProducerKey]) -> list[Expired]:
+    async def expire(self, before: float) -> list[Expired]:
         """Delete sealed segments last written before `before` (wall clock, seconds), but the last of each producer.
 
-        Args:
-            before: as above.
-            kept: producers in memory; they are given an Expire instead.
+        Those of restored producers are left alone; they are given an Expire instead.
         """
 
     async def delete(self, run_id: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from esper_telemetry.collector import archive
 from esper_telemetry.collector.disk import claim_folder, raise_file_limit, try_storage
@@ -49,6 +50,8 @@ class FileEngine:
         self._lock: BufferedWriter | None = None
         # Held while files of a producer are looked up or deleted: no restored producer may miss a file a moment later.
         self._listing = threading.Lock()
+        # Those that somebody may still use: nothing has to tell that one is not needed any more.
+        self._restored: WeakValueDictionary[ProducerKey, ProducerFiles] = WeakValueDictionary()
         self._report: Callable[[Cycle], None]
         self._store = Store(self._hand_over)
 
@@ -87,13 +90,13 @@ class FileEngine:
         """Return the producers that have a file in a run's folder."""
         return await asyncio.to_thread(archive.producers_of, self._root, run_id)
 
-    async def expire(self, before: float, kept: frozenset[ProducerKey]) -> list[Expired]:
-        """Delete old segments of producers that are not in memory."""
-        return await asyncio.to_thread(self._locked, archive.expire, before, kept)
+    async def expire(self, before: float) -> list[Expired]:
+        """Delete old segments of producers that are not in memory, as it is while nobody can be restored."""
+        return await asyncio.to_thread(self._locked, self._expire, before)
 
     async def delete(self, run_id: str) -> int:
         """Delete a run's folder."""
-        return await asyncio.to_thread(self._locked, archive.delete_run, run_id)
+        return await asyncio.to_thread(self._locked, archive.delete_run, self._root, run_id)
 
     def forget(self, lane: Lane) -> None:
         """Nothing is kept beside the lane itself."""
@@ -127,14 +130,17 @@ class FileEngine:
         notes: list[str] = []
         with self._listing:
             stored = recover_producer(self._root / run_folder(key.run_id), key, notes)
-            files = ProducerFiles(self._root, key, stored)
+            files = self._restored[key] = ProducerFiles(self._root, key, stored)
             size = archive.run_bytes(self._root, key.run_id)
         header = stored.segments[-1].header if stored is not None else None
         return Restored(files, files.durable_seq, header, files.stored_bytes, size)
 
+    def _expire(self, before: float) -> list[Expired]:
+        return archive.expire(self._root, before, frozenset(self._restored.keys()))
+
     def _locked(self, action: Callable[..., Any], *arguments: object) -> Any:
         with self._listing:
-            return action(self._root, *arguments)
+            return action(*arguments)
 
     def _hand_over(self, cycle: Cycle) -> None:
         if any(progress.error is not None for progress in cycle.progress):

@@ -168,9 +168,13 @@ class Intake:
             raise self.unavailable
         known = self.roster.producers.get(key)
         self._check_quotas(known, key, tenant)
-        producer = known or await self.roster.enter(key)
-        self._check_quotas(producer, key, tenant)
-        producer.ledger.claim(hello.session_epoch, self.limits.epoch_step)
+        producer = await self.roster.enter(key)
+        try:
+            self._check_quotas(producer, key, tenant)
+            producer.ledger.claim(hello.session_epoch, self.limits.epoch_step)
+        except Refused:
+            self._put_down(producer)
+            raise
         if producer.listener is not None:
             producer.listener.stop(Refused("FENCED", f"a stream with session_epoch {hello.session_epoch} took over"))
         self._hold(producer, listener, tenant)
@@ -194,6 +198,12 @@ class Intake:
             return  # another one took over, and with it the count
         self._let_go(producer)
         producer.last_seen_ns = time.time_ns()
+        self._put_down(producer)
+
+    def _put_down(self, producer: Producer) -> None:
+        """Leave a producer to be sealed and forgotten, unless a stream of it is open."""
+        if producer.listener is not None:
+            return
         producer.left_at = self._loop.time()
         if not producer.ledger.taken_seq or self.engine.elsewhere:  # what others keep need not be kept here
             self.roster.forget(producer)

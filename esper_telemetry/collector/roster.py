@@ -7,6 +7,7 @@ segments are given back and a restart forgets nothing. Lives in one event loop.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from esper_telemetry.collector.items import PutSchema, Seal
@@ -16,7 +17,7 @@ from esper_telemetry.collector.session import Ledger
 from esper_telemetry.errors import SinkError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
     from esper_telemetry.collector.engine import Engine, Restored
     from esper_telemetry.collector.identity import ProducerKey
@@ -45,21 +46,43 @@ class Roster:
         self._forgot = forgot
         self._runs: dict[bytes, str] = {}
         self._run_bytes: dict[str, int] = {}
-        self._forgotten = 0
+        self._closed: set[str] = set()
+        # How often something on the disk became other than what was read of it a moment ago.
+        self._changes = 0
         self.producers: dict[ProducerKey, Producer] = {}
 
     async def enter(self, key: ProducerKey) -> Producer:
         """Return a producer, restored from the disk where it is not in memory.
 
         Raises:
-            Refused: its id belongs to a producer of another run (PRODUCER_TAKEN), or the disk refused (STORAGE).
+            Refused: its id belongs to a producer of another run (PRODUCER_TAKEN), or the disk refused, or its run is
+                closed (STORAGE).
         """
+        self._check_open(key.run_id)
         while key not in self.producers:
-            forgotten = self._forgotten
+            changes = self._changes
             restored = await restore(self._engine, key)
-            if forgotten == self._forgotten:  # else it may have been here and gone, with more on the disk than was read
+            self._check_open(key.run_id)
+            # Somebody else may have restored it meanwhile, and even used and left it.
+            if changes == self._changes and key not in self.producers:
                 self._add(key, restored)
         return self.producers[key]
+
+    @contextlib.contextmanager
+    def closed(self, run_id: str) -> Iterator[None]:
+        """Let nobody into a run meanwhile.
+
+        Raises:
+            Refused: it is closed already (BUSY).
+        """
+        if run_id in self._closed:
+            raise Refused("BUSY", f"run {run_id} is being deleted already")
+        self._closed.add(run_id)
+        try:
+            yield
+        finally:
+            self._closed.discard(run_id)
+            self._changes += 1
 
     def of_run(self, run_id: str) -> list[Producer]:
         """Return the producers of a run that are in memory and have something stored."""
@@ -111,12 +134,16 @@ class Roster:
         key = producer.key
         if self.producers.pop(key, None) is None:
             return
-        self._forgotten += 1
+        self._changes += 1
         self._forgot(producer)
         self._engine.forget(producer.lane)
         self._runs.pop(key.producer_id, None)
         if all(other.run_id != key.run_id for other in self.producers):
             self._run_bytes.pop(key.run_id, None)
+
+    def _check_open(self, run_id: str) -> None:
+        if run_id in self._closed:
+            raise Refused("STORAGE", f"run {run_id} is being deleted", retry_after_ms=_STORAGE_RETRY_MS)
 
     def _add(self, key: ProducerKey, restored: Restored) -> None:
         if self._runs.setdefault(key.producer_id, key.run_id) != key.run_id:

@@ -28,11 +28,10 @@ def inspect(intake: Intake) -> None:
 
 async def expire(intake: Intake, before: float) -> None:
     """Delete segments last written before `before` (wall clock, seconds), but the last one of each producer."""
-    producers = intake.roster.producers
-    for producer in producers.values():
+    for producer in intake.roster.producers.values():
         if len(producer.lane.published) > 1:
             intake.engine.put(producer.lane, Expire(before))
-    for run_id, sizes in await intake.engine.expire(before, frozenset(producers)):
+    for run_id, sizes in await intake.engine.expire(before):
         intake.count_expired(sizes)
         intake.roster.give_back(run_id, sum(sizes))
 
@@ -48,17 +47,16 @@ async def delete_run(intake: Intake, run_id: str, tenant: Tenant) -> int:
     members = [each for key, each in intake.roster.producers.items() if key.run_id == run_id]
     if intake.watched(run_id) or any(each.listener is not None or each.queued_bytes for each in members):
         raise Refused("BUSY", f"run {run_id} is being written or read; end its streams first")
-    if run_id not in await intake.engine.runs():
-        raise Refused("NO_RUN", f"there is no run {run_id!r} here; ListRuns names those that there are")
-    for producer in members:
-        await _seal(intake, producer)
-        if producer.listener is not None:
-            raise Refused("BUSY", f"run {run_id} is being written again; end its streams first")
-        intake.roster.forget(producer)
-    try:
-        return await intake.engine.delete(run_id)
-    except SinkError as error:
-        raise storage_refusal(str(error)) from error
+    with intake.roster.closed(run_id):
+        if run_id not in await intake.engine.runs():
+            raise Refused("NO_RUN", f"there is no run {run_id!r} here; ListRuns names those that there are")
+        for producer in members:
+            await _seal(intake, producer)
+            intake.roster.forget(producer)
+        try:
+            return await intake.engine.delete(run_id)
+        except SinkError as error:
+            raise storage_refusal(str(error)) from error
 
 
 async def _seal(intake: Intake, producer: Producer) -> None:
