@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from esper_telemetry.collector.appender import sync_folder
 from esper_telemetry.collector.presence import Identity, absence
 from esper_telemetry.collector.recovery import seal_segment
-from esper_telemetry.errors import SinkError
+from esper_telemetry.errors import RecordError, SinkError
+from esper_telemetry.recordfile import RecordReader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,13 +49,9 @@ class Published(NamedTuple):
         Raises:
             SinkError: it is gone meanwhile.
         """
-        try:
-            status = segment.path.stat()
-        except OSError as error:
-            raise SinkError(f"{segment.path}: cannot be looked up: {error}; check the disk") from error
-        header, identity = segment.header, Identity(status.st_dev, status.st_ino)
-        first_seq = header.previous_last_seq + 1
-        return cls(segment.path, status.st_size, first_seq, segment.last_seq, header.file_id, identity)
+        size, identity = _look_up(segment.path)
+        first_seq = segment.header.previous_last_seq + 1
+        return cls(segment.path, size, first_seq, segment.last_seq, segment.header.file_id, identity)
 
     def absence(self) -> str:
         """Return what became of it; empty if it is all there.
@@ -64,15 +61,24 @@ class Published(NamedTuple):
         """
         return absence(self.path, self.identity, self.size)
 
+    def is_copied(self) -> bool:
+        """Tell whether what has its name now is a copy of it, as far as the header tells."""
+        try:
+            with RecordReader(self.path) as reader:
+                return reader.header.file_id == self.file_id
+        except (RecordError, OSError):
+            return False
+
     def cut(self, limit: int, notes: list[str]) -> Published:
         """Cut it behind the last whole frame up to number `limit`, seal it, and return what is left of it.
 
         Raises:
             SinkError: the operating system refused.
-            RecordError: not even its header is whole.
+            RecordError: not even its header is whole; it is left as it is.
         """
         end = seal_segment(self.path, limit, notes)
-        return self._replace(size=self.path.stat().st_size, last_seq=end)
+        size, identity = _look_up(self.path)
+        return self._replace(size=size, last_seq=end, identity=identity)
 
 
 def cut_segments(published: tuple[Published, ...], last_seq: int) -> tuple[Published, ...]:
@@ -92,6 +98,14 @@ def cut_segments(published: tuple[Published, ...], last_seq: int) -> tuple[Publi
         else:
             kept.append(segment.cut(last_seq, []))
     return tuple(kept)
+
+
+def _look_up(path: Path) -> tuple[int, Identity]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise SinkError(f"{path}: cannot be looked up: {error}; check the disk") from error
+    return status.st_size, Identity(status.st_dev, status.st_ino)
 
 
 def _rename(path: Path) -> None:

@@ -27,6 +27,7 @@ from esper_telemetry.collector.items import (
 from esper_telemetry.collector.limits import PROTOCOL
 from esper_telemetry.collector.metrics import skip_label
 from esper_telemetry.collector.producer import Admission, Producer, bounded_labels
+from esper_telemetry.collector.readership import Readership
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.roster import Roster, restore, storage_refusal
 from esper_telemetry.collector.schema_check import SchemaCheck
@@ -37,8 +38,6 @@ from esper_telemetry.recordfile.layout import Skip
 from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from esper_telemetry.collector.auth import Tenant
     from esper_telemetry.collector.engine import Engine
     from esper_telemetry.collector.frames import Validation
@@ -62,6 +61,7 @@ class Intake:
 
     Attributes:
         roster: the producers in memory.
+        readers: those who follow runs.
         unavailable: why no stream is let in; None while they are.
         engine: as given.
     """
@@ -75,8 +75,8 @@ class Intake:
         self._decoder = FrameDecoder()
         self._metrics = metrics
         self._schemas = SchemaCheck(limits)
-        self._watchers: dict[str, set[asyncio.Event]] = {}
         self._quotas = Quotas(limits)
+        self.readers = Readership(engine, self.roster, self._quotas)
         self._queued = 0
         self._queued_since: float | None = None
         self._room = asyncio.Event()
@@ -101,7 +101,7 @@ class Intake:
 
     def seal_idle(self, now: float) -> None:
         """Seal the segments of producers that have had no stream for a while, and let go of the sealed ones."""
-        self.roster.seal_idle(now, self._watchers.keys())
+        self.roster.seal_idle(now, self.readers.runs)
 
     def count_expired(self, sizes: list[int]) -> None:
         """Count segments that retention deleted, by their sizes."""
@@ -121,37 +121,6 @@ class Intake:
     def queued_bytes(self) -> int:
         """Payload bytes on their way to the disk."""
         return self._queued
-
-    # --- readers ------------------------------------------------------------------------------------------------------
-
-    def watched(self, run_id: str) -> bool:
-        """Tell whether somebody reads a run."""
-        return run_id in self._watchers
-
-    @contextlib.asynccontextmanager
-    async def watching(self, run_id: str, tenant: Tenant) -> AsyncIterator[asyncio.Event]:
-        """Hold a run in memory, and give an event that is set whenever something of it moved.
-
-        Raises:
-            Refused: as many readers are there as may be (STREAMS), there is no such run, or the disk refused.
-        """
-        self._quotas.check_reader(tenant)
-        self._quotas.readers[tenant.name] += 1
-        event = asyncio.Event()
-        watchers = self._watchers.setdefault(run_id, set())
-        watchers.add(event)
-        try:
-            for key in await self.engine.members(run_id):
-                producer = await self.roster.enter(key)
-                producer.left_at = producer.left_at or self._loop.time()
-            if not self.roster.of_run(run_id):
-                raise Refused("NO_RUN", f"run {run_id!r} has nothing stored; ListRuns names those that have")
-            yield event
-        finally:
-            self._quotas.readers[tenant.name] -= 1
-            watchers.discard(event)
-            if not watchers:
-                self._watchers.pop(run_id, None)
 
     # --- streams ------------------------------------------------------------------------------------------------------
 
@@ -354,8 +323,7 @@ class Intake:
         producer.moved.set()
         if producer.listener is not None:
             producer.listener.progressed()
-        for watcher in self._watchers.get(progress.key.run_id, ()):
-            watcher.set()
+        self.readers.moved(progress.key.run_id)
 
     # --- pieces -------------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from esper_telemetry.collector.appender import SegmentAppender, cut_file, own_he
 from esper_telemetry.collector.handover import Published, cut_segments
 from esper_telemetry.collector.identity import run_folder, segment_names
 from esper_telemetry.collector.items import Claim, CutBack, Expire, Inspect, PutFrame, PutSchema, PutSkip, Seal
+from esper_telemetry.collector.recovery import set_aside
 from esper_telemetry.errors import RecordError, SinkError
 from esper_telemetry.v1 import record_pb2
 
@@ -172,7 +173,7 @@ class ProducerFiles:
             with contextlib.suppress(SinkError, OSError):
                 appender.cut_back()
                 self._uncut = None
-        with contextlib.suppress(SinkError):  # else the next claim looks
+        with contextlib.suppress(SinkError, OSError):  # else the next claim looks
             self._take_stock()
 
     def release(self) -> None:
@@ -326,12 +327,12 @@ class ProducerFiles:
             segment.first_seq,
             segment.last_seq,
         )
-        if not missing.startswith("was cut"):
+        if not (missing.startswith("was cut") or segment.is_copied()):
             return None
-        notes: list[str] = []
         try:
-            left = segment.cut(segment.last_seq, notes)
+            left = segment.cut(segment.last_seq, [])
         except RecordError:  # not even its header is left
+            set_aside(segment.path)
             return None
         return left if left.last_seq >= left.first_seq else None
 

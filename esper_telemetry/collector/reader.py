@@ -32,7 +32,7 @@ async def follow_run(intake: Intake, request: collector_pb2.SubscribeRequest, te
     Raises:
         Refused: there is no such run, too many readers, or a file is damaged.
     """
-    async with intake.watching(request.run_id, tenant) as moved:
+    async with intake.readers.following(request.run_id, tenant) as moved:
         reader = _Reader(intake, request, send)
         try:
             while True:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.collector.appender import OWNER_ATTRIBUTE, cut_file, sync_data, sync_folder
 from esper_telemetry.collector.identity import ProducerKey, may_be_of
-from esper_telemetry.errors import RecordError, SinkError
+from esper_telemetry.errors import CorruptRecordError, RecordError, SinkError
 from esper_telemetry.recordfile import SUFFIX, RecordReader
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.header import parse_header_frame
@@ -130,12 +130,25 @@ def _read(path: Path, notes: list[str]) -> StoredSegment | None:
     except RecordError as error:
         if not writer_gone(path):
             return None
-        aside = path.with_name(path.name + ".torn")
-        path.rename(aside)
+        aside = set_aside(path)
         notes.append(
             f"{path}: not even its header is whole, so nothing in it was acked; renamed to {aside.name}: {error}"
         )
         return None
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file that no reader can open, and return its new path.
+
+    Raises:
+        SinkError: the operating system refused.
+    """
+    aside = path.with_name(path.name + ".torn")
+    try:
+        path.rename(aside)
+    except OSError as error:
+        raise SinkError(f"{path}: cannot be renamed: {error}; check the folder's permissions") from error
+    return aside
 
 
 def without_descriptors(header: record_pb2.Header) -> record_pb2.Header:
@@ -164,6 +177,7 @@ def seal_segment(path: Path, limit: int, notes: list[str]) -> int:
 
     Raises:
         SinkError: the operating system refused.
+        CorruptRecordError: not even its header is whole; nothing is changed.
     """
     source = FileSource(path)
     try:
@@ -174,6 +188,8 @@ def seal_segment(path: Path, limit: int, notes: list[str]) -> int:
         size = source.size
     finally:
         source.close()
+    if not row.started:
+        raise CorruptRecordError("its header is not whole", path=str(path), offset=row.end)
     if whole_behind:
         aside = path.with_name(path.name + ".damaged")
         shutil.copyfile(path, aside)
@@ -192,7 +208,7 @@ class _Row:
         self._source = source
         self._limit = limit
         self._decoder = FrameDecoder()
-        self._started = False
+        self.started = False
         self.footer = FooterBuilder()
         self.end = 0
         self.last_seq = 0
@@ -234,20 +250,20 @@ class _Row:
         return False
 
     def _take_header(self, piece: Piece) -> bool:
-        if self._started or piece.descriptor is None:
+        if self.started or piece.descriptor is None:
             return False
         frame = self._source.read_at(piece.offset, piece.descriptor.compressed_size)
         header = parse_header_frame(self._decoder.decode(frame, piece.descriptor.raw_size))
         self.footer.add_header(piece.offset, frame, piece.descriptor.raw_size)
         self.last_seq = header.previous_last_seq
-        self._started = True
+        self.started = True
         return True
 
     def _follows(self, first_seq: int, last_seq: int) -> bool:
         if last_seq > self._limit:
             self.at_limit = True
             return False
-        return self._started and first_seq == self.last_seq + 1
+        return self.started and first_seq == self.last_seq + 1
 
 
 def _append_footer(path: Path, footer: bytes) -> None:

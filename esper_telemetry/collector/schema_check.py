@@ -14,7 +14,7 @@ from esper_telemetry.collector.identity import segment_names
 from esper_telemetry.collector.items import PutSchema
 from esper_telemetry.collector.recovery import without_descriptors
 from esper_telemetry.collector.refusal import Refused
-from esper_telemetry.collector.schema_worker import SchemaWorker
+from esper_telemetry.collector.schema_worker import SchemaWorker, WorkerError
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile.header import add_types
 from esper_telemetry.recordfile.layout import FORMAT_MAJOR
@@ -57,7 +57,10 @@ class SchemaCheck:
         if schema.fingerprint in self._good or len(descriptors) < _SMALL:
             return
         fingerprint = self._check_identity(schema, key)
-        problem = await self._worker.check(header.SerializeToString())
+        try:
+            problem = await self._worker.check(header.SerializeToString())
+        except WorkerError as error:
+            raise Refused("STORAGE", f"{error}; come back later", retry_after_ms=_RETRY_MS) from error
         if problem:
             raise Refused("SCHEMA_INVALID", problem)
         self._remember(fingerprint, descriptors)

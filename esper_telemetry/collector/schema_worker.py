@@ -19,8 +19,13 @@ _LENGTH = struct.Struct("<I")
 _ANSWER_S = 20.0
 # What protobuf keeps of a checked schema is given back with the process.
 _CHECKS = 32
+_LONGEST_ANSWER = 4096
 # A collector that sees a large schema now and then keeps no process for it.
 _IDLE_S = 30.0
+
+
+class WorkerError(Exception):
+    """A schema could not be checked, for no reason of its own."""
 
 
 class SchemaWorker:
@@ -33,15 +38,16 @@ class SchemaWorker:
         self._idle: asyncio.TimerHandle | None = None
 
     async def check(self, header: bytes) -> str:
-        """Return what is wrong with a serialized header; empty if a reader can use it."""
+        """Return what is wrong with a serialized header; empty if a reader can use it.
+
+        Raises:
+            WorkerError: no process could be started, or two of them ended: nothing is known of the schema.
+        """
         async with self._turn:
             if self._idle is not None:
                 self._idle.cancel()
             try:
-                answer = await asyncio.wait_for(self._ask(header), _ANSWER_S)
-            except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
-                await self._end()
-                return f"the schema could not be checked: {type(error).__name__}; simplify its .proto files"
+                answer = await self._answer(header)
             except BaseException:
                 await self._end()
                 raise
@@ -50,6 +56,19 @@ class SchemaWorker:
                 await self._end()
             self._idle = asyncio.get_running_loop().call_later(_IDLE_S, self._kill)
             return answer
+
+    async def _answer(self, header: bytes) -> str:
+        """Ask, and ask a fresh process where the present one ends: whoever ended it need not mean this schema."""
+        for _ in range(2):
+            try:
+                return await asyncio.wait_for(self._ask(header), _ANSWER_S)
+            except TimeoutError:
+                await self._end()
+                return f"the schema could not be checked within {_ANSWER_S:g} s; simplify its .proto files"
+            except (OSError, asyncio.IncompleteReadError) as error:
+                ended = error
+                await self._end()
+        raise WorkerError(f"the process that checks schemas does not run: {type(ended).__name__}: {ended}")
 
     async def close(self) -> None:
         """End the process."""
@@ -105,6 +124,9 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
 
     while prefix := requests.read(_LENGTH.size):
         header = record_pb2.Header.FromString(requests.read(*_LENGTH.unpack(prefix)))
-        answer = check_descriptors(header)[:4096].encode()
+        try:
+            answer = check_descriptors(header)[:_LONGEST_ANSWER].encode(errors="replace")
+        except Exception as error:  # noqa: BLE001 - a schema that breaks the check is a bad one
+            answer = f"the schema cannot be checked: {type(error).__name__}".encode()
         answers.write(_LENGTH.pack(len(answer)) + answer)
         answers.flush()

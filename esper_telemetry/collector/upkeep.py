@@ -45,7 +45,7 @@ async def delete_run(intake: Intake, run_id: str, tenant: Tenant) -> int:
     check_run_id(run_id)
     tenant.check_run(run_id)
     members = [each for key, each in intake.roster.producers.items() if key.run_id == run_id]
-    if intake.watched(run_id) or any(each.listener is not None or each.queued_bytes for each in members):
+    if run_id in intake.readers.runs or any(each.listener is not None or each.queued_bytes for each in members):
         raise Refused("BUSY", f"run {run_id} is being written or read; end its streams first")
     with intake.roster.closed(run_id):
         if run_id not in await intake.engine.runs():

@@ -45,7 +45,7 @@ def scene(collector):
     assert stored(collector.folder, good) == good.raw
     outside = [path.name for path in collector.folder.parent.iterdir()]
     assert sorted(outside) == ["collector.log", collector.folder.name]
-    assert {path.name for path in collector.folder.iterdir()} <= {".collector.lock", good.run_id}
+    assert {path.name for path in collector.folder.iterdir()} <= {".collector.lock", ".collector.clock", good.run_id}
 
 
 def refused(stub, *contents):
