@@ -2,7 +2,8 @@
 
 A dead battery, a bad time server or a typing error can put a clock years ahead, and everything is old then. So the
 clock is believed only after it has gone as the steady clock went, for a day: since the start, if the folder was last
-used an hour or more before it by this clock, and since any leap. Until then nothing is deleted; a day late costs disk.
+used an hour or more before it by this clock, and since any leap. Until then nothing is deleted, and no restart counts
+as use: a day late costs disk.
 """
 
 from __future__ import annotations
@@ -53,14 +54,17 @@ class WallClock:
         elif abs(offset - self._offset) > _LEAP_S:
             self._distrust(f"the wall clock leapt by {offset - self._offset:,.0f} s", steady)
         self._offset = offset
-        if steady >= self._marked_at + _MARK_S:
-            self._marked_at = steady
-            with contextlib.suppress(OSError):
-                self._mark.touch()
-                os.utime(self._mark, (wall, wall))
         if steady >= self._trusted_at:
             self.doubt = ""
+        if not self.doubt and steady >= self._marked_at + _MARK_S:
+            self._marked_at = steady
+            self._leave_mark(wall)
         return not self.doubt
+
+    def _leave_mark(self, wall: float) -> None:
+        with contextlib.suppress(OSError):
+            self._mark.touch()
+            os.utime(self._mark, (wall, wall))
 
     def _start(self, wall: float, steady: float) -> None:
         try:
@@ -69,6 +73,7 @@ class WallClock:
             last_used = self._newest()
         gap = wall - last_used
         if last_used and not -_LEAP_S <= gap <= _GAP_S:
+            self._leave_mark(last_used)  # what is written by this clock vouches for nothing at the next start
             self._distrust(f"by the wall clock this folder was last used {gap / 3600:,.1f} h ago", steady)
 
     def _newest(self) -> float:
