@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.collector.appender import OWNER_ATTRIBUTE, sync_folder
 from esper_telemetry.collector.identity import ProducerKey, run_folder, run_id_of
+from esper_telemetry.collector.recovery import without_descriptors
 from esper_telemetry.errors import RecordError, SinkError
 from esper_telemetry.recordfile import SUFFIX, RecordReader, SegmentName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from esper_telemetry.v1 import record_pb2
 
 LOG = logging.getLogger("esper_telemetry.collector")
 
@@ -89,6 +92,13 @@ def delete_run(root: Path, run_id: str) -> int:
     sync_folder(root)
     LOG.warning("run %s: deleted on request, %d bytes", run_id, size)
     return size
+
+
+def header_of(path: Path) -> record_pb2.Header | None:
+    """Return the header of a segment without its descriptors; None where it cannot be read."""
+    with contextlib.suppress(RecordError), RecordReader(path) as reader:
+        return without_descriptors(reader.header)
+    return None
 
 
 def _run_id(folder: Path) -> str | None:

@@ -127,12 +127,15 @@ class FileEngine:
         return Health(free, problem)
 
     def _restore(self, key: ProducerKey) -> Restored:
-        notes: list[str] = []
         with self._listing:
-            stored = recover_producer(self._root / run_folder(key.run_id), key, notes)
-            files = self._restored[key] = ProducerFiles(self._root, key, stored)
+            files, header = self._restored.get(key), None
+            if files is None:  # else its files are in use: nobody else may bring them into order
+                stored = recover_producer(self._root / run_folder(key.run_id), key, [])
+                files = self._restored[key] = ProducerFiles(self._root, key, stored)
+                header = stored.segments[-1].header if stored is not None else None
+            elif files.published:
+                header = archive.header_of(files.published[-1].path)
             size = archive.run_bytes(self._root, key.run_id)
-        header = stored.segments[-1].header if stored is not None else None
         return Restored(files, files.durable_seq, header, files.stored_bytes, size)
 
     def _expire(self, before: float) -> list[Expired]:

@@ -174,7 +174,8 @@ class Intake:
         if producer.listener is not None:
             return
         producer.left_at = self._loop.time()
-        if not producer.ledger.taken_seq or self.engine.elsewhere:  # what others keep need not be kept here
+        unused = not producer.ledger.taken_seq and not producer.queued_bytes
+        if unused or self.engine.elsewhere:  # what others keep need not be kept here
             self.roster.forget(producer)
 
     async def watermark(self, request: collector_pb2.GetWatermarkRequest, tenant: Tenant) -> collector_pb2.Welcome:

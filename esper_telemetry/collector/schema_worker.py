@@ -123,9 +123,11 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     from esper_telemetry.collector.schema_check import check_descriptors
 
     while prefix := requests.read(_LENGTH.size):
-        header = record_pb2.Header.FromString(requests.read(*_LENGTH.unpack(prefix)))
+        serialized = requests.read(*_LENGTH.unpack(prefix))
         try:
-            answer = check_descriptors(header)[:_LONGEST_ANSWER].encode(errors="replace")
+            answer = check_descriptors(record_pb2.Header.FromString(serialized))[:_LONGEST_ANSWER].encode(
+                errors="replace"
+            )
         except Exception as error:  # noqa: BLE001 - a schema that breaks the check is a bad one
             answer = f"the schema cannot be checked: {type(error).__name__}".encode()
         answers.write(_LENGTH.pack(len(answer)) + answer)

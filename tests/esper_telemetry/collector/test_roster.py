@@ -11,6 +11,8 @@ import pytest
 from esper_telemetry.collector.auth import Tenant
 from esper_telemetry.collector.identity import ProducerKey
 from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.collector.roster import restore
+from esper_telemetry.recordfile.verify import verify
 from tests.esper_telemetry.collector.publisher import Produced, stored
 from tests.esper_telemetry.collector.test_appender import files_end_at
 from tests.esper_telemetry.collector.test_intake import Listener, connect, running, send
@@ -199,6 +201,41 @@ def test_a_producer_of_another_run_keeps_its_id_while_it_is_in_memory(tmp_path):
             with pytest.raises(Refused) as caught:
                 await connect(intake, thief)
             assert caught.value.reason == "PRODUCER_TAKEN"
+
+    asyncio.run(scenario())
+
+
+def test_streams_that_only_bring_schemas_and_go_do_not_run_up_a_credit(tmp_path):
+    async def scenario():
+        produced = Produced()
+        async with running(tmp_path) as intake:
+            for epoch in range(1, 50):
+                admission, listener = await connect(intake, produced, epoch)
+                send(intake, admission, produced.schema)
+                intake.leave(admission.producer, listener)
+                assert admission.producer.queued_bytes >= 0
+            await until(lambda: not intake.queued_bytes)
+            assert intake.roster.run_bytes(produced.run_id) == 0
+            await seal_and_forget(intake)
+
+    asyncio.run(scenario())
+
+
+def test_who_looks_a_producer_up_does_not_bring_the_file_into_order_that_is_being_written(tmp_path):
+    async def scenario():
+        produced = Produced(frames=4)
+        async with running(tmp_path) as intake:
+            admission, listener = await connect(intake, produced)
+            send(intake, admission, produced.schema, *produced.batches[:2])
+            await listener.until(lambda: admission.session.done)
+            looked_up = await restore(intake.engine, key_of(produced))  # as a listing does that began before the stream
+            assert looked_up.durable_seq == 50
+            assert looked_up.header.stream == "main"
+            send(intake, admission, *produced.batches[2:], produced.close())
+            await listener.until(lambda: admission.session.done)
+        (path,) = tmp_path.glob("*/*.esr.zst")
+        assert verify(path).good
+        assert stored(tmp_path, produced) == produced.raw
 
     asyncio.run(scenario())
 
