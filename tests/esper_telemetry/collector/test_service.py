@@ -1,3 +1,6 @@
+import contextlib
+import resource
+
 import grpc
 import pytest
 
@@ -232,3 +235,110 @@ def test_a_client_certificate_names_its_tenant(start_collector, tmp_path):
     for pair in ((), (other_key, other)):
         with open_stub(collector.port, credentials(*pair)) as stub:
             assert Publication(stub).send(Produced().hello()).refusal()[0] == grpc.StatusCode.UNAVAILABLE
+
+
+SHARED = """
+[tenant.a]
+max_streams = 1
+[tenant.b]
+max_streams = 1
+[tenant.slow]
+bytes_per_s = 1
+[[token]]
+tenant = "a"
+token = "a"
+[[token]]
+tenant = "b"
+token = "b"
+[[token]]
+tenant = "slow"
+token = "slow"
+"""
+
+
+@pytest.fixture
+def shared_by_tenants(start_collector, tmp_path):
+    """A collector of three tenants, and a stub."""
+    (tmp_path / "tokens.toml").write_text(SHARED)
+    collector = start_collector(tokens=str(tmp_path / "tokens.toml"))
+    with open_stub(collector.port) as stub:
+        yield collector, stub
+
+
+def test_a_stream_that_another_tenant_took_over_counts_for_that_one_only(shared_by_tenants):
+    _, stub = shared_by_tenants
+    produced = Produced()
+    for epoch in range(1, 10, 2):
+        first = Publication(stub, bearer("a")).send(produced.hello(epoch))
+        first.receive("welcome")
+        second = Publication(stub, bearer("b")).send(produced.hello(epoch + 1))
+        second.receive("welcome")
+        assert first.refusal() == (grpc.StatusCode.ABORTED, "FENCED")
+        other = Publication(stub, bearer("a")).send(Produced().hello())
+        other.receive("welcome")  # a's one place is free again
+        assert Publication(stub, bearer("b")).send(Produced().hello()).refusal()[1] == "STREAMS"
+        assert other.end().messages() is not None
+        assert second.end().messages() is not None
+
+
+def test_a_tenant_takes_over_its_own_stream_though_it_may_have_no_more(shared_by_tenants):
+    _, stub = shared_by_tenants
+    produced = Produced()
+    first = Publication(stub, bearer("a")).send(produced.hello(1))
+    first.receive("welcome")
+    second = Publication(stub, bearer("a")).send(produced.hello(2))
+    second.receive("welcome")
+    assert first.refusal()[1] == "FENCED"
+    second.end().messages()
+
+
+@pytest.mark.parametrize("way", ["push", "publish"])
+def test_a_rate_holds_over_calls_whichever_way_they_come(shared_by_tenants, way):
+    collector, stub = shared_by_tenants
+
+    def send(produced, seconds: int) -> None:
+        messages = [client_message(each) for each in (produced.schema, *produced.batches[:1])]
+        if way == "push":
+            request = collector_pb2.PushBatchRequest(hello=produced.hello(), messages=messages)
+            stub.PushBatch(request, timeout=seconds, metadata=bearer("slow"))
+        else:
+            said = [client_message(produced.hello()), *messages]
+            list(stub.Publish(iter(said), timeout=seconds, metadata=bearer("slow")))
+
+    produced = [Produced() for _ in range(3)]
+    for each in produced:  # a byte a second: the first schema takes hours to pay for
+        with pytest.raises(grpc.RpcError) as caught:
+            send(each, 2)
+        assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert not [each for each in produced if stored(collector.folder, each)]
+    publish(stub, Produced(), metadata=bearer("a"))  # and nobody else waits
+
+
+def test_a_push_is_answered_with_what_the_disk_said(start_collector):
+    collector = start_collector()
+    produced = Produced(frames=6)
+    pid = collector.process.pid
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    with open_stub(collector.port) as stub:
+        first = stub.PushBatch(push_of(produced, 1, produced.batches[:2]), timeout=30)
+        assert first.durable_seq == 50
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
+        for epoch in range(2, 5):
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.PushBatch(push_of(produced, epoch, produced.batches), timeout=30)
+            assert refusal_of(caught.value) == (grpc.StatusCode.UNAVAILABLE, "STORAGE")
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+        while True:
+            with contextlib.suppress(grpc.RpcError):
+                known = stub.GetWatermark(
+                    collector_pb2.GetWatermarkRequest(run_id=produced.run_id, producer_id=produced.producer_id)
+                )
+                request = push_of(produced, known.session_epoch + 1, produced.batches)
+                assert stub.PushBatch(request, timeout=30).durable_seq == produced.last_seq
+                break
+    assert stored(collector.folder, produced) == produced.raw
+
+
+def push_of(produced, epoch, batches) -> collector_pb2.PushBatchRequest:
+    messages = [client_message(each) for each in (produced.schema, *batches)]
+    return collector_pb2.PushBatchRequest(hello=produced.hello(epoch), messages=messages)
