@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 from collections import defaultdict
 from itertools import groupby
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from esper_telemetry.v1 import record_pb2
+
+# What the folder of a deleted run is called until all of it is gone; no run id makes such a name.
+_GRAVE = ".deleted-"
 
 LOG = logging.getLogger("esper_telemetry.collector")
 
@@ -77,21 +81,49 @@ def expire(root: Path, before: float, kept: frozenset[ProducerKey]) -> list[Expi
     return gone
 
 
-def delete_run(root: Path, run_id: str) -> int:
-    """Delete a run's folder with all that is in it; return what its record files took, bytes.
+def bury_run(root: Path, run_id: str) -> tuple[int, Path]:
+    """Take a run away from every reader and writer at once; `remove` what is returned, or a start will.
+
+    Returns:
+        What its record files took, bytes; and where they are now.
 
     Raises:
-        SinkError: the operating system refused; what is left stays readable.
+        SinkError: the operating system refused; the run is as it was.
     """
     folder = root / run_folder(run_id)
-    size = run_bytes(root, run_id)
+    size, grave = run_bytes(root, run_id), root / f"{_GRAVE}{os.urandom(8).hex()}"
     try:
-        shutil.rmtree(folder)
+        if folder.is_symlink():
+            raise OSError("it is a link; remove it by hand")  # noqa: TRY301 - told like what the system refuses
+        folder.rename(grave)
     except OSError as error:
         raise SinkError(f"{folder}: cannot be deleted: {error}; check its permissions") from error
     sync_folder(root)
     LOG.warning("run %s: deleted on request, %d bytes", run_id, size)
-    return size
+    return size, grave
+
+
+def remove(grave: Path) -> None:
+    """Remove what was buried.
+
+    Raises:
+        SinkError: the operating system refused; the next start tries again.
+    """
+    try:
+        shutil.rmtree(grave)
+    except OSError as error:
+        raise SinkError(f"{grave}: cannot be removed: {error}; remove it by hand") from error
+
+
+def sweep(root: Path) -> list[str]:
+    """Remove what a deletion left that was killed; return a sentence for each that cannot be."""
+    problems = []
+    for grave in root.glob(f"{_GRAVE}*"):
+        try:
+            remove(grave)
+        except SinkError as error:
+            problems.append(str(error))
+    return problems
 
 
 def header_of(path: Path) -> record_pb2.Header | None:

@@ -61,7 +61,8 @@ class FileEngine:
         raise_file_limit()
         self._lock = await asyncio.to_thread(claim_folder, self._root)
         try:
-            self.notes = (await asyncio.to_thread(recover, self._root)).notes
+            problems = await asyncio.to_thread(archive.sweep, self._root)
+            self.notes = problems + (await asyncio.to_thread(recover, self._root)).notes
         except BaseException:
             self._lock.close()
             raise
@@ -95,8 +96,10 @@ class FileEngine:
         return await asyncio.to_thread(self._locked, self._expire, before)
 
     async def delete(self, run_id: str) -> int:
-        """Delete a run's folder."""
-        return await asyncio.to_thread(self._locked, archive.delete_run, self._root, run_id)
+        """Take a run's folder away, then remove what was in it, while others may be restored."""
+        size, grave = await asyncio.to_thread(self._locked, archive.bury_run, self._root, run_id)
+        await asyncio.to_thread(archive.remove, grave)
+        return int(size)
 
     def forget(self, lane: Lane) -> None:
         """Nothing is kept beside the lane itself."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -73,6 +74,12 @@ class Settings:
             raise ConfigError("say where records go: either --dir, or --engine nats://HOST:PORT")
         if self.log is not None and self.retain_s:
             raise ConfigError("--retain-days goes with --dir: a door keeps no files")
+        if not 0 <= self.min_free < 1:
+            raise ConfigError(f"--min-free {self.min_free * 100:g} is no percentage below 100")
+        if not 0 <= self.retain_s < math.inf:
+            raise ConfigError(f"--retain-days {self.retain_s / 86_400:g} is no number of days; 0 keeps everything")
+        if self.limits.streams < 1:
+            raise ConfigError(f"--max-streams {self.limits.streams} lets nobody in; give 1 or more")
         if not (self.secure or self.insecure or is_local(self.listen)):
             raise ConfigError(
                 f"refusing to listen on {self.listen} without TLS: everybody on the network could read and write;"

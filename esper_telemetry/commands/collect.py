@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from esper_telemetry.commands.output import note
+from esper_telemetry.commands.output import FINE, WRONG, fail, note
+from esper_telemetry.errors import ConfigError
 
 if TYPE_CHECKING:
     from esper_telemetry.collector.server import CollectorServer
@@ -49,6 +50,7 @@ within 5 seconds. Everything else stands in the operations page: esper_telemetry
 @click.option(
     "--log-gib", default=16.0, show_default=True, help="GiB that the stream may hold, where it has to be made."
 )
+@click.option("--check", is_flag=True, help="Look at settings, tokens and certificates, say what is wrong, and end.")
 def command(
     *,
     listen: str,
@@ -69,34 +71,51 @@ def command(
     log_partitions: int,
     log_replicas: int,
     log_gib: float,
-) -> None:
-    """Receive the records of many runs and store them below --dir, or pass them to recorders behind --engine."""
+    check: bool,
+) -> int:
+    """Receive the records of many runs and store them below --dir, or pass them to recorders behind --engine.
+
+    With --check nothing is listened on and nothing is made: exit code 0 means that a start would find nothing wrong
+    with what it was told, 2 that it would.
+    """
     if (directory is None) == (engine is None):
         raise click.UsageError("say where records go: either --dir, or --engine")
+    from esper_telemetry.collector.checkup import examine
     from esper_telemetry.collector.frames import Validation
     from esper_telemetry.collector.limits import Limits
     from esper_telemetry.collector.server import serve
     from esper_telemetry.collector.settings import LogSettings, Settings
 
-    log = LogSettings.of(engine, log_name, log_partitions, log_replicas, log_gib) if engine is not None else None
-    settings = Settings(
-        listen=listen,
-        directory=directory,
-        log=log,
-        metrics=metrics,
-        health=health,
-        certificate=tls_cert,
-        key=tls_key,
-        client_ca=tls_client_ca,
-        tokens=tokens,
-        insecure=insecure,
-        validation=Validation(validate),
-        min_free=min_free / 100,
-        retain_s=retain_days * _DAY_S,
-        limits=Limits(streams=max_streams),
-    )
+    try:
+        log = LogSettings.of(engine, log_name, log_partitions, log_replicas, log_gib) if engine is not None else None
+        settings = Settings(
+            listen=listen,
+            directory=directory,
+            log=log,
+            metrics=metrics,
+            health=health,
+            certificate=tls_cert,
+            key=tls_key,
+            client_ca=tls_client_ca,
+            tokens=tokens,
+            insecure=insecure,
+            validation=Validation(validate),
+            min_free=min_free / 100,
+            retain_s=retain_days * _DAY_S,
+            limits=Limits(streams=max_streams),
+        )
+        if check:
+            for line in examine(settings):
+                note(line)
+            return FINE
+    except ConfigError as error:
+        if not check:
+            raise
+        fail(str(error))
+        return WRONG
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     asyncio.run(serve(settings, lambda server: note(_listening(settings.listen, server))))
+    return FINE
 
 
 def _listening(listen: str, server: CollectorServer) -> str:

@@ -33,6 +33,7 @@ VERBS = {
     "completion": "print the completion script of a shell",
     "push": "send records to a collector",
     "collect": "receive the records of many runs",
+    "runs": "list and delete the runs at a collector",
     "record": "keep what the doors of a collector put into a message log",
     "health": "ask a collector whether it serves",
 }

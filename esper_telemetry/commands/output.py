@@ -14,7 +14,7 @@ from esper_telemetry.schema import json_ready
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-FINE, FAILED, INCOMPLETE, PROBLEM = 0, 1, 3, 4
+FINE, FAILED, WRONG, INCOMPLETE, PROBLEM = 0, 1, 2, 3, 4
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP = 1024.0
 

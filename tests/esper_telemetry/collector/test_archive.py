@@ -142,8 +142,11 @@ def test_a_deleted_run_is_gone_with_all_that_was_in_its_folder(tmp_path):
     size = sum(path.stat().st_size for path in paths)
     paths[0].with_name("x.torn").write_text("")
     assert archive.run_bytes(tmp_path, paths[0].parent.name) == size
-    assert archive.delete_run(tmp_path, paths[0].parent.name) == size
-    assert not paths[0].parent.exists()
+    buried, grave = archive.bury_run(tmp_path, paths[0].parent.name)
+    assert buried == size
+    assert archive.run_ids(tmp_path) == []
+    archive.remove(grave)
+    assert list(tmp_path.iterdir()) == []
     assert archive.run_bytes(tmp_path, paths[0].parent.name) == 0
 
 
@@ -154,8 +157,17 @@ def test_a_link_in_the_place_of_a_run_is_not_followed(tmp_path):
     root.mkdir()
     (root / "run").symlink_to(paths[0].parent)
     with pytest.raises(SinkError, match="cannot be deleted"):
-        archive.delete_run(root, "run")
+        archive.bury_run(root, "run")
     assert left(paths) == [True]
+
+
+def test_a_start_removes_what_a_killed_deletion_left(tmp_path):
+    store(tmp_path, Produced(frames=2))
+    kept = store(tmp_path, Produced(frames=1, run_id="kept"))
+    archive.bury_run(tmp_path, Produced(frames=1).run_id)
+    assert archive.sweep(tmp_path) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert left(kept) == [True]
 
 
 def test_pruning_runs_of_one_segment_opens_no_file(tmp_path, monkeypatch):

@@ -186,7 +186,7 @@ def test_a_folder_that_cannot_be_deleted_says_so_and_stays_usable(tmp_path, monk
             def refuse(*_):
                 raise PermissionError("not yours")
 
-            monkeypatch.setattr("esper_telemetry.collector.archive.shutil.rmtree", refuse)
+            monkeypatch.setattr("pathlib.Path.rename", refuse)
             assert await refusal(delete_run(intake, produced.run_id, EVERYBODY)) == "STORAGE"
             admission, _ = await connect(intake, produced, epoch=9)
             assert admission.welcome.durable_seq == 100

@@ -39,3 +39,21 @@ def test_a_collector_that_cannot_run_says_why_in_one_line(tmp_path, cli):
     assert cli("collect", "--listen", "nonsense", "--dir", tmp_path).code == 1
     assert cli("collect", "--listen", "127.0.0.1:0", "--dir", tmp_path / "a" / "b").code == 1
     assert cli("collect").code == 2
+
+
+def test_a_check_says_what_a_start_would_and_starts_nothing(tmp_path, cli):
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text('[tenant.a]\n[[token]]\ntenant = "a"\ntoken = "hidden"\n')
+    started = ("collect", "--dir", tmp_path / "d", "--listen", "127.0.0.1:0", "--check")
+    fine = cli(*started, "--tokens", tokens)
+    assert (fine.code, fine.out) == (0, "")
+    assert "1 tokens" in fine.err
+    assert "hidden" not in fine.err
+    assert [path.name for path in tmp_path.iterdir()] == ["tokens.toml"]
+    tokens.write_text("[tenant.a]\nrun_prefix = 7\n")
+    wrong = cli(*started, "--tokens", tokens)
+    assert wrong.code == 2
+    assert "run_prefix 7 is of the wrong kind" in wrong.err
+    assert cli(*started, "--min-free", "200").code == 2
+    assert cli(*started, "--tls-cert", tokens).code == 2
+    assert cli("collect", "--engine", "http://x", "--check").code == 2
