@@ -8,6 +8,7 @@ from esper_telemetry.v1.run_pb2 import (
     LevelChanged,
     RunFinished,
     RunStarted,
+    StreamFinished,
     TelemetryDisabled,
 )
 from esper_telemetry.v1.steps_pb2 import StepBlock
@@ -42,6 +43,7 @@ __all__ = [
     "ScalarLogged",
     "ScalarSummarized",
     "StepBlock",
+    "StreamFinished",
     "TelemetryDisabled",
     "Throughput",
     "TrendChanged",

@@ -200,12 +200,12 @@ class Buffer:
         self.ledger.count(one.full_name, TOO_LARGE if length > MAX_EVENT_BYTES else BUFFER_FULL)
         self.wake.set()
 
-    def lose(self, full_name: str, cause: int) -> None:
-        """Number an event that could not even be built, and count it as lost."""
+    def lose(self, full_name: str, cause: int, events: int = 1) -> None:
+        """Number events that could not even be built, and count them as lost."""
         with self._lock:
             if not self._closed:
-                self.last_seq += 1
-                self.ledger.count(full_name, cause)
+                self.last_seq += events
+                self.ledger.count(full_name, cause, events)
 
     def _seal(self, last_seq: int) -> None:
         """Close the current part; it covers every number from the part before up to `last_seq`."""

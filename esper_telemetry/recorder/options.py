@@ -13,6 +13,7 @@ RUN_ID_VARIABLE = "ESPER_TELEMETRY_RUN_ID"
 
 SyncPolicy = Literal["none", "close", "interval", "every"]
 ErrorPolicy = Literal["warn", "raise"]
+ChildPolicy = Literal["record", "count"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,10 @@ class RecordOptions:
             None keeps all.
         handle_sigterm: close the record when the process is terminated, by raising SystemExit(143)
             in the main thread; a handler that the program has installed is left alone.
+        children: what becomes of events that child processes emit (forked after start_run, or handed the run):
+            "record" writes each child's into a stream of its own, at most 64 for each process that started a run,
+            of one segment, which keep_bytes does not touch; "count" only counts them. What is counted is in the
+            record as lost by the cause "in_child".
     """
 
     flush_interval: float = 1.0
@@ -51,6 +56,7 @@ class RecordOptions:
     segment_seconds: float = 3600.0
     keep_bytes: int | None = None
     handle_sigterm: bool = True
+    children: ChildPolicy = "record"
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -76,6 +82,8 @@ class RecordOptions:
             raise ConfigError(f"RecordOptions.sync is {self.sync!r}; use none, close, interval or every")
         if self.on_error not in ("warn", "raise"):
             raise ConfigError(f"RecordOptions.on_error is {self.on_error!r}; use warn or raise")
+        if self.children not in ("record", "count"):
+            raise ConfigError(f"RecordOptions.children is {self.children!r}; use record or count")
 
 
 @dataclass(frozen=True, slots=True)

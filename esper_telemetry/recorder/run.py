@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from esper_telemetry.errors import SchemaError
+from esper_telemetry.recorder.child import close_stream
 from esper_telemetry.recorder.emitter import Emitter
+from esper_telemetry.recorder.handle import remember, revived_run, ticket_of
 from esper_telemetry.recorder.ledger import LossLedger, drop_counts
 from esper_telemetry.recorder.termination import Terminated, terminated
 from esper_telemetry.schema import enum_labels, event_type, level_number
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from esper_telemetry.recorder.core import Core
-    from esper_telemetry.sinks import Sink
 
 _log = logging.getLogger("esper_telemetry")
 _MESSAGE_LIMIT = 4096
@@ -64,26 +65,41 @@ class RunStats:
 class Run:
     """A run of a trainer: emit events, bind context, and close it (best as a context manager).
 
+    In a child process that was forked, the same object is the child's: its first event opens a stream of the child's
+    own in the run's folder, and `paths`, `stats`, `flush`, `level` and `close` speak of that one. A run can be copied
+    and pickled: a copy in the same process, or in a forked one, is the run itself; unpickled in a process started by
+    one that still records it (spawn, forkserver, loky), it records as a forked child does; anywhere else it is off,
+    and says so in the log. `results` are those of the process that started the run.
+
     Attributes:
         run_id: names the run and its folder.
         results: final scalars of the run; they go into RunFinished.
     """
 
-    def __init__(self, core: Core | None, sink: Sink | None, run_id: str, folder: Path | None) -> None:
+    def __init__(self, core: Core | None, run_id: str, folder: Path | None) -> None:
         self.run_id = run_id
         self.results: dict[str, float] = {}
         self._core = core
-        self._sink = sink
         self._folder = folder
         self._emitter = Emitter(core, {})
         self._started = time.monotonic()
-        self._closed = core is None
         self.emit = self._emitter.emit
         if core is not None:
+            remember(core.token, self)
             atexit.register(self._close_at_exit)
 
     # Bound in the constructor: one call less on the hot path. The declaration gives it a type.
     emit: Callable[..., None]
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Take along what `handle.py` needs."""
+        return revived_run, (ticket_of(self._core), self.run_id)
 
     @property
     def folder(self) -> Path | None:
@@ -92,13 +108,16 @@ class Run:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The record files of this process, oldest first, without those that RecordOptions.keep_bytes deleted."""
-        return tuple(getattr(self._sink, "paths", ()))
+        """The record files of this process, oldest first, without those that RecordOptions.keep_bytes deleted.
+
+        A child process has none before its first event was written; `flush` waits for that.
+        """
+        return tuple(getattr(self._core.sink, "paths", ())) if self._core is not None else ()
 
     def emit_always(self, message: Message) -> None:
         """Record a ready message whatever the level: RunStarted and the notice that telemetry is off."""
         if self._core is not None:
-            self._core.buffer.append(self._core.plan(type(message), b""), message.SerializeToString())
+            self._core.append(self._core.plan(type(message), b""), message.SerializeToString())
 
     def bind(self, **context: Any) -> Emitter:
         """Return an emitter that adds `context` (env_id, device, inner_epoch, ...) to every event."""
@@ -109,7 +128,7 @@ class Run:
         return self._core is not None and self._core.wants(event_type(event))
 
     def set_level(self, level: str, *, reason: str = "request") -> None:
-        """Put another level in force from the next event on, and record that as an event.
+        """Put another level in force from the next event on, in this process, and record that as an event.
 
         Args:
             level: "off", "lifecycle", "minimal", "normal" or "debug".
@@ -119,7 +138,7 @@ class Run:
             ConfigError: there is no such level.
         """
         number = level_number(level)
-        if self._core is None or self._core.inherited or number == self._core.level:
+        if self._core is None or number == self._core.level:
             return
         before = self._core.level
         self._core.set_level(number)
@@ -139,37 +158,42 @@ class Run:
             sync: force it to the disk as well.
 
         Returns:
-            False if it could not be written in time; it stays in the buffer then.
+            False if it could not be written in time; it stays in the buffer then. False also in a child process
+            whose events are only counted.
 
         Raises:
             SinkError: only with on_error="raise", when the sink has failed.
         """
-        if self._core is None or self._core.writer is None or self._closed:
+        core = self._core
+        if core is None or core.closed:
             return True
-        done = self._core.writer.flush(timeout, sync=sync)
-        self._core.check_sink()
-        return done
+        if core.writer is None:
+            return not core.buffer.last_seq
+        done = core.writer.flush(timeout, sync=sync)
+        core.check_sink()
+        return done and not core.counting
 
     def stats(self) -> RunStats:
-        """Return what was recorded and lost so far."""
+        """Return what was recorded and lost so far in this process."""
         core = self._core
         if core is None:
             return RunStats(0, {}, 0, {}, 0, 0, 0.0)
-        names = {number: one.name for number, one in core.types()}
-        causes = enum_labels(run_pb2.DropCause.DESCRIPTOR)
-        losses = core.buffer.ledger.losses.copy()
+        drops, accepted = core.losses(), core.accepted()
+        if core.counting:
+            drops.update({(one.full_name, "in_child"): count for one, count in accepted})
+            accepted = []
         return RunStats(
             offered=core.buffer.last_seq,
-            recorded={names[number]: count for number, count in sorted(core.buffer.counted().items())},
-            dropped=losses.total(),
-            drops={(name, causes[cause]): count for (name, cause), count in losses.items()},
-            bytes_written=getattr(self._sink, "bytes_written", 0),
+            recorded={one.name: count for one, count in accepted},
+            dropped=sum(drops.values()),
+            drops=drops,
+            bytes_written=getattr(core.sink, "bytes_written", 0),
             buffer_high_water=core.buffer.high_water,
             writer_cpu_s=core.writer_cpu_seconds(),
         )
 
     def close(self, outcome: Outcome = "completed", error: BaseException | None = None) -> None:
-        """Write RunFinished and close the record; later calls do nothing.
+        """Write RunFinished and close the record; later calls do nothing. A child process closes its own stream only.
 
         Args:
             outcome: how the run ended.
@@ -179,25 +203,18 @@ class Run:
             SinkError: only with on_error="raise", when the sink has failed.
         """
         core = self._core
-        if core is None or self._closed or core.inherited:
+        if core is None or core.closed:
             return
-        self._closed = True
         atexit.unregister(self._close_at_exit)
+        if core.child:
+            close_stream(core, "closed" if outcome == "completed" else "failed", error)
+            return
+        core.closed = True
 
         def build(offered: int, ledger: LossLedger) -> bytes:
             return self._finished(outcome, error, offered, ledger).SerializeToString()
 
-        core.buffer.append_last(core.plan(run_pb2.RunFinished, b""), build)
-        writer = core.writer
-        if writer is not None:
-            left = writer.stop(core.options.close_timeout)
-            if left:
-                core.buffer.give_up(left, core.names)
-        if core.buffer.ledger.total:
-            _log.warning(
-                "telemetry lost %d of %d events: %s", core.buffer.ledger.total, core.buffer.last_seq, self.stats().drops
-            )
-        core.check_sink()
+        core.finish(run_pb2.RunFinished, build)
 
     def _finished(
         self, outcome: Outcome, error: BaseException | None, offered: int, ledger: LossLedger
@@ -226,7 +243,9 @@ class Run:
     def _close_at_exit(self) -> None:
         """Close a run that its program left open; an uncaught exception marks it failed."""
         error = getattr(sys, "last_value", None)
-        if error is not None:
+        if self._core is not None and self._core.child:
+            close_stream(self._core, "exit", error)
+        elif error is not None:
             self.close(*_ending(error))
         else:
             self.close("interrupted" if terminated() else "completed")

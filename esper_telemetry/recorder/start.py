@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -16,6 +17,7 @@ from esper_telemetry.recorder.core import Core
 from esper_telemetry.recorder.facts import run_started
 from esper_telemetry.recorder.options import RUN_ID_VARIABLE, RecordOptions, StreamOptions, disabled_by_environment
 from esper_telemetry.recorder.run import Run
+from esper_telemetry.recorder.runfiles import RunFiles
 from esper_telemetry.recorder.termination import raise_on_sigterm
 from esper_telemetry.schema import EventType, effective_level, event_classes, event_type, level_number
 from esper_telemetry.v1 import options_pb2, run_pb2, steps_pb2, training_pb2
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from esper_telemetry.clock import Clock
-    from esper_telemetry.sinks import FileSink, Sink
+    from esper_telemetry.sinks import Sink
 
 _log = logging.getLogger("esper_telemetry")
 _BUILT_IN = (run_pb2, training_pb2, steps_pb2)
@@ -80,7 +82,7 @@ def start_run(
     chosen = effective_level(level, lifecycle_only=lifecycle_only)
     record = record or RecordOptions()
     if disabled_by_environment():
-        return Run(None, None, run_id or "disabled", None)
+        return Run(None, run_id or "disabled", None)
     if collector is None and dir is None:
         raise ConfigError("dir is None: name the folder that run folders are made in, such as 'runs'")
     if collector is not None:
@@ -90,43 +92,16 @@ def start_run(
     if rank < 0:
         raise ConfigError(f"rank is {rank}; it must be 0 or more")
     run_id = run_id or os.environ.get(RUN_ID_VARIABLE) or new_run_id(name, clock)
-    core = Core(record, clock, event_types(schemas), chosen, strict=strict)
+    files = RunFiles(root, run_id, name, rank, record)
+    core = Core(record, clock, event_types(schemas), chosen, strict=strict, files=files)
     started = run_started(name, run_id, config, tags)
-
-    def file_sink(core: Core) -> FileSink:
-        from esper_telemetry.sinks import FileSink, HeaderInfo  # zstandard: only when a file is written
-
-        header = HeaderInfo(
-            run_id=run_id,
-            producer_id=os.urandom(16),
-            rank=rank,
-            run_name=name,
-            anchor_unix_nano=core.buffer.anchor_unix_nano,
-            anchor_monotonic_nano=core.buffer.anchor_monotonic_nano,
-            frame_bytes=record.frame_bytes,
-            flush_interval_s=record.flush_interval,
-            sync=record.sync,
-        )
-        return FileSink(
-            root,
-            header,
-            core.declared,
-            sync=record.sync,
-            sync_interval_s=record.flush_interval,
-            max_bytes=record.segment_bytes,
-            max_age_s=record.segment_seconds,
-            keep_bytes=record.keep_bytes,
-            clock=clock,
-        )
-
     if record.handle_sigterm:
         raise_on_sigterm()
-    folder = root / run_id
-    run = open_run(core, file_sink, started, level=level, lifecycle_only=lifecycle_only, folder=folder)
+    run = open_run(core, files.own_sink, started, level=level, lifecycle_only=lifecycle_only, folder=files.folder)
     if collector is not None and stream is not None:
         from esper_telemetry.recorder.agent_process import start_agent
 
-        start_agent(folder, collector, stream, temporary=dir is None)
+        start_agent(files.folder, collector, stream, temporary=dir is None)
     return run
 
 
@@ -137,7 +112,10 @@ def _root(dir: str | os.PathLike[str] | None, collector: str | None) -> Path:  #
         check_collector(collector)
         if dir is None:
             return spool_folder()
-    return Path(dir or ".")
+    root = Path(dir or ".")
+    with contextlib.suppress(OSError):  # the working directory may have been removed
+        return root.absolute()  # a daemon changes its directory, and a child writes to the same folder all the same
+    return root
 
 
 def open_run(
@@ -156,7 +134,7 @@ def open_run(
     """
     sink = make_sink(core)
     core.open(sink, core.options.flush_interval)
-    run = Run(core, sink, started.run_id, folder)
+    run = Run(core, started.run_id, folder)
     started.telemetry.CopyFrom(_settings(core, level, lifecycle_only=lifecycle_only))
     run.emit_always(started)
     if level_number(level) == options_pb2.LEVEL_OFF:
@@ -175,6 +153,7 @@ def _settings(core: Core, level: str, *, lifecycle_only: bool) -> run_pb2.Teleme
         buffer_bytes=core.options.buffer_bytes,
         flush_interval_s=core.options.flush_interval,
         sync=core.options.sync,
+        children=core.options.children,
     )
 
 

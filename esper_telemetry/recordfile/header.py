@@ -63,6 +63,7 @@ class HeaderInfo:
         flush_interval_s: age at which a frame is cut, seconds.
         sync: when data is forced to the disk.
         attributes: free labels.
+        parent_producer_id: of the run's own stream, in the stream of a child process; else empty.
     """
 
     run_id: str
@@ -83,6 +84,7 @@ class HeaderInfo:
     flush_interval_s: float = 1.0
     sync: str = "close"
     attributes: Mapping[str, str] = field(default_factory=dict)
+    parent_producer_id: bytes = b""
 
 
 class TypeTable:
@@ -115,6 +117,7 @@ class TypeTable:
                 frame_bytes=info.frame_bytes, flush_interval_s=info.flush_interval_s, sync=info.sync
             ),
             attributes=info.attributes,
+            parent_producer_id=info.parent_producer_id,
         )
         self._fill(header, types, [record_pb2.RecordFile, *(kind.cls for _, kind in types)])
         return header

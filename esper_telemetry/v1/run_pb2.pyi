@@ -23,6 +23,7 @@ class DropCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DROP_CAUSE_INVALID: _ClassVar[DropCause]
     DROP_CAUSE_SINK_FAILED: _ClassVar[DropCause]
     DROP_CAUSE_SHUTDOWN: _ClassVar[DropCause]
+    DROP_CAUSE_IN_CHILD: _ClassVar[DropCause]
 RUN_OUTCOME_UNSPECIFIED: RunOutcome
 RUN_OUTCOME_COMPLETED: RunOutcome
 RUN_OUTCOME_FAILED: RunOutcome
@@ -33,6 +34,7 @@ DROP_CAUSE_TOO_LARGE: DropCause
 DROP_CAUSE_INVALID: DropCause
 DROP_CAUSE_SINK_FAILED: DropCause
 DROP_CAUSE_SHUTDOWN: DropCause
+DROP_CAUSE_IN_CHILD: DropCause
 
 class RunStarted(_message.Message):
     __slots__ = ("name", "run_id", "tags", "config_json", "config_sha256", "argv", "versions", "host", "git", "telemetry")
@@ -92,18 +94,20 @@ class GitInfo(_message.Message):
     def __init__(self, commit: _Optional[str] = ..., branch: _Optional[str] = ...) -> None: ...
 
 class TelemetrySettings(_message.Message):
-    __slots__ = ("level", "lifecycle_only", "buffer_bytes", "flush_interval_s", "sync")
+    __slots__ = ("level", "lifecycle_only", "buffer_bytes", "flush_interval_s", "sync", "children")
     LEVEL_FIELD_NUMBER: _ClassVar[int]
     LIFECYCLE_ONLY_FIELD_NUMBER: _ClassVar[int]
     BUFFER_BYTES_FIELD_NUMBER: _ClassVar[int]
     FLUSH_INTERVAL_S_FIELD_NUMBER: _ClassVar[int]
     SYNC_FIELD_NUMBER: _ClassVar[int]
+    CHILDREN_FIELD_NUMBER: _ClassVar[int]
     level: _options_pb2.Level
     lifecycle_only: bool
     buffer_bytes: int
     flush_interval_s: float
     sync: str
-    def __init__(self, level: _Optional[_Union[_options_pb2.Level, str]] = ..., lifecycle_only: bool = ..., buffer_bytes: _Optional[int] = ..., flush_interval_s: _Optional[float] = ..., sync: _Optional[str] = ...) -> None: ...
+    children: str
+    def __init__(self, level: _Optional[_Union[_options_pb2.Level, str]] = ..., lifecycle_only: bool = ..., buffer_bytes: _Optional[int] = ..., flush_interval_s: _Optional[float] = ..., sync: _Optional[str] = ..., children: _Optional[str] = ...) -> None: ...
 
 class RunFinished(_message.Message):
     __slots__ = ("outcome", "duration_s", "error_type", "error_message", "results", "offered", "dropped", "drops")
@@ -131,6 +135,22 @@ class RunFinished(_message.Message):
     dropped: int
     drops: _containers.RepeatedCompositeFieldContainer[DropCount]
     def __init__(self, outcome: _Optional[_Union[RunOutcome, str]] = ..., duration_s: _Optional[float] = ..., error_type: _Optional[str] = ..., error_message: _Optional[str] = ..., results: _Optional[_Mapping[str, float]] = ..., offered: _Optional[int] = ..., dropped: _Optional[int] = ..., drops: _Optional[_Iterable[_Union[DropCount, _Mapping]]] = ...) -> None: ...
+
+class StreamFinished(_message.Message):
+    __slots__ = ("reason", "error_type", "duration_s", "offered", "dropped", "drops")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ERROR_TYPE_FIELD_NUMBER: _ClassVar[int]
+    DURATION_S_FIELD_NUMBER: _ClassVar[int]
+    OFFERED_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    DROPS_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    error_type: str
+    duration_s: float
+    offered: int
+    dropped: int
+    drops: _containers.RepeatedCompositeFieldContainer[DropCount]
+    def __init__(self, reason: _Optional[str] = ..., error_type: _Optional[str] = ..., duration_s: _Optional[float] = ..., offered: _Optional[int] = ..., dropped: _Optional[int] = ..., drops: _Optional[_Iterable[_Union[DropCount, _Mapping]]] = ...) -> None: ...
 
 class TelemetryDisabled(_message.Message):
     __slots__ = ("level", "lifecycle_only", "reason", "message")
