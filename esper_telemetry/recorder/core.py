@@ -212,7 +212,7 @@ class Core:
         """Emit a DropReport if something was lost since the last one, at most once a second."""
         self.count_children()
         now = time.monotonic()
-        if not self.buffer.ledger.total or now - self._last_report < _REPORT_INTERVAL:
+        if self.counting or not self.buffer.ledger.total or now - self._last_report < _REPORT_INTERVAL:
             return
         drops, total, offered = self.buffer.unreported_losses()
         if drops and self.level != options_pb2.LEVEL_OFF:
@@ -312,6 +312,7 @@ class Core:
             return
         self.child = True
         self.has_children = self._asked = False
+        self._in_children = 0
         self.writer = self.sink = self._buffer = None
         self._connect(self._open_and_append)
 

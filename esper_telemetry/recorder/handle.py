@@ -89,7 +89,8 @@ def revived_run(ticket: Ticket | None, run_id: str) -> Run:
         return Run(None, run_id, None)
     run = _runs.get(ticket.token)
     if run is None:
-        run = Run(_child_core(ticket), run_id, ticket.files.folder if ticket.files is not None else None)
+        core = _child_core(ticket)
+        run = Run(core, run_id, core.files.folder if core is not None and core.files is not None else None)
         remember(ticket.token, run)
     return run
 
