@@ -1,7 +1,6 @@
 """A run, through real files and real processes."""
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -179,21 +178,6 @@ def test_a_disabled_run_is_a_run_that_writes_nothing(tmp_path, monkeypatch):
         assert run.flush()
         assert run.stats().offered == 0
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_fork_child_writes_nothing_and_the_parents_record_stays_whole(tmp_path):
-    with et.start_run(tmp_path, name="fork") as run:
-        run.emit(events.ScalarLogged, name="parent", step=1)
-        child = os.fork()
-        if child == 0:
-            run.emit(events.ScalarLogged, name="child", step=2)
-            run.flush()
-            run.close()
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
-        run.emit(events.ScalarLogged, name="parent", step=3)
-    assert [message.step for message in messages(run, events.ScalarLogged)] == [1, 3]
-    assert len(messages(run, run_pb2.RunFinished)) == 1
 
 
 def test_a_program_that_forgets_to_close_still_leaves_a_closed_record(tmp_path):
