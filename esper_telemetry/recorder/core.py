@@ -295,6 +295,7 @@ class Core:
                 self._asked = False
                 self._connect(self._open_and_append)
                 raise
+        self.buffer.wake.set()  # its file is there at once: a trace of a child that is killed soon
         close_before_exit(lambda: close_stream(self, "exit"))
 
     def _open_and_append(self, plan: Plan, payload: bytes) -> bool:
