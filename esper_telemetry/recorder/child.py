@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Literal
 
-from esper_telemetry.recorder.ledger import drop_counts
 from esper_telemetry.v1 import run_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from esper_telemetry.recorder.core import Core
-    from esper_telemetry.recorder.ledger import LossLedger
     from esper_telemetry.schema.batch import Batch
     from esper_telemetry.sinks import Sink
 
@@ -51,31 +48,32 @@ class _NowhereSink:
         """Do nothing."""
 
 
-def close_before_exit(close: Callable[[], None]) -> None:
-    """Have `close` called when this process ends as a child of multiprocessing; for others atexit does."""
+def no_thread_starts(error: BaseException) -> bool:
+    """Tell whether an error says that the interpreter starts no threads any more.
+
+    What a signal handler raises while one is being started does not.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    inside = trace is not None and trace.tb_frame.f_code.co_filename == threading.__file__
+    return inside and isinstance(error, RuntimeError)
+
+
+def close_before_exit(core: Core) -> None:
+    """Have the stream closed when this process ends as a child of multiprocessing; for others atexit does it."""
     process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
     if process is not None and util is not None and process.parent_process() is not None:
-        util.Finalize(None, close, exitpriority=_AFTER_ALL_OTHERS)
+        util.Finalize(None, close_stream, (core, "exit"), exitpriority=_AFTER_ALL_OTHERS)
 
 
 def close_stream(core: Core, reason: Reason, error: BaseException | None = None) -> None:
-    """End the stream of this child process; one that has emitted nothing has none. A second call does nothing.
-
-    Raises:
-        SinkError: only with on_error="raise", when the sink has failed.
-    """
-    if core.closed:
-        return
-    core.closed = True
-
-    def build(offered: int, ledger: LossLedger) -> bytes:
-        return run_pb2.StreamFinished(
-            reason=reason,
-            error_type=type(error).__name__ if error is not None else None,
-            duration_s=time.monotonic() - core.opened_at,
-            offered=offered,
-            dropped=ledger.total,
-            drops=drop_counts(ledger.losses),
-        ).SerializeToString()
-
-    core.finish(run_pb2.StreamFinished, build)
+    """End the stream of this child process; one that has emitted nothing has none. A second call does nothing."""
+    if not core.closed:
+        core.finish(
+            run_pb2.StreamFinished(
+                reason=reason,
+                error_type=type(error).__name__ if error is not None else None,
+                duration_s=time.monotonic() - core.opened_at,
+            )
+        )

@@ -3,20 +3,22 @@
 An emitter asks it once per type and context for a plan; after that, emitting touches
 the plan and the buffer only. A fork leaves a child without buffer, writer and file: its first event opens a stream
 of its own, and nothing of the parent's is used there.
+There is no lock: what must be done once is claimed by one C call.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
-import threading
 import time
 import weakref
 from typing import TYPE_CHECKING
 
 from esper_telemetry.recorder.buffer import Buffer, Plan
-from esper_telemetry.recorder.child import child_sink, close_before_exit, close_stream
-from esper_telemetry.recorder.ledger import IN_CHILD, INVALID
+from esper_telemetry.recorder.child import child_sink, close_before_exit, no_thread_starts
+from esper_telemetry.recorder.ledger import IN_CHILD, INVALID, SHUTDOWN, drop_counts
+from esper_telemetry.recorder.wakeup import Wakeup
 from esper_telemetry.recorder.writer import WriterThread
 from esper_telemetry.schema import EventType, enum_labels, event_type
 from esper_telemetry.schema.encoder import payload_encoders
@@ -24,19 +26,20 @@ from esper_telemetry.schema.envelope import EnvelopeParts
 from esper_telemetry.v1 import options_pb2, run_pb2
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Sequence
 
     from google.protobuf.message import Message
 
     from esper_telemetry.clock import Clock
     from esper_telemetry.recorder.emitter import Emitter
-    from esper_telemetry.recorder.ledger import LossLedger
     from esper_telemetry.recorder.options import RecordOptions
     from esper_telemetry.recorder.runfiles import RunFiles
     from esper_telemetry.sinks import Sink
 
 _log = logging.getLogger("esper_telemetry")
 _REPORT_INTERVAL = 1.0
+_STREAM = "stream"
 _ANY_TYPE = "*"  # events of children that have no stream are not told apart
 
 
@@ -59,7 +62,8 @@ class Core:
         append: what emitters call with a plan and a payload.
         writer: the thread that writes this process's stream; None before a child's first event.
         sink: what it writes to.
-        closed: the run was closed in this process, or before it was forked.
+        closing: the end of this process's stream has been asked for, or had been when it was forked.
+        closed: that end was reached.
         opened_at: monotonic time at which this process's stream began, in seconds.
         has_children: this process was forked, or the run was handed to others, so that there may be children.
     """
@@ -78,59 +82,70 @@ class Core:
         """Build the type table; nothing is written before `open`."""
         self.options = options
         self.clock = clock
+        self._numbers = itertools.count(1)
+        self._ids: dict[str, int] = {}
+        self._types: dict[int, EventType] = {}
+        for one in types:
+            self._number(one)
         self.level = level
         self.strict = strict
         self.files = files
         self.token = files.producer_id if files is not None else os.urandom(16)
         self.child = owner is not None
         self.owner = owner or os.getpid()
-        self.closed = False
-        self.writer: WriterThread | None = None
-        self.sink: Sink | None = None
-        self.append: Callable[[Plan, bytes], bool] = self._open_and_append
+        self.closing = self.closed = False
         self.opened_at = time.monotonic()
         self.has_children = False
-        self._buffer: Buffer | None = None
-        self._asked = False
         self._in_children = 0
-        self._emitters: weakref.WeakSet[Emitter] = weakref.WeakSet()
-        self._lock = threading.RLock()  # a signal handler may emit while its thread is in here
-        self._ids: dict[str, int] = {}
-        self._types: dict[int, EventType] = {}
-        for one in types:
-            self._number(one)
+        self._emitters: set[weakref.ref[Emitter]] = set()
         self._said: set[tuple[str, str]] = set()
         self._last_report = 0.0
+        self._start_anew()
+        if not self.child:
+            self._make_buffer()
         _alive.add(self)
+
+    def _start_anew(self) -> None:
+        """Have no buffer, writer and sink: what they are is made in this process."""
+        self.wakeup = Wakeup()
+        self._buffers: list[Buffer] = []
+        self._unopened = {_STREAM: True}  # taken by who opens the stream of a child
+        self.writer: WriterThread | None = None
+        self.sink: Sink | None = None
+        self._connect(self._open_and_append)
 
     @property
     def buffer(self) -> Buffer:
         """The buffer of this process: made, with both anchors of the clock, when it is first asked for."""
-        if self._buffer is None:
-            with self._lock:
-                self._buffer = self._buffer or Buffer(self.options, self.clock)
-        return self._buffer
+        if not self._buffers:
+            self._make_buffer()
+        return self._buffers[0]  # the first of those that callers who met here have made
+
+    def _make_buffer(self) -> None:
+        self._buffers.append(Buffer(self.options, self.clock, self._types, self.wakeup))
 
     def open(self, sink: Sink, flush_interval: float) -> None:
         """Start the writer thread on `sink`: events go through the buffer from now on."""
-        buffer = self.buffer
         self.sink = sink
         self.opened_at = time.monotonic()
-        self._connect(buffer.append if self.options.on_error == "warn" else self._append_or_raise)
-        self.writer = WriterThread(buffer, sink, flush_interval, self.report_losses)
+        self.writer = WriterThread(self.buffer, sink, self.wakeup, flush_interval, self.report_losses)
+        self.writer.start()
+        self._connect(self.buffer.append if self.options.on_error == "warn" else self._append_or_raise)
 
     def _connect(self, append: Callable[[Plan, bytes], bool]) -> None:
         self.append = append
-        for emitter in list(self._emitters):
-            emitter.connect(append)
+        for ref in list(self._emitters):
+            emitter = ref()
+            if emitter is not None:
+                emitter.connect(append)
 
     def _number(self, one: EventType) -> int:
-        """Return the id of a type, a new one if need be. A fork between two lines leaves the child a usable table."""
+        """Return the number of a type; where two callers ask for a new one at once, a number stays unused."""
         number = self._ids.get(one.full_name)
         if number is None:
-            number = len(self._ids) + 1
-            self._types[number] = one
-            self._ids[one.full_name] = number
+            fresh = next(self._numbers)
+            self._types[fresh] = one  # before anybody can find its number
+            number = self._ids.setdefault(one.full_name, fresh)
         return number
 
     @property
@@ -140,8 +155,7 @@ class Core:
 
     def types(self) -> list[tuple[int, EventType]]:
         """Return the type table."""
-        with self._lock:
-            return list(self._types.items())
+        return list(self._types.items())
 
     def writer_cpu_seconds(self) -> float:
         """Return the processor time of the writer thread so far."""
@@ -154,15 +168,15 @@ class Core:
     def set_level(self, level: int) -> None:
         """Put another level in force; emitters make new plans at their next event."""
         self.level = level
-        with self._lock:
-            for emitter in list(self._emitters):
+        for ref in list(self._emitters):
+            emitter = ref()
+            if emitter is not None:
                 emitter.forget_plans()
 
     def adopt(self, emitter: Emitter) -> None:
         """Remember an emitter: it is told when the level changes, and when this process gets a stream of its own."""
-        with self._lock:
-            self._emitters.add(emitter)
-            emitter.connect(self.append)
+        self._emitters.add(weakref.ref(emitter, self._emitters.discard))
+        emitter.connect(self.append)
 
     def plan(self, cls: type[Message], context: bytes) -> Plan:
         """Return how events of `cls` are emitted in a context (serialized).
@@ -171,13 +185,9 @@ class Core:
             SchemaError: `cls` is no event.
         """
         one = event_type(cls)
-        with self._lock:
-            if one.full_name not in self._ids:
-                self.buffer.declare(self._number(one), one)
-            number = self._ids[one.full_name]
         return Plan(
             type=one,
-            envelope=EnvelopeParts(number, context),
+            envelope=EnvelopeParts(self._number(one), context),
             limit=self.buffer.limit(one.shedding),
             urgent=one.shedding == options_pb2.SHEDDING_NEVER,
             encoders=payload_encoders(cls),
@@ -208,9 +218,27 @@ class Core:
         self.check_sink()
         return accepted
 
+    # --- the account of this process ----------------------------------------------------------------------------------
+
+    def account(self) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
+        """Return the events recorded, by short name, and those lost, by full message name and cause."""
+        account, types = self.buffer.account(), dict(self.types())
+        causes = enum_labels(run_pb2.DropCause.DESCRIPTOR)
+        recorded = {types[number]: count for number, count in sorted(account.recorded.items())}
+        lost = {(name, causes[cause]): count for (name, cause), count in account.losses.items()}
+        if self.counting:
+            lost.update({(one.full_name, causes[IN_CHILD]): count for one, count in recorded.items()})
+            recorded = {}
+        return {one.name: count for one, count in recorded.items()}, lost
+
+    @property
+    def counting(self) -> bool:
+        """The events of this process are counted and not recorded: it is a child that has no stream."""
+        return bool(getattr(self.sink, "counting", False))
+
     def report_losses(self) -> None:
-        """Emit a DropReport if something was lost since the last one, at most once a second."""
-        self.count_children()
+        """Emit a DropReport if something was lost since the last one, at most once a second. Writer thread only."""
+        self._count_children()
         now = time.monotonic()
         if self.counting or not self.buffer.ledger.total or now - self._last_report < _REPORT_INTERVAL:
             return
@@ -220,83 +248,57 @@ class Core:
             report = run_pb2.DropReport(drops=drops, total_dropped=total, total_offered=offered)
             self.buffer.append(self.plan(run_pb2.DropReport, b""), report.SerializeToString())
 
-    def count_children(self) -> None:
+    def _count_children(self) -> None:
         """Give numbers to the events of children that have no stream, and count them as lost: here is the record."""
         if self.child or self.files is None or not self.has_children:
             return
         from esper_telemetry.sinks import tallied  # loaded since the file was opened
 
         found = tallied(self.files.folder)
-        with self._lock:
-            more, self._in_children = found - self._in_children, max(found, self._in_children)
-        if more > 0:
-            self.buffer.lose(_ANY_TYPE, IN_CHILD, more)
+        if found > self._in_children:
+            self.buffer.ledger.count(_ANY_TYPE, IN_CHILD, found - self._in_children)
+            self._in_children = found
 
-    def finish(self, cls: type[Message], build: Callable[[int, LossLedger], bytes]) -> None:
-        """Store the last event of this process's stream, and close it.
+    def finish(self, last: run_pb2.RunFinished | run_pb2.StreamFinished) -> None:
+        """Record `last`, with what was offered and lost, and close the sink; it takes close_timeout at most.
 
-        Args:
-            cls: class of the last event.
-            build: makes its payload, from the events offered (itself included) and what was lost before it.
-
-        Raises:
-            SinkError: only with on_error="raise", when the sink has failed.
+        Called again, it waits for the end that was asked for first: the last event is written once. No event that comes
+        after the first call is recorded.
         """
-        deadline = time.monotonic() + self.options.close_timeout
-        if self.has_children and not self.child and self.writer is not None:
-            self.writer.flush(self.options.close_timeout)  # it counts what children have lost
-        unused = not self.buffer.last_seq
-        self.buffer.append_last(self.plan(cls, b""), build)
-        left = (
-            self.writer.stop(max(0.0, deadline - time.monotonic())) if self.writer is not None else self.buffer.take()
-        )
-        if unused:
-            return
-        if left:
-            self.buffer.give_up(left, self.names)
-        if self.buffer.ledger.total:
-            _log.warning(
-                "telemetry lost %d of %d events: %s", self.buffer.ledger.total, self.buffer.last_seq, self.losses()
-            )
+
+        def build(offered: int, losses: Counter[tuple[str, int]]) -> bytes:
+            last.offered, last.dropped = offered, losses.total()
+            last.drops.extend(drop_counts(losses))
+            return last.SerializeToString()
+
+        self.closing = True
+        self.buffer.end(self.plan(type(last), b""), build)
+        if self.writer is not None:
+            self.writer.finish(self.options.close_timeout)
+        else:
+            self.buffer.drop_all(SHUTDOWN)
         if self._in_children and self.files is not None:
             from esper_telemetry.sinks import remove_tally
 
             remove_tally(self.files.folder)
-        self.check_sink()
-
-    @property
-    def counting(self) -> bool:
-        """The events of this process are counted and not recorded: it is a child that has no stream."""
-        return bool(getattr(self.sink, "counting", False))
-
-    def accepted(self) -> list[tuple[EventType, int]]:
-        """Return how many events of each type this process has recorded, or will."""
-        types = dict(self.types())
-        return [(types[number], count) for number, count in sorted(self.buffer.counted().items())]
-
-    def losses(self) -> dict[tuple[str, str], int]:
-        """Return what was lost in this process, by full message name and cause."""
-        causes = enum_labels(run_pb2.DropCause.DESCRIPTOR)
-        return {(name, causes[cause]): count for (name, cause), count in self.buffer.ledger.losses.copy().items()}
+        self.closed = True
 
     # --- child processes ----------------------------------------------------------------------------------------------
 
     def open_child(self) -> None:
         """In a child process that has no stream yet: open one. Its file is opened by the writer thread."""
-        with self._lock:
-            if not self.child or self.closed or self._asked:
-                return
-            self._asked = True  # a signal handler that emits now finds the buffer
-            try:
-                self.open(child_sink(self), self.options.flush_interval)
-            except RuntimeError as error:  # the interpreter starts no threads any more
-                _log.warning("events of this child process are not recorded: %s", error)
-            except BaseException:  # the next event tries again
-                self._asked = False
-                self._connect(self._open_and_append)
+        if not self.child or self.closing or self._unopened.pop(_STREAM, None) is None:
+            return  # or somebody does it already, perhaps a frame below this one; the buffer is there
+        try:
+            self.open(child_sink(self), self.options.flush_interval)
+        except BaseException as error:
+            if not no_thread_starts(error):
+                if self.writer is None or not self.writer.alive:
+                    self._unopened[_STREAM] = True  # the next event tries again
                 raise
-        self.buffer.wake.set()  # its file is there at once: a trace of a child that is killed soon
-        close_before_exit(lambda: close_stream(self, "exit"))
+            _log.warning("events of this child process are not recorded: %s", error)
+        self.wakeup.set()  # its file is there at once: a trace of a child that is killed soon
+        close_before_exit(self)
 
     def _open_and_append(self, plan: Plan, payload: bytes) -> bool:
         """Take the first event of a child process, on a road that is taken once."""
@@ -306,16 +308,15 @@ class Core:
     def become_child(self) -> None:
         """In a fork child: let go of what is the parent's. Its thread is not here, its file is closed already.
 
-        What waited in the buffer is the parent's to write. Locks may have been copied while they were held.
+        What waited in the buffer is the parent's to write.
         """
-        self._lock = threading.RLock()
-        if self.closed:
-            return
         self.child = True
-        self.has_children = self._asked = False
+        self.has_children = False
         self._in_children = 0
-        self.writer = self.sink = self._buffer = None
-        self._connect(self._open_and_append)
+        if self.closing:
+            self.closed = True
+        else:
+            self._start_anew()
 
 
 _alive: weakref.WeakSet[Core] = weakref.WeakSet()

@@ -37,8 +37,6 @@ class RecordOptions:
         keep_bytes: what the closed segments and the open one of this process may take together: when a segment is
             closed, the oldest closed ones beyond it are deleted, with RunStarted in the first, sent on or not.
             None keeps all.
-        handle_sigterm: close the record when the process is terminated, by raising SystemExit(143)
-            in the main thread; a handler that the program has installed is left alone.
         children: what becomes of events that child processes emit (forked after start_run, or handed the run):
             "record" writes each child's into a stream of its own, at most 64 for each process that started a run,
             of one segment, which keep_bytes does not touch; "count" only counts them. What is counted is in the
@@ -55,7 +53,6 @@ class RecordOptions:
     segment_bytes: int = 256 * 1024 * 1024
     segment_seconds: float = 3600.0
     keep_bytes: int | None = None
-    handle_sigterm: bool = True
     children: ChildPolicy = "record"
 
     def __post_init__(self) -> None:

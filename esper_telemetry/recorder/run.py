@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -13,8 +14,6 @@ from esper_telemetry.errors import SchemaError
 from esper_telemetry.recorder.child import close_stream
 from esper_telemetry.recorder.emitter import Emitter
 from esper_telemetry.recorder.handle import remember, revived_run, ticket_of
-from esper_telemetry.recorder.ledger import LossLedger, drop_counts
-from esper_telemetry.recorder.termination import Terminated, terminated
 from esper_telemetry.schema import enum_labels, event_type, level_number
 from esper_telemetry.schema.guard import plain_value
 from esper_telemetry.v1 import options_pb2, run_pb2
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("esper_telemetry")
 _MESSAGE_LIMIT = 4096
+_TERMINATED = 128 + signal.SIGTERM  # what a program exits with that handles SIGTERM, as a shell reports it
 
 Outcome = Literal["completed", "failed", "interrupted"]
 _OUTCOMES: dict[Outcome, run_pb2.RunOutcome] = {
@@ -178,13 +178,10 @@ class Run:
         core = self._core
         if core is None:
             return RunStats(0, {}, 0, {}, 0, 0, 0.0)
-        drops, accepted = core.losses(), core.accepted()
-        if core.counting:
-            drops.update({(one.full_name, "in_child"): count for one, count in accepted})
-            accepted = []
+        recorded, drops = core.account()
         return RunStats(
-            offered=core.buffer.last_seq,
-            recorded={one.name: count for one, count in accepted},
+            offered=sum(recorded.values()) + sum(drops.values()),
+            recorded=recorded,
             dropped=sum(drops.values()),
             drops=drops,
             bytes_written=getattr(core.sink, "bytes_written", 0),
@@ -205,29 +202,23 @@ class Run:
         core = self._core
         if core is None or core.closed:
             return
-        atexit.unregister(self._close_at_exit)
         if core.child:
             close_stream(core, "closed" if outcome == "completed" else "failed", error)
-            return
-        core.closed = True
+        else:
+            core.finish(self._finished(outcome, error))
+        atexit.unregister(self._close_at_exit)
+        stats = self.stats()
+        if stats.dropped:
+            _log.warning("telemetry lost %d of %d events: %s", stats.dropped, stats.offered, stats.drops)
+        core.check_sink()
 
-        def build(offered: int, ledger: LossLedger) -> bytes:
-            return self._finished(outcome, error, offered, ledger).SerializeToString()
-
-        core.finish(run_pb2.RunFinished, build)
-
-    def _finished(
-        self, outcome: Outcome, error: BaseException | None, offered: int, ledger: LossLedger
-    ) -> run_pb2.RunFinished:
+    def _finished(self, outcome: Outcome, error: BaseException | None) -> run_pb2.RunFinished:
         return run_pb2.RunFinished(
             outcome=_OUTCOMES[outcome],
             duration_s=time.monotonic() - self._started,
             error_type=type(error).__name__ if error is not None else None,
             error_message=str(error)[:_MESSAGE_LIMIT] if error is not None else None,
             results=self._plain_results(),
-            offered=offered,
-            dropped=ledger.total,
-            drops=drop_counts(ledger.losses),
         )
 
     def _plain_results(self) -> dict[str, float]:
@@ -248,7 +239,7 @@ class Run:
         elif error is not None:
             self.close(*_ending(error))
         else:
-            self.close("interrupted" if terminated() else "completed")
+            self.close()
 
     def __enter__(self) -> Self:
         return self
@@ -264,7 +255,7 @@ class Run:
 
 def _ending(error: BaseException) -> tuple[Outcome, BaseException | None]:
     """Return what an exception says of the run it ended."""
-    if isinstance(error, (KeyboardInterrupt, Terminated)):
+    if isinstance(error, KeyboardInterrupt) or getattr(error, "code", None) == _TERMINATED:
         return "interrupted", error
     if isinstance(error, SystemExit) and not error.code:
         return "completed", None

@@ -11,22 +11,12 @@ import pytest
 
 import esper_telemetry as et
 from esper_telemetry import events, testing
-from esper_telemetry.recorder.child import child_sink
 from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.sinks.tally import TALLY_NAME
 from esper_telemetry.v1 import run_pb2
+from tests.esper_telemetry.recorder.childstreams import steps, streams, work
 
 FAST = et.RecordOptions(flush_interval=0.05)
-
-
-def streams(run):
-    """Return the events of each stream in a run's folder as (name, data), the run's own first."""
-    paths = sorted(run.folder.glob("*.esr.zst"), key=lambda path: not path.name.startswith("main"))
-    return [[(event.type, event.data) for event in et.read(path)] for path in paths]
-
-
-def steps(stream, name):
-    return [data["step"] for _, data in stream if data.get("name") == name]
 
 
 def last(path):
@@ -171,11 +161,6 @@ def test_a_child_that_is_killed_keeps_what_was_flushed_and_its_parent_is_as_ever
     own, forked = streams(run)
     assert (steps(own, "parent"), steps(forked, "child")) == ([1], [1])
     assert own[-1][1]["outcome"] == "completed"
-
-
-def work(run, number):
-    for step in range(200):
-        run.emit(events.ScalarLogged, name=f"worker {number}", step=step)
 
 
 def test_a_child_of_multiprocessing_writes_everything_at_its_end(tmp_path):
@@ -348,99 +333,7 @@ def test_the_child_of_a_run_in_memory_is_told_that_nothing_is_recorded(in_child,
     assert [event.name for event in testing.recorded(sink)] == ["run.started", "run.finished"]
 
 
-# --- forks at bad moments ---------------------------------------------------------------------------------------------
-
-
-def test_locks_that_other_threads_hold_at_the_fork_hang_nothing_in_the_child(tmp_path, in_child):
-    with et.start_run(tmp_path, name="x", record=FAST) as run:
-        stop = threading.Event()
-
-        def busy():
-            while not stop.is_set():
-                run.bind(step=1).emit(events.ScalarLogged, name="parent")
-                run.set_level("debug")
-                run.set_level("normal")
-                run.stats()
-
-        threads = [threading.Thread(target=busy) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-
-        def act():
-            signal.alarm(20)
-            run.stats()
-            run.bind(step=2).emit(events.ScalarLogged, name="child")
-            run.emit(dict)
-            run.set_level("minimal")
-            assert run.flush(10)
-            run.close()
-
-        for _ in range(40):
-            in_child(act)
-        stop.set()
-        for thread in threads:
-            thread.join()
-    own, *children = streams(run)
-    assert len(children) == 40
-    assert all(sum(data.get("name") == "child" for _, data in child) == 1 for child in children)
-    assert not any(data.get("name") == "parent" for child in children for _, data in child)
-    assert own[-1][1]["dropped"] == 0
-
-
-def test_a_thread_cannot_be_started_and_the_child_goes_on(tmp_path, in_child, mocker, said):
-    with et.start_run(tmp_path, name="x") as run:
-
-        def act():
-            mocker.patch("threading.Thread.start", side_effect=RuntimeError("can't create new thread"))
-            run.emit(events.ScalarLogged, name="child")
-            run.emit(events.ScalarLogged, name="child")
-            assert not run.flush()
-            run.close()
-            assert run.stats().dropped >= 2
-            assert any("are not recorded" in text for text in said())
-
-        in_child(act)
-    assert len(streams(run)) == 1
-
-
-def test_a_signal_handler_that_emits_while_the_stream_opens_opens_no_second_one(tmp_path, in_child, mocker):
-    with et.start_run(tmp_path, name="x") as run:
-
-        def interrupted(core):
-            os.kill(os.getpid(), signal.SIGUSR1)
-            return child_sink(core)
-
-        def act():
-            signal.alarm(20)
-            signal.signal(signal.SIGUSR1, lambda *_: run.emit(events.ScalarLogged, name="child", step=1))
-            mocker.patch("esper_telemetry.recorder.core.child_sink", interrupted)
-            run.emit(events.ScalarLogged, name="child", step=2)
-            run.close()
-
-        in_child(act)
-    _, child = streams(run)
-    assert sorted(steps(child, "child")) == [1, 2]
-
-
-def test_an_exception_of_a_signal_handler_while_the_stream_opens_is_the_callers_and_the_next_event_opens_it(
-    tmp_path, in_child, mocker
-):
-    with et.start_run(tmp_path, name="x") as run:
-
-        def act():
-            opened = mocker.patch("esper_telemetry.recorder.core.child_sink", side_effect=KeyboardInterrupt)
-            with pytest.raises(KeyboardInterrupt):
-                run.emit(events.ScalarLogged, name="child", step=1)
-            opened.side_effect = child_sink
-            run.emit(events.ScalarLogged, name="child", step=2)
-            run.close()
-
-        in_child(act)
-    _, child = streams(run)
-    assert steps(child, "child") == [2]
-
-
-def test_the_stream_of_a_child_finished_by_run_finished_does_not_exist(tmp_path, in_child):
+def test_the_last_event_of_a_child_says_nothing_of_the_run(tmp_path, in_child):
     with et.start_run(tmp_path, name="x") as run:
         in_child(lambda: (work(run, 1), run.close("failed", ValueError("x"))))
     (path,) = run.folder.glob("child-*")
