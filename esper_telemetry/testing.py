@@ -90,7 +90,7 @@ def memory_run(
     chosen = effective_level(level, lifecycle_only=lifecycle_only)
     core = Core(record or RecordOptions(), clock, event_types(schemas), chosen, strict=strict)
     sink = MemorySink(core.declared)
-    started = run_started("memory", "memory", None, None)
+    started = run_started("memory", "memory")
     return open_run(core, lambda _: wrap(sink), started, level=level, lifecycle_only=lifecycle_only), sink
 
 

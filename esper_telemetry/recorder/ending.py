@@ -76,12 +76,14 @@ def _message(error: Any) -> str:
     given = BaseException.args.__get__(error) if isinstance(error, BaseException) else ()
     if not any(_is_array(value) for value in given):
         return text_of(error, MESSAGE_LIMIT)
-    shown = (f"<{qualified_name(type(value))}>" if _is_array(value) else text_of(value, MESSAGE_LIMIT) for value in given)
+    shown = (
+        f"<{qualified_name(type(value))}>" if _is_array(value) else text_of(value, MESSAGE_LIMIT) for value in given
+    )
     return utf8_text(", ".join(shown), MESSAGE_LIMIT)
 
 
 def _is_array(value: Any) -> bool:
-    return "shape" in dir(type(value)) and not isinstance(value, type)
+    return any("shape" in cls.__dict__ for cls in type.mro(type(value)))
 
 
 def judge(error: BaseException) -> tuple[Outcome, str]:

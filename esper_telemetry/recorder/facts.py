@@ -1,98 +1,148 @@
 """What RunStarted says about the program, its packages, its machine and its source tree.
 
-Only files and metadata are read: no package is imported and no program is started.
+Only files and metadata are read: no package is imported and no program is started. Each fact is gathered for itself and
+left out when it cannot be had: no side fact stops a start, and none is recorded that was not found.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import logging
 import os
 import platform
 import sys
 from importlib import metadata
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from esper_telemetry.errors import ConfigError
+from esper_telemetry.recorder.configuration import PLACE, Configuration
+from esper_telemetry.recorder.gitfolder import find_git_folder, read_head
+from esper_telemetry.recorder.redaction import Redaction
+from esper_telemetry.recorder.text import text_of
+from esper_telemetry.schema import MAX_EVENT_BYTES
 from esper_telemetry.v1 import run_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+Fact = TypeVar("Fact")
+
+_log = logging.getLogger("esper_telemetry")
 _PACKAGES = ("esper-telemetry", "protobuf", "zstandard", "torch", "numpy")
-
-
-def canonical_json(config: Mapping[str, Any]) -> str:
-    """Return `config` as JSON with sorted keys and no spaces; values JSON does not know become text.
-
-    Raises:
-        ConfigError: it contains itself, or keys of mixed types.
-    """
-    try:
-        return json.dumps(config, sort_keys=True, separators=(",", ":"), default=str)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"config cannot be written as JSON: {error}; pass a plain dict of names and values") from None
+_ARGUMENT_BYTES = 4096
+_ARGV_BYTES = 64 * 1024
+_MOST_PLACES = 200  # of secrets that are named; a list of a thousand is shown by its first
+# Of RunStarted and RunConfigured, beside what stands in them anyway: settings, the envelope, lengths.
+_ROOM = 4096
 
 
 def run_started(
-    name: str, run_id: str, config: Mapping[str, Any] | None, tags: Mapping[str, str] | None
+    name: str,
+    run_id: str,
+    config: Configuration | None = None,
+    tags: Mapping[str, str] | None = None,
+    *,
+    argv: bool = True,
+    redaction: Redaction | None = None,
 ) -> run_pb2.RunStarted:
-    """Return the first event of a run; the telemetry settings are the caller's to fill in."""
+    """Return the first event of a run; the telemetry settings are the caller's to fill in.
+
+    Args:
+        name: name of the run.
+        run_id: its id.
+        config: what it was configured with; cut to what fits into an event.
+        tags: labels, checked and without secrets.
+        argv: record the command line.
+        redaction: what is a secret; it knows the places found so far.
+    """
+    redaction = redaction or Redaction()
     message = run_pb2.RunStarted(
         name=name,
         run_id=run_id,
-        tags={str(key): str(value) for key, value in (tags or {}).items()},
-        argv=sys.argv,
+        tags=tags or {},
+        argv=redaction.argv(_fact(_arguments) or []) if argv else [],
         versions=_versions(),
-        host=run_pb2.Host(
-            hostname=platform.node(),
-            os=f"{platform.system()} {platform.release()}",
-            cpu_count=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        ),
+        host=run_pb2.Host(hostname=_text(platform.node), os=_text(_system), cpu_count=_fact(_cpu_count)),
+        git=_fact(_git_info),
     )
+    message.redacted.extend(_bounded(redaction.places))
     if config is not None:
-        message.config_json = canonical_json(config)
-        message.config_sha256 = hashlib.sha256(message.config_json.encode()).hexdigest()
-    git = _git_info(Path.cwd())
-    if git is not None:
-        message.git.CopyFrom(git)
+        _put_config(message, config, config.sha256)
     return message
+
+
+def run_configured(update: Configuration, merged: Configuration) -> run_pb2.RunConfigured:
+    """Return the event of a configuration that comes after the start.
+
+    Args:
+        update: what is added or replaced.
+        merged: the configuration with it.
+    """
+    message = run_pb2.RunConfigured(redacted=_bounded(update.redacted))
+    _put_config(message, update, merged.sha256)
+    return message
+
+
+def _put_config(message: run_pb2.RunStarted | run_pb2.RunConfigured, config: Configuration, sha256: str) -> None:
+    message.config_sha256 = sha256
+    text, whole = config.json(MAX_EVENT_BYTES - _ROOM - message.ByteSize())
+    message.config_json = text
+    if whole is not None:
+        message.config_bytes = whole
+
+
+def _bounded(places: Any) -> list[str]:
+    more = len(places) - _MOST_PLACES
+    shown = [text_of(place, _ARGUMENT_BYTES // 8) for place in places[:_MOST_PLACES]]
+    return [*shown, f"{PLACE}: {more} more"] if more > 0 else shown
+
+
+def _fact(gather: Callable[[], Fact]) -> Fact | None:
+    """Return a fact, or None if it cannot be had."""
+    try:
+        return gather()
+    except Exception as error:  # noqa: BLE001 - whatever the surroundings are like: a run can do without
+        _log.debug("RunStarted does without %s: %s", gather.__name__.strip("_"), text_of(error, 200))
+        return None
+
+
+def _text(gather: Callable[[], str]) -> str:
+    found = _fact(gather)
+    return text_of(found, _ARGUMENT_BYTES) if found is not None else ""
+
+
+def _arguments() -> list[str]:
+    """Return the command line as texts: at most 4 KiB of an argument and 64 KiB of all."""
+    shown: list[str] = []
+    given = list(sys.argv)
+    room = _ARGV_BYTES
+    for argument in given:
+        shown.append(text_of(argument, _ARGUMENT_BYTES))
+        room -= len(shown[-1].encode()) + 3
+        if room < 0:
+            shown[-1] = f"<cut: {len(given) - len(shown) + 1:,} more>"
+            break
+    return shown
+
+
+def _system() -> str:
+    return f"{platform.system()} {platform.release()}"
+
+
+def _cpu_count() -> int | None:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _versions() -> list[run_pb2.PackageVersion]:
     found = [run_pb2.PackageVersion(name="python", version=platform.python_version())]
-    for package in _PACKAGES:
-        try:
-            found.append(run_pb2.PackageVersion(name=package, version=metadata.version(package)))
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return [*found, *filter(None, (_fact(lambda name=name: _version(name)) for name in _PACKAGES))]  # type: ignore[misc]
 
 
-def _git_info(start: Path) -> run_pb2.GitInfo | None:
-    """Return commit and branch by reading .git; starting git would fork a process that may hold a GPU."""
-    for folder in (start, *start.parents):
-        head = folder / ".git" / "HEAD"
-        try:
-            text = head.read_text().strip()
-        except OSError:
-            continue
-        if not text.startswith("ref: "):
-            return run_pb2.GitInfo(commit=text)
-        reference = text.removeprefix("ref: ")
-        commit = _resolve(head.parent, reference)
-        return run_pb2.GitInfo(commit=commit, branch=reference.removeprefix("refs/heads/")) if commit else None
-    return None
+def _version(package: str) -> run_pb2.PackageVersion:
+    return run_pb2.PackageVersion(name=package, version=text_of(metadata.version(package), _ARGUMENT_BYTES))
 
 
-def _resolve(git: Path, reference: str) -> str:
-    try:
-        return (git / reference).read_text().strip()
-    except OSError:
-        pass
-    try:
-        packed = (git / "packed-refs").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line.split(" ")[0] for line in packed if line.endswith(" " + reference)), "")
+def _git_info() -> run_pb2.GitInfo | None:
+    git = find_git_folder(os.getcwd(), os.environ)
+    head = read_head(git) if git is not None else None
+    if git is None or head is None:
+        return None
+    return run_pb2.GitInfo(commit=head.commit, branch=head.branch)

@@ -49,6 +49,6 @@ def type_name(cls: type) -> str:
 
 def qualified_name(cls: type) -> str:
     """Return module and qualified name of a class, of a built-in its name alone; neither can fail."""
-    module = cls.__dict__.get("__module__")
+    module = type.__dict__["__module__"].__get__(cls)
     name = utf8_text(type.__dict__["__qualname__"].__get__(cls), 256)
     return name if not isinstance(module, str) or module == "builtins" else f"{utf8_text(module, 256)}.{name}"
