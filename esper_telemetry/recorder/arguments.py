@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import ConfigError
-from esper_telemetry.recorder.plainconfig import PlainConfig
-from esper_telemetry.recorder.text import qualified_name, text_of, utf8_text
+from esper_telemetry.facts.plain import PlainConfig
+from esper_telemetry.facts.text import qualified_name, text_of, utf8_text
 
 if TYPE_CHECKING:
-    from esper_telemetry.recorder.redaction import Redaction
+    from esper_telemetry.facts.redaction import Redaction
 
 _TEXT_BYTES = 4096
 _TAGS_BYTES = 128 * 1024
@@ -135,7 +135,7 @@ def _tag_text(value: Any, what: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return a value as an error names it; only what cannot be large, nor do anything when it is printed, is printed."""
+    """Return a value as an error names it: printed only where that is short and runs nobody's code."""
     kind = qualified_name(type(value))
     if type(value) in (str, bytes, int, float, bool):
         return f"{text_of(repr(value)[:100], 200)} ({kind})"

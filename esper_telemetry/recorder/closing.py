@@ -80,7 +80,7 @@ class Closing:
             found = plain_results(self.results)
             message.results.update(found.numbers)
             message.results_left_out.extend(found.left_out)
-        except Exception:
+        except Exception:  # noqa: BLE001 - what a user's value or clock does costs this value alone
             _log.exception("RunFinished of %s does without its duration or results", self.run_id)
 
     def _store(self, message: run_pb2.RunFinished) -> None:

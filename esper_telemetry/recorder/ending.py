@@ -11,7 +11,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from esper_telemetry.recorder.text import qualified_name, text_of, type_name, utf8_text
+from esper_telemetry.facts.text import qualified_name, text_of, type_name, utf8_text
 from esper_telemetry.v1 import run_pb2
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def ending(outcome: Any = None, error: Any = None, reason: str = "") -> Ending:
 
 def _message(error: Any) -> str:
     """Return the text of an exception; one that carries a tensor is not asked, for printing it reads the device."""
-    given = BaseException.args.__get__(error) if isinstance(error, BaseException) else ()
+    given = _own(BaseException, "args", error) if isinstance(error, BaseException) else ()
     if not any(_is_array(value) for value in given):
         return text_of(error, MESSAGE_LIMIT)
     shown = (
@@ -104,7 +104,7 @@ def _outcome_of(error: BaseException) -> Outcome:
 
 def _outcome_of_exit(error: SystemExit) -> Outcome:
     """Return what the exit status says, by the interpreter's own rule: no code and a whole number 0 are success."""
-    code = SystemExit.code.__get__(error)  # type: ignore[attr-defined]  # the slot itself: a subclass may hide it
+    code = _own(SystemExit, "code", error)
     if code is None:
         return "completed"
     if not isinstance(code, int):
@@ -121,7 +121,7 @@ def _is_cancellation(error: BaseException) -> bool:
 
 
 def _outcome_of_group(group: BaseExceptionGroup[BaseException]) -> Outcome:
-    """A user who stops it outvotes what broke while it stopped; a failure outvotes the tasks cancelled because of it."""
+    """A user who stops it outvotes what broke meanwhile; a failure outvotes the tasks cancelled because of it."""
     parts = list(_parts(group))
     if any(isinstance(part, KeyboardInterrupt) for part in parts):
         return "interrupted"
@@ -137,6 +137,11 @@ def _parts(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
             return
         part = waiting.pop()
         if isinstance(part, BaseExceptionGroup):
-            waiting.extend(BaseExceptionGroup.exceptions.__get__(part))  # type: ignore[attr-defined]  # as above
+            waiting.extend(_own(BaseExceptionGroup, "exceptions", part))
         else:
             yield part
+
+
+def _own(cls: type, name: str, error: BaseException) -> Any:
+    """Return an attribute as the built-in class keeps it: a subclass may hide it behind code of its own."""
+    return cls.__dict__[name].__get__(error)

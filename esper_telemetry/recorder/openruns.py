@@ -4,14 +4,15 @@ A run is held by those who can emit into it: itself and its bound emitters. One 
 cell that was run again) is closed at the next start; what is left when the interpreter ends is closed then. Nothing is
 closed from a finalizer: that would run at any moment, in any thread, under any lock.
 
-How a program ended is asked of the interpreter, which keeps the exception it died of (`sys.last_value`). It keeps those of
-a prompt or of a test runner as well, so only one counts that unwound the outermost frame of a program without a prompt.
-The status that `sys.exit` was given is not to be had at exit: such a run is abandoned, like one that was just left.
+How a program ended is asked of the interpreter, which keeps the exception it died of (`sys.last_value`). It keeps those
+of a prompt or of a test runner as well, so only one counts that unwound the outermost frame of a program without a
+prompt. The status that `sys.exit` was given is not to be had at exit: such a run is abandoned, like one just left open.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import sys
 from typing import TYPE_CHECKING
@@ -39,18 +40,16 @@ def add(closing: Closing) -> None:
 
 def discard(closing: Closing) -> None:
     """Forget a run that was closed."""
-    try:
+    with contextlib.suppress(ValueError):
         _open.remove(closing)
-    except ValueError:
-        pass
 
 
 def close_forgotten() -> None:
     """Close the runs that nobody holds any more, and say so."""
-    for closing in list(_open):
+    for closing in _open.copy():
         if not closing.held:
             _log.warning(
-                "run %s was never closed and nothing refers to it any more: it is closed as abandoned", closing.run_id
+                "run %s was never closed and nothing refers to it any more: closed as abandoned", closing.run_id
             )
             _close(closing, ending("abandoned", reason=FORGOTTEN))
 
@@ -58,14 +57,14 @@ def close_forgotten() -> None:
 def close_all() -> None:
     """Close every run at the end of the interpreter."""
     how = _ending_at_exit()
-    for closing in list(_open):
+    for closing in _open.copy():
         _close(closing, how)
 
 
 def _close(closing: Closing, how: Ending) -> None:
     try:
         closing.close(how)
-    except Exception:
+    except Exception:  # noqa: BLE001 - one run that cannot be closed keeps no other open
         _log.exception("run %s could not be closed", closing.run_id)
     discard(closing)
 

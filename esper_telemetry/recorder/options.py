@@ -43,9 +43,9 @@ class RecordOptions:
             None keeps all.
         handle_sigterm: close the record when the process is terminated, by raising SystemExit(143)
             in the main thread; a handler that the program has installed is left alone.
-        redact: patterns like those of shells (`"internal_*"`) for names whose values are not recorded, beside those that
-            are secrets by the SDK's own rule; they are held against names in `config` (`"db.host"`, or `"host"` alone),
-            `tags` and the command line, whatever their case. The record says what was left out, in RunStarted.redacted.
+        redact: patterns like those of shells (`"internal_*"`) for names whose values are not recorded, beside those
+            that are secrets by the SDK's own rule; they are held against names in `config` (`"db.host"`, or `"host"`
+            alone), `tags` and the command line, whatever their case. RunStarted.redacted says what was left out.
         argv: record the command line, less the secrets in it.
     """
 

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from esper_telemetry.recorder.text import qualified_name, text_of
+from esper_telemetry.facts.text import qualified_name, text_of
 from esper_telemetry.schema.guard import plain_value
 
 _log = logging.getLogger("esper_telemetry")

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from esper_telemetry.errors import TelemetryError
+from esper_telemetry.facts.configuration import Configuration, configuration
+from esper_telemetry.facts.redaction import Redaction
+from esper_telemetry.facts.started import run_configured
 from esper_telemetry.recorder.closing import Closing
-from esper_telemetry.recorder.configuration import Configuration, configuration
 from esper_telemetry.recorder.emitter import Emitter
 from esper_telemetry.recorder.ending import ending
-from esper_telemetry.recorder.facts import run_configured
-from esper_telemetry.recorder.redaction import Redaction
 from esper_telemetry.schema import enum_labels, event_type, level_number
 from esper_telemetry.v1 import options_pb2, run_pb2
 
@@ -215,7 +215,7 @@ class Run:
             self._closing.close(ending(outcome, error, reason))
         except TelemetryError:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - an error of ours at the end of a training is said, never raised
             _log.exception("run %s could not be closed in good order", self.run_id)
 
     def __enter__(self) -> Self:

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.clock import SYSTEM_CLOCK
 from esper_telemetry.errors import ConfigError, SchemaError, SinkError
+from esper_telemetry.facts.configuration import Configuration, configuration
+from esper_telemetry.facts.redaction import Redaction
+from esper_telemetry.facts.started import run_started
 from esper_telemetry.recorder import openruns
 from esper_telemetry.recorder.arguments import (
     checked_clock,
@@ -22,11 +25,8 @@ from esper_telemetry.recorder.arguments import (
     checked_tags,
     checked_type,
 )
-from esper_telemetry.recorder.configuration import Configuration, configuration
 from esper_telemetry.recorder.core import Core
-from esper_telemetry.recorder.facts import run_started
 from esper_telemetry.recorder.options import RUN_ID_VARIABLE, RecordOptions, StreamOptions, disabled_by_environment
-from esper_telemetry.recorder.redaction import Redaction
 from esper_telemetry.recorder.run import Run
 from esper_telemetry.recorder.termination import raise_on_sigterm
 from esper_telemetry.schema import EventType, effective_level, event_classes, event_type, level_number

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from esper_telemetry import errors
-from esper_telemetry.recorder.facts import canonical_json, run_started
+from esper_telemetry.facts.started import canonical_json, run_started
 
 
 def test_equal_configurations_have_equal_hashes():

@@ -11,17 +11,18 @@ import os
 import platform
 import sys
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from esper_telemetry.recorder.configuration import PLACE, Configuration
-from esper_telemetry.recorder.gitfolder import find_git_folder, read_head
-from esper_telemetry.recorder.redaction import Redaction
-from esper_telemetry.recorder.text import text_of
+from esper_telemetry.facts.configuration import PLACE, Configuration
+from esper_telemetry.facts.gitfolder import find_git_folder, read_head
+from esper_telemetry.facts.redaction import Redaction
+from esper_telemetry.facts.text import text_of
 from esper_telemetry.schema import MAX_EVENT_BYTES
 from esper_telemetry.v1 import run_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 Fact = TypeVar("Fact")
 
@@ -141,7 +142,7 @@ def _version(package: str) -> run_pb2.PackageVersion:
 
 
 def _git_info() -> run_pb2.GitInfo | None:
-    git = find_git_folder(os.getcwd(), os.environ)
+    git = find_git_folder(Path.cwd(), os.environ)
     head = read_head(git) if git is not None else None
     if git is None or head is None:
         return None

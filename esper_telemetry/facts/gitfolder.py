@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 import re
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from esper_telemetry.recorder.text import utf8_text
+from esper_telemetry.facts.text import utf8_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,9 +36,9 @@ class GitFolder(NamedTuple):
         tree: top of the source tree; None for a bare repository.
     """
 
-    own: str
-    common: str
-    tree: str | None
+    own: Path
+    common: Path
+    tree: Path | None
 
 
 class Head(NamedTuple):
@@ -52,20 +53,23 @@ class Head(NamedTuple):
     branch: str
 
 
-def find_git_folder(start: str, environment: Mapping[str, str]) -> GitFolder | None:
+def find_git_folder(start: Path, environment: Mapping[str, str]) -> GitFolder | None:
     """Return the repository that git would use in the folder `start`.
+
+    Args:
+        start: an absolute path.
+        environment: variables of the process; git's own are heeded.
 
     Raises:
         OSError: something on the way cannot be read.
     """
     given = environment.get("GIT_DIR")
     if given:
-        tree = os.path.join(start, environment.get("GIT_WORK_TREE") or ".")
-        return _git_folder(os.path.join(start, given), tree, environment)
-    ceilings = {path for path in environment.get("GIT_CEILING_DIRECTORIES", "").split(os.pathsep) if path}
+        return _git_folder(start / given, start / (environment.get("GIT_WORK_TREE") or "."), environment)
+    ceilings = {Path(path) for path in environment.get("GIT_CEILING_DIRECTORIES", "").split(os.pathsep) if path}
     for folder in _folders_above(start, ceilings):
-        inside = os.path.join(folder, ".git")
-        if os.path.isfile(inside):
+        inside = folder / ".git"
+        if inside.is_file():
             return _git_folder(_linked(inside), folder, environment)
         found = _git_folder(inside, folder, environment) or _git_folder(folder, None, environment)
         if found is not None:
@@ -79,11 +83,11 @@ def read_head(git: GitFolder) -> Head | None:
     Raises:
         OSError: a file is there but cannot be read.
     """
-    if os.path.isdir(os.path.join(git.common, "reftable")):
+    if (git.common / "reftable").is_dir():
         return None
     reference = _symbolic(git, "HEAD")
     if reference is None:
-        commit = _commit(_read(os.path.join(git.own, "HEAD")))
+        commit = _commit(read_file(git.own / "HEAD"))
         return None if commit is None else Head(commit, "")
     commit = _resolve(git, reference)
     if commit is None:
@@ -91,46 +95,59 @@ def read_head(git: GitFolder) -> Head | None:
     return Head(commit, utf8_text(reference.removeprefix(_HEADS)) if reference.startswith(_HEADS) else "")
 
 
-def _folders_above(start: str, ceilings: set[str]) -> Iterator[str]:
+def read_file(path: Path) -> bytes:
+    """Return the content of a regular file; a pipe in its place would make us wait for ever.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(path, "rb", opener=_open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise IsADirectoryError(f"{path} is no file")
+        return file.read(_MOST_BYTES)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _folders_above(start: Path, ceilings: set[Path]) -> Iterator[Path]:
     """Yield a folder and those above it, up to the border of its file system and to GIT_CEILING_DIRECTORIES."""
-    device = os.stat(start).st_dev
-    folder = start
-    while True:
-        yield folder
-        above = os.path.dirname(folder)
-        if above == folder or above in ceilings or os.stat(above).st_dev != device:
+    yield start
+    device = start.stat().st_dev
+    for folder in start.parents:
+        if folder in ceilings or folder.stat().st_dev != device:
             return
-        folder = above
+        yield folder
 
 
-def _git_folder(own: str, tree: str | None, environment: Mapping[str, str]) -> GitFolder | None:
+def _git_folder(own: Path, tree: Path | None, environment: Mapping[str, str]) -> GitFolder | None:
     """Return a git folder if `own` is one: it has a HEAD, references and objects."""
-    if not os.path.lexists(os.path.join(own, "HEAD")):
+    if not (own / "HEAD").is_symlink() and not (own / "HEAD").is_file():
         return None
-    common = environment.get("GIT_COMMON_DIR") or own
-    shared = os.path.join(own, "commondir")
-    if common == own and os.path.isfile(shared):
-        common = os.path.join(own, os.fsdecode(_read(shared).rstrip(b"\r\n")))
-    objects = environment.get("GIT_OBJECT_DIRECTORY") or os.path.join(common, "objects")
-    if not (os.path.isdir(objects) and os.path.isdir(os.path.join(common, "refs"))):
-        return None
-    return GitFolder(own, common, tree)
+    common = own
+    if environment.get("GIT_COMMON_DIR"):
+        common = Path.cwd() / environment["GIT_COMMON_DIR"]
+    elif (own / "commondir").is_file():
+        common = own / os.fsdecode(read_file(own / "commondir").rstrip(b"\r\n"))
+    objects = Path(environment.get("GIT_OBJECT_DIRECTORY") or common / "objects")
+    return GitFolder(own, common, tree) if objects.is_dir() and (common / "refs").is_dir() else None
 
 
-def _linked(path: str) -> str:
+def _linked(path: Path) -> Path:
     """Return the git folder that a `.git` file names: that of a submodule or a worktree."""
-    text = _read(path)
+    text = read_file(path)
     if not text.startswith(b"gitdir: "):
         raise OSError(f"{path} names no git folder")
-    return os.path.join(os.path.dirname(path), os.fsdecode(text.removeprefix(b"gitdir: ").rstrip(b"\r\n")))
+    return path.parent / os.fsdecode(text.removeprefix(b"gitdir: ").rstrip(b"\r\n"))
 
 
 def _symbolic(git: GitFolder, name: str) -> str | None:
     """Return the reference that a reference names, or None if it names a commit."""
-    path = os.path.join(_home(git, name), name)
-    if os.path.islink(path) and (target := os.readlink(path)).startswith("refs/"):
-        return target  # as git wrote it long ago
-    text = _read(path)
+    path = _home(git, name) / name
+    if path.is_symlink() and str(target := path.readlink()).startswith("refs/"):
+        return str(target)  # as git wrote it long ago
+    text = read_file(path)
     return os.fsdecode(text.removeprefix(b"ref:").strip()) if text.startswith(b"ref:") else None
 
 
@@ -140,25 +157,25 @@ def _resolve(git: GitFolder, reference: str) -> str | None:
         if not reference.startswith("refs/") or ".." in reference.split("/"):
             return None
         try:
-            next_one = _symbolic(git, reference)
-            if next_one is None:
-                return _commit(_read(os.path.join(_home(git, reference), reference)))
+            following = _symbolic(git, reference)
+            if following is None:
+                return _commit(read_file(_home(git, reference) / reference))
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return _packed(git, reference)
-        reference = next_one
+        reference = following
     return None
 
 
 def _packed(git: GitFolder, reference: str) -> str | None:
     try:
-        lines = _read(os.path.join(git.common, "packed-refs")).splitlines()
+        lines = read_file(git.common / "packed-refs").splitlines()
     except FileNotFoundError:
         return None
     end = b" " + os.fsencode(reference)
-    return next((_commit(line) for line in lines if line.endswith(end) and line[:1] not in b"#^"), None)
+    return next((_commit(line) for line in lines if line.endswith(end) and line[:1] not in (b"#", b"^")), None)
 
 
-def _home(git: GitFolder, reference: str) -> str:
+def _home(git: GitFolder, reference: str) -> Path:
     shared = reference.startswith("refs/") and not reference.startswith(_OWN)
     return git.common if shared else git.own
 
@@ -166,11 +183,3 @@ def _home(git: GitFolder, reference: str) -> str:
 def _commit(line: bytes) -> str | None:
     word = line.split(maxsplit=1)[:1]
     return word[0].decode() if word and _COMMIT.fullmatch(word[0]) else None
-
-
-def _read(path: str) -> bytes:
-    """Return the content of a regular file; a pipe in its place would make us wait for ever."""
-    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise IsADirectoryError(f"{path} is no file")
-        return file.read(_MOST_BYTES)

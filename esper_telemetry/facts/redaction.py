@@ -14,7 +14,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from esper_telemetry.recorder.plainconfig import SECRET
+from esper_telemetry.facts.scalars import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -150,7 +150,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def words(name: str) -> list[str]:
-    """Return the words of a name without a number at its end: "hfToken", "hf-token" and "HF_TOKEN2" are hf and token."""
+    """Return the words of a name, less a number at its end: "hfToken", "hf-token", "HF_TOKEN2" are hf and token."""
     found = [word.lower() for word in _WORDS.findall(name)]
     while len(found) > 1 and found[-1].isdigit():  # "api_key_2" is as secret as the first
         found.pop()
