@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.facts.plain import PlainConfig, canonical_json
 from esper_telemetry.facts.shrink import shrink
+from esper_telemetry.schema import merged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,7 @@ class Configuration:
 
     def merged(self, update: Configuration) -> Configuration:
         """Return this configuration with another one put over it, by the rule of RunConfigured."""
-        return Configuration(_merged(self.values, update.values), (*self.redacted, *update.redacted))
+        return Configuration(merged(self.values, update.values), (*self.redacted, *update.redacted))
 
     def json(self, limit: int) -> tuple[str, int | None]:
         """Return canonical JSON of at most `limit` bytes, and the size of the whole if it was cut."""
@@ -80,11 +81,3 @@ def _say(odd: Sequence[Odd]) -> None:
     if odd:
         shown = ", ".join(f"{place} is recorded as {what}" for place, what in odd[:_SAID])
         _log.warning("%s%s", shown, f", and {len(odd) - _SAID:,} more" if len(odd) > _SAID else "")
-
-
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for name, value in above.items():
-        known = merged.get(name)
-        merged[name] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
-    return merged
