@@ -25,6 +25,8 @@ _ARRAY_PACKAGES = frozenset(
 
 def fields_of(value: Any) -> Fields | None:
     """Return names and the means to get their values, or None if `value` has no fields that are known."""
+    if _is_namespace(value):
+        value = dict(vars(value))
     if isinstance(value, Mapping) or _is_mapping_like(type(value)):
         return ((key, functools.partial(value.__getitem__, key)) for key in list(value))
     names = _names_of(value, type(value))
@@ -36,14 +38,17 @@ def _names_of(value: Any, cls: Any) -> Iterable[str] | None:
         return tuple(cls._fields) if isinstance(getattr(cls, "_fields", None), tuple) else None
     if isinstance(value, functools.partial):
         return ("func", "args", "keywords")
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(cls):
         return [field.name for field in dataclasses.fields(value)]
     if hasattr(cls, "__attrs_attrs__"):
         return [field.name for field in cls.__attrs_attrs__]
-    # argparse.Namespace, which need not be imported for this, and those that are made like it
-    if isinstance(value, types.SimpleNamespace) or any(base.__name__ == "Namespace" for base in cls.__mro__):
-        return list(vars(value))
     return _pydantic_names(value, cls)
+
+
+def _is_namespace(value: Any) -> bool:
+    """Tell argparse.Namespace, which need not be imported for this, and what is made like it."""
+    names = (base.__name__ for base in type(value).__mro__)
+    return isinstance(value, types.SimpleNamespace) or ("Namespace" in names and hasattr(value, "__dict__"))
 
 
 def _pydantic_names(value: Any, cls: Any) -> Iterable[str] | None:

@@ -10,6 +10,7 @@ import logging
 import os
 import platform
 import sys
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -101,7 +102,7 @@ def _fact(gather: Callable[[], Fact]) -> Fact | None:
     try:
         return gather()
     except Exception as error:  # noqa: BLE001 - whatever the surroundings are like: a run can do without
-        _log.debug("RunStarted does without %s: %s", gather.__name__.strip("_"), text_of(error, 200))
+        _log.debug("RunStarted does without a fact (%r): %s", gather, text_of(error, 200))
         return None
 
 
@@ -113,7 +114,7 @@ def _text(gather: Callable[[], str]) -> str:
 def _arguments() -> list[str]:
     """Return the command line as texts: at most 4 KiB of an argument and 64 KiB of all."""
     shown: list[str] = []
-    given = list(sys.argv)
+    given = [sys.argv] if isinstance(sys.argv, str) else list(sys.argv)
     room = _ARGV_BYTES
     for argument in given:
         shown.append(text_of(argument, _ARGUMENT_BYTES))
@@ -133,8 +134,9 @@ def _cpu_count() -> int | None:
 
 
 def _versions() -> list[run_pb2.PackageVersion]:
-    found = [run_pb2.PackageVersion(name="python", version=platform.python_version())]
-    return [*found, *filter(None, (_fact(lambda name=name: _version(name)) for name in _PACKAGES))]  # type: ignore[misc]
+    python = _text(platform.python_version) or ".".join(map(str, sys.version_info[:3]))
+    found = [run_pb2.PackageVersion(name="python", version=python)]
+    return [*found, *filter(None, (_fact(partial(_version, name)) for name in _PACKAGES))]
 
 
 def _version(package: str) -> run_pb2.PackageVersion:

@@ -119,6 +119,7 @@ def start_run(
             producer_id=os.urandom(16),
             rank=rank,
             run_name=name,
+            host=started.host.hostname,
             anchor_unix_nano=core.buffer.anchor_unix_nano,
             anchor_monotonic_nano=core.buffer.anchor_monotonic_nano,
             frame_bytes=record.frame_bytes,
