@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from esper_telemetry.facts.fields import Fields
 
 _MAX_DEPTH = 64
-_MAX_VALUES = 250_000
+_MAX_VALUES = 100_000
 _KEY_BYTES = 1024
+_CONTAINERS = frozenset({dict, list, tuple, set})  # most of them, and the slowest to find out that they are no scalars
 
 
 class Odd(NamedTuple):
@@ -67,9 +68,10 @@ class PlainConfig:
             return self._mark(place, f"<unreadable: {qualified_name(type(error))}>")
 
     def _convert(self, value: Any, place: str) -> Any:
-        scalar = plain_scalar(value)
-        if scalar is not NOT_SCALAR:
-            return scalar
+        if type(value) not in _CONTAINERS:
+            scalar = plain_scalar(value)
+            if scalar is not NOT_SCALAR:
+                return scalar
         if id(value) in self._above:
             return self._mark(place, "<contains itself>")
         if len(self._above) >= _MAX_DEPTH:
@@ -81,7 +83,7 @@ class PlainConfig:
             self._above.discard(id(value))
 
     def _convert_container(self, value: Any, place: str) -> Any:
-        fields = fields_of(value)
+        fields = fields_of(value) if type(value) is not list else None
         if fields is not None:
             return self._object(fields, place)
         if isinstance(value, (list, tuple, deque)) or (

@@ -8,15 +8,16 @@ from esper_telemetry.facts.redaction import REDACTED, Redaction, is_secret_name
 
 ORDINARY = (
     "max_new_tokens", "num_key_value_heads", "pad_token_id", "eos_token_id", "pad_token", "eos_token", "mask_token",
-    "tokens", "tokens_per_batch", "token_dim", "tokenizer", "tokenizer_name", "use_token_type_ids", "image_token_index",
-    "n_tokens", "maxTokens", "key", "keys", "key_dim", "sort_key", "primary_key", "monitor_key", "rng_key", "key_padding",
-    "label_key", "secrets", "secret_santa_size", "secretary", "passwords_file", "password_length", "passes", "credentials",
-    "credentials_path", "api", "api_version", "api_keys", "access", "access_count", "private", "lr",
+    "tokens", "tokens_per_batch", "token_dim", "tokenizer", "tokenizer_name", "use_token_type_ids", "n_tokens",
+    "image_token_index", "maxTokens", "key", "keys", "key_dim", "sort_key", "primary_key", "monitor_key", "rng_key",
+    "label_key", "key_padding", "secrets", "secret_santa_size", "secretary", "passwords_file", "password_length",
+    "passes", "credentials", "credentials_path", "api", "api_version", "api_keys", "access", "access_count", "private",
+    "lr",
 )  # fmt: skip
 SECRET = (
-    "token", "hf_token", "hf-token", "HF_TOKEN", "hfToken", "HFToken", "auth.token", "model.hub_token", "wandb_api_key",
-    "apiKey", "API_KEY", "apikey", "access_key", "aws_secret_access_key", "ssh-private-key", "secret_key", "client_secret",
-    "db_password", "passwd", "user_credential", "api_key_2", "passphrase",
+    "token", "hf_token", "hf-token", "HF_TOKEN", "hfToken", "HFToken", "auth.token", "model.hub_token", "apiKey",
+    "wandb_api_key", "API_KEY", "apikey", "access_key", "aws_secret_access_key", "ssh-private-key", "secret_key",
+    "client_secret", "db_password", "passwd", "user_credential", "api_key_2", "passphrase",
 )  # fmt: skip
 
 

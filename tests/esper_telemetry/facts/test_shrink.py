@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esper_telemetry.facts.plain import canonical_json
@@ -49,6 +49,7 @@ values = st.recursive(
 )
 
 
+@settings(max_examples=50)  # trees are large, and making them is slow
 @given(st.dictionaries(st.text(max_size=10), values), st.integers(200, 3000))
 def test_whatever_the_tree_is_it_fits(value, limit):
     found = shrink(value, limit)
