@@ -41,9 +41,11 @@ def checked_run_id(run_id: Any) -> str | None:
     Raises:
         ConfigError: it is no text.
     """
-    if run_id is None or isinstance(run_id, str):
-        return None if run_id is None else str.__str__(run_id)
-    raise ConfigError(f"run_id is {_shown(run_id)}; give a text, such as run_id='job-17'")
+    if run_id is None:
+        return None
+    if not isinstance(run_id, str) or utf8_text(run_id) != run_id:
+        raise ConfigError(f"run_id is {_shown(run_id)}; give a text, such as run_id='job-17'")
+    return utf8_text(run_id)
 
 
 def checked_rank(rank: Any) -> int:

@@ -94,7 +94,8 @@ def start_run(
         SchemaError: `schemas` holds something that declares no event.
     """
     chosen = effective_level(level, lifecycle_only=lifecycle_only)
-    name, run_id, rank = checked_name(name), checked_run_id(run_id), checked_rank(rank)
+    name, rank = checked_name(name), checked_rank(rank)
+    run_id = checked_run_id(run_id or os.environ.get(RUN_ID_VARIABLE))
     record = checked_type(record, RecordOptions, "record") or RecordOptions()
     if disabled_by_environment():
         return Run(None, None, run_id or "disabled", None)
@@ -106,7 +107,7 @@ def start_run(
     redaction = Redaction(record.redact)
     clean_tags = checked_tags(tags, redaction)
     root = _root(checked_folder(dir), collector)
-    run_id = run_id or os.environ.get(RUN_ID_VARIABLE) or new_run_id(name, clock)
+    run_id = run_id or new_run_id(name, clock)
     core = Core(record, clock, event_types(schemas), chosen, strict=strict)
     given = None if config is None else configuration(config, redaction)
     started = run_started(name, run_id, given, clean_tags, argv=record.argv, redaction=redaction)
