@@ -114,7 +114,8 @@ def _text(gather: Callable[[], str]) -> str:
 def _arguments() -> list[str]:
     """Return the command line as texts: at most 4 KiB of an argument and 64 KiB of all."""
     shown: list[str] = []
-    given = [sys.argv] if isinstance(sys.argv, str) else list(sys.argv)
+    found: Any = sys.argv  # a program may have put anything there
+    given = [found] if isinstance(found, str) else list(found)
     room = _ARGV_BYTES
     for argument in given:
         shown.append(text_of(argument, _ARGUMENT_BYTES))

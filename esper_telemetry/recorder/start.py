@@ -95,7 +95,7 @@ def start_run(
     """
     chosen = effective_level(level, lifecycle_only=lifecycle_only)
     name, rank = checked_name(name), checked_rank(rank)
-    run_id = checked_run_id(run_id or os.environ.get(RUN_ID_VARIABLE))
+    run_id = checked_run_id(run_id) or checked_run_id(os.environ.get(RUN_ID_VARIABLE))
     record = checked_type(record, RecordOptions, "record") or RecordOptions()
     if disabled_by_environment():
         return Run(None, None, run_id or "disabled", None)
