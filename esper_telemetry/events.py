@@ -6,6 +6,7 @@ Their fields, units and meanings stand in proto/esper_telemetry/v1/*.proto.
 from esper_telemetry.v1.run_pb2 import (
     DropReport,
     LevelChanged,
+    RunConfigured,
     RunFinished,
     RunStarted,
     StreamFinished,
@@ -38,6 +39,7 @@ __all__ = [
     "MaskHitRates",
     "PpoUpdateCompleted",
     "RewardSummary",
+    "RunConfigured",
     "RunFinished",
     "RunStarted",
     "ScalarLogged",

@@ -1,4 +1,6 @@
-"""A record in a few facts, without a scan: footers, descriptors, and at most two frames of each stream are read.
+"""A record in a few facts, without a scan: footers, descriptors, and few frames of each stream are read.
+
+Those are the first and the last one, and those that a configuration was given in, which the descriptors tell.
 
 Counts by type come from the index, which only a closed file has; without it they are
 unknown, not zero.
@@ -10,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from esper_telemetry.decode.configuration import RUN_CONFIGURED, RunConfiguration, run_configuration
 from esper_telemetry.decode.envelope import parse_frame
 from esper_telemetry.decode.event import Event
 from esper_telemetry.decode.faults import Faults, dropped_numbers
@@ -55,6 +58,7 @@ class StreamSummary:
         closed: whether every file was closed in good order.
         writing: whether a process is writing the last file now.
         started: data of RunStarted; empty where it is not here.
+        configured: data of each RunConfigured.
         finished: data of RunFinished; empty where it is not here.
     """
 
@@ -77,6 +81,7 @@ class StreamSummary:
     closed: bool = True
     writing: bool = False
     started: dict[str, Any] = field(default_factory=dict)
+    configured: list[dict[str, Any]] = field(default_factory=list)
     finished: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -85,6 +90,11 @@ class StreamSummary:
         if self.finished:
             return str(self.finished.get("outcome", "finished"))
         return "running" if self.writing else "unknown" if self.closed else "killed"
+
+    @property
+    def configuration(self) -> RunConfiguration | None:
+        """What the run was configured with, from its start or later; None if that was never given."""
+        return run_configuration(self.started, self.configured)
 
 
 @dataclass(slots=True)
@@ -154,6 +164,7 @@ def _summarize_stream(places: Sequence[SegmentPlace], readers: OpenReaders, faul
         summary.closed = summary.closed and segment.closed
         summary.writing = last_of_file and not reader.closed and not writer_gone(place.path)
         summary.started = summary.started or _event_data(reader, segment, origin, _FIRST)
+        summary.configured += _configured_data(reader, segment, origin)
         summary.finished = _event_data(reader, segment, origin, _LAST) or summary.finished
         readers.give_back(place.path)
     return summary
@@ -177,6 +188,22 @@ def _add_segment(summary: StreamSummary, segment: Segment, origin: Origin) -> No
         for type_id, count in segment.index.type_counts.items():
             counts[origin.kinds[type_id].name] += count
         summary.events_by_type = dict(counts.most_common())
+
+
+def _configured_data(reader: RecordReader, segment: Segment, origin: Origin) -> list[dict[str, Any]]:
+    """Return the data of every RunConfigured of a segment; frames without one are not read."""
+    wanted = frozenset(number for number in segment.types if origin.kinds[number].name == RUN_CONFIGURED)
+    selection = Selection(type_ids=wanted)
+    found: list[dict[str, Any]] = []
+    for frame in segment.frames if wanted else ():
+        if selection.concerns(frame):
+            try:
+                envelopes = parse_frame(reader.decompress(frame), frame, reader.path)
+            except CorruptRecordError:
+                continue  # a scan of the events tells it
+            kinds = ((origin.kinds[one.type_id], one) for one in envelopes if one.type_id in wanted)
+            found += (Event(kind, origin, one).data for kind, one in kinds)
+    return found
 
 
 def _event_data(reader: RecordReader, segment: Segment, origin: Origin, name: str) -> dict[str, Any]:

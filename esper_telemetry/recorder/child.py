@@ -67,13 +67,13 @@ def close_before_exit(core: Core) -> None:
         util.Finalize(None, close_stream, (core, "exit"), exitpriority=_AFTER_ALL_OTHERS)
 
 
-def close_stream(core: Core, reason: Reason, error: BaseException | None = None) -> None:
+def close_stream(core: Core, reason: Reason, error_type: str | None = None) -> None:
     """End the stream of this child process; one that has emitted nothing has none. A second call does nothing."""
     if not core.closed:
         core.finish(
             run_pb2.StreamFinished(
                 reason=reason,
-                error_type=type(error).__name__ if error is not None else None,
+                error_type=error_type,
                 duration_s=time.monotonic() - core.opened_at,
             )
         )

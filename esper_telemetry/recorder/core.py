@@ -59,6 +59,8 @@ class Core:
         child: this process is not the one that started the run.
         owner: process id of the one that started it.
         token: 16 bytes that tell this run from every other, the same in all its processes.
+        clock: source of time.
+        level: number of the level in force.
         append: what emitters call with a plan and a payload.
         writer: the thread that writes this process's stream; None before a child's first event.
         sink: what it writes to.
@@ -103,7 +105,7 @@ class Core:
         self._start_anew()
         if not self.child:
             self._make_buffer()
-        _alive.add(self)
+        _alive.add(weakref.ref(self, _alive.discard))
 
     def _start_anew(self) -> None:
         """Have no buffer, writer and sink: what they are is made in this process."""
@@ -172,6 +174,11 @@ class Core:
             emitter = ref()
             if emitter is not None:
                 emitter.forget_plans()
+
+    @property
+    def has_emitters(self) -> bool:
+        """Somebody can still emit: an emitter of the run is alive, be it the run's own."""
+        return len(self._emitters) > 0
 
     def adopt(self, emitter: Emitter) -> None:
         """Remember an emitter: it is told when the level changes, and when this process gets a stream of its own."""
@@ -319,16 +326,20 @@ class Core:
             self._start_anew()
 
 
-_alive: weakref.WeakSet[Core] = weakref.WeakSet()
+_alive: set[weakref.ref[Core]] = set()
+
+
+def _living() -> list[Core]:
+    return [core for ref in list(_alive) if (core := ref()) is not None]
 
 
 def _note_children() -> None:
-    for core in list(_alive):
+    for core in _living():
         core.has_children = True
 
 
 def _become_children() -> None:
-    for core in list(_alive):
+    for core in _living():
         core.become_child()
 
 

@@ -11,6 +11,7 @@ import importlib
 import logging
 import weakref
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.clock import SYSTEM_CLOCK
@@ -78,7 +79,7 @@ def ticket_of(core: Core | None) -> Ticket | None:
 
 def remember(token: bytes, run: Run) -> None:
     """Let copies of `run` that arrive in this process be the run itself."""
-    _runs[token] = run
+    _runs[token] = weakref.ref(run, partial(_runs.pop, token))  # a callback of C: nothing can interrupt it
 
 
 def revived_run(ticket: Ticket | None, run_id: str) -> Run:
@@ -87,7 +88,8 @@ def revived_run(ticket: Ticket | None, run_id: str) -> Run:
 
     if ticket is None:
         return Run(None, run_id, None)
-    run = _runs.get(ticket.token)
+    known = _runs.get(ticket.token)
+    run = known() if known is not None else None
     if run is None:
         core = _child_core(ticket)
         run = Run(core, run_id, core.files.folder if core is not None and core.files is not None else None)
@@ -146,5 +148,5 @@ def _event_types(names: Iterable[str]) -> Iterator[EventType]:
             continue
 
 
-_runs: weakref.WeakValueDictionary[bytes, Run] = weakref.WeakValueDictionary()
+_runs: dict[bytes, weakref.ref[Run]] = {}
 _said: set[bytes] = set()

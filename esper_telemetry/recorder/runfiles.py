@@ -33,6 +33,7 @@ class RunFiles:
         run_id: the run; its folder is below `root`.
         run_name: the name the user gave it.
         rank: distributed rank.
+        host: where it runs.
         options: how they are written.
         producer_id: 16 bytes, of the stream of the process that started the run.
     """
@@ -41,6 +42,7 @@ class RunFiles:
     run_id: str
     run_name: str
     rank: int
+    host: str
     options: RecordOptions
     producer_id: bytes = field(default_factory=lambda: os.urandom(16))
 
@@ -101,6 +103,7 @@ class RunFiles:
             producer_id=producer_id,
             rank=self.rank,
             run_name=self.run_name,
+            host=self.host,
             anchor_unix_nano=core.buffer.anchor_unix_nano,
             anchor_monotonic_nano=core.buffer.anchor_monotonic_nano,
             frame_bytes=self.options.frame_bytes,
