@@ -20,7 +20,7 @@ from esper_telemetry.recordfile.place import Halves, Placed, place
 from esper_telemetry.recordfile.reader import check_prologue
 from esper_telemetry.recordfile.salvage import salvage
 from esper_telemetry.recordfile.scan import scan
-from esper_telemetry.recordfile.source import open_source
+from esper_telemetry.recordfile.source import OpenFiles, open_source
 
 if TYPE_CHECKING:
     import os
@@ -67,11 +67,11 @@ def merge(
     """
     contexts: list[Context] = []
     result = Merge(Path(output), paths=[str(path) for path in paths])
-    decoder = FrameDecoder()
+    decoder, files = FrameDecoder(), OpenFiles()
     with ExitStack() as stack:
         sources: list[Source] = []
         for path in paths:
-            sources.append(open_source(path))
+            sources.append(open_source(path, files))
             stack.callback(sources[-1].close)
             check_prologue(sources[-1])
         halves = Halves(progress, [source.size for source in sources])
