@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.errors import NotARecordError
 from esper_telemetry.recordfile.paths import SUFFIX, SegmentName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # What NFS leaves of a file that was removed while somebody had it open.
 _NFS_REMOVED = ".nfs"
@@ -90,6 +93,13 @@ def no_record_in(folder: Path) -> NotARecordError:
     inside = sorted({segment.parent.name for segment in folder.glob("*/*" + SUFFIX)})
     hint = f"it has run folders: {', '.join(inside[:5])}; pass one of them" if inside else "check the path"
     return NotARecordError(f"the folder holds no {SUFFIX} file; {hint}", path=str(folder))
+
+
+def nothing_to_read(passed_over: Iterable[PassedOver]) -> NotARecordError:
+    """Return the error for files none of which can be read."""
+    first, *others = passed_over
+    more = f" ({len(others):,} more were passed over)" if others else ""
+    return NotARecordError(f"{first.reason}; nothing else is there to read{more}", path=str(first.path))
 
 
 def objection(path: Path) -> str:

@@ -110,6 +110,11 @@ class StreamFollower:
         self._frames = self._events = 0
         self._segment = Segment(0, 0, 0)
 
+    @property
+    def truncated(self) -> bool:
+        """Whether the file ends inside a frame, and that was told."""
+        return self._said
+
     def close(self) -> None:
         """Close the file."""
         self._source.close()

@@ -41,10 +41,11 @@ class RecordReader:
 
     Args:
         source: path of the file, its bytes, or a Source.
+        spare: header to assume for frames whose own header is lost: its types and descriptors hold for them.
 
     Raises:
         NotARecordError: it is something else; the message says what it looks like.
-        CorruptRecordError: not even its first header can be read.
+        CorruptRecordError: no header can be read, and none was lent.
         UnsupportedRecordError: a newer format, or a header over a limit.
         RecordError: it cannot be opened.
 
@@ -56,14 +57,16 @@ class RecordReader:
         truncation: how the file is cut, or None.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | bytes | Source) -> None:
+    def __init__(
+        self, source: str | os.PathLike[str] | bytes | Source, *, spare: record_pb2.Header | None = None
+    ) -> None:
         self._source = open_source(source)
         self._decoder = FrameDecoder()
         self.path = self._source.name
         try:
             self.size = self._source.size
-            found = self._assemble()
-            self.segments: list[Segment] = [segment for segment in found.segments if segment.headers]
+            found = self._assemble(spare)
+            self.segments: list[Segment] = [segment for segment in found.segments if segment.described]
             self.truncation: Truncation | None = found.truncation
             self.damage: list[Damage] = sorted(
                 [*found.damage, *(damage for segment in self.segments for damage in segment.damage)],
@@ -227,12 +230,12 @@ class RecordReader:
             reason=reason,
         )
 
-    def _assemble(self) -> Assembler:
+    def _assemble(self, spare: record_pb2.Header | None) -> Assembler:
         check_prologue(self._source)
-        return assemble(self._source, self._decoder, find_pieces(self._source))
+        return assemble(self._source, self._decoder, find_pieces(self._source), spare)
 
     def _check_header(self) -> None:
-        if self.segments and not self.segments[0].offset:
+        if self.segments:
             return
         if self.truncation is not None and not self.damage:
             raise CorruptRecordError(

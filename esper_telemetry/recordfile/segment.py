@@ -41,6 +41,7 @@ class Segment:
         headers: where each header frame starts, with its descriptor.
         skips: ranges of numbers that will never come.
         index: the index, if a footer may be trusted.
+        assumed: its own header is lost, and `header` is one that was lent.
     """
 
     number: int
@@ -54,6 +55,7 @@ class Segment:
     skips: list[Skip] = field(default_factory=list)
     index: record_pb2.Index | None = None
     next_seq: int = 1
+    assumed: bool = False
 
     @property
     def frames(self) -> list[FrameRef]:
@@ -64,6 +66,11 @@ class Segment:
     def damage(self) -> list[Damage]:
         """What cannot be read, or is out of order."""
         return [item for item in self.items if isinstance(item, Damage)]
+
+    @property
+    def described(self) -> bool:
+        """Whether it is known what its frames hold, by its own header or by one that was lent."""
+        return bool(self.headers) or self.assumed
 
     @property
     def closed(self) -> bool:
@@ -87,6 +94,7 @@ class Assembler:
     Args:
         source: the file; headers and footers are read from it.
         decoder: decompresses header frames.
+        spare: header to assume for frames whose own header is lost.
 
     Attributes:
         segments: the segments so far.
@@ -94,9 +102,10 @@ class Assembler:
         truncation: the cut end, if there is one.
     """
 
-    def __init__(self, source: Source, decoder: FrameDecoder) -> None:
+    def __init__(self, source: Source, decoder: FrameDecoder, spare: record_pb2.Header | None = None) -> None:
         self._source = source
         self._decoder = decoder
+        self._spare = spare
         self._current: Segment | None = None
         self._gap: Piece | None = None
         self.segments: list[Segment] = []
@@ -177,8 +186,12 @@ class Assembler:
 
     def _data(self, piece: Piece) -> None:
         assert piece.descriptor is not None  # noqa: S101 - a DATA piece has one
-        desc, segment = piece.descriptor, self._current
-        if segment is None or not segment.headers:
+        desc = piece.descriptor
+        if self._spare is not None and (self._current is None or not self._current.described):
+            self._settle(None)
+            self._assume(piece, self._spare, desc.first_seq)
+        segment = self._current
+        if segment is None or not segment.described:
             self._settle(None)
             reason = "a frame stands here without a header that says what its types are"
             self._note(Damage(piece.offset, piece.end, reason, desc.first_seq, desc.last_seq))
@@ -189,6 +202,16 @@ class Assembler:
             segment.items.append(Damage(piece.offset, piece.offset, f"{reason}: repeated or reordered"))
         segment.items.append(FrameRef(piece.offset, *desc, segment.number))
         segment.next_seq = max(segment.next_seq, desc.last_seq + 1)
+
+    def _assume(self, piece: Piece, spare: record_pb2.Header, first_seq: int) -> None:
+        """Give the frames that follow the header that was lent."""
+        segment = self._current or self._open(piece)
+        segment.header.CopyFrom(spare)
+        segment.header.previous_last_seq = first_seq - 1
+        segment.next_seq = first_seq
+        segment.assumed = True
+        segment.descriptor_sets.append(spare.file_descriptor_set)
+        add_types(segment.types, spare)
 
     def _skip(self, piece: Piece) -> None:
         if self._current is not None and piece.skip is not None:
@@ -231,14 +254,16 @@ class Assembler:
         self._note(Damage(gap.offset, gap.end, gap.reason, first, last))
 
     def _note(self, damage: Damage) -> None:
-        if self._current is not None and self._current.headers:
+        if self._current is not None and self._current.described:
             self._current.items.append(damage)
         else:
             self.damage.append(damage)
 
 
-def assemble(source: Source, decoder: FrameDecoder, pieces: Sequence[Piece]) -> Assembler:
-    """Return the segments that `pieces` make."""
-    assembler = Assembler(source, decoder)
+def assemble(
+    source: Source, decoder: FrameDecoder, pieces: Sequence[Piece], spare: record_pb2.Header | None = None
+) -> Assembler:
+    """Return the segments that `pieces` make; arguments as those of Assembler."""
+    assembler = Assembler(source, decoder, spare)
     assembler.add_all(pieces)
     return assembler
