@@ -51,7 +51,7 @@ class _Content:
     """What the events of all files say together: numbers that are missing, values that are out of range.
 
     Attributes:
-        missing: numbers without an event.
+        missing: numbers without an event, but those that are marked as lost, which is told with their frames.
         losses: file and sentence.
         ranges: values out of range.
         notes: what is worth knowing and no problem.
@@ -69,7 +69,7 @@ class _Content:
                 check.look(event)
         except RecordError:
             return  # what cannot be read was told when it was verified
-        self.missing, self.losses = records.missing, list(records.losses)
+        self.missing, self.losses = records.missing - records.marked, list(records.losses)
         self.ranges = list(check.found.values())
         self.notes = list(records.notes)
         if not self.missing:  # an end that nobody wrote is no problem, but nobody should take it for an end

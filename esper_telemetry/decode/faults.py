@@ -33,6 +33,7 @@ class Faults:
         notes: what is worth knowing and no fault.
         damage: stretches that could not be read.
         missing: numbers that were given out and have no event.
+        marked: those of `missing` whose loss a file itself accounts for.
         losses: file and sentence for what the numbers of each stream tell; in `warnings` too.
         unknown: events that the record does not explain, by the name of their type.
     """
@@ -43,6 +44,7 @@ class Faults:
         self.notes: list[str] = []
         self.damage: list[FileDamage] = []
         self.missing = 0
+        self.marked = 0
         self.losses: list[tuple[str, str]] = []
         self.unknown: Counter[str] = Counter()
 
@@ -81,6 +83,8 @@ class Faults:
         """
         if reader.truncation is not None:
             self.warn(reader.path, str(reader.truncation))
+        for repair in reader.repairs:
+            self.warn(reader.path, repair)
         inside = {damage for segment in reader.segments for damage in segment.damage}
         for damage in reader.damage:
             if damage not in inside:
@@ -99,6 +103,7 @@ class Faults:
     def lost(self, losses: StreamLosses) -> None:
         """Note what was measured of a stream that has been read."""
         self.missing += losses.missing
+        self.marked += losses.marked.total()
         self.losses += losses.warnings
         for path, text in losses.warnings:
             self.warn(path, text)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.decode.landmarks import FINISHED, Landmarks, causes_in
 from esper_telemetry.decode.streams import frames_once
+from esper_telemetry.recordfile import SkipReason
 from esper_telemetry.recordfile.lock import writer_gone
 from esper_telemetry.recordfile.retention import KEEP_BYTES
 
@@ -32,6 +33,7 @@ class StreamLosses:
         present: events that are there.
         missing: numbers without an event, in and between the segments, and before and behind them.
         pruned: numbers before the first segment that retention deleted as it was told to; not missing.
+        marked: those of `missing` that the files account for: damaged frames, and ranges marked as lost by reason.
         causes: what the run says was lost, by cause; it speaks of the whole run.
         finished: the stream says itself how it ended.
         writing: a process is writing it now.
@@ -44,6 +46,7 @@ class StreamLosses:
     present: int = 0
     missing: int = 0
     pruned: int = 0
+    marked: Counter[str] = field(default_factory=Counter)
     causes: Counter[str] = field(default_factory=Counter)
     finished: bool = False
     writing: bool = False
@@ -75,8 +78,8 @@ class StreamLosses:
         if not place.filtered:
             given = last - min(each.header.previous_last_seq for each in copies)
             self.missing += max(0, given - present)
-        for skip in segment.skips if len(copies) == 1 else ():
-            self._warn(f"numbers {skip.first_seq:,} to {skip.last_seq:,} are marked as lost")
+        if len(copies) == 1:
+            self._account(segment)
         self.last_seq = max(self.last_seq, last)
         self._begun = True
         if self.missing:
@@ -101,11 +104,13 @@ class StreamLosses:
 
     def explanation(self) -> str:
         """Return what the run says of the numbers that are missing: "buffer_full 7, 5 without a cause"."""
-        explained = min(self.missing, self.causes.total())
-        said = [f"{cause} {count:,}" for cause, count in self.causes.most_common()] if explained else []
-        if self.missing > explained:
-            said.append(f"{self.missing - explained:,} without a cause")
-        return ", ".join(said)
+        known = Counter(self.marked)
+        left = max(0, self.missing - known.total())
+        for cause, count in self.causes.most_common():
+            known[cause] += min(count, left)
+            left -= min(count, left)
+        said = [f"{cause} {count:,}" for cause, count in known.most_common() if count]
+        return ", ".join([*said, f"{left:,} without a cause"] if left else said)
 
     def summary(self) -> str:
         """Return the losses in a few words."""
@@ -119,6 +124,15 @@ class StreamLosses:
         if self.open_end:
             said += f"; what came after number {self.last_seq:,} is unknown"
         return said
+
+    def _account(self, segment: Segment) -> None:
+        """Count the numbers whose loss the file itself accounts for."""
+        for skip in segment.skips:
+            self.marked[_REASONS.get(skip.reason, f"reason {skip.reason}")] += skip.last_seq - skip.first_seq + 1
+            self._warn(f"numbers {skip.first_seq:,} to {skip.last_seq:,} are marked as lost")
+        for damage in segment.damage:
+            if damage.first_seq is not None and damage.last_seq is not None:
+                self.marked["damaged"] += damage.last_seq - damage.first_seq + 1
 
     def _before(self, place: SegmentPlace, segment: Segment) -> None:
         """Measure what is missing between this part and the one before, or before the first one."""
@@ -156,6 +170,14 @@ class StreamLosses:
 
     def _warn(self, text: str) -> None:
         self.warnings.append((self._path, text))
+
+
+_REASONS: dict[int, str] = {
+    SkipReason.UNSPECIFIED: "marked as lost",
+    SkipReason.SPOOL_LOST: "file gone",
+    SkipReason.CORRUPT: "damaged",
+    SkipReason.TOO_BIG: "over a limit",
+}
 
 
 def _gone(path: Path) -> bool:

@@ -92,6 +92,11 @@ class Records:
         return self._faults.missing
 
     @property
+    def marked(self) -> int:
+        """Those of `missing` whose loss a file accounts for: damage that is told, and ranges that are marked as lost."""
+        return self._faults.marked
+
+    @property
     def losses(self) -> Sequence[tuple[str, str]]:
         """File and sentence for what the numbers of the streams read so far tell; in `warnings` too."""
         return self._faults.losses

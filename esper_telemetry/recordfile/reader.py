@@ -11,12 +11,13 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Self
 
-from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordError
+from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordError, UnsupportedRecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.damage import Damage
 from esper_telemetry.recordfile.facts import SMALLEST_EVENT, parse_events
 from esper_telemetry.recordfile.foreign import looks_like
 from esper_telemetry.recordfile.frame import FrameDecoder
+from esper_telemetry.recordfile.piece import Kind, piece_at
 from esper_telemetry.recordfile.scan import find_pieces
 from esper_telemetry.recordfile.segment import assemble
 from esper_telemetry.recordfile.selection import EVERYTHING
@@ -112,6 +113,11 @@ class RecordReader:
     def closed(self) -> bool:
         """Whether every segment ends in a footer that may be trusted."""
         return all(segment.closed for segment in self.segments) and self.truncation is None
+
+    @property
+    def repairs(self) -> list[str]:
+        """What is damaged and costs nothing: headers that were made again."""
+        return [repair for segment in self.segments for repair in segment.repairs]
 
     @property
     def records(self) -> int:
@@ -263,6 +269,8 @@ def check_prologue(source: Source) -> None:
     try:
         prologue = layout.parse_prologue(start)
     except CorruptRecordError:
+        if _header_stands_behind(source):
+            return
         raise NotARecordError(
             f"not a record file: {looks_like(start)}; pass a *.esr.zst file, or try recover if it was one",
             path=source.name,
@@ -276,3 +284,13 @@ def check_prologue(source: Source) -> None:
         raise CorruptRecordError(
             f"the file ends inside its prologue after {len(start)} bytes; it holds no event", path=source.name, offset=0
         )
+
+
+def _header_stands_behind(source: Source) -> bool:
+    """Tell whether nothing but the prologue is damaged: a whole header frame stands where it belongs."""
+    data = source.read_at(layout.PROLOGUE_BYTES, layout.MAX_HEADER_BYTES)
+    try:
+        piece = piece_at(data, 0, layout.PROLOGUE_BYTES)
+    except (CorruptRecordError, UnsupportedRecordError):
+        return False
+    return piece is not None and piece.kind is Kind.HEADER

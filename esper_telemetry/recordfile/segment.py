@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from esper_telemetry.errors import CorruptRecordError, UnsupportedRecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.damage import Damage, Truncation
-from esper_telemetry.recordfile.header import add_types, parse_header_frame
+from esper_telemetry.recordfile.header import add_types, header_descriptor, parse_header_frame
 from esper_telemetry.recordfile.index import FrameRef
 from esper_telemetry.recordfile.piece import Kind, Piece
+from esper_telemetry.recordfile.restore import find_header, restore_header
 from esper_telemetry.recordfile.scan import read_footer
 from esper_telemetry.v1 import record_pb2
 
@@ -42,6 +43,7 @@ class Segment:
         skips: ranges of numbers that will never come.
         index: the index, if a footer may be trusted.
         assumed: its own header is lost, and `header` is one that was lent.
+        repairs: headers that are damaged and were made again: nothing is lost, but the disk or somebody changed bytes.
     """
 
     number: int
@@ -56,6 +58,7 @@ class Segment:
     index: record_pb2.Index | None = None
     next_seq: int = 1
     assumed: bool = False
+    repairs: list[str] = field(default_factory=list)
 
     @property
     def frames(self) -> list[FrameRef]:
@@ -108,6 +111,7 @@ class Assembler:
         self._spare = spare
         self._current: Segment | None = None
         self._gap: Piece | None = None
+        self._repair = ""
         self.segments: list[Segment] = []
         self.damage: list[Damage] = []
         self.truncation: Truncation | None = None
@@ -155,7 +159,14 @@ class Assembler:
                 f"the header takes {desc.raw_size:,} bytes, over the format's limit of {layout.MAX_HEADER_BYTES:,}"
             )
         data = self._source.read_at(offset, desc.compressed_size)
-        return parse_header_frame(self._decoder.decode(data, desc.raw_size))
+        try:
+            return parse_header_frame(self._decoder.decode(data, desc.raw_size))
+        except (CorruptRecordError, UnsupportedRecordError):
+            restored = restore_header(self._source, self._decoder, offset, desc)
+            if restored is None:
+                raise
+        self._repair = f"the header at byte {offset:,} is damaged, and was made again from its parity"
+        return restored.header
 
     def _open(self, piece: Piece) -> Segment:
         segment = Segment(len(self.segments), piece.offset, piece.end)
@@ -165,9 +176,16 @@ class Assembler:
 
     def _header(self, piece: Piece) -> None:
         assert piece.descriptor is not None  # noqa: S101 - a HEADER piece has one
-        segment = self._current
         try:
             header = self.read_header(piece.offset, piece.descriptor)
+        except (CorruptRecordError, UnsupportedRecordError) as error:
+            self._note(Damage(piece.offset, piece.end, f"a header frame is damaged: {error}"))
+            return
+        self._declare(piece, piece.descriptor, header)
+
+    def _declare(self, piece: Piece, desc: layout.Descriptor, header: record_pb2.Header) -> None:
+        segment = self._current
+        try:
             if segment is None or (segment.headers and header.file_id != segment.header.file_id):
                 segment = self._open(piece)  # the prologue before it is damaged
             add_types(segment.types, header)
@@ -182,11 +200,26 @@ class Assembler:
             segment.next_seq = header.previous_last_seq + 1
         if header.file_descriptor_set:
             segment.descriptor_sets.append(header.file_descriptor_set)
-        segment.headers.append((piece.offset, piece.descriptor))
+        segment.headers.append((piece.offset, desc))
+        if self._repair:
+            segment.repairs.append(self._repair)
+            self._repair = ""
+
+    def _find_header(self) -> None:
+        """Look for the header of the present segment in the damage before its first frame."""
+        gap = self._gap
+        found = None if gap is None else find_header(self._source, self._decoder, gap)
+        if gap is not None and found is not None:
+            offset, (frame, raw, header) = found
+            self._gap = None
+            self._repair = f"the descriptor of the header at byte {offset:,} is damaged, the header is whole"
+            self._declare(gap, header_descriptor(frame, raw), header)
 
     def _data(self, piece: Piece) -> None:
         assert piece.descriptor is not None  # noqa: S101 - a DATA piece has one
         desc = piece.descriptor
+        if self._current is None or not self._current.described:
+            self._find_header()
         if self._spare is not None and (self._current is None or not self._current.described):
             self._settle(None)
             self._assume(piece, self._spare, desc.first_seq)

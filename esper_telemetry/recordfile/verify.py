@@ -150,6 +150,7 @@ class _Verifier:
         result = self._result
         result.segments += 1
         result.problems += segment.damage
+        result.problems += [Damage(segment.offset, segment.offset, repair) for repair in segment.repairs]
         if not segment.headers:
             result.problems.append(Damage(segment.offset, segment.offset, "no header follows the prologue"))
             return
