@@ -53,19 +53,21 @@ def look_into(folder: Path) -> RunFolder:
     Raises:
         NotARecordError: it cannot be listed.
     """
-    found = RunFolder([], [])
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                reason = _objection(entry)
-                if reason:
-                    found.passed_over.append(PassedOver(folder / entry.name, reason))
-                elif entry.name.endswith(SUFFIX):
-                    found.records.append(folder / entry.name)
+        names = os.listdir(folder)  # noqa: PTH208 - names are wanted, of a thousand segments
     except OSError as error:
         raise NotARecordError(
             f"the folder cannot be listed: {error.strerror}; check permissions", path=str(folder)
         ) from error
+    found = RunFolder([], [])
+    for name in names:
+        if SUFFIX not in name and not name.startswith(_NFS_REMOVED):
+            continue  # nobody takes it for a record
+        reason = objection(folder / name)
+        if reason:
+            found.passed_over.append(PassedOver(folder / name, reason))
+        else:
+            found.records.append(folder / name)
     found.records.sort(key=_order)
     found.passed_over.sort()
     return found
@@ -103,17 +105,13 @@ def nothing_to_read(passed_over: Iterable[PassedOver]) -> NotARecordError:
 
 
 def objection(path: Path) -> str:
-    """Return why a file that is named by nobody, but was found, cannot be a record; empty if it may be one."""
-    return _by_name(path.name) or _by_kind(is_link=path.is_symlink(), exists=path.exists(), is_file=path.is_file())
-
-
-def _objection(entry: os.DirEntry[str]) -> str:
-    if SUFFIX not in entry.name and not entry.name.startswith(_NFS_REMOVED):
-        return ""  # nobody takes it for a record
-    by_name = _by_name(entry.name)
-    if by_name or entry.is_file():
+    """Return why a file that was found, and not named by anybody, cannot be a record; empty if it may be one."""
+    by_name = _by_name(path.name)
+    if by_name or path.is_file():
         return by_name
-    return _by_kind(is_link=entry.is_symlink(), exists=os.path.exists(entry.path), is_file=False)  # noqa: PTH110 - an entry is no Path
+    if path.exists():
+        return "it is a folder, a pipe or a device, not a file"
+    return "it is a link to nothing" if path.is_symlink() else "it was removed meanwhile"
 
 
 def _by_name(name: str) -> str:
@@ -124,14 +122,6 @@ def _by_name(name: str) -> str:
     if SUFFIX in name and not name.endswith(SUFFIX):
         return f"its name goes on after {SUFFIX}: a copy that is not complete, or a backup"
     return ""
-
-
-def _by_kind(*, is_link: bool, exists: bool, is_file: bool) -> str:
-    if is_file:
-        return ""
-    if not exists:
-        return "it is a link to nothing" if is_link else "it was removed meanwhile"
-    return "it is a folder, a pipe or a device, not a file"
 
 
 def _order(path: Path) -> tuple[int, SegmentName | None, str]:

@@ -23,6 +23,7 @@ from esper_telemetry.recordfile.header import (
     parse_header_frame,
 )
 from esper_telemetry.recordfile.index import parse_index_message
+from esper_telemetry.recordfile.parity import PARITY_TAG
 from esper_telemetry.recordfile.piece import Kind
 from esper_telemetry.recordfile.restore import restore_header
 from esper_telemetry.recordfile.salvage import REBUILT
@@ -153,6 +154,7 @@ class Keep:
         self._current: Context | None = None
         self._fresh = True
         self._gap = False
+        self._parity = b""
         self.contexts: list[Context] = [] if contexts is None else contexts
         self.damage: list[Damage] = []
         self.lost_bytes = 0
@@ -187,8 +189,10 @@ class Keep:
             self._footer(piece)
         elif piece.kind is Kind.SKIP and self._current is not None:
             self._current.items.append(Item(skip=piece.skip))
+        elif piece.kind is Kind.PARITY:
+            self._renew_parity()
         elif piece.kind is Kind.OTHER and self._current is not None:
-            self._current.items.append(Item(self._source.read_at(piece.offset, piece.end - piece.offset)))
+            self._other(self._source.read_at(piece.offset, piece.end - piece.offset))
 
     def _header(self, piece: Piece) -> None:
         desc = _described(piece)
@@ -202,8 +206,21 @@ class Keep:
             return
         known = any(item.data[: desc.compressed_size] == frame for item in context.items if item.header is not None)
         if not known:
-            parity = header_parity(frame, header)
-            context.items.append(Item(frame + layout.pack_descriptor(desc), parity, header=desc))
+            context.items.append(Item(frame + layout.pack_descriptor(desc), header=desc))
+            self._parity = header_parity(frame, header)
+
+    def _renew_parity(self) -> None:
+        """Let a parity follow the header that was placed last, as it did in the file."""
+        items = self._current.items if self._current is not None else []
+        if items and items[-1].header is not None:
+            items[-1] = replace(items[-1], parity=self._parity)
+
+    def _other(self, data: bytes) -> None:
+        """Keep a stranger's frame; one of ours that is damaged is made again."""
+        if data[:4] == layout.OUR_MAGIC and data[8:12] == PARITY_TAG:
+            self._renew_parity()
+        elif self._current is not None:
+            self._current.items.append(Item(data))
 
     def _header_frame(self, piece: Piece, desc: Descriptor) -> tuple[bytes, record_pb2.Header]:
         """Return a header frame as it was written, and what it says; a damaged one is made again from its parity."""
