@@ -23,8 +23,8 @@ from esper_telemetry.decode.reference import (
 )
 from esper_telemetry.decode.statistics import FieldStatistics, TypeStatistics, count_events
 from esper_telemetry.decode.streams import SegmentPlace
-from esper_telemetry.decode.survey import Survey, survey
 from esper_telemetry.decode.summary import StreamSummary, Summary, summarize
+from esper_telemetry.decode.survey import Survey, survey
 from esper_telemetry.decode.tail import Tail
 
 __all__ = [

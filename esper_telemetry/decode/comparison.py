@@ -13,7 +13,7 @@ from esper_telemetry.decode.filter import Filter
 from esper_telemetry.decode.records import Records
 from esper_telemetry.decode.statistics import count_events, flatten
 from esper_telemetry.decode.summary import summarize
-from esper_telemetry.decode.survey import Survey, survey
+from esper_telemetry.decode.survey import survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -125,4 +125,3 @@ class _Gathered:
         if len(paths) == 1 and len(self.passed_over) == 1:
             return NotARecordError(self.passed_over[0].reason, path=str(self.passed_over[0].path))
         return nothing_to_read(self.passed_over)
-

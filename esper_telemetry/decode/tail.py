@@ -55,7 +55,9 @@ class Tail:
         RecordError: there is no such record.
     """
 
-    def __init__(self, path: RecordPath | Sequence[RecordPath] | RecordFiles, wanted: Filter, *, expand: bool = True) -> None:
+    def __init__(
+        self, path: RecordPath | Sequence[RecordPath] | RecordFiles, wanted: Filter, *, expand: bool = True
+    ) -> None:
         self._path = path
         self._wanted = wanted
         self._faults = Faults(strict=False)

@@ -18,7 +18,8 @@ from esper_telemetry.recorder.options import RUN_ID_VARIABLE, RecordOptions, Str
 from esper_telemetry.recorder.run import Run
 from esper_telemetry.recorder.termination import raise_on_sigterm
 from esper_telemetry.schema import EventType, effective_level, event_classes, event_type, level_number
-from esper_telemetry.v1 import options_pb2, run_pb2, steps_pb2, training_pb2
+from esper_telemetry.schema.builtin import built_in_types
+from esper_telemetry.v1 import options_pb2, run_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from esper_telemetry.sinks import FileSink, Sink
 
 _log = logging.getLogger("esper_telemetry")
-_BUILT_IN = (run_pb2, training_pb2, steps_pb2)
 _START_TIMEOUT = 30.0
 
 
@@ -199,10 +199,10 @@ def event_types(schemas: Iterable[object]) -> list[EventType]:
     Raises:
         SchemaError: an item of `schemas` declares no event.
     """
-    classes = [cls for module in _BUILT_IN for cls in event_classes(module)]
+    classes: list[type] = []
     for item in schemas:
         classes.extend([item] if isinstance(item, type) else event_classes(item))
-    return list(dict.fromkeys(event_type(cls) for cls in classes))
+    return list(dict.fromkeys([*built_in_types(), *(event_type(cls) for cls in classes)]))
 
 
 def new_run_id(name: str, clock: Clock = SYSTEM_CLOCK) -> str:

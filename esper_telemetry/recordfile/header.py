@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from esper_telemetry.schema.event_type import EventType
 
 
+# Attribute of a header: it is not the one that the writer wrote, and where it was taken from.
+ASSUMED = "esper_telemetry.assumed_header"
+
+
 def random_id() -> bytes:
     """Return 16 random bytes: a file id or a producer id."""
     return os.urandom(ID_BYTES)
