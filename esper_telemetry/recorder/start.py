@@ -31,7 +31,8 @@ from esper_telemetry.recorder.options import RUN_ID_VARIABLE, RecordOptions, Str
 from esper_telemetry.recorder.run import Run
 from esper_telemetry.recorder.runfiles import RunFiles
 from esper_telemetry.schema import EventType, effective_level, event_classes, event_type, level_number
-from esper_telemetry.v1 import options_pb2, run_pb2, steps_pb2, training_pb2
+from esper_telemetry.schema.builtin import built_in_types
+from esper_telemetry.v1 import options_pb2, run_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from esper_telemetry.sinks import Sink
 
 _log = logging.getLogger("esper_telemetry")
-_BUILT_IN = (run_pb2, training_pb2, steps_pb2)
 _START_TIMEOUT = 30.0
 
 
@@ -211,10 +211,10 @@ def event_types(schemas: Iterable[object]) -> list[EventType]:
     """
     if not isinstance(schemas, Iterable):
         raise SchemaError(f"schemas is {schemas!r}; give a list of modules or event classes, such as [beam_pb2]")
-    classes = [cls for module in _BUILT_IN for cls in event_classes(module)]
+    classes: list[type] = []
     for item in schemas:
         classes.extend([item] if isinstance(item, type) else event_classes(item))
-    return list(dict.fromkeys(event_type(cls) for cls in classes))
+    return list(dict.fromkeys([*built_in_types(), *(event_type(cls) for cls in classes)]))
 
 
 def new_run_id(name: str, clock: Clock = SYSTEM_CLOCK) -> str:
