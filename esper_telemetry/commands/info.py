@@ -55,14 +55,15 @@ def _print_text(summary: Summary, times: TimeFormat) -> None:
 
 
 def _run_facts(run_id: str, streams: Sequence[StreamSummary], times: TimeFormat) -> Iterator[tuple[str, str]]:
-    first = min(streams, key=lambda stream: stream.rank)
+    own = [stream for stream in streams if not stream.parent] or streams
+    first = min(own, key=lambda stream: stream.rank)
     started, finished = first.started, first.finished
     yield "run", run_id
     if first.run_name:
         yield "name", first.run_name
     if started.get("tags"):
         yield "tags", ", ".join(f"{key}={value}" for key, value in started["tags"].items())
-    yield "outcome", _outcome(streams)
+    yield "outcome", _outcome(own)
     begin = [stream.first_time for stream in streams if stream.first_time is not None]
     end = [stream.last_time for stream in streams if stream.last_time is not None]
     if begin:
@@ -80,7 +81,10 @@ def _run_facts(run_id: str, streams: Sequence[StreamSummary], times: TimeFormat)
     yield "events", f"{events:,} in {plural(sum(stream.frames for stream in streams), 'frame')}"
     per_event = f", {stored / events:.1f} bytes an event" if events else ""
     yield "size", f"{size(stored)} ({size(raw)} before compression{per_event})"
-    yield "files", f"{plural(sum(len(stream.segments) for stream in streams), 'segment')}, {_closed(streams)}"
+    yield "files", f"{plural(sum(len(stream.segments) for stream in streams), 'segment')}, {_closed(own)}"
+    children = [stream for stream in streams if stream.parent]
+    if children:
+        yield "children", _children(children)
     yield "lost", _losses(streams)
     for name, value in finished.get("results", {}).items():
         yield "result", f"{name} = {value:.6g}"
@@ -104,6 +108,12 @@ def _outcome(streams: Sequence[StreamSummary]) -> str:
         said = (errors[0]["error_type"], errors[0].get("error_message"))
         text += "".join(f": {part}" for part in said if part)
     return text
+
+
+def _children(streams: Sequence[StreamSummary]) -> str:
+    """Return what became of the child processes that recorded: "8 recorded: 7 ended, 1 cut off"."""
+    endings = Counter(stream.outcome for stream in streams)
+    return f"{len(streams):,} recorded: {', '.join(f'{count:,} {how}' for how, count in endings.most_common())}"
 
 
 def _source(git: dict[str, Any]) -> str:

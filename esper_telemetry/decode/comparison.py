@@ -188,8 +188,9 @@ def _settings(summary: Summary) -> dict[str, Any]:
 
 
 def _results(summary: Summary) -> dict[str, Any]:
-    finished = next((stream.finished for stream in summary.streams if stream.finished), {})
-    outcome = summary.streams[0].outcome if summary.streams else None
+    own = [stream for stream in summary.streams if not stream.parent] or summary.streams
+    finished = next((stream.finished for stream in own if stream.finished), {})
+    outcome = own[0].outcome if own else None
     shown = {name: finished.get(name) for name in ("duration_s", "error_type", "dropped") if name in finished}
     return {"outcome": outcome, **shown, **finished.get("results", {})}
 

@@ -98,3 +98,18 @@ def test_a_cut_file_and_dropped_events_exit_3(cli, write_record, scalars):
     assert finished.code == 3
     assert "file ends inside frame 2" in finished.err
     assert "1 numbers have no event" in finished.err
+
+
+def test_children_stand_beside_the_run_and_have_no_part_in_its_outcome(cli, record_run, in_child):
+    def fill(run):
+        in_child(lambda: (run.emit(training_pb2.ScalarLogged, name="x"), run.close("failed")))
+        in_child(lambda: (run.emit(training_pb2.ScalarLogged, name="x"), run.flush()))
+
+    folder = record_run(fill)
+    finished = cli("info", folder)
+    facts = dict(line.split(None, 1) for line in finished.out.splitlines() if line and not line.startswith(" "))
+    assert facts["outcome"] == "completed"
+    assert facts["children"] in {"2 recorded: 1 failed, 1 cut off", "2 recorded: 1 cut off, 1 failed"}
+    assert facts["files"] == "3 segments, closed in good order"
+    assert finished.code == 3
+    assert "ended without a word" in finished.err
