@@ -75,10 +75,17 @@ class Core:
         """The types that stand in the first header."""
         return list(self._declared)
 
-    def open(self, sink: Sink, flush_interval: float) -> None:
-        """Start the writer thread on `sink`."""
-        self.writer = WriterThread(self.buffer, sink, self.wakeup, flush_interval, self.report_losses)
-        self.writer.start()
+    def open(self, make_sink: Callable[[Core], Sink], timeout: float) -> Sink:
+        """Start the writer thread, which opens the sink; return that.
+
+        Raises:
+            SinkError: it cannot be opened, or not in `timeout` seconds.
+            ConfigError: an option of the sink cannot be used.
+        """
+        self.writer = WriterThread(
+            self.buffer, lambda: make_sink(self), self.wakeup, self.options.flush_interval, self.report_losses
+        )
+        return self.writer.start(timeout)
 
     def _number(self, one: EventType) -> int:
         """Return the number of a type; where two callers ask for a new one at once, a number stays unused."""
