@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import threading
 import time
 import weakref
 from typing import TYPE_CHECKING
@@ -66,6 +67,7 @@ class Core:
         self._emitters: set[weakref.ref[Emitter]] = set()
         self.writer: WriterThread | None = None
         self._said: set[tuple[str, str]] = set()
+        self._saying: set[int] = set()
         self._last_report = 0.0
         self._pid = os.getpid()
         _alive.add(self)
@@ -145,10 +147,15 @@ class Core:
         if self.strict:
             raise error
         self.buffer.lose(name, INVALID)
-        key = (name, str(error))
-        if key not in self._said:
-            self._said.add(key)
+        key, thread = (name, str(error)), threading.get_ident()
+        if key in self._said or thread in self._saying:  # a log handler that emits is not to be called by itself
+            return
+        self._said.add(key)
+        try:
+            self._saying.add(thread)
             _log.warning("%s was not recorded (counted as invalid, said once): %s", name, error)
+        finally:
+            self._saying.discard(thread)
 
     def check_sink(self) -> None:
         """Raise what the sink reported, if the user asked for that.

@@ -251,6 +251,7 @@ class WriterThread:
 
     def _close_sink(self) -> None:
         """Close the sink: the last thing that is done."""
+        self._buffer.stop(SHUTDOWN)
         try:
             if self.sink is not None:
                 self.sink.close()
@@ -288,7 +289,7 @@ class WriterThread:
     def _die(self, error: BaseException) -> None:
         """Say that the thread is over, and count what nobody will write."""
         self.error = SinkError(f"the telemetry writer has ended ({error!r}): nothing more is recorded")
-        self._buffer.drop_all(WRITER_FAILED, refuse=True)
+        self._buffer.drop_all(WRITER_FAILED)
         _log_safely(logging.CRITICAL, f"{self.error}; training goes on")
 
 
