@@ -48,7 +48,7 @@ HANDLER = """
         "bind": lambda run: run.bind(env_id=3).emit(events.ScalarLogged, name="handler"),
         "level": lambda run: run.set_level(rng.choice(["debug", "minimal"])),
     }
-    types = itertools.cycle([getattr(events, name) for name in events.__all__ if not name.startswith(("Run", "Steps"))])
+    types = itertools.cycle([getattr(events, name) for name in events.__all__ if not name.startswith(("Run", "Step"))])
     call = calls[sys.argv[1]]
     handled = 0
 
