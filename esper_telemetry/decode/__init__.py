@@ -56,7 +56,6 @@ __all__ = [
     "compare",
     "count_events",
     "json_line",
-    "ordered_segments",
     "partings",
     "read",
     "record_files",
