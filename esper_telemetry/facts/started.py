@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from esper_telemetry.facts.configuration import PLACE, Configuration
+from esper_telemetry.facts.gitchanges import has_changes
 from esper_telemetry.facts.gitfolder import find_git_folder, read_head
 from esper_telemetry.facts.redaction import Redaction
 from esper_telemetry.facts.text import text_of
@@ -149,4 +150,8 @@ def _git_info() -> run_pb2.GitInfo | None:
     head = read_head(git) if git is not None else None
     if git is None or head is None:
         return None
-    return run_pb2.GitInfo(commit=head.commit, branch=head.branch)
+    info = run_pb2.GitInfo(commit=head.commit, branch=head.branch)
+    dirty = _fact(partial(has_changes, git, head.commit, os.environ))
+    if dirty is not None:
+        info.dirty = dirty
+    return info
