@@ -59,9 +59,10 @@ class Closing:
         return self._core.inherited
 
     def raised_since_start(self) -> BaseException | None:
-        """Return the exception that the caller is handling, if it was not handled already when the run began."""
+        """Return the exception that the caller is handling, if it is younger than the run and not the end of a loop."""
         error = sys.exception()
-        return None if id(error) == self._handled_at_start else error
+        older = id(error) == self._handled_at_start
+        return None if older or isinstance(error, (StopIteration, StopAsyncIteration)) else error
 
     def close(self, how: Ending) -> None:
         """Write RunFinished and stop the writer; later calls do nothing.

@@ -28,7 +28,7 @@ MESSAGE_LIMIT = 4096
 _REASON_LIMIT = 512
 
 _SIGNAL_EXIT = 128  # a shell reports a process that died of signal n as 128 + n
-# Package and class of what stands for a user, a signal or a cancellation. By name: an import of asyncio costs 40 ms, and
+# Package and class of what stands for a user, a signal or a cancellation. By name: to import asyncio costs 40 ms, and
 # who never loaded it cannot have been cancelled by it.
 _STOPS = frozenset(
     {

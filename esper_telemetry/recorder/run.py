@@ -210,8 +210,9 @@ class Run:
         Raises:
             SinkError: only with on_error="raise", when the sink has failed.
         """
-        if outcome is None and error is None and self._closing is not None:
+        if outcome is None and error is None and self._closing is not None and not self._closing.closed:
             error = self._closing.raised_since_start()
+            reason = reason or ("closed while this exception was handled" if error is not None else "")
         self._close(outcome, error, reason)
 
     def _close(self, outcome: Outcome | None, error: BaseException | None, reason: str) -> None:

@@ -100,7 +100,7 @@ def start_run(
     if disabled_by_environment():
         return Run(None, None, run_id or "disabled", None)
     openruns.close_forgotten()
-    if collector is not None:
+    if checked_type(collector, str, "collector") is not None:
         stream = checked_type(stream, StreamOptions, "stream") or StreamOptions()
         record = replace(record, flush_interval=min(record.flush_interval, stream.flush_interval))
     checked_clock(clock)

@@ -82,6 +82,8 @@ def test_a_tag_that_is_not_set_is_left_out_and_a_secret_one_hidden():
         ({"tags": {f"n{number}": "x" * 4096 for number in range(40)}}, "tags take 16"),
         ({"record": {"sync": "none"}}, "record is an object of type dict; give RecordOptions"),
         ({"clock": 3}, "clock is 3"),
+        ({"collector": 7575}, "collector is 7575"),
+        ({"collector": "localhost:7575", "stream": 3}, "stream is 3"),
         ({"schemas": 3}, "schemas is 3"),
         ({"level": None}, "level None is unknown"),
         ({"level": ["normal"]}, "level "),
