@@ -252,7 +252,8 @@ class Core:
         recorded = {types[number]: count for number, count in sorted(account.recorded.items())}
         lost = {(name, causes[cause]): count for (name, cause), count in account.losses.items()}
         if self.counting:
-            lost.update({(one.full_name, causes[IN_CHILD]): count for one, count in recorded.items()})
+            given = {one: count for one, count in recorded.items() if one.cls is not run_pb2.StreamFinished}
+            lost.update({(one.full_name, causes[IN_CHILD]): count for one, count in given.items()})
             recorded = {}
         return {one.name: count for one, count in recorded.items()}, lost
 
