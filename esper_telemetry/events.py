@@ -4,9 +4,11 @@ Their fields, units and meanings stand in proto/esper_telemetry/v1/*.proto.
 """
 
 from esper_telemetry.v1.run_pb2 import (
+    ClockReanchored,
     DropReport,
     LevelChanged,
     RunFinished,
+    RunResumed,
     RunStarted,
     TelemetryDisabled,
 )
@@ -30,6 +32,7 @@ __all__ = [
     "ActionDistribution",
     "AnomalyDetected",
     "BatchCompleted",
+    "ClockReanchored",
     "DropReport",
     "EpochCompleted",
     "HistogramSummarized",
@@ -38,6 +41,7 @@ __all__ = [
     "PpoUpdateCompleted",
     "RewardSummary",
     "RunFinished",
+    "RunResumed",
     "RunStarted",
     "ScalarLogged",
     "ScalarSummarized",
