@@ -5,6 +5,7 @@ index, writer and builder, scan, segment, reader, follow, verify, recover, merge
 zstandard is imported here and nowhere else.
 """
 
+from esper_telemetry.recordfile.append import Gone
 from esper_telemetry.recordfile.damage import Damage, Truncation
 from esper_telemetry.recordfile.filter import Filtered, filter_record
 from esper_telemetry.recordfile.follow import Followed, StreamFollower, follow
@@ -19,7 +20,7 @@ from esper_telemetry.recordfile.retention import prune
 from esper_telemetry.recordfile.segment import Segment
 from esper_telemetry.recordfile.selection import Selection
 from esper_telemetry.recordfile.verify import Verification, verify
-from esper_telemetry.recordfile.writer import RecordWriter
+from esper_telemetry.recordfile.writer import RecordWriter, Vanished
 
 __all__ = [
     "SUFFIX",
@@ -27,6 +28,7 @@ __all__ = [
     "Filtered",
     "Followed",
     "FrameRef",
+    "Gone",
     "HeaderInfo",
     "Merge",
     "RecordReader",
@@ -39,6 +41,7 @@ __all__ = [
     "SkipReason",
     "StreamFollower",
     "Truncation",
+    "Vanished",
     "Verification",
     "filter_record",
     "follow",

@@ -25,6 +25,9 @@ class Sink(Protocol):
             SinkError: it is not durable.
         """
 
+    def check(self) -> None:
+        """Look whether what was written is still there, and report what is not; nothing is written, nothing raised."""
+
     def close(self) -> None:
         """Finish; a second call does nothing.
 

@@ -40,6 +40,11 @@ class FanoutSink:
         """Sync each sink; the first error is raised after all were tried."""
         self._each(lambda sink: sink.sync())
 
+    def check(self) -> None:
+        """Let each sink look after what it has written."""
+        for sink in self._sinks:
+            sink.check()
+
     def close(self) -> None:
         """Close each sink; the first error is raised after all were tried."""
         self._each(lambda sink: sink.close())

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 
 import pytest
 
@@ -123,19 +122,6 @@ def test_a_batch_whose_sync_failed_is_not_written_twice(stream, tmp_path, mocker
     sink.write(batch)
     sink.close()
     assert read_all(sink.path.parent) == list(range(1, 11))
-
-
-def test_a_folder_removed_while_it_runs_is_made_again(stream, tmp_path):
-    sink = FileSink(tmp_path, stream.header(), stream.types)
-    sink.write(stream.batch())
-    shutil.rmtree(sink.path.parent)
-    sink.write(stream.batch())
-    sink.close()
-    (path,) = list_run(sink.path.parent)
-    with RecordReader(path) as reader:
-        assert [event.seq for event in reader.events()] == list(range(11, 21))
-        assert reader.header.previous_last_seq == 10
-        assert reader.header.segment == 2
 
 
 def test_a_segment_that_cannot_be_opened_is_tried_again(stream, tmp_path, clock, mocker):
