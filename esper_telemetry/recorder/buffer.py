@@ -15,6 +15,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.recorder.ledger import BUFFER_FULL, SHUTDOWN, TOO_LARGE, LossLedger
+from esper_telemetry.recorder.timeline import Timeline
 from esper_telemetry.schema import MAX_BATCH_BYTES, MAX_EVENT_BYTES, Batch, EventType
 from esper_telemetry.schema.envelope import join_events
 from esper_telemetry.v1 import options_pb2
@@ -103,15 +104,14 @@ class Buffer:
         ledger: what was lost.
         last_seq: last number given out: the events offered so far.
         high_water: most bytes that ever waited.
+        timeline: what makes times of monotonic ones. Writer thread only.
     """
 
     def __init__(self, options: RecordOptions, clock: Clock) -> None:
-        """Take both anchors of the clock; times are wall anchor + monotonic, so they never step back."""
+        """Start the timeline: events are stamped with monotonic time, and get their own when they are joined."""
         self._lock = threading.Lock()
         self._monotonic = clock.monotonic_ns
-        self.anchor_unix_nano = clock.wall_ns()
-        self.anchor_monotonic_nano = clock.monotonic_ns()
-        self._offset = self.anchor_unix_nano - self.anchor_monotonic_nano
+        self.timeline = Timeline(clock)
         self._frame_bytes = options.frame_bytes
         self._limits: dict[int, int] = {
             options_pb2.SHEDDING_FIRST: int(options.buffer_bytes * _FIRST_SHARE),
@@ -249,9 +249,12 @@ class Buffer:
         something, or after 5 ms: one that is behind and let go ten times a frame would never catch up.
         """
         entries = part.entries
+        anchor = self.timeline.anchor
+        if not self.timeline.is_plain(entries[2]):
+            entries[2::_WIDTH] = self.timeline.slowed(entries[2::_WIDTH])
         events: list[bytes] = []
         for start in range(0, len(entries), _WIDTH * _SLICE):
-            events += join_events(entries[start : start + _WIDTH * _SLICE], self._offset)
+            events += join_events(entries[start : start + _WIDTH * _SLICE], anchor.offset)
             if patient:
                 time.sleep(0)
         raw_size = sum(map(len, events))
@@ -266,10 +269,11 @@ class Buffer:
             type_ids=type_ids,
             first_seq=part.first_seq,
             last_seq=part.last_seq,
-            min_time=self._offset + entries[2],
-            max_time=self._offset + entries[2 - _WIDTH],
+            min_time=anchor.offset + entries[2],
+            max_time=anchor.offset + entries[2 - _WIDTH],
             raw_size=raw_size,
             new_types=part.new_types,
+            anchor=anchor,
         )
 
     def written(self, batch: Batch) -> None:
@@ -284,6 +288,13 @@ class Buffer:
                 for type_id in batch.type_ids:
                     self.ledger.count(names[type_id], SHUTDOWN)
                 self._held -= batch.raw_size
+
+    def take_back(self, events: Counter[int], names: dict[int, str], cause: int) -> None:
+        """Count events that were recorded, by type id, as lost: what held them is gone."""
+        with self._lock:
+            self._recorded.subtract(events)
+            for type_id, count in events.items():
+                self.ledger.count(names[type_id], cause, count)
 
     def unreported_losses(self) -> tuple[list[run_pb2.DropCount], int, int]:
         """Return the losses since the last call, all losses and all events offered."""

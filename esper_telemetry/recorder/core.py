@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.recorder.buffer import Buffer, Plan
 from esper_telemetry.recorder.ledger import INVALID
+from esper_telemetry.recorder.removals import Removals
+from esper_telemetry.recorder.timeline import clock_reanchored, describe_parting
 from esper_telemetry.recorder.writer import WriterThread
 from esper_telemetry.schema import EventType, event_type
 from esper_telemetry.schema.encoder import payload_encoders
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from esper_telemetry.clock import Clock
     from esper_telemetry.recorder.emitter import Emitter
     from esper_telemetry.recorder.options import RecordOptions
-    from esper_telemetry.sinks import Sink
+    from esper_telemetry.sinks import Sink, Vanished
 
 _log = logging.getLogger("esper_telemetry")
 _REPORT_INTERVAL = 1.0
@@ -64,6 +66,7 @@ class Core:
         self._declared = [(self._number(one), one) for one in types]
         self._said: set[tuple[str, str]] = set()
         self._last_report = 0.0
+        self.removals = Removals(self.buffer)
         self._pid = os.getpid()
         _alive.add(self)
 
@@ -74,7 +77,7 @@ class Core:
 
     def open(self, sink: Sink, flush_interval: float) -> None:
         """Start the writer thread on `sink`."""
-        self.writer = WriterThread(self.buffer, sink, flush_interval, self.report_losses)
+        self.writer = WriterThread(self.buffer, sink, flush_interval, self.report_losses, self.check_clock)
 
     def _number(self, one: EventType) -> int:
         number = self._ids.setdefault(one.full_name, len(self._ids) + 1)
@@ -164,6 +167,20 @@ class Core:
             self._last_report = now
             report = run_pb2.DropReport(drops=drops, total_dropped=total, total_offered=offered)
             self.buffer.append(self.plan(run_pb2.DropReport, b""), report.SerializeToString())
+
+    def check_clock(self) -> None:
+        """Take a new anchor if wall and monotonic clock have parted, and put that on record."""
+        parting = self.buffer.timeline.check()
+        if parting is None:
+            return
+        _log.warning("%s", describe_parting(parting))
+        if self.level > options_pb2.LEVEL_OFF:
+            event = clock_reanchored(parting)
+            self.buffer.append(self.plan(type(event), b""), event.SerializeToString())
+
+    def record_vanished(self, vanished: Vanished) -> None:
+        """Count the events of a file that somebody took away. Writer thread."""
+        self.removals.count(vanished, self.names)
 
     def forget(self) -> None:
         """In a fork child: become inert. The thread is not here, and the file belongs to the parent."""

@@ -139,7 +139,8 @@ class Run:
             sync: force it to the disk as well.
 
         Returns:
-            False if it could not be written in time; it stays in the buffer then.
+            False if it could not be written in time, and stays in the buffer; or if a record file was found to be
+            gone since the flush before: `stats().drops` says what was in it.
 
         Raises:
             SinkError: only with on_error="raise", when the sink has failed.
@@ -148,7 +149,7 @@ class Run:
             return True
         done = self._core.writer.flush(timeout, sync=sync)
         self._core.check_sink()
-        return done
+        return not self._core.removals.take_news() and done
 
     def stats(self) -> RunStats:
         """Return what was recorded and lost so far."""
@@ -187,10 +188,14 @@ class Run:
         def build(offered: int, ledger: LossLedger) -> bytes:
             return self._finished(outcome, error, offered, ledger).SerializeToString()
 
-        core.buffer.append_last(core.plan(run_pb2.RunFinished, b""), build)
-        writer = core.writer
+        writer, deadline = core.writer, time.monotonic() + core.options.close_timeout
         if writer is not None:
-            left = writer.stop(core.options.close_timeout)
+            writer.flush(
+                core.options.close_timeout
+            )  # it looks after its files, and RunFinished says what is gone
+        core.buffer.append_last(core.plan(run_pb2.RunFinished, b""), build)
+        if writer is not None:
+            left = writer.stop(max(0.0, deadline - time.monotonic()))
             if left:
                 core.buffer.give_up(left, core.names)
         if core.buffer.ledger.total:

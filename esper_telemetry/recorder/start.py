@@ -15,6 +15,7 @@ from esper_telemetry.errors import ConfigError, SinkError
 from esper_telemetry.recorder.core import Core
 from esper_telemetry.recorder.facts import run_started
 from esper_telemetry.recorder.options import RUN_ID_VARIABLE, RecordOptions, StreamOptions, disabled_by_environment
+from esper_telemetry.recorder.resume import begin_attempt, resumed_folder, separate_run
 from esper_telemetry.recorder.run import Run
 from esper_telemetry.recorder.termination import raise_on_sigterm
 from esper_telemetry.schema import EventType, effective_level, event_classes, event_type, level_number
@@ -46,6 +47,8 @@ def start_run(
     stream: StreamOptions | None = None,
     strict: bool = False,
     run_id: str | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    resumed_from: Mapping[str, int] | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Run:
     """Open a run and write its RunStarted to disk.
@@ -66,32 +69,44 @@ def start_run(
         stream: how to stream.
         strict: raise errors of a call instead of counting them; for tests.
         run_id: names the run and its folder; made from time and name if not given here or in
-            ESPER_TELEMETRY_RUN_ID. Ranks of one run must be given the same.
+            ESPER_TELEMETRY_RUN_ID. Ranks of one run must be given the same. An id that this process has used
+            before names another run, with a number behind the id; one that another process has used, the next
+            attempt at that run.
+        resume: go on with a run: its id, or its folder. Its next attempt begins, in the same folder.
+        resumed_from: where it goes on: the first "step", "batch_idx", "global_epoch" or "episode" that is done
+            again, such as {"step": 500}. `read(..., latest=True)` leaves out what earlier attempts did from there on.
         clock: source of time.
 
     Returns:
         The run: a context manager that marks itself failed when its body raises.
 
     Raises:
-        ConfigError: an option cannot be used.
+        ConfigError: an option cannot be used; there is no run to resume, or it is still being written.
         SinkError: the folder or file cannot be written.
         SchemaError: `schemas` holds something that declares no event.
     """
     chosen = effective_level(level, lifecycle_only=lifecycle_only)
     record = record or RecordOptions()
     if disabled_by_environment():
-        return Run(None, None, run_id or "disabled", None)
-    if collector is None and dir is None:
+        return Run(None, None, run_id or (Path(resume).name if resume is not None else "disabled"), None)
+    if collector is None and dir is None and resume is None:
         raise ConfigError("dir is None: name the folder that run folders are made in, such as 'runs'")
     if collector is not None:
         stream = stream or StreamOptions()
         record = replace(record, flush_interval=min(record.flush_interval, stream.flush_interval))
-    root = _root(dir, collector)
     if rank < 0:
         raise ConfigError(f"rank is {rank}; it must be 0 or more")
-    run_id = run_id or os.environ.get(RUN_ID_VARIABLE) or new_run_id(name, clock)
+    root = _root(dir, collector)
+    spool = root if dir is None else None
+    if resume is not None:
+        folder = resumed_folder(root, resume, run_id, rank, spool=spool is not None)
+    else:
+        folder = _own_folder(root, run_id, name, rank, clock)
+    run_id = folder.name
+    attempt = begin_attempt(folder, rank, resumed_from, resume=resume is not None)
     core = Core(record, clock, event_types(schemas), chosen, strict=strict)
     started = run_started(name, run_id, config, tags)
+    started.attempt = attempt.number
 
     def file_sink(core: Core) -> FileSink:
         from esper_telemetry.sinks import FileSink, HeaderInfo  # zstandard: only when a file is written
@@ -101,14 +116,16 @@ def start_run(
             producer_id=os.urandom(16),
             rank=rank,
             run_name=name,
-            anchor_unix_nano=core.buffer.anchor_unix_nano,
-            anchor_monotonic_nano=core.buffer.anchor_monotonic_nano,
+            anchor_unix_nano=core.buffer.timeline.anchor.unix_nano,
+            anchor_monotonic_nano=core.buffer.timeline.anchor.monotonic_nano,
             frame_bytes=record.frame_bytes,
             flush_interval_s=record.flush_interval,
             sync=record.sync,
+            attempt=attempt.number,
+            launch=attempt.launch,
         )
         return FileSink(
-            root,
+            folder.parent,
             header,
             core.declared,
             sync=record.sync,
@@ -116,34 +133,45 @@ def start_run(
             max_bytes=record.segment_bytes,
             max_age_s=record.segment_seconds,
             keep_bytes=record.keep_bytes,
+            watch_earlier=stream is None or (stream.keep_local and folder.parent != spool),
+            on_vanished=core.record_vanished,
             clock=clock,
         )
 
     if record.handle_sigterm:
         raise_on_sigterm()
-    folder = root / run_id
-    run = open_run(core, file_sink, started, level=level, lifecycle_only=lifecycle_only, folder=folder)
+    run = open_run(core, file_sink, started, attempt.resumed, level=level, lifecycle_only=lifecycle_only, folder=folder)
     if collector is not None and stream is not None:
         from esper_telemetry.recorder.agent_process import start_agent
 
-        start_agent(folder, collector, stream, temporary=dir is None)
+        start_agent(folder, collector, stream, temporary=folder.parent == spool)
     return run
 
 
-def _root(dir: str | os.PathLike[str] | None, collector: str | None) -> Path:  # noqa: A002 - as in start_run
+def _root(dir: str | os.PathLike[str] | None, collector: str | None) -> Path | None:  # noqa: A002 - as in start_run
     if collector is not None:
         from esper_telemetry.recorder.agent_process import check_collector, spool_folder  # only who streams pays
 
         check_collector(collector)
         if dir is None:
             return spool_folder()
-    return Path(dir or ".")
+    return None if dir is None else Path(dir)
+
+
+def _own_folder(root: Path | None, run_id: str | None, name: str, rank: int, clock: Clock) -> Path:
+    """Return the folder of a run that is not asked to be resumed; it need not exist."""
+    from esper_telemetry.sinks import path_component  # zstandard: only when a file is written
+
+    root = root or Path()
+    run_id = run_id or os.environ.get(RUN_ID_VARIABLE)
+    return separate_run(root / path_component("run id", run_id), rank) if run_id else root / new_run_id(name, clock)
 
 
 def open_run(
     core: Core,
     make_sink: Callable[[Core], Sink],
     started: run_pb2.RunStarted,
+    resumed: run_pb2.RunResumed | None = None,
     *,
     level: str = "normal",
     lifecycle_only: bool = False,
@@ -159,6 +187,8 @@ def open_run(
     run = Run(core, sink, started.run_id, folder)
     started.telemetry.CopyFrom(_settings(core, level, lifecycle_only=lifecycle_only))
     run.emit_always(started)
+    if resumed is not None:
+        run.emit_always(resumed)
     if level_number(level) == options_pb2.LEVEL_OFF:
         run.emit_always(_disabled_notice(core, lifecycle_only=lifecycle_only))
     if core.writer is None or not core.writer.flush(_START_TIMEOUT, sync=True):

@@ -36,7 +36,14 @@ class WriterThread:
         cpu_seconds: processor time of the thread so far.
     """
 
-    def __init__(self, buffer: Buffer, sink: Sink, flush_interval: float, report_losses: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        buffer: Buffer,
+        sink: Sink,
+        flush_interval: float,
+        report_losses: Callable[[], None],
+        check_clock: Callable[[], None] = lambda: None,
+    ) -> None:
         """Start the thread.
 
         Args:
@@ -44,11 +51,14 @@ class WriterThread:
             sink: where they go.
             flush_interval: longest time an event waits, in seconds.
             report_losses: called about once a second, and before the end.
+            check_clock: called as often, when nothing waits whose time is still to be reckoned.
         """
         self._buffer = buffer
         self._sink = sink
         self._interval = flush_interval
         self._report_losses = report_losses
+        self._check_clock = check_clock
+        self._look_after_files: Callable[[], None] = getattr(sink, "check", lambda: None)
         self._backlog: deque[Batch] = deque()
         self._state = threading.Condition()
         self._asked = self._answered = 0
@@ -103,8 +113,10 @@ class WriterThread:
     def _cycle(self) -> None:
         with self._state:
             asked, sync = self._asked, self._sync_asked
+        self._look_after_files()
         self._report_losses()
         self._backlog.extend(self._buffer.take())
+        self._check_clock()
         try:
             while self._backlog:
                 self._sink.write(self._backlog[0])

@@ -19,6 +19,7 @@ from esper_telemetry.recordfile.recover import Recovery, recover
 from esper_telemetry.recordfile.retention import prune
 from esper_telemetry.recordfile.segment import Segment
 from esper_telemetry.recordfile.selection import Selection
+from esper_telemetry.recordfile.streams import RunStream, list_streams
 from esper_telemetry.recordfile.verify import Verification, verify
 from esper_telemetry.recordfile.writer import RecordWriter, Vanished
 
@@ -34,6 +35,7 @@ __all__ = [
     "RecordReader",
     "RecordWriter",
     "Recovery",
+    "RunStream",
     "Segment",
     "SegmentName",
     "Selection",
@@ -46,6 +48,7 @@ __all__ = [
     "filter_record",
     "follow",
     "list_run",
+    "list_streams",
     "merge",
     "merge_events",
     "prune",

@@ -42,9 +42,6 @@ class MemorySink:
         """Count the call."""
         self.syncs += 1
 
-    def check(self) -> None:
-        """Nothing: memory goes nowhere."""
-
     def close(self) -> None:
         """Refuse further batches."""
         self.closed = True
