@@ -59,6 +59,7 @@ def choose_attempt(streams: Sequence[RunStream], rank: int, launch: Launch, *, r
         launch: of this process.
         resumed: the program says that it resumes the run.
     """
+    streams = [stream for stream in streams if is_own(stream)]
     latest = max((stream.attempt for stream in streams), default=0)
     counted = 1 if launch.restarts is None else launch.restarts + 1
     if counted > latest or not latest:
@@ -68,6 +69,11 @@ def choose_attempt(streams: Sequence[RunStream], rank: int, launch: Launch, *, r
     if any(stream.writing for stream in mine):  # at the same time: not after it
         return latest
     return latest if not mine and _is_launch_of(peers, launch, resumed=resumed) else latest + 1
+
+
+def is_own(stream: RunStream) -> bool:
+    """Tell the stream of a process that started a run from that of a child, which may outlive it."""
+    return stream.header.stream == "main"
 
 
 def _is_launch_of(peers: Sequence[RunStream], launch: Launch, *, resumed: bool) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.errors import ConfigError
-from esper_telemetry.recorder.attempts import choose_attempt, current_launch
+from esper_telemetry.recorder.attempts import choose_attempt, current_launch, is_own
 from esper_telemetry.v1 import run_pb2
 
 if TYPE_CHECKING:
@@ -152,7 +152,8 @@ def _coordinates(resumed_from: Mapping[str, Any] | None) -> dict[str, int]:
 
 
 def _check_writers(folder: Path, streams: Sequence[RunStream], rank: int, *, resume: bool) -> None:
-    writing = next((stream.header for stream in streams if stream.writing and stream.header.rank == rank), None)
+    mine = (stream for stream in streams if is_own(stream) and stream.header.rank == rank)
+    writing = next((stream.header for stream in mine if stream.writing), None)
     if writing is None:
         return
     place = f"rank {rank} of run {folder.name!r} is still being written by process {writing.pid} on {writing.host}"

@@ -190,9 +190,7 @@ class Run:
 
         writer, deadline = core.writer, time.monotonic() + core.options.close_timeout
         if writer is not None:
-            writer.flush(
-                core.options.close_timeout
-            )  # it looks after its files, and RunFinished says what is gone
+            writer.flush(core.options.close_timeout)  # it looks after its files, and RunFinished says what is gone
         core.buffer.append_last(core.plan(run_pb2.RunFinished, b""), build)
         if writer is not None:
             left = writer.stop(max(0.0, deadline - time.monotonic()))
