@@ -6,17 +6,18 @@ the plan and the buffer only.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
-import threading
 import time
 import weakref
 from typing import TYPE_CHECKING
 
 from esper_telemetry.recorder.buffer import Buffer, Plan
-from esper_telemetry.recorder.ledger import INVALID
+from esper_telemetry.recorder.ledger import INVALID, drop_counts
 from esper_telemetry.recorder.removals import Removals
 from esper_telemetry.recorder.timeline import clock_reanchored, describe_parting
+from esper_telemetry.recorder.wakeup import Wakeup
 from esper_telemetry.recorder.writer import WriterThread
 from esper_telemetry.schema import EventType, event_type
 from esper_telemetry.schema.encoder import payload_encoders
@@ -24,6 +25,7 @@ from esper_telemetry.schema.envelope import EnvelopeParts
 from esper_telemetry.v1 import options_pb2, run_pb2
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Sequence
 
     from google.protobuf.message import Message
@@ -52,21 +54,23 @@ class Core:
     ) -> None:
         """Build the type table; nothing is written before `open`."""
         self.options = options
-        self.buffer = Buffer(options, clock)
+        self._numbers = itertools.count(1)
+        self._ids: dict[str, int] = {}
+        self._types: dict[int, EventType] = {}
+        self._declared = [(self._number(one), one) for one in types]
+        self.wakeup = Wakeup()
+        self.buffer = Buffer(options, clock, self._types, self.wakeup)
         self.level = level
         self.strict = strict
         self.append: Callable[[Plan, bytes], bool] = (
             self.buffer.append if options.on_error == "warn" else self._append_or_raise
         )
-        self._emitters: weakref.WeakSet[Emitter] = weakref.WeakSet()
+        self._emitters: set[weakref.ref[Emitter]] = set()
         self.writer: WriterThread | None = None
-        self._lock = threading.Lock()
-        self._ids: dict[str, int] = {}
-        self._types: dict[int, EventType] = {}
-        self._declared = [(self._number(one), one) for one in types]
         self._said: set[tuple[str, str]] = set()
         self._last_report = 0.0
         self.removals = Removals(self.buffer)
+        self._check_files: Callable[[], None] = lambda: None
         self._pid = os.getpid()
         _alive.add(self)
 
@@ -77,11 +81,17 @@ class Core:
 
     def open(self, sink: Sink, flush_interval: float) -> None:
         """Start the writer thread on `sink`."""
-        self.writer = WriterThread(self.buffer, sink, flush_interval, self.report_losses, self.check_clock)
+        self._check_files = getattr(sink, "check", self._check_files)
+        self.writer = WriterThread(self.buffer, sink, self.wakeup, flush_interval, self.keep_house)
+        self.writer.start()
 
     def _number(self, one: EventType) -> int:
-        number = self._ids.setdefault(one.full_name, len(self._ids) + 1)
-        self._types[number] = one
+        """Return the number of a type; where two callers ask for a new one at once, a number stays unused."""
+        number = self._ids.get(one.full_name)
+        if number is None:
+            fresh = next(self._numbers)
+            self._types[fresh] = one  # before anybody can find its number
+            number = self._ids.setdefault(one.full_name, fresh)
         return number
 
     @property
@@ -91,8 +101,7 @@ class Core:
 
     def types(self) -> list[tuple[int, EventType]]:
         """Return the type table."""
-        with self._lock:
-            return list(self._types.items())
+        return list(self._types.items())
 
     def writer_cpu_seconds(self) -> float:
         """Return the processor time of the writer thread so far."""
@@ -105,14 +114,14 @@ class Core:
     def set_level(self, level: int) -> None:
         """Put another level in force; emitters make new plans at their next event."""
         self.level = level
-        with self._lock:
-            for emitter in self._emitters:
+        for ref in list(self._emitters):
+            emitter = ref()
+            if emitter is not None:
                 emitter.forget_plans()
 
     def adopt(self, emitter: Emitter) -> None:
         """Remember an emitter, so that its plans can be forgotten when the level changes."""
-        with self._lock:
-            self._emitters.add(emitter)
+        self._emitters.add(weakref.ref(emitter, self._emitters.discard))
 
     def plan(self, cls: type[Message], context: bytes) -> Plan:
         """Return how events of `cls` are emitted in a context (serialized).
@@ -121,13 +130,9 @@ class Core:
             SchemaError: `cls` is no event.
         """
         one = event_type(cls)
-        with self._lock:
-            if one.full_name not in self._ids:
-                self.buffer.declare(self._number(one), one)
-            number = self._ids[one.full_name]
         return Plan(
             type=one,
-            envelope=EnvelopeParts(number, context),
+            envelope=EnvelopeParts(self._number(one), context),
             limit=self.buffer.limit(one.shedding),
             urgent=one.shedding == options_pb2.SHEDDING_NEVER,
             encoders=payload_encoders(cls),
@@ -168,6 +173,12 @@ class Core:
             report = run_pb2.DropReport(drops=drops, total_dropped=total, total_offered=offered)
             self.buffer.append(self.plan(run_pb2.DropReport, b""), report.SerializeToString())
 
+    def keep_house(self) -> None:
+        """Look after files, clocks and losses: in every cycle of the writer thread, before it takes events."""
+        self._check_files()
+        self.check_clock()
+        self.report_losses()
+
     def check_clock(self) -> None:
         """Take a new anchor if wall and monotonic clock have parted, and put that on record."""
         parting = self.buffer.timeline.check()
@@ -180,12 +191,27 @@ class Core:
 
     def record_vanished(self, vanished: Vanished) -> None:
         """Count the events of a file that somebody took away. Writer thread."""
-        self.removals.count(vanished, self.names)
+        self.removals.count(vanished)
+
+    def finish(self, finished: run_pb2.RunFinished) -> None:
+        """Record how the run ended, with what was offered and lost, and close the sink; it takes close_timeout at most.
+
+        Called again, it waits for the end that was asked for first: RunFinished is written once. No event that comes
+        after the first call is recorded.
+        """
+
+        def build(offered: int, losses: Counter[tuple[str, int]]) -> bytes:
+            finished.offered, finished.dropped = offered, losses.total()
+            finished.drops.extend(drop_counts(losses))
+            return finished.SerializeToString()
+
+        self.buffer.end(self.plan(run_pb2.RunFinished, b""), build)
+        if self.writer is not None:
+            self.writer.finish(self.options.close_timeout)
 
     def forget(self) -> None:
         """In a fork child: become inert. The thread is not here, and the file belongs to the parent."""
         self.writer = None
-        self._lock = threading.Lock()  # the fork may have copied it locked
         self.set_level(_MUTE)
 
     @property

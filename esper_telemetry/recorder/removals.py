@@ -29,14 +29,9 @@ class Removals:
         self._buffer = buffer
         self._said = self._news = False
 
-    def count(self, vanished: Vanished, names: dict[int, str]) -> None:
-        """Count what was in a file.
-
-        Args:
-            vanished: the file.
-            names: full message name by type id.
-        """
-        self._buffer.take_back(vanished.events, names, RECORD_REMOVED)
+    def count(self, vanished: Vanished) -> None:
+        """Count what was in a file. Writer thread only."""
+        self._buffer.take_back(vanished.events, RECORD_REMOVED)
         self._news = True
         if not self._said:
             self._said = True

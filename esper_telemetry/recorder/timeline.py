@@ -45,6 +45,28 @@ class Parting(NamedTuple):
         return self.actual.unix_nano - self.expected.unix_nano
 
 
+class _Stretch(NamedTuple):
+    """How times are reckoned from a moment on.
+
+    Attributes:
+        since: monotonic time of the moment.
+        offset: what makes wall time of monotonic time.
+        slow_until: monotonic time until which times go on at half their speed.
+        floor: the latest time before it.
+    """
+
+    since: int
+    offset: int
+    slow_until: int
+    floor: int
+
+    def unix_nano(self, monotonic_nano: int) -> int:
+        plain = monotonic_nano + self.offset
+        if monotonic_nano >= self.slow_until:
+            return plain
+        return max(plain, self.floor + max(0, monotonic_nano - self.since) // 2)
+
+
 class Timeline:
     """The times of one stream.
 
@@ -59,37 +81,34 @@ class Timeline:
         self._clock = clock
         self.anchor = Anchor(clock.wall_ns(), clock.monotonic_ns())
         self._partings = 0
-        self._slow_from = self._slow_until = self.anchor.monotonic_nano
-        self._slow_unix = 0
+        since = self.anchor.monotonic_nano
+        self._now = self._before = _Stretch(since, self.anchor.offset, slow_until=since, floor=0)
 
     def is_plain(self, monotonic_nano: int) -> bool:
         """Tell whether times from `monotonic_nano` on are the anchor's offset more, and nothing else."""
-        return monotonic_nano >= self._slow_until
+        return monotonic_nano >= self._now.slow_until
 
     def unix_nano(self, monotonic_nano: int) -> int:
-        """Return the time of an event that was emitted at `monotonic_nano`."""
-        plain = monotonic_nano + self.anchor.offset
-        if self.is_plain(monotonic_nano):
-            return plain
-        return max(plain, self._slow_unix + max(0, monotonic_nano - self._slow_from) // 2)
+        """Return the time of an event that was emitted at `monotonic_nano`, before or after the last parting."""
+        return (self._now if monotonic_nano >= self._now.since else self._before).unix_nano(monotonic_nano)
 
     def slowed(self, monotonic_nano: Iterable[int]) -> list[int]:
-        """Return monotonic times that give, the offset added, what `unix_nano` returns for `monotonic_nano`."""
+        """Return monotonic times that give, the anchor's offset added, what `unix_nano` returns for them."""
         offset = self.anchor.offset
         return [self.unix_nano(moment) - offset for moment in monotonic_nano]
 
     def check(self) -> Parting | None:
-        """Take a new anchor if the clocks have parted by more than a second; what was emitted before has its time."""
+        """Take a new anchor if the clocks have parted by more than a second; what was emitted before keeps its time."""
         before, wall, after = self._clock.monotonic_ns(), self._clock.wall_ns(), self._clock.monotonic_ns()
         expected = Anchor(after + self.anchor.offset, after)
         if abs(wall - expected.unix_nano) <= _APART or after - before > _ONE_MOMENT or self._too_often(after):
             return None
         self._partings += 1
         latest = self.unix_nano(after)
+        catch_up = 2 * max(0, latest - wall)
         self.anchor = Anchor(wall, after)
-        ahead = max(0, latest - wall)
-        self._slow_from, self._slow_until, self._slow_unix = after, after + 2 * ahead, latest
-        return Parting(expected, self.anchor, 2 * ahead)
+        self._before, self._now = self._now, _Stretch(after, self.anchor.offset, after + catch_up, latest)
+        return Parting(expected, self.anchor, catch_up)
 
     def _too_often(self, monotonic_nano: int) -> bool:
         return self._partings >= _FREELY and monotonic_nano - self.anchor.monotonic_nano < _PAUSE

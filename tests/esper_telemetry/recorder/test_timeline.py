@@ -72,6 +72,16 @@ def test_after_a_step_back_times_go_on_at_half_speed_until_the_clock_has_caught_
     assert now(timeline, clock) == clock.wall
 
 
+def test_what_was_emitted_before_the_clocks_were_looked_at_keeps_its_time(timeline, clock):
+    clock.advance(10)
+    emitted, then = clock.monotonic, clock.wall
+    clock.advance(0.5)
+    clock.wall += 3600 * SECOND
+    timeline.check()
+    assert timeline.unix_nano(emitted) == then
+    assert not timeline.is_plain(emitted)
+
+
 def test_a_second_step_back_while_the_first_is_caught_up(timeline, clock):
     clock.wall -= 10 * SECOND
     timeline.check()
