@@ -196,6 +196,9 @@ class _Row:
         if piece.kind is Kind.PROLOGUE:
             self.footer.add_skippable(piece.end - piece.offset)
             return piece.offset == 0
+        if piece.kind is Kind.PARITY:
+            self.footer.add_skippable(piece.end - piece.offset)
+            return True
         if piece.kind is Kind.HEADER and piece.descriptor is not None:
             return self._take_header(piece)
         if piece.kind is Kind.DATA and piece.descriptor is not None:

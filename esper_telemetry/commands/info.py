@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,7 +32,7 @@ def command(files: tuple[str, ...], as_json: bool, time_format: str) -> int:
         _print_text(summary, times)
     for warning in summary.warnings:
         warn(warning)
-    return INCOMPLETE if summary.warnings or _dropped(summary.streams) else FINE
+    return INCOMPLETE if summary.warnings else FINE
 
 
 def _print_text(summary: Summary, times: TimeFormat) -> None:
@@ -109,22 +110,17 @@ def _closed(streams: Sequence[StreamSummary]) -> str:
     return "being written" if any(stream.writing for stream in streams) else "not closed: the writer is gone"
 
 
-def _dropped(streams: Sequence[StreamSummary]) -> int:
-    return sum(int(stream.finished.get("dropped", 0)) for stream in streams)
-
-
 def _losses(streams: Sequence[StreamSummary]) -> str:
-    """Return what the run says it lost, and what its numbers say."""
+    """Return what was lost, measured by the numbers; of several streams all together."""
+    if len(streams) == 1:
+        return streams[0].losses
     missing = sum(stream.missing for stream in streams)
-    if not all(stream.finished for stream in streams):
-        return f"{plural(missing, 'event')} so far by their numbers; the run has not said how it ended"
-    dropped, offered = _dropped(streams), sum(int(stream.finished.get("offered", 0)) for stream in streams)
-    causes = [
-        f"{drop['count']:,} {drop['full_name']} ({drop.get('cause', '?')})"
-        for stream in streams
-        for drop in stream.finished.get("drops", [])
-    ]
-    return f"{dropped:,} of {plural(offered, 'event')}" + (f": {', '.join(causes)}" if causes else "")
+    given = missing + sum(stream.events for stream in streams)
+    causes: Counter[str] = Counter()
+    for stream in streams:
+        causes.update(stream.causes)
+    said = ", ".join(f"{cause} {count:,}" for cause, count in causes.most_common())
+    return f"{missing:,} of {plural(given, 'event')}" + (f"; the run says: {said}" if said else "")
 
 
 def _stream_row(stream: StreamSummary) -> tuple[object, ...]:

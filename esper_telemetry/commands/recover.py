@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,11 @@ import click
 
 from esper_telemetry.commands.output import FAILED, FINE, INCOMPLETE, plural, print_json, warn
 from esper_telemetry.commands.progress import measured
-from esper_telemetry.commands.reading import files_argument, find_files, json_option
-from esper_telemetry.errors import RecordError, SinkError
+from esper_telemetry.commands.reading import EachFile, files_argument, find_files, json_option
+from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile import recover
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from esper_telemetry.recordfile import Merge, Recovery
 
 
@@ -32,12 +31,15 @@ def command(files: tuple[str, ...], output: Path, *, as_json: bool) -> int:
     record was never closed, so that nobody knows; 1: nothing can be recovered.
     """
     paths = find_files(files)
-    failed: list[RecordError] = []
-    if len(paths) == 1 and not Path(files[0]).is_dir():
-        with measured(paths, "recovering") as work:
-            found = [recover(path, output, progress=show) for path, show in work]
-    else:
-        found, failed = _recover_all(paths, new_folder(output))
+    folder = new_folder(output) if len(paths) > 1 or Path(files[0]).is_dir() else None
+    each = EachFile(paths)
+    found: list[Recovery] = []
+    with measured(paths.files, "recovering") as work:
+        for path, show in work:
+            target = output if folder is None else folder / path.name
+            one = each.attempt(partial(recover, path, target, progress=show))
+            if one is not None:
+                found.append(one)
     if as_json:
         print_json([{"path": one.path, **placed_document(one)} for one in found])
     else:
@@ -45,24 +47,8 @@ def command(files: tuple[str, ...], output: Path, *, as_json: bool) -> int:
             print(f"{one.output}  {placed_text(one)}")
     for one in found:
         tell_damage(one)
-    for error in failed:
-        warn(str(error))
-    if not found:
-        return FAILED
-    return FINE if all(one.complete for one in found) and not failed else INCOMPLETE
-
-
-def _recover_all(paths: Sequence[Path], folder: Path) -> tuple[list[Recovery], list[RecordError]]:
-    """Recover each file; one of which nothing can be recovered does not keep the others."""
-    found: list[Recovery] = []
-    failed: list[RecordError] = []
-    with measured(paths, "recovering") as work:
-        for path, show in work:
-            try:
-                found.append(recover(path, folder / path.name, progress=show))
-            except RecordError as error:
-                failed.append(error)
-    return found, failed
+    code = each.tell(FINE if all(one.complete for one in found) else INCOMPLETE)
+    return code if found else FAILED
 
 
 def new_folder(path: Path) -> Path:

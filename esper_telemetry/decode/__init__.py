@@ -8,9 +8,10 @@ from esper_telemetry.decode.comparison import Comparison, FieldPair, Pair, Parti
 from esper_telemetry.decode.event import Event, RowEvent
 from esper_telemetry.decode.faults import FileDamage
 from esper_telemetry.decode.filter import Filter
-from esper_telemetry.decode.inputs import record_files
+from esper_telemetry.decode.inputs import RecordFiles, record_files
 from esper_telemetry.decode.jsonlines import json_line, rfc3339
 from esper_telemetry.decode.origin import Origin
+from esper_telemetry.decode.ranges import OutOfRange, RangeCheck
 from esper_telemetry.decode.records import Records, read
 from esper_telemetry.decode.reference import (
     EnumReference,
@@ -21,7 +22,8 @@ from esper_telemetry.decode.reference import (
     record_reference,
 )
 from esper_telemetry.decode.statistics import FieldStatistics, TypeStatistics, count_events
-from esper_telemetry.decode.streams import SegmentPlace, ordered_segments
+from esper_telemetry.decode.streams import SegmentPlace
+from esper_telemetry.decode.survey import Survey, survey
 from esper_telemetry.decode.summary import StreamSummary, Summary, summarize
 from esper_telemetry.decode.tail import Tail
 
@@ -37,14 +39,18 @@ __all__ = [
     "Filter",
     "MessageReference",
     "Origin",
+    "OutOfRange",
     "Pair",
     "Parting",
+    "RangeCheck",
+    "RecordFiles",
     "Records",
     "Reference",
     "RowEvent",
     "SegmentPlace",
     "StreamSummary",
     "Summary",
+    "Survey",
     "Tail",
     "TypeStatistics",
     "compare",
@@ -57,4 +63,5 @@ __all__ = [
     "record_reference",
     "rfc3339",
     "summarize",
+    "survey",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby, zip_longest
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from esper_telemetry.decode.filter import Filter
 from esper_telemetry.decode.records import Records
 from esper_telemetry.decode.statistics import count_events, flatten
-from esper_telemetry.decode.streams import ordered_segments
 from esper_telemetry.decode.summary import summarize
+from esper_telemetry.decode.survey import Survey, survey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
     from esper_telemetry.decode.event import Event
+    from esper_telemetry.decode.inputs import RecordFiles
     from esper_telemetry.decode.statistics import FieldStatistics, TypeStatistics
     from esper_telemetry.decode.summary import Summary
 
@@ -102,7 +102,7 @@ class Comparison:
     warnings: list[str] = field(default_factory=list)
 
 
-def compare(left: Sequence[Path], right: Sequence[Path], wanted: Filter | None = None) -> Comparison:
+def compare(left: RecordFiles, right: RecordFiles, wanted: Filter | None = None) -> Comparison:
     """Compare what two records say of their runs, and the statistics of their events.
 
     Args:
@@ -118,7 +118,7 @@ def compare(left: Sequence[Path], right: Sequence[Path], wanted: Filter | None =
     found.results = list(_pairs(_results(found.left), _results(found.right)))
     both = []
     for files in (left, right):
-        records = Records(ordered_segments(files), wanted or Filter(), strict=False)
+        records = Records(survey(files), wanted or Filter(), strict=False)
         both.append({known.name: known for known in count_events(records).values()})
         found.warnings += records.warnings
     counts = [{name: known.events for name, known in one.items()} for one in both]
@@ -127,7 +127,7 @@ def compare(left: Sequence[Path], right: Sequence[Path], wanted: Filter | None =
     return found
 
 
-def partings(left: Sequence[Path], right: Sequence[Path], wanted: Filter | None = None) -> Iterator[Parting]:
+def partings(left: RecordFiles, right: RecordFiles, wanted: Filter | None = None) -> Iterator[Parting]:
     """Yield where the events of two records part, stream by stream; nothing where they hold the same.
 
     Times are not compared, nor fields that hold durations or rates, nor RunStarted, which
@@ -161,9 +161,10 @@ def _measures_time(unit: str) -> bool:
     return unit in _TIMES or unit.endswith("/s")
 
 
-def _streams(files: Sequence[Path], wanted: Filter) -> dict[tuple[str, int], Records]:
-    groups = groupby(ordered_segments(files), key=attrgetter("header.stream", "header.rank"))
-    return {key: Records(list(group), wanted) for key, group in groups}
+def _streams(files: RecordFiles, wanted: Filter) -> dict[tuple[str, int], Records]:
+    found = survey(files)
+    groups = groupby(found.places, key=attrgetter("header.stream", "header.rank"))
+    return {key: Records(replace(found, places=tuple(group)), wanted) for key, group in groups}
 
 
 def _comparable(records: Records | None) -> Iterator[Event]:

@@ -8,12 +8,13 @@ zstandard is imported here and nowhere else.
 from esper_telemetry.recordfile.append import Gone
 from esper_telemetry.recordfile.damage import Damage, Truncation
 from esper_telemetry.recordfile.filter import Filtered, filter_record
+from esper_telemetry.recordfile.folder import PassedOver, RunFolder, list_run, look_into
 from esper_telemetry.recordfile.follow import Followed, StreamFollower, follow
 from esper_telemetry.recordfile.header import HeaderInfo, random_id
 from esper_telemetry.recordfile.index import FrameRef
 from esper_telemetry.recordfile.layout import Skip, SkipReason
 from esper_telemetry.recordfile.merge import Merge, merge, merge_events
-from esper_telemetry.recordfile.paths import SUFFIX, SegmentName, list_run
+from esper_telemetry.recordfile.paths import SUFFIX, SegmentName
 from esper_telemetry.recordfile.reader import RecordReader
 from esper_telemetry.recordfile.recover import Recovery, recover
 from esper_telemetry.recordfile.retention import prune
@@ -32,9 +33,11 @@ __all__ = [
     "Gone",
     "HeaderInfo",
     "Merge",
+    "PassedOver",
     "RecordReader",
     "RecordWriter",
     "Recovery",
+    "RunFolder",
     "RunStream",
     "Segment",
     "SegmentName",
@@ -49,6 +52,7 @@ __all__ = [
     "follow",
     "list_run",
     "list_streams",
+    "look_into",
     "merge",
     "merge_events",
     "prune",

@@ -17,7 +17,9 @@ from google.protobuf.message import DecodeError
 
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile.layout import FORMAT_MAJOR, FORMAT_MINOR, ID_BYTES, Descriptor
+from esper_telemetry.recordfile.parity import pack_parity
 from esper_telemetry.schema.descriptors import MAX_DESCRIPTOR_BYTES, file_closure
+from esper_telemetry.schema.fingerprint import schema_fingerprint
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
@@ -198,3 +200,11 @@ def add_types(types: dict[int, str], header: record_pb2.Header) -> None:
 def header_descriptor(frame: bytes, raw: bytes) -> Descriptor:
     """Return the descriptor of a header frame: no events, no numbers, no times."""
     return Descriptor(len(frame), len(raw), 0, 0, 0, 0, 0, 0)
+
+
+def header_parity(frame: bytes, header: record_pb2.Header) -> bytes:
+    """Return what stands behind a header frame and its descriptor, so that damage does not cost the segment.
+
+    A header without descriptors names nothing that is worth it: nothing stands behind it.
+    """
+    return pack_parity(frame, schema_fingerprint(header)) if header.file_descriptor_set else b""

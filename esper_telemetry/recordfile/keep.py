@@ -19,10 +19,13 @@ from esper_telemetry.recordfile.header import (
     add_types,
     header_descriptor,
     header_frame_bytes,
+    header_parity,
     parse_header_frame,
 )
 from esper_telemetry.recordfile.index import parse_index_message
+from esper_telemetry.recordfile.parity import PARITY_TAG
 from esper_telemetry.recordfile.piece import Kind
+from esper_telemetry.recordfile.restore import restore_header
 from esper_telemetry.recordfile.salvage import REBUILT
 from esper_telemetry.recordfile.source import BytesSource
 from esper_telemetry.v1 import record_pb2
@@ -79,6 +82,7 @@ class Item:
     """Something to place in the output: a frame, a header frame, a skip marker, or another skippable frame."""
 
     data: bytes = b""
+    parity: bytes = b""
     frame: KeptFrame | None = None
     header: Descriptor | None = None
     skip: Skip | None = None
@@ -150,6 +154,7 @@ class Keep:
         self._current: Context | None = None
         self._fresh = True
         self._gap = False
+        self._parity = b""
         self.contexts: list[Context] = [] if contexts is None else contexts
         self.damage: list[Damage] = []
         self.lost_bytes = 0
@@ -184,14 +189,15 @@ class Keep:
             self._footer(piece)
         elif piece.kind is Kind.SKIP and self._current is not None:
             self._current.items.append(Item(skip=piece.skip))
+        elif piece.kind is Kind.PARITY:
+            self._renew_parity()
         elif piece.kind is Kind.OTHER and self._current is not None:
-            self._current.items.append(Item(self._source.read_at(piece.offset, piece.end - piece.offset)))
+            self._other(self._source.read_at(piece.offset, piece.end - piece.offset))
 
     def _header(self, piece: Piece) -> None:
         desc = _described(piece)
-        frame = self._source.read_at(piece.offset, desc.compressed_size)
         try:
-            header = parse_header_frame(self._decoder.decode(frame, desc.raw_size))
+            frame, header = self._header_frame(piece, desc)
             context = self._context_of(header)
             add_types(context.types, header)
         except (CorruptRecordError, UnsupportedRecordError) as error:
@@ -201,6 +207,33 @@ class Keep:
         known = any(item.data[: desc.compressed_size] == frame for item in context.items if item.header is not None)
         if not known:
             context.items.append(Item(frame + layout.pack_descriptor(desc), header=desc))
+            self._parity = header_parity(frame, header)
+
+    def _renew_parity(self) -> None:
+        """Let a parity follow the header that was placed last, as it did in the file."""
+        items = self._current.items if self._current is not None else []
+        if items and items[-1].header is not None:
+            items[-1] = replace(items[-1], parity=self._parity)
+
+    def _other(self, data: bytes) -> None:
+        """Keep a stranger's frame; one of ours that is damaged is made again."""
+        if data[:4] == layout.OUR_MAGIC and data[8:12] == PARITY_TAG:
+            self._renew_parity()
+        elif self._current is not None:
+            self._current.items.append(Item(data))
+
+    def _header_frame(self, piece: Piece, desc: Descriptor) -> tuple[bytes, record_pb2.Header]:
+        """Return a header frame as it was written, and what it says; a damaged one is made again from its parity."""
+        frame = self._source.read_at(piece.offset, desc.compressed_size)
+        try:
+            return frame, parse_header_frame(self._decoder.decode(frame, desc.raw_size))
+        except (CorruptRecordError, UnsupportedRecordError):
+            restored = restore_header(self._source, self._decoder, piece.offset, desc)
+            if restored is None:
+                raise
+        reason = "a header was damaged here, and was made again from its parity"
+        self.damage.append(Damage(piece.offset, piece.offset, reason))
+        return restored.frame, restored.header
 
     def _context_of(self, header: record_pb2.Header) -> Context:
         """Return the context `header` belongs to: a new one, or the present one that it adds types to."""

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile.damage import Damage
+from esper_telemetry.recordfile.folder import PassedOver, nothing_to_read
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.keep import Context, Keep
 from esper_telemetry.recordfile.place import Halves, Placed, place
 from esper_telemetry.recordfile.reader import check_prologue
 from esper_telemetry.recordfile.salvage import salvage
 from esper_telemetry.recordfile.scan import scan
-from esper_telemetry.recordfile.source import open_source
+from esper_telemetry.recordfile.source import OpenFiles, open_source
 
 if TYPE_CHECKING:
     import os
@@ -38,10 +39,12 @@ class Merge(Placed):
     Attributes:
         paths: the files that were joined.
         runs: the run ids in them.
+        passed_over: files that are no records.
     """
 
     paths: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
+    passed_over: list[PassedOver] = field(default_factory=list)
 
 
 def merge(
@@ -53,7 +56,8 @@ def merge(
 ) -> Merge:
     """Write the segments of the files `paths` into the new file `output`, by run, stream, rank and segment.
 
-    Damaged inputs are recovered on the way; what could not be read is in the result.
+    Damaged inputs are recovered on the way; what could not be read is in the result. Among several files one that
+    is no record is passed over.
 
     Args:
         paths: record files.
@@ -62,18 +66,23 @@ def merge(
         progress: called with what is done and what there is to do, in bytes: reading the inputs, checking the output.
 
     Raises:
-        RecordError: a file is no record, none has a header, or the files belong to different runs.
+        RecordError: no file is a record, none has a header, or the files belong to different runs.
         SinkError: the output exists already or cannot be written.
     """
     contexts: list[Context] = []
     result = Merge(Path(output), paths=[str(path) for path in paths])
-    decoder = FrameDecoder()
+    decoder, files = FrameDecoder(), OpenFiles()
     with ExitStack() as stack:
         sources: list[Source] = []
         for path in paths:
-            sources.append(open_source(path))
-            stack.callback(sources[-1].close)
-            check_prologue(sources[-1])
+            try:
+                sources.append(_opened(path, files))
+            except RecordError as error:
+                if len(paths) == 1:
+                    raise
+                result.passed_over.append(PassedOver(Path(path), error.reason))
+            else:
+                stack.callback(sources[-1].close)
         halves = Halves(progress, [source.size for source in sources])
         for number, source in enumerate(sources):
             keep = Keep(source, decoder, contexts)
@@ -84,6 +93,8 @@ def merge(
                 result.damage[source.name] = keep.damage
             result.lost_bytes += keep.lost_bytes
             result.open_end |= keep.open_end or not keep.found
+        if not sources:
+            raise nothing_to_read(result.passed_over)
         if not contexts:
             raise CorruptRecordError(
                 "no header can be read, so nothing can be joined", path=", ".join(result.paths[:5])
@@ -97,6 +108,16 @@ def merge(
             )
         place(sorted(contexts, key=lambda context: _order(context.header)), result, halves.checked)
     return result
+
+
+def _opened(path: str | os.PathLike[str], files: OpenFiles) -> Source:
+    source = open_source(path, files)
+    try:
+        check_prologue(source)
+    except RecordError:
+        source.close()
+        raise
+    return source
 
 
 def _order(header: record_pb2.Header) -> tuple[str, str, int, bytes, int]:

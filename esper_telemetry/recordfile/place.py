@@ -154,7 +154,7 @@ class _Output:
             elif item.skip is not None:
                 self._skip(item.skip, limit)
             elif item.header is not None:
-                builder.add_header(item.data, item.header)
+                builder.add_header(item.data, item.header, item.parity)
             else:
                 builder.add_skippable(item.data)
         if context.known_last_seq > builder.last_seq:
