@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from esper_telemetry.recordfile import FrameRef, RecordReader, Segment
 
-STARTED, FINISHED, _DROPPED = "run.started", "run.finished", "telemetry.dropped"
+STARTED, RESUMED, FINISHED, _DROPPED = "run.started", "run.resumed", "run.finished", "telemetry.dropped"
+# RunResumed is the second event of a stream: in the first frame, or in the one after.
+_SOON = 2
 
 
 class Landmarks:
@@ -43,6 +45,11 @@ class Landmarks:
     def started(self) -> dict[str, Any]:
         """Return the data of RunStarted, if that is the first event of the segment; else nothing."""
         found = self._events(self._segment.frames[:1], STARTED)
+        return found[0].data if found else {}
+
+    def resumed(self) -> dict[str, Any]:
+        """Return the data of RunResumed, if it stands at the start of the segment; else nothing."""
+        found = self._events(self._segment.frames[:_SOON], RESUMED)
         return found[0].data if found else {}
 
     def finished(self) -> dict[str, Any]:

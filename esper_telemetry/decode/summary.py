@@ -54,7 +54,9 @@ class StreamSummary:
         losses: the measured losses in words: "0 of 12 events", "12 of 90 events: buffer_full 7, 5 without a cause".
         closed: whether every file was closed in good order.
         writing: whether a process is writing the last file now.
+        attempt: attempt at the run, from 1.
         started: data of RunStarted; empty where it is not here.
+        resumed: data of RunResumed; empty where it is not here.
         finished: data of RunFinished; empty where it is not here.
     """
 
@@ -79,7 +81,9 @@ class StreamSummary:
     losses: str = ""
     closed: bool = True
     writing: bool = False
+    attempt: int = 1
     started: dict[str, Any] = field(default_factory=dict)
+    resumed: dict[str, Any] = field(default_factory=dict)
     finished: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -96,7 +100,7 @@ class Summary:
 
     Attributes:
         paths: the files.
-        streams: in the order of stream, rank and producer.
+        streams: in the order of name, rank, attempt and start.
         warnings: what is damaged, missing or cut off, as far as that is told without reading everything.
     """
 
@@ -145,6 +149,7 @@ def _summarize_stream(places: Sequence[SegmentPlace], readers: OpenReaders, faul
     summary = StreamSummary(
         header.run_id, header.run_name, header.stream, header.rank, header.host, header.pid, header.writer
     )
+    summary.attempt = places[0].attempt
     losses = StreamLosses()
     ordered = parts(places)
     for part in ordered:
@@ -162,6 +167,7 @@ def _summarize_stream(places: Sequence[SegmentPlace], readers: OpenReaders, faul
         losses.add(part[0], reader, copies)
         landmarks = Landmarks(reader, segment)
         summary.started = summary.started or landmarks.started()
+        summary.resumed = summary.resumed or landmarks.resumed()
         summary.finished = landmarks.finished() or summary.finished
         if part is ordered[-1]:
             losses.end(part[0], reader, segment)

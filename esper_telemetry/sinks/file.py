@@ -16,6 +16,7 @@ from esper_telemetry.clock import SYSTEM_CLOCK, Anchor
 from esper_telemetry.errors import ConfigError, RecordError, SinkError
 from esper_telemetry.recordfile import Gone, RecordWriter, SegmentName, Vanished, prune, random_id
 from esper_telemetry.recordfile.paths import path_component
+from esper_telemetry.recordfile.retention import KEEP_BYTES
 from esper_telemetry.sinks.earlier import EarlierSegments
 from esper_telemetry.sinks.folder import RunFolder
 
@@ -97,6 +98,8 @@ class FileSink:
         self._opened_ns = self._synced_ns = 0
         self._earlier = EarlierSegments()
         self._vanished: Vanished | None = None
+        if keep_bytes is not None:  # a reader takes segments that are not there for deleted on purpose
+            header = dataclasses.replace(header, attributes={**header.attributes, KEEP_BYTES: str(keep_bytes)})
         self._writer = self._open(dataclasses.replace(header, sync=sync))
 
     @property
