@@ -43,7 +43,7 @@ def _print_text(summary: Summary, times: TimeFormat) -> None:
             print(f"{name:<10} {value}")
         if len(streams) > 1:
             print()
-            head = ("stream", "rank", "attempt", "outcome", "events", "missing", "segments", "size", "host", "pid")
+            head = ("stream", "rank", "outcome", "events", "missing", "segments", "attempt", "size", "host", "pid")
             print_table(head, (_stream_row(stream) for stream in streams))
     print()
     counts = summary.events_by_type
@@ -153,11 +153,11 @@ def _stream_row(stream: StreamSummary) -> tuple[object, ...]:
     return (
         stream.stream,
         stream.rank,
-        stream.attempt,
         stream.outcome,
         stream.events,
         stream.missing,
         len(stream.segments),
+        stream.attempt,
         size(stream.bytes),
         stream.host,
         str(stream.pid),

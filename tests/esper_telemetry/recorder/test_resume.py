@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -12,9 +13,11 @@ from pathlib import Path
 import pytest
 
 import esper_telemetry as et
-from esper_telemetry.errors import ConfigError
+from esper_telemetry.errors import ConfigError, RecordError
 from esper_telemetry.recordfile import list_run, list_streams
 from esper_telemetry.sinks import FileSink
+from esper_telemetry.testing import running_collector
+from tests.esper_telemetry.collectorprocess import wait_until
 
 LAUNCHER = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURM_STEP_ID")
 PROGRAM = """
@@ -58,6 +61,13 @@ def run(folder: Path, options: str = '{"run_id": "exp"}', *, end: str = "close",
 def attempts(folder: Path) -> list[tuple[int, int]]:
     """Return rank and attempt of each stream."""
     return sorted((stream.header.rank, stream.attempt) for stream in list_streams(folder))
+
+
+def arrived(folder: Path) -> int:
+    """Return how many streams have come to their end at a collector."""
+    with contextlib.suppress(RecordError):
+        return sum(1 for _ in et.read(folder, types="run.finished", strict=False))
+    return 0
 
 
 def resumed(folder: Path) -> list[dict]:
@@ -249,6 +259,23 @@ def test_a_folder_that_is_resumed_and_sent_is_not_removed_afterwards(tmp_path, m
     monkeypatch.setattr("esper_telemetry.recorder.agent_process.start_agent", lambda *args, **more: opened.append(more))
     et.start_run(None, name="r", resume=tmp_path / "exp", collector="127.0.0.1:1").close()
     assert opened == [{"temporary": False}]
+
+
+@pytest.mark.parametrize("spooled", [False, True], ids=["kept here", "kept by the collector alone"])
+def test_a_collector_takes_the_second_attempt_at_a_run(tmp_path, monkeypatch, spooled):
+    pytest.importorskip("prometheus_client")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = None if spooled else tmp_path / "runs"
+    with running_collector(tmp_path / "collected") as address:
+        for options in ({"run_id": "exp"}, {"resume": "exp", "resumed_from": {"step": 5}}):
+            with et.start_run(folder, name="r", collector=address, **options) as again:
+                for step in range(10):
+                    again.emit(et.events.ScalarLogged, name="loss", value=1.0, step=step)
+            ends = 2 if "resume" in options else 1
+            wait_until(lambda ends=ends: arrived(tmp_path / "collected" / "exp") == ends)
+    assert attempts(tmp_path / "collected" / "exp") == [(0, 1), (0, 2)]
+    found = et.read(tmp_path / "collected" / "exp", types="scalar.logged", latest=True)
+    assert [event.data["step"] for event in found] == [*range(5), *range(10)]
 
 
 def test_the_agent_may_take_closed_segments_away_only_where_it_was_allowed_to(tmp_path, monkeypatch, mocker):
