@@ -7,14 +7,16 @@ is read from its end, frame by frame, and no further than needed. Events are not
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.decode.faults import Faults
 from esper_telemetry.decode.filter import Filter
 from esper_telemetry.decode.landmarks import Landmarks
 from esper_telemetry.decode.segments import SegmentDecoder
 from esper_telemetry.decode.streams import OpenReaders, by_stream, parts
+from esper_telemetry.errors import RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -109,8 +111,10 @@ def _resume(stream: Sequence[SegmentPlace]) -> _Resume | None:
     if place.attempt == 1:
         return None
     readers = OpenReaders([place], Faults(strict=False))
+    data: dict[str, Any] = {}
     try:
-        data = Landmarks(*readers.take(place)).resumed()
+        with contextlib.suppress(RecordError):  # gone meanwhile, or damaged: reading the events tells it
+            data = Landmarks(*readers.take(place)).resumed()
     finally:
         readers.close()
     start = {name.removeprefix(_FROM): int(data[name]) for name in _PREFIXED if name in data}
@@ -142,7 +146,8 @@ def _backwards(stream: Sequence[SegmentPlace]) -> Iterator[Event]:
     decoder = SegmentDecoder(Filter(), faults, expand=True)
     try:
         for part in reversed(parts(stream)):
-            for events in decoder.last_events(*readers.take(part[0])):
-                yield from reversed(events)
+            with contextlib.suppress(RecordError):  # as above
+                for events in decoder.last_events(*readers.take(part[0])):
+                    yield from reversed(events)
     finally:
         readers.close()

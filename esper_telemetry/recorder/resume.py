@@ -6,6 +6,7 @@ runs, and gets two; another process with that id is the next attempt, as launche
 
 from __future__ import annotations
 
+import itertools
 import logging
 import operator
 import os
@@ -17,7 +18,7 @@ from esper_telemetry.recorder.attempts import choose_attempt, current_launch, is
 from esper_telemetry.v1 import run_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from esper_telemetry.sinks import RunStream
 
@@ -28,7 +29,7 @@ _SHOWN = 5
 _LARGEST = 1 << 64
 
 # Runs that this process has opened: process id, run folder, rank. A fork child has another id, and starts anew.
-_opened: dict[tuple[int, Path, int], int] = {}
+_opened: set[tuple[int, Path, int]] = set()
 
 
 class Attempt(NamedTuple):
@@ -45,16 +46,13 @@ class Attempt(NamedTuple):
     resumed: run_pb2.RunResumed | None
 
 
-def resumed_folder(
-    root: Path | None, resume: str | os.PathLike[str], run_id: str | None, rank: int, *, spool: bool
-) -> Path:
+def resumed_folder(root: Path | None, resume: str | os.PathLike[str], run_id: str | None, *, spool: bool) -> Path:
     """Return the run folder that `resume` means: a run id below `root`, or the path of a folder.
 
     Args:
         root: folder of runs; None where none was given.
         resume: as in start_run.
         run_id: as in start_run; it may only say the same.
-        rank: of this process.
         spool: what `root` held may have been sent and removed, so a run need not be there.
 
     Raises:
@@ -64,7 +62,6 @@ def resumed_folder(
     folder = _find(root, text, spool=spool)
     if run_id is not None and run_id != folder.name:
         raise ConfigError(f"run_id={run_id!r} and resume={text!r} name two runs; pass one of them")
-    _note_opened(folder, rank)
     return folder
 
 
@@ -90,25 +87,26 @@ def _find(root: Path | None, text: str, *, spool: bool) -> Path:
 
 def separate_run(folder: Path, rank: int) -> Path:
     """Return the folder of a run that is not resumed: another than those this process has opened before."""
-    count = _note_opened(folder, rank)
-    if count == 1:
-        return folder
-    other = folder.with_name(f"{folder.name}-{count}")
-    _log.warning(
-        "run id %r is used for the second time by this process: this is another run, %r; pass resume=%r to go on with"
-        " the first",
-        folder.name,
-        other.name,
-        folder.name,
-    )
+    other = next(one for one in _numbered(folder) if (os.getpid(), one.resolve(), rank) not in _opened)
+    if other != folder:
+        _log.warning(
+            "run id %r is used again by this process: this is another run, %r; pass resume=%r to go on with the first",
+            folder.name,
+            other.name,
+            folder.name,
+        )
     return other
 
 
-def _note_opened(folder: Path, rank: int) -> int:
-    """Remember that this process opens a run; return how often it has opened it by now."""
-    key = (os.getpid(), folder.resolve(), rank)
-    _opened[key] = _opened.get(key, 0) + 1
-    return _opened[key]
+def _numbered(folder: Path) -> Iterator[Path]:
+    yield folder
+    for count in itertools.count(2):
+        yield folder.with_name(f"{folder.name}-{count}")
+
+
+def note_opened(folder: Path, rank: int) -> None:
+    """Remember that this process has opened a run."""
+    _opened.add((os.getpid(), folder.resolve(), rank))
 
 
 def begin_attempt(folder: Path, rank: int, resumed_from: Mapping[str, Any] | None, *, resume: bool) -> Attempt:

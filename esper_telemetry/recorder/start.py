@@ -15,7 +15,7 @@ from esper_telemetry.errors import ConfigError, SinkError
 from esper_telemetry.recorder.core import Core
 from esper_telemetry.recorder.facts import run_started
 from esper_telemetry.recorder.options import RUN_ID_VARIABLE, RecordOptions, StreamOptions, disabled_by_environment
-from esper_telemetry.recorder.resume import begin_attempt, resumed_folder, separate_run
+from esper_telemetry.recorder.resume import begin_attempt, note_opened, resumed_folder, separate_run
 from esper_telemetry.recorder.run import Run
 from esper_telemetry.schema import EventType, effective_level, event_classes, event_type, level_number
 from esper_telemetry.v1 import options_pb2, run_pb2, steps_pb2, training_pb2
@@ -98,7 +98,7 @@ def start_run(
     root = _root(dir, collector)
     spool = root if dir is None else None
     if resume is not None:
-        folder = resumed_folder(root, resume, run_id, rank, spool=spool is not None)
+        folder = resumed_folder(root, resume, run_id, spool=spool is not None)
     else:
         folder = _own_folder(root, run_id, name, rank, clock)
     run_id = folder.name
@@ -138,6 +138,7 @@ def start_run(
         )
 
     run = open_run(core, file_sink, started, attempt.resumed, level=level, lifecycle_only=lifecycle_only, folder=folder)
+    note_opened(folder, rank)
     if collector is not None and stream is not None:
         from esper_telemetry.recorder.agent_process import start_agent
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from esper_telemetry.v1 import record_pb2
 
-_MOST_BYTES = layout.PROLOGUE_BYTES + layout.MAX_HEADER_BYTES
+# A header takes some 20 KB; only one with very many types takes more than the first look.
+_LOOKS = (1 << 16, layout.PROLOGUE_BYTES + layout.MAX_HEADER_BYTES)
 
 
 class RunStream(NamedTuple):
@@ -64,10 +65,13 @@ def first_header(path: Path) -> record_pb2.Header:
     source = FileSource(path)
     try:
         check_prologue(source)
-        data = source.read_at(0, _MOST_BYTES)
+        for size in _LOOKS:
+            data = source.read_at(0, size)
+            piece = piece_at(data, layout.PROLOGUE_BYTES)
+            if piece is not None:
+                break
     finally:
         source.close()
-    piece = piece_at(data, layout.PROLOGUE_BYTES)
     if piece is None or piece.kind is not Kind.HEADER or piece.descriptor is None:
         raise CorruptRecordError("its first header is not whole", path=str(path), offset=layout.PROLOGUE_BYTES)
     frame = data[piece.offset : piece.offset + piece.descriptor.compressed_size]

@@ -30,6 +30,12 @@ def test_cat_latest_prints_each_step_once(cli, resumed):
     assert "done again from step 5 on" in latest.err
 
 
+def test_text_tells_attempts_apart(cli, resumed):
+    text = cli("cat", resumed, "--type", "run.started").out.splitlines()
+    assert ["r0#1" in line for line in text] == [True, False]
+    assert "r0a2#1" in text[1]
+
+
 def test_cat_latest_of_a_resume_without_a_place_says_so_and_exits_3(cli, tmp_path):
     for options in ({"run_id": "exp"}, {"resume": "exp"}):
         et.start_run(tmp_path, name="r", **options).close()

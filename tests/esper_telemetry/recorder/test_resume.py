@@ -208,6 +208,14 @@ def test_the_same_trials_after_a_restart_are_attempts_at_the_same_runs(tmp_path,
     assert attempts(tmp_path / "job") == attempts(tmp_path / "job-2") == [(0, 1), (0, 2)]
 
 
+def test_a_start_that_failed_has_used_no_id(tmp_path, caplog):
+    with pytest.raises(ConfigError):
+        et.start_run(tmp_path, name="r", run_id="x", resumed_from={"step": "no"})
+    et.start_run(tmp_path, name="r", run_id="x").close()
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert not caplog.records
+
+
 def test_ranks_and_folders_of_their_own_are_no_second_run(tmp_path, caplog):
     for rank in range(2):
         et.start_run(tmp_path / "a", name="r", run_id="x", rank=rank).close()
