@@ -186,6 +186,14 @@ def test_an_abandoned_sink_leaves_the_file_as_it_stands(stream, tmp_path):
     assert sink.path.read_bytes() == before
 
 
+def test_a_reader_is_told_that_old_segments_may_be_gone_on_purpose(stream, tmp_path):
+    for number, keep in enumerate((None, 40_000)):
+        sink = FileSink(tmp_path / str(number), stream.header(attributes={"a": "b"}), stream.types, keep_bytes=keep)
+        with RecordReader(sink.path) as reader:
+            told = dict(reader.header.attributes)
+        assert told == {"a": "b"} | ({"esper_telemetry.keep_bytes": "40000"} if keep else {})
+
+
 def test_old_segments_go_when_only_so_much_is_to_be_kept(stream, tmp_path):
     sink = FileSink(tmp_path, stream.header(), stream.types, max_bytes=13_000, keep_bytes=40_000)
     for _ in range(200):
