@@ -21,13 +21,20 @@ if TYPE_CHECKING:
 @click.command
 @files_argument
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A new file, or a new folder.")
+@click.option(
+    "--schema-from",
+    metavar="FILE",
+    type=click.Path(exists=True, path_type=Path),
+    help="Where a header is lost, assume the schema of this record.",
+)
 @json_option
-def command(files: tuple[str, ...], output: Path, *, as_json: bool) -> int:
+def command(files: tuple[str, ...], output: Path, *, schema_from: Path | None, as_json: bool) -> int:
     """Write what is whole to a new record; the damaged one is never touched.
 
     For several files or a run folder the output is a new folder with a file for each. Whole
     frames are kept byte for byte, what is whole of a cut last frame is kept and marked as
-    unverified, and the output is verified. Exit code 0: nothing is lost; 3: something is, or the
+    unverified, and the output is verified. A header that is lost is assumed to be that of a segment
+    of the same stream, or of this SDK if the file proves it. Exit code 0: nothing is lost; 3: something is, or the
     record was never closed, so that nobody knows; 1: nothing can be recovered.
     """
     paths = find_files(files)
@@ -37,7 +44,7 @@ def command(files: tuple[str, ...], output: Path, *, as_json: bool) -> int:
     with measured(paths.files, "recovering") as work:
         for path, show in work:
             target = output if folder is None else folder / path.name
-            one = each.attempt(partial(recover, path, target, progress=show))
+            one = each.attempt(partial(recover, path, target, schema_from=schema_from, progress=show))
             if one is not None:
                 found.append(one)
     if as_json:
@@ -80,6 +87,8 @@ def tell_damage(placed: Recovery | Merge) -> None:
     for path, damages in placed.damage.items():
         for damage in damages:
             warn(f"{path}: {damage}")
+    for path, origins in placed.assumed.items():
+        warn(f"{path}: its header is lost; assumed is that of {', '.join(origins)}")
     for _, first, last in placed.lost:
         warn(f"{placed.output}: numbers {first:,} to {last:,} are lost")
     if placed.open_end:
@@ -97,6 +106,7 @@ def placed_document(placed: Recovery | Merge) -> dict[str, Any]:
         "output": str(placed.output),
         **{name: getattr(placed, name) for name in names},
         "lost": [{"segment": number, "first_seq": first, "last_seq": last} for number, first, last in placed.lost],
+        "assumed": placed.assumed,
         "damage": [
             {"path": path, "offset": damage.offset, "end": damage.end, "reason": damage.reason}
             for path, damages in placed.damage.items()

@@ -5,6 +5,7 @@ events is neither needed nor used.
 """
 
 from esper_telemetry.decode.comparison import Comparison, FieldPair, Pair, Parting, compare, partings
+from esper_telemetry.decode.configuration import RunConfiguration, run_configuration
 from esper_telemetry.decode.event import Event, RowEvent
 from esper_telemetry.decode.faults import FileDamage
 from esper_telemetry.decode.filter import Filter
@@ -23,8 +24,8 @@ from esper_telemetry.decode.reference import (
 )
 from esper_telemetry.decode.statistics import FieldStatistics, TypeStatistics, count_events
 from esper_telemetry.decode.streams import SegmentPlace
-from esper_telemetry.decode.survey import Survey, survey
 from esper_telemetry.decode.summary import StreamSummary, Summary, summarize
+from esper_telemetry.decode.survey import Survey, survey
 from esper_telemetry.decode.tail import Tail
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "Records",
     "Reference",
     "RowEvent",
+    "RunConfiguration",
     "SegmentPlace",
     "StreamSummary",
     "Summary",
@@ -62,6 +64,7 @@ __all__ = [
     "record_files",
     "record_reference",
     "rfc3339",
+    "run_configuration",
     "summarize",
     "survey",
 ]

@@ -9,6 +9,7 @@ import contextlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from esper_telemetry.decode.configuration import RUN_CONFIGURED
 from esper_telemetry.decode.envelope import parse_frame
 from esper_telemetry.decode.event import Event
 from esper_telemetry.decode.origin import Origin
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 STARTED, RESUMED, FINISHED, _DROPPED = "run.started", "run.resumed", "run.finished", "telemetry.dropped"
 # RunResumed is the second event of a stream: in the first frame, or in the one after.
 _SOON = 2
+CHILD_FINISHED = "stream.finished"
 
 
 class Landmarks:
@@ -53,9 +55,14 @@ class Landmarks:
         return found[0].data if found else {}
 
     def finished(self) -> dict[str, Any]:
-        """Return the data of RunFinished, if it stands in the last frame of the segment; else nothing."""
-        found = self._events(self._segment.frames[-1:], FINISHED)
+        """Return the data of RunFinished, of StreamFinished in the stream of a child, if the last frame has it."""
+        last = CHILD_FINISHED if self._segment.header.parent_producer_id else FINISHED
+        found = self._events(self._segment.frames[-1:], last)
         return found[-1].data if found else {}
+
+    def configured(self) -> list[dict[str, Any]]:
+        """Return the data of every RunConfigured of the segment."""
+        return [event.data for event in self._events(self._segment.frames, RUN_CONFIGURED)]
 
     def drops(self) -> Counter[str]:
         """Return the losses that were reported in the segment, by cause."""

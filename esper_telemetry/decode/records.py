@@ -98,7 +98,7 @@ class Records:
 
     @property
     def marked(self) -> int:
-        """Those of `missing` whose loss a file accounts for: damage that is told, and ranges that are marked as lost."""
+        """Those of `missing` whose loss a file accounts for: damage that is told, and ranges marked as lost."""
         return self._faults.marked
 
     @property

@@ -1,5 +1,6 @@
-"""A record in a few facts, without a scan: footers, descriptors, the first and last frame of each stream are read.
+"""A record in a few facts, without a scan: footers, descriptors, and few frames of each stream are read.
 
+Those are the first and the last one, and those that a configuration was given in, which the descriptors tell.
 Losses are measured by the numbers (`losses.py`), and what is there twice counts once, as in reading.
 
 Counts by type come from the index, which only a closed file has; without it they are
@@ -12,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from esper_telemetry.decode.configuration import RunConfiguration, run_configuration
 from esper_telemetry.decode.faults import Faults
 from esper_telemetry.decode.landmarks import Landmarks
 from esper_telemetry.decode.losses import StreamLosses
@@ -57,6 +59,7 @@ class StreamSummary:
         attempt: attempt at the run, from 1.
         started: data of RunStarted; empty where it is not here.
         resumed: data of RunResumed; empty where it is not here.
+        configured: data of each RunConfigured.
         finished: data of RunFinished; empty where it is not here.
     """
 
@@ -84,6 +87,7 @@ class StreamSummary:
     attempt: int = 1
     started: dict[str, Any] = field(default_factory=dict)
     resumed: dict[str, Any] = field(default_factory=dict)
+    configured: list[dict[str, Any]] = field(default_factory=list)
     finished: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -92,6 +96,11 @@ class StreamSummary:
         if self.finished:
             return str(self.finished.get("outcome", "finished"))
         return "running" if self.writing else "unknown" if self.closed else "killed"
+
+    @property
+    def configuration(self) -> RunConfiguration | None:
+        """What the run was configured with, from its start or later; None if that was never given."""
+        return run_configuration(self.started, self.configured)
 
 
 @dataclass(slots=True)
@@ -168,6 +177,7 @@ def _summarize_stream(places: Sequence[SegmentPlace], readers: OpenReaders, faul
         landmarks = Landmarks(reader, segment)
         summary.started = summary.started or landmarks.started()
         summary.resumed = summary.resumed or landmarks.resumed()
+        summary.configured += landmarks.configured()
         summary.finished = landmarks.finished() or summary.finished
         if part is ordered[-1]:
             losses.end(part[0], reader, segment)

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from esper_telemetry.decode.inputs import record_files
-from esper_telemetry.decode.spare import spare_header
 from esper_telemetry.decode.streams import SegmentPlace, in_order
-from esper_telemetry.errors import RecordError
+from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import PassedOver, RecordReader
 from esper_telemetry.recordfile.folder import nothing_to_read
+from esper_telemetry.recordfile.spare import find_spare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from esper_telemetry.decode.inputs import RecordFiles, RecordPath
-    from esper_telemetry.v1 import record_pb2
+    from esper_telemetry.recordfile.spare import Spare
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,25 +75,27 @@ class _Surveyor:
 
     def look(self) -> None:
         """Look into every file; those that have lost their header again, once their siblings are known."""
-        headless: list[tuple[Path, RecordError]] = []
+        refused: list[Path] = []
         for path in self._found.files:
             try:
-                self.places += self._segments(path, None)
+                self.places += self._segments(path)
+            except CorruptRecordError:
+                refused.append(path)
             except RecordError as error:
-                headless.append((path, error))
-        for path, error in headless:
-            spare = spare_header(path, self.places)
+                self._pass_over(path, error)
+        for path in refused:
             try:
-                if spare is None:
-                    raise error
-                self.places += self._segments(path, spare)
-            except RecordError as again:
-                if self._found.alone:
-                    raise
-                self.passed_over.append(PassedOver(path, again.reason))
+                self.places += self._segments(path, find_spare(path))
+            except RecordError as error:
+                self._pass_over(path, error)
 
-    def _segments(self, path: Path, spare: record_pb2.Header | None) -> Iterator[SegmentPlace]:
-        with RecordReader(path, spare=spare) as reader:
+    def _pass_over(self, path: Path, error: RecordError) -> None:
+        if self._found.alone:
+            raise error
+        self.passed_over.append(PassedOver(path, error.reason))
+
+    def _segments(self, path: Path, spare: Spare | None = None) -> Iterator[SegmentPlace]:
+        with RecordReader(path, spare=spare and spare.header) as reader:
             for number, segment in enumerate(reader.segments):
                 # They take most of the memory, and are read again with the events.
                 segment.header.ClearField("file_descriptor_set")
@@ -107,5 +109,5 @@ class _Surveyor:
                     min((frame.min_time for frame in segment.frames), default=0),
                     intact=not segment.damage and reader.truncation is None,
                     in_folder=path.parent in self._found.folders,
-                    spare=spare,
+                    spare=spare and spare.header,
                 )

@@ -73,7 +73,7 @@ def choose_attempt(streams: Sequence[RunStream], rank: int, launch: Launch, *, r
 
 def is_own(stream: RunStream) -> bool:
     """Tell the stream of a process that started a run from that of a child, which may outlive it."""
-    return stream.header.stream == "main"
+    return not stream.header.parent_producer_id
 
 
 def _is_launch_of(peers: Sequence[RunStream], launch: Launch, *, resumed: bool) -> bool:

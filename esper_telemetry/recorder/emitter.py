@@ -10,10 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import SchemaError, TelemetryError
+from esper_telemetry.recorder.handle import revived_emitter, ticket_of
 from esper_telemetry.recorder.misfit import is_misfit, is_of_this_line
 from esper_telemetry.schema import encode_context, event_type
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from google.protobuf.message import Message
 
     from esper_telemetry.recorder.buffer import Plan
@@ -23,26 +26,40 @@ if TYPE_CHECKING:
 class Emitter:
     """Emits events of one run, with a context it adds to each.
 
-    Threads may share an emitter; events of one thread keep their order.
+    Threads may share an emitter; events of one thread keep their order. It may be copied and pickled as a Run may:
+    in its own process and in forked ones a copy is the emitter itself.
+
+    Attributes:
+        error: why its context cannot be used; None if it can.
     """
 
-    __slots__ = ("__weakref__", "_append", "_context", "_core", "_encoded", "_error", "_plans")
+    __slots__ = ("__weakref__", "_append", "_context", "_core", "_encoded", "_plans", "error")
 
     def __init__(self, core: Core | None, context: dict[str, Any]) -> None:
         self._core = core
         self._context = context
         self._plans: dict[Any, Plan | None] = {}
         self._encoded = b""
-        self._error: SchemaError | None = None
+        self.error: SchemaError | None = None
         try:
             self._encoded = encode_context(context)
         except SchemaError as error:
             if core is not None and core.strict:
                 raise
-            self._error = error
+            self.error = error
+        self._append: Callable[[Plan, bytes], bool]
         if core is not None:
-            self._append = core.append
             core.adopt(self)
+
+    def __copy__(self) -> Emitter:
+        return self
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Emitter:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Take along what `handle.py` needs; the values of a context that cannot be used stay behind."""
+        return revived_emitter, (ticket_of(self._core), self._context if self.error is None else {}, self.error)
 
     def bind(self, **context: Any) -> Emitter:
         """Return an emitter that adds `context` to what this one adds.
@@ -96,6 +113,10 @@ class Emitter:
                 return
         self._append(plan, payload)
 
+    def connect(self, append: Callable[[Plan, bytes], bool]) -> None:
+        """Give events to `append` from now on: the run was adopted, or this process has become a child of its own."""
+        self._append = append
+
     def forget_plans(self) -> None:
         """Make new plans at the next event: the level changed."""
         self._plans = {}
@@ -124,8 +145,8 @@ class Emitter:
             if not core.wants(one):
                 plans[cls] = None
                 return None
-            if self._error is not None:
-                raise self._error
+            if self.error is not None:
+                raise self.error
             missing = sorted(name for name in one.requires if self._context.get(name) is None)
             if missing:
                 raise SchemaError(

@@ -19,19 +19,15 @@ _log = logging.getLogger("esper_telemetry")
 
 
 class Removals:
-    """The files of a run that somebody took away.
+    """The files of a run that somebody took away."""
 
-    Args:
-        buffer: whose account the losses go to.
-    """
-
-    def __init__(self, buffer: Buffer) -> None:
-        self._buffer = buffer
+    def __init__(self) -> None:
+        """Begin with none."""
         self._said = self._news = False
 
-    def count(self, vanished: Vanished) -> None:
-        """Count what was in a file. Writer thread only."""
-        self._buffer.take_back(vanished.events, RECORD_REMOVED)
+    def count(self, vanished: Vanished, buffer: Buffer) -> None:
+        """Count what was in a file, in the account of `buffer`. Writer thread only."""
+        buffer.take_back(vanished.events, RECORD_REMOVED)
         self._news = True
         if not self._said:
             self._said = True

@@ -10,6 +10,7 @@ import itertools
 import logging
 import operator
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +19,7 @@ from esper_telemetry.recorder.attempts import choose_attempt, current_launch, is
 from esper_telemetry.v1 import run_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from esper_telemetry.sinks import RunStream
 
@@ -58,11 +59,24 @@ def resumed_folder(root: Path | None, resume: str | os.PathLike[str], run_id: st
     Raises:
         ConfigError: there is no such run, it is not where its id says, or `run_id` names another.
     """
-    text = os.fspath(resume)
-    folder = _find(root, text, spool=spool)
+    text = _as_path(resume)
+    folder = _find(root, text, spool=spool).absolute()
     if run_id is not None and run_id != folder.name:
         raise ConfigError(f"run_id={run_id!r} and resume={text!r} name two runs; pass one of them")
     return folder
+
+
+def switched_off_id(resume: object) -> str:
+    """Return the id of a run that is switched off, whatever it was asked to resume."""
+    return (Path(resume).name if isinstance(resume, (str, os.PathLike)) else "") or "disabled"
+
+
+def _as_path(resume: object) -> str:
+    if isinstance(resume, (str, os.PathLike)):
+        text = os.fspath(resume)
+        if text and isinstance(text, str):
+            return text
+    raise ConfigError(f"resume is {str(resume)[:100]!r}; give the id of a run, or its folder")
 
 
 def _find(root: Path | None, text: str, *, spool: bool) -> Path:
@@ -136,7 +150,9 @@ def begin_attempt(folder: Path, rank: int, resumed_from: Mapping[str, Any] | Non
 
 
 def _coordinates(resumed_from: Mapping[str, Any] | None) -> dict[str, int]:
-    found = {}
+    found: dict[str, int] = {}
+    if resumed_from is not None and not isinstance(resumed_from, Mapping):
+        raise ConfigError(f"resumed_from is {type(resumed_from).__name__}; give a mapping, such as {{'step': 500}}")
     for name, value in (resumed_from or {}).items():
         if name not in COORDINATES:
             raise ConfigError(f"resumed_from[{name!r}] is unknown; use one of {', '.join(COORDINATES)}")

@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.clock import SYSTEM_CLOCK
-from esper_telemetry.errors import ConfigError, SinkError
+from esper_telemetry.errors import ConfigError, SchemaError, SinkError
+from esper_telemetry.facts.configuration import Configuration, configuration
+from esper_telemetry.facts.redaction import Redaction
+from esper_telemetry.facts.started import run_started
+from esper_telemetry.recorder import openruns
+from esper_telemetry.recorder.arguments import (
+    checked_clock,
+    checked_folder,
+    checked_name,
+    checked_rank,
+    checked_run_id,
+    checked_tags,
+    checked_type,
+)
 from esper_telemetry.recorder.core import Core
-from esper_telemetry.recorder.facts import run_started
 from esper_telemetry.recorder.options import RUN_ID_VARIABLE, RecordOptions, StreamOptions, disabled_by_environment
-from esper_telemetry.recorder.resume import begin_attempt, note_opened, resumed_folder, separate_run
+from esper_telemetry.recorder.resume import (
+    begin_attempt,
+    note_opened,
+    resumed_folder,
+    separate_run,
+    switched_off_id,
+)
 from esper_telemetry.recorder.run import Run
+from esper_telemetry.recorder.runfiles import RunFiles
 from esper_telemetry.schema import EventType, effective_level, event_classes, event_type, level_number
-from esper_telemetry.v1 import options_pb2, run_pb2, steps_pb2, training_pb2
+from esper_telemetry.schema.builtin import built_in_types
+from esper_telemetry.v1 import options_pb2, run_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from esper_telemetry.clock import Clock
-    from esper_telemetry.sinks import FileSink, Sink
+    from esper_telemetry.sinks import Sink
 
 _log = logging.getLogger("esper_telemetry")
-_BUILT_IN = (run_pb2, training_pb2, steps_pb2)
 _START_TIMEOUT = 30.0
 
 
@@ -35,8 +56,8 @@ def start_run(
     dir: str | os.PathLike[str] | None,  # noqa: A002 - the word users expect; nothing here needs the builtin
     *,
     name: str,
-    config: Mapping[str, Any] | None = None,
-    tags: Mapping[str, str] | None = None,
+    config: Any = None,
+    tags: Mapping[str, Any] | None = None,
     level: str = "normal",
     lifecycle_only: bool = False,
     rank: int = 0,
@@ -55,8 +76,11 @@ def start_run(
     Args:
         dir: folder of runs; the record goes to `<dir>/<run_id>/`. None with a collector: a temporary spool.
         name: name of the run for people.
-        config: what the run was configured with; recorded as canonical JSON.
-        tags: labels for grouping runs.
+        config: what the run was configured with: a dict, Namespace, dataclass, OmegaConf, attrs or pydantic object, ...
+            Recorded as canonical JSON, less what its names say to be secrets (RecordOptions.redact adds to those). What
+            is not known is recorded as the name of its type; nothing in it can stop the start. `run.update_config`
+            adds to it later.
+        tags: labels for grouping runs: one text or number each; None leaves one out.
         level: "off", "lifecycle", "minimal", "normal" or "debug": events above it are not recorded.
         lifecycle_only: let lifecycle events flow whatever the level (a floor: "normal" stays "normal").
         rank: distributed rank of this process; ranks of one run share `run_id`.
@@ -85,59 +109,44 @@ def start_run(
         SchemaError: `schemas` holds something that declares no event.
     """
     chosen = effective_level(level, lifecycle_only=lifecycle_only)
-    record = record or RecordOptions()
+    name, rank = checked_name(name), checked_rank(rank)
+    run_id = checked_run_id(run_id)
+    record = checked_type(record, RecordOptions, "record") or RecordOptions()
     if disabled_by_environment():
-        return Run(None, None, run_id or (Path(resume).name if resume is not None else "disabled"), None)
-    if collector is None and dir is None and resume is None:
-        raise ConfigError("dir is None: name the folder that run folders are made in, such as 'runs'")
+        return Run(None, run_id or switched_off_id(resume), None)
+    openruns.close_forgotten()
     if collector is not None:
-        stream = stream or StreamOptions()
+        stream = checked_type(stream, StreamOptions, "stream") or StreamOptions()
         record = replace(record, flush_interval=min(record.flush_interval, stream.flush_interval))
-    if rank < 0:
-        raise ConfigError(f"rank is {rank}; it must be 0 or more")
-    root = _root(dir, collector)
+    checked_clock(clock)
+    redaction = Redaction(record.redact)
+    clean_tags = checked_tags(tags, redaction)
+    root = _root(checked_folder(dir), collector)
     spool = root if dir is None else None
     if resume is not None:
         folder = resumed_folder(root, resume, run_id, spool=spool is not None)
     else:
-        folder = _own_folder(root, run_id, name, rank, clock)
-    run_id = folder.name
+        folder = _own_folder(root, run_id or checked_run_id(os.environ.get(RUN_ID_VARIABLE)), name, rank, clock)
     attempt = begin_attempt(folder, rank, resumed_from, resume=resume is not None)
-    core = Core(record, clock, event_types(schemas), chosen, strict=strict)
-    started = run_started(name, run_id, config, tags)
+    given = None if config is None else configuration(config, redaction)
+    started = run_started(name, folder.name, given, clean_tags, argv=record.argv, redaction=redaction)
     started.attempt = attempt.number
-
-    def file_sink(core: Core) -> FileSink:
-        from esper_telemetry.sinks import FileSink, HeaderInfo  # zstandard: only when a file is written
-
-        header = HeaderInfo(
-            run_id=run_id,
-            producer_id=os.urandom(16),
-            rank=rank,
-            run_name=name,
-            anchor_unix_nano=core.buffer.timeline.anchor.unix_nano,
-            anchor_monotonic_nano=core.buffer.timeline.anchor.monotonic_nano,
-            frame_bytes=record.frame_bytes,
-            flush_interval_s=record.flush_interval,
-            sync=record.sync,
-            attempt=attempt.number,
-            launch=attempt.launch,
-        )
-        return FileSink(
-            folder.parent,
-            header,
-            core.declared,
-            sync=record.sync,
-            sync_interval_s=record.flush_interval,
-            max_bytes=record.segment_bytes,
-            max_age_s=record.segment_seconds,
-            keep_bytes=record.keep_bytes,
-            watch_earlier=stream is None or (stream.keep_local and folder.parent != spool),
-            on_vanished=core.record_vanished,
-            clock=clock,
-        )
-
-    run = open_run(core, file_sink, started, attempt.resumed, level=level, lifecycle_only=lifecycle_only, folder=folder)
+    files = RunFiles(
+        folder.parent,
+        folder.name,
+        name,
+        rank,
+        started.host.hostname,
+        record,
+        attempt=attempt.number,
+        launch=attempt.launch,
+        watch_earlier=collector is None or stream is None or (stream.keep_local and folder.parent != spool),
+    )
+    core = Core(record, clock, event_types(schemas), chosen, strict=strict, files=files)
+    run = open_run(
+        core, files.own_sink, started, attempt.resumed,
+        level=level, lifecycle_only=lifecycle_only, folder=folder, config=given,
+    )  # fmt: skip
     note_opened(folder, rank)
     if collector is not None and stream is not None:
         from esper_telemetry.recorder.agent_process import start_agent
@@ -146,23 +155,33 @@ def start_run(
     return run
 
 
-def _root(dir: str | os.PathLike[str] | None, collector: str | None) -> Path | None:  # noqa: A002 - as in start_run
+def _root(folder: Path | None, collector: str | None) -> Path | None:
     if collector is not None:
         from esper_telemetry.recorder.agent_process import check_collector, spool_folder  # only who streams pays
 
         check_collector(collector)
-        if dir is None:
+        if folder is None:
             return spool_folder()
-    return None if dir is None else Path(dir)
+    if folder is None:
+        return None
+    with contextlib.suppress(OSError):  # the working directory may have been removed
+        return folder.absolute()  # a daemon changes its directory, and a child writes to the same folder all the same
+    return folder
 
 
 def _own_folder(root: Path | None, run_id: str | None, name: str, rank: int, clock: Clock) -> Path:
-    """Return the folder of a run that is not asked to be resumed; it need not exist."""
+    """Return the folder of a run that is not asked to be resumed; it need not exist.
+
+    Raises:
+        ConfigError: there is no folder of runs, or the id cannot be a folder in it.
+    """
+    if root is None:
+        raise ConfigError("dir is None: name the folder that run folders are made in, such as 'runs'")
+    if not run_id:
+        return root / new_run_id(name, clock)
     from esper_telemetry.sinks import path_component  # zstandard: only when a file is written
 
-    root = root or Path()
-    run_id = run_id or os.environ.get(RUN_ID_VARIABLE)
-    return separate_run(root / path_component("run id", run_id), rank) if run_id else root / new_run_id(name, clock)
+    return separate_run(root / path_component("run id", run_id), rank)
 
 
 def open_run(
@@ -174,6 +193,7 @@ def open_run(
     level: str = "normal",
     lifecycle_only: bool = False,
     folder: Path | None = None,
+    config: Configuration | None = None,
 ) -> Run:
     """Start `core` on a sink, with its first events written and synced.
 
@@ -184,7 +204,7 @@ def open_run(
     sink = make_sink(core)
     try:
         core.open(sink, core.options.flush_interval)
-        run = Run(core, sink, started.run_id, folder)
+        run = Run(core, started.run_id, folder, config)
         started.telemetry.CopyFrom(_settings(core, level, lifecycle_only=lifecycle_only))
         run.emit_always(started)
         if resumed is not None:
@@ -214,6 +234,7 @@ def _settings(core: Core, level: str, *, lifecycle_only: bool) -> run_pb2.Teleme
         buffer_bytes=core.options.buffer_bytes,
         flush_interval_s=core.options.flush_interval,
         sync=core.options.sync,
+        children=core.options.children,
     )
 
 
@@ -236,12 +257,14 @@ def event_types(schemas: Iterable[object]) -> list[EventType]:
     """Return the built-in event types and those of `schemas` (generated modules or event classes).
 
     Raises:
-        SchemaError: an item of `schemas` declares no event.
+        SchemaError: `schemas` is no list, or an item of it declares no event.
     """
-    classes = [cls for module in _BUILT_IN for cls in event_classes(module)]
+    if not isinstance(schemas, Iterable):
+        raise SchemaError(f"schemas is {schemas!r}; give a list of modules or event classes, such as [beam_pb2]")
+    classes: list[type] = []
     for item in schemas:
         classes.extend([item] if isinstance(item, type) else event_classes(item))
-    return list(dict.fromkeys(event_type(cls) for cls in classes))
+    return list(dict.fromkeys([*built_in_types(), *(event_type(cls) for cls in classes)]))
 
 
 def new_run_id(name: str, clock: Clock = SYSTEM_CLOCK) -> str:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from esper_telemetry.schema.event_type import EventType
 
 
+# Attribute of a header: it is not the one that the writer wrote, and where it was taken from.
+ASSUMED = "esper_telemetry.assumed_header"
+
+
 def random_id() -> bytes:
     """Return 16 random bytes: a file id or a producer id."""
     return os.urandom(ID_BYTES)
@@ -67,6 +71,7 @@ class HeaderInfo:
         attributes: free labels.
         attempt: attempt at the run, from 1.
         launch: launch of the process, the same for all its ranks; empty where no launcher names it.
+        parent_producer_id: of the run's own stream, in the stream of a child process; else empty.
     """
 
     run_id: str
@@ -89,6 +94,7 @@ class HeaderInfo:
     attributes: Mapping[str, str] = field(default_factory=dict)
     attempt: int = 1
     launch: str = ""
+    parent_producer_id: bytes = b""
 
 
 class TypeTable:
@@ -123,6 +129,7 @@ class TypeTable:
             attributes=info.attributes,
             attempt=info.attempt,
             launch=info.launch,
+            parent_producer_id=info.parent_producer_id,
         )
         self._fill(header, types, [record_pb2.RecordFile, *(kind.cls for _, kind in types)])
         return header

@@ -6,6 +6,7 @@ locks, nobody is told dead.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import TYPE_CHECKING
@@ -70,6 +71,13 @@ def is_locked(path: Path) -> bool:
         return False
     finally:
         os.close(fd)
+
+
+def unlock(fd: int) -> None:
+    """Give the lock back, also where a process that was forked meanwhile still holds the open file."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 def writer_gone(path: Path) -> bool:

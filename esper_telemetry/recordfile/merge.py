@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from esper_telemetry.recordfile.reader import check_prologue
 from esper_telemetry.recordfile.salvage import salvage
 from esper_telemetry.recordfile.scan import scan
 from esper_telemetry.recordfile.source import OpenFiles, open_source
+from esper_telemetry.recordfile.spare import find_spare
 
 if TYPE_CHECKING:
     import os
@@ -73,30 +75,23 @@ def merge(
     """
     contexts: list[Context] = []
     result = Merge(Path(output), paths=[str(path) for path in paths])
-    decoder, files = FrameDecoder(), OpenFiles()
+    decoder = FrameDecoder()
     with ExitStack() as stack:
-        sources: list[Source] = []
-        for path in paths:
-            try:
-                sources.append(_opened(path, files))
-            except RecordError as error:
-                if len(paths) == 1:
-                    raise
-                result.passed_over.append(PassedOver(Path(path), error.reason))
-            else:
-                stack.callback(sources[-1].close)
+        sources = _open_all(paths, result)
+        for source in sources:
+            stack.callback(source.close)
         halves = Halves(progress, [source.size for source in sources])
         for number, source in enumerate(sources):
-            keep = Keep(source, decoder, contexts)
+            keep = Keep(source, decoder, contexts, partial(find_spare, Path(source.name)))
             keep.add_all(salvage(source, decoder, scan(source)), halves.of_input(number))
             if not keep.found:
                 keep.damage.append(Damage(0, source.size, "no header can be read, so nothing of it can be joined"))
             if keep.damage:
                 result.damage[source.name] = keep.damage
+            if keep.assumed:
+                result.assumed[source.name] = keep.assumed
             result.lost_bytes += keep.lost_bytes
             result.open_end |= keep.open_end or not keep.found
-        if not sources:
-            raise nothing_to_read(result.passed_over)
         if not contexts:
             raise CorruptRecordError(
                 "no header can be read, so nothing can be joined", path=", ".join(result.paths[:5])
@@ -111,6 +106,22 @@ def merge(
             )
         place(sorted(contexts, key=lambda context: _order(context.header)), result, halves.checked)
     return result
+
+
+def _open_all(paths: Sequence[str | os.PathLike[str]], result: Merge) -> list[Source]:
+    """Open what can be, few files of them at once; of several, those that are no records are noted in `result`."""
+    files = OpenFiles()
+    sources: list[Source] = []
+    for path in paths:
+        try:
+            sources.append(_opened(path, files))
+        except RecordError as error:
+            if len(paths) == 1:
+                raise
+            result.passed_over.append(PassedOver(Path(path), error.reason))
+    if not sources:
+        raise nothing_to_read(result.passed_over)
+    return sources
 
 
 def _opened(path: str | os.PathLike[str], files: OpenFiles) -> Source:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile.layout import OUR_MAGIC
+from esper_telemetry.recordfile.layout import MAX_HEADER_BYTES, OUR_MAGIC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,10 +27,11 @@ PARITY_TAG = b"EPAR"
 _HEAD = Struct("<4sI4sII32s")
 _TAIL = Struct("<I4sI")
 PARITY_END_BYTES = _TAIL.size
-_SMALLEST_BLOCK, _LARGEST_BLOCK = 16, 256
-# A header of this many bytes or more has the largest blocks: 32 of them.
-_BLOCKS = 32
-MAX_PARITY_BYTES = _HEAD.size + 2 * _LARGEST_BLOCK + _TAIL.size
+# Blocks of 256 bytes for headers from 8 to 32 KiB; smaller ones for smaller headers, so that their parity stays small.
+# Each pair of blocks costs a reader one try, so there are never more than 128: of a larger header they are longer.
+_SMALLEST_BLOCK, _USUAL_BLOCK = 16, 256
+_FEW_BLOCKS, _MOST_BLOCKS = 32, 128
+MAX_PARITY_BYTES = _HEAD.size + 2 * (MAX_HEADER_BYTES // _MOST_BLOCKS + 256) + _TAIL.size
 
 
 class Parity(NamedTuple):
@@ -58,7 +59,7 @@ def pack_parity(frame: bytes, fingerprint: bytes) -> bytes:
         frame: the frame, its descriptor not included.
         fingerprint: SHA-256 of what it declares.
     """
-    size = max(_SMALLEST_BLOCK, min(_LARGEST_BLOCK, -(-len(frame) // _BLOCKS)))
+    size = max(_SMALLEST_BLOCK, min(_USUAL_BLOCK, -(-len(frame) // _FEW_BLOCKS)), -(-len(frame) // _MOST_BLOCKS))
     blocks = _blocks(frame, size)
     body = _xor(blocks[::2], size) + _xor(blocks[1::2], size)
     whole = _HEAD.size + len(body) + _TAIL.size
@@ -100,9 +101,9 @@ def candidates(frame: bytes, parity: Parity) -> Iterator[bytes]:
         frame: the damaged bytes, as many as the frame had.
         parity: its parity.
     """
-    if len(frame) != parity.frame_bytes:
-        return
     size = parity.block_bytes
+    if len(frame) != parity.frame_bytes or len(frame) > size * _MOST_BLOCKS:
+        return
     blocks = _blocks(frame, size)
     # What a block has to be XORed with to become what the parity says it was, if it alone is wrong in its row.
     errors = [_xor([stated, _xor(blocks[row::2], size)], size) for row, stated in enumerate((parity.even, parity.odd))]

@@ -129,14 +129,14 @@ def _skippable_at(data: bytes, at: int, offset: int, head: bytes) -> Piece | Non
     if magic == layout.OUR_MAGIC and tag == layout.INDEX_TAG:
         layout.parse_index(data[at : at + end - offset])
         return Piece(Kind.INDEX, offset, end)
-    if magic == layout.OUR_MAGIC and tag == PARITY_TAG and _is_parity(data[at : at + end - offset]):
-        return Piece(Kind.PARITY, offset, end)
-    return Piece(Kind.OTHER, offset, end)
+    is_parity = magic == layout.OUR_MAGIC and tag == PARITY_TAG and _is_parity(data[at : at + end - offset])
+    return Piece(Kind.PARITY if is_parity else Kind.OTHER, offset, end)
 
 
 def _is_parity(data: bytes) -> bool:
-    """Tell whether a parity is whole; one that is damaged costs nothing, so it is passed over like a stranger's frame."""
+    """Tell whether a parity is whole; one that is damaged costs nothing, so it is passed over as a stranger's frame."""
     try:
-        return parse_parity(data).frame_bytes > 0
+        parse_parity(data)
     except CorruptRecordError:
         return False
+    return True

@@ -17,6 +17,7 @@ from esper_telemetry.recordfile.damage import Damage
 from esper_telemetry.recordfile.facts import SMALLEST_EVENT, parse_events
 from esper_telemetry.recordfile.foreign import looks_like
 from esper_telemetry.recordfile.frame import FrameDecoder
+from esper_telemetry.recordfile.header import parse_header_frame
 from esper_telemetry.recordfile.piece import Kind, piece_at
 from esper_telemetry.recordfile.scan import find_pieces
 from esper_telemetry.recordfile.segment import assemble
@@ -237,8 +238,11 @@ class RecordReader:
         )
 
     def _assemble(self, spare: record_pb2.Header | None) -> Assembler:
-        check_prologue(self._source)
-        return assemble(self._source, self._decoder, find_pieces(self._source), spare)
+        damaged = check_prologue(self._source)
+        found = assemble(self._source, self._decoder, find_pieces(self._source), spare)
+        if damaged and found.segments:
+            found.segments[0].repairs.insert(0, damaged)
+        return found
 
     def _check_header(self) -> None:
         if self.segments:
@@ -257,8 +261,8 @@ class RecordReader:
         )
 
 
-def check_prologue(source: Source) -> None:
-    """Check that a file starts as a record does.
+def check_prologue(source: Source) -> str:
+    """Check that a file starts as a record does; return what is damaged of its prologue, the header being whole.
 
     Raises:
         NotARecordError: it is something else.
@@ -269,28 +273,35 @@ def check_prologue(source: Source) -> None:
     try:
         prologue = layout.parse_prologue(start)
     except CorruptRecordError:
-        if _header_stands_behind(source):
-            return
+        if _header_behind(source) is not None:
+            return "the prologue is damaged, the header behind it is whole"
         raise NotARecordError(
             f"not a record file: {looks_like(start)}; pass a *.esr.zst file, or try recover if it was one",
             path=source.name,
             offset=0,
         ) from None
-    except RecordError as error:
-        raise type(error)(str(error), path=source.name, offset=0) from None
+    except UnsupportedRecordError as error:
+        header = _header_behind(source)
+        if header is not None and header.format_major <= layout.FORMAT_MAJOR:
+            return f"the prologue is damaged: {error}, but the header says version {header.format_major}"
+        raise UnsupportedRecordError(str(error), path=source.name, offset=0) from None
     if not start:
         raise NotARecordError("not a record file: it is empty", path=source.name)
     if prologue is None:
         raise CorruptRecordError(
             f"the file ends inside its prologue after {len(start)} bytes; it holds no event", path=source.name, offset=0
         )
+    return ""
 
 
-def _header_stands_behind(source: Source) -> bool:
-    """Tell whether nothing but the prologue is damaged: a whole header frame stands where it belongs."""
+def _header_behind(source: Source) -> record_pb2.Header | None:
+    """Return the header that stands whole where it belongs, so that nothing but the prologue is damaged; else None."""
     data = source.read_at(layout.PROLOGUE_BYTES, layout.MAX_HEADER_BYTES)
     try:
         piece = piece_at(data, 0, layout.PROLOGUE_BYTES)
+        if piece is None or piece.kind is not Kind.HEADER or piece.descriptor is None:
+            return None
+        desc = piece.descriptor
+        return parse_header_frame(FrameDecoder().decode(data[: desc.compressed_size], desc.raw_size))
     except (CorruptRecordError, UnsupportedRecordError):
-        return False
-    return piece is not None and piece.kind is Kind.HEADER
+        return None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from esper_telemetry.errors import CorruptRecordError, UnsupportedRecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.damage import Damage, Truncation
-from esper_telemetry.recordfile.header import add_types, header_descriptor, parse_header_frame
+from esper_telemetry.recordfile.header import ASSUMED, add_types, header_descriptor, parse_header_frame
 from esper_telemetry.recordfile.index import FrameRef
 from esper_telemetry.recordfile.piece import Kind, Piece
 from esper_telemetry.recordfile.restore import find_header, restore_header
@@ -243,6 +243,9 @@ class Assembler:
         segment.header.previous_last_seq = first_seq - 1
         segment.next_seq = first_seq
         segment.assumed = True
+        segment.repairs.append(
+            f"its header is lost; assumed is that of {spare.attributes.get(ASSUMED, 'another file')}"
+        )
         segment.descriptor_sets.append(spare.file_descriptor_set)
         add_types(segment.types, spare)
 

@@ -94,8 +94,11 @@ def verify(
     """
     opened = open_source(source)
     try:
-        check_prologue(opened)
-        return _Verifier(opened, progress).run()
+        damaged = check_prologue(opened)
+        result = _Verifier(opened, progress).run()
+        if damaged:
+            result.problems.insert(0, Damage(0, 0, damaged))
+        return result
     finally:
         opened.close()
 

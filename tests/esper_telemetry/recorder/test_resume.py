@@ -152,6 +152,17 @@ def test_a_place_that_is_no_number_is_refused(tmp_path, rank):
         et.start_run(tmp_path, name="r", resumed_from={"step": rank})
 
 
+@pytest.mark.parametrize("resume", [3, True, "", b"exp", object()])
+def test_what_cannot_name_a_run_is_refused(tmp_path, resume):
+    with pytest.raises(ConfigError, match="give the id of a run, or its folder"):
+        et.start_run(tmp_path, name="r", resume=resume)
+
+
+def test_a_place_that_is_no_mapping_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="resumed_from is list; give a mapping"):
+        et.start_run(tmp_path, name="r", resumed_from=[500])
+
+
 def test_a_place_of_an_unknown_kind_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"resumed_from\['epoch'\] is unknown; use one of step, batch_idx"):
         et.start_run(tmp_path, name="r", resumed_from={"epoch": 3})
