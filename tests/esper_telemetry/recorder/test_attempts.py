@@ -13,8 +13,9 @@ from esper_telemetry.v1 import record_pb2
 NOBODY = Launch()
 
 
-def stream(attempt: int, rank: int = 0, launch: str = "", *, writing: bool = False, name: str = "main") -> RunStream:
-    return RunStream(record_pb2.Header(attempt=attempt, rank=rank, launch=launch, stream=name), writing)
+def stream(attempt: int, rank: int = 0, launch: str = "", *, writing: bool = False, parent: bytes = b"") -> RunStream:
+    header = record_pb2.Header(attempt=attempt, rank=rank, launch=launch, parent_producer_id=parent)
+    return RunStream(header, writing)
 
 
 def torchrun(restart: int, job: str = "j") -> Launch:
@@ -68,7 +69,7 @@ def test_the_launch_is_what_the_launchers_say_in_the_environment(environment, la
         ([stream(1, 0, "a")], 1, Launch("a"), True, 1),
         ([stream(1)], 0, torchrun(4), False, 5),  # attempts that died before they had a record
         ([stream(5)], 0, torchrun(0), False, 6),  # torchrun was started anew by hand
-        ([stream(1), stream(1, 0, name="child", writing=True)], 0, NOBODY, True, 2),  # a worker that outlived the run
+        ([stream(1), stream(1, 0, parent=b"p", writing=True)], 0, NOBODY, True, 2),  # a worker that outlived the run
     ],
 )
 def test_the_attempt_follows_from_what_is_there(there, rank, launch, resumed, attempt):
