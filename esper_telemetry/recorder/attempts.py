@@ -30,23 +30,23 @@ class Launch(NamedTuple):
     source: str = ""
 
 
-# Launcher, its id of the job, its count of restarts, and what else tells two starts of one job apart.
+# Launcher, its id of the job, its count of restarts. What else it says may differ between the ranks of one launch.
 _LAUNCHERS = (
-    ("slurm", "SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURM_STEP_ID"),
-    ("torchelastic", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_PORT"),
+    ("slurm", "SLURM_JOB_ID", "SLURM_RESTART_COUNT"),
+    ("torchelastic", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"),
 )
 
 
 def current_launch(environment: Mapping[str, str]) -> Launch:
     """Return what the environment says of this process's launch; one launcher may run inside another."""
     names, counts, source = [], [], ""
-    for launcher, job, restarts, start in _LAUNCHERS:
+    for launcher, job, restarts in _LAUNCHERS:
         if job not in environment and restarts not in environment:
             continue
         count = _count(environment.get(restarts, ""))
         counts += [] if count is None else [count]
         source = launcher if count else source
-        names.append(":".join((launcher, environment.get(job, ""), environment.get(start, ""), str(count or 0))))
+        names.append(f"{launcher}:{environment.get(job, '')}:{count or 0}")
     return Launch("/".join(names), sum(counts) if counts else None, source)
 
 

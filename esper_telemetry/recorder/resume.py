@@ -67,8 +67,8 @@ def resumed_folder(root: Path | None, resume: str | os.PathLike[str], run_id: st
 
 
 def switched_off_id(resume: object) -> str:
-    """Return the id of a run that is switched off, whatever it was asked to resume."""
-    return (Path(resume).name if isinstance(resume, (str, os.PathLike)) else "") or "disabled"
+    """Return what a run that is switched off is called by what it was to resume; empty where that names none."""
+    return Path(resume).name if isinstance(resume, (str, os.PathLike)) else ""
 
 
 def _as_path(resume: object) -> str:

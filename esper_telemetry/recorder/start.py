@@ -74,7 +74,8 @@ def start_run(
     """Open a run and write its RunStarted to disk.
 
     Args:
-        dir: folder of runs; the record goes to `<dir>/<run_id>/`. None with a collector: a temporary spool.
+        dir: folder of runs; the record goes to `<dir>/<run_id>/`. None with a collector: a temporary spool. None when
+            the folder of a run is resumed: it stays where it is.
         name: name of the run for people.
         config: what the run was configured with: a dict, Namespace, dataclass, OmegaConf, attrs or pydantic object, ...
             Recorded as canonical JSON, less what its names say to be secrets (RecordOptions.redact adds to those). What
@@ -110,10 +111,10 @@ def start_run(
     """
     chosen = effective_level(level, lifecycle_only=lifecycle_only)
     name, rank = checked_name(name), checked_rank(rank)
-    run_id = checked_run_id(run_id)
+    run_id, usual_id = checked_run_id(run_id), checked_run_id(os.environ.get(RUN_ID_VARIABLE))
     record = checked_type(record, RecordOptions, "record") or RecordOptions()
     if disabled_by_environment():
-        return Run(None, run_id or switched_off_id(resume), None)
+        return Run(None, run_id or switched_off_id(resume) or usual_id or "disabled", None)
     openruns.close_forgotten()
     if collector is not None:
         stream = checked_type(stream, StreamOptions, "stream") or StreamOptions()
@@ -126,7 +127,7 @@ def start_run(
     if resume is not None:
         folder = resumed_folder(root, resume, run_id, spool=spool is not None)
     else:
-        folder = _own_folder(root, run_id or checked_run_id(os.environ.get(RUN_ID_VARIABLE)), name, rank, clock)
+        folder = _own_folder(root, run_id or usual_id, name, rank, clock)
     attempt = begin_attempt(folder, rank, resumed_from, resume=resume is not None)
     given = None if config is None else configuration(config, redaction)
     started = run_started(name, folder.name, given, clean_tags, argv=record.argv, redaction=redaction)

@@ -29,20 +29,20 @@ def torchrun(restart: int, job: str = "j") -> Launch:
         ({"MASTER_PORT": "29500"}, Launch("", None, "")),
         (
             {"TORCHELASTIC_RUN_ID": "j", "TORCHELASTIC_RESTART_COUNT": "0", "MASTER_PORT": "4711"},
-            Launch("torchelastic:j:4711:0", 0, ""),
+            Launch("torchelastic:j:0", 0, ""),
         ),
         (
             {"TORCHELASTIC_RUN_ID": "j", "TORCHELASTIC_RESTART_COUNT": "2"},
-            Launch("torchelastic:j::2", 2, "torchelastic"),
+            Launch("torchelastic:j:2", 2, "torchelastic"),
         ),
-        ({"SLURM_JOB_ID": "9", "SLURM_STEP_ID": "0"}, Launch("slurm:9:0:0", None, "")),
-        ({"SLURM_JOB_ID": "9", "SLURM_RESTART_COUNT": "1"}, Launch("slurm:9::1", 1, "slurm")),
+        ({"SLURM_JOB_ID": "9", "SLURM_STEP_ID": "0"}, Launch("slurm:9:0", None, "")),
+        ({"SLURM_JOB_ID": "9", "SLURM_RESTART_COUNT": "1"}, Launch("slurm:9:1", 1, "slurm")),
         (
             {"SLURM_JOB_ID": "9", "SLURM_RESTART_COUNT": "1", "TORCHELASTIC_RESTART_COUNT": "2"},
-            Launch("slurm:9::1/torchelastic:::2", 3, "torchelastic"),
+            Launch("slurm:9:1/torchelastic::2", 3, "torchelastic"),
         ),
-        ({"SLURM_RESTART_COUNT": "none"}, Launch("slurm:::0", None, "")),
-        ({"TORCHELASTIC_RESTART_COUNT": "-1"}, Launch("torchelastic:::0", None, "")),
+        ({"SLURM_RESTART_COUNT": "none"}, Launch("slurm::0", None, "")),
+        ({"TORCHELASTIC_RESTART_COUNT": "-1"}, Launch("torchelastic::0", None, "")),
     ],
 )
 def test_the_launch_is_what_the_launchers_say_in_the_environment(environment, launch):

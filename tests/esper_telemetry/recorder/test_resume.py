@@ -19,7 +19,7 @@ from esper_telemetry.sinks import FileSink
 from esper_telemetry.testing import running_collector
 from tests.esper_telemetry.collectorprocess import wait_until
 
-LAUNCHER = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURM_STEP_ID")
+LAUNCHER = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "SLURM_JOB_ID", "SLURM_RESTART_COUNT")
 PROGRAM = """
 import json, os, sys
 import esper_telemetry as et
