@@ -87,7 +87,8 @@ def test_an_error_without_a_message_is_named_alone(cli, tmp_path):
 
 def test_a_killed_run_says_so_and_what_is_not_known(cli, write_record, scalars):
     finished = cli("info", write_record(scalars(5), close=False))
-    assert finished.code == 0
+    assert finished.code == 3
+    assert "no end: its writer is gone, and what came after number 5 is unknown" in finished.err
     assert "outcome    killed\n" in finished.out
     assert "not closed: the writer is gone" in finished.out
     assert "events by type: not known before the record is closed" in finished.out
