@@ -114,7 +114,7 @@ def _resume(stream: Sequence[SegmentPlace]) -> _Resume | None:
     data: dict[str, Any] = {}
     try:
         with contextlib.suppress(RecordError):  # gone meanwhile, or damaged: reading the events tells it
-            data = Landmarks(*readers.take(place)).resumed()
+            data = Landmarks(*readers.take(place)).resumed
     finally:
         readers.close()
     start = {name.removeprefix(_FROM): int(data[name]) for name in _PREFIXED if name in data}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from esper_telemetry.decode.attempts import several_attempts, superseded
 from esper_telemetry.decode.faults import Faults, FileDamage
 from esper_telemetry.decode.filter import Filter
+from esper_telemetry.decode.landmarks import Landmarks
 from esper_telemetry.decode.losses import StreamLosses
 from esper_telemetry.decode.merging import TimedStream, merge_by_time
 from esper_telemetry.decode.segments import SegmentDecoder
@@ -128,7 +129,8 @@ class Records:
                 )
                 for places in by_stream(self.segments)
             ]
-            yield from merge_by_time(streams)
+            # One stream needs no merge, which would cost a tenth of the time.
+            yield from streams[0].begin() if len(streams) == 1 else merge_by_time(streams)
         finally:
             readers.close()
 
@@ -174,14 +176,15 @@ class Records:
         if not copies:
             return
         place, reader, segment = copies[0]
-        losses.add(place, reader, [each for _, _, each in copies])
+        landmarks = Landmarks(reader, segment)
+        losses.add(place, landmarks, [each for _, _, each in copies])
         if len(copies) == 1:
             yield from decoder.events(reader, segment)
         else:
             self._faults.copied([str(each.path) for each, _, _ in copies])
             yield from decoder.events_once([(each, own) for _, each, own in copies])
         if is_last:
-            losses.end(place, reader, segment)
+            losses.end(place, landmarks, reader, segment)
         for each in part:
             readers.give_back(each.path)
 

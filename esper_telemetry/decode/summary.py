@@ -173,14 +173,14 @@ def _summarize_stream(places: Sequence[SegmentPlace], readers: OpenReaders, faul
         last_of_file = segment is reader.segments[-1]
         summary.bytes += (reader.size if last_of_file else segment.end) - (segment.offset if part[0].number else 0)
         summary.closed = summary.closed and segment.closed
-        losses.add(part[0], reader, copies)
         landmarks = Landmarks(reader, segment)
-        summary.started = summary.started or landmarks.started()
-        summary.resumed = summary.resumed or landmarks.resumed()
-        summary.configured += landmarks.configured()
-        summary.finished = landmarks.finished() or summary.finished
+        losses.add(part[0], landmarks, copies)
+        summary.started = summary.started or landmarks.started
+        summary.resumed = summary.resumed or landmarks.resumed
+        summary.configured += landmarks.configured
+        summary.finished = landmarks.finished or summary.finished
         if part is ordered[-1]:
-            losses.end(part[0], reader, segment)
+            losses.end(part[0], landmarks, reader, segment)
         for place in part:
             readers.give_back(place.path)
     _add_losses(summary, losses)

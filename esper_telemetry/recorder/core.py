@@ -105,7 +105,6 @@ class Core:
         self._said: set[tuple[str, str]] = set()
         self._last_report = 0.0
         self.removals = Removals()
-        self._check_files: Callable[[], None] = lambda: None
         self._start_anew()
         if not self.child:
             self._make_buffer()
@@ -133,7 +132,6 @@ class Core:
     def open(self, sink: Sink, flush_interval: float) -> None:
         """Start the writer thread on `sink`: events go through the buffer from now on."""
         self.sink = sink
-        self._check_files = getattr(sink, "check", self._check_files)
         self.opened_at = time.monotonic()
         self.writer = WriterThread(self.buffer, sink, self.wakeup, flush_interval, self.keep_house)
         self.writer.start()
@@ -262,11 +260,13 @@ class Core:
 
     def keep_house(self) -> None:
         """Look after files, clocks and losses: in every cycle of the writer thread, before it takes events."""
-        self._check_files()
-        self.check_clock()
+        look_after_files = getattr(self.sink, "check", None)
+        if look_after_files is not None:
+            look_after_files()
+        self._check_clock()
         self.report_losses()
 
-    def check_clock(self) -> None:
+    def _check_clock(self) -> None:
         """Take a new anchor if wall and monotonic clock have parted, and put that on record."""
         parting = self.buffer.timeline.check()
         if parting is None:
