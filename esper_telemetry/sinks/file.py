@@ -125,7 +125,7 @@ class FileSink:
         """
         self.check()
         if batch.last_seq > self._writer.last_seq:  # else it was written, and only the sync after it failed
-            anchor = self._anchor_of(batch)
+            anchor = batch.anchor or self._anchor
             if self._vanished or self._must_rotate(anchor):
                 self._rotate(anchor)
             self._writer.write(batch)
@@ -175,14 +175,15 @@ class FileSink:
             return self._clock.monotonic_ns() - self._synced_ns >= self._sync_interval_ns
         return self._sync == "every"
 
-    def _anchor_of(self, batch: Batch) -> Anchor:
-        return batch.anchor or Anchor(self._header.anchor_unix_nano, self._header.anchor_monotonic_nano)
+    @property
+    def _anchor(self) -> Anchor:
+        return Anchor(self._header.anchor_unix_nano, self._header.anchor_monotonic_nano)
 
     def _must_rotate(self, anchor: Anchor) -> bool:
         writer = self._writer
         if writer.closed:
             return False
-        if anchor.unix_nano != self._header.anchor_unix_nano:
+        if anchor != self._anchor:
             return True
         full = writer.bytes_written >= self._max_bytes
         old = self._clock.monotonic_ns() - self._opened_ns >= self._max_age_ns
