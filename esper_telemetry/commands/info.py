@@ -56,7 +56,8 @@ def _print_text(summary: Summary, times: TimeFormat) -> None:
 
 
 def _run_facts(run_id: str, streams: Sequence[StreamSummary], times: TimeFormat) -> Iterator[tuple[str, str]]:
-    attempts = [list(group) for _, group in groupby(sorted(streams, key=_attempt), key=_attempt)]
+    own = [stream for stream in streams if not stream.parent] or streams
+    attempts = [list(group) for _, group in groupby(sorted(own, key=_attempt), key=_attempt)]
     first = min(attempts[-1], key=lambda stream: (not stream.started, stream.rank))
     started, finished = first.started, first.finished
     yield "run", run_id
@@ -83,7 +84,10 @@ def _run_facts(run_id: str, streams: Sequence[StreamSummary], times: TimeFormat)
     yield "events", f"{events:,} in {plural(sum(stream.frames for stream in streams), 'frame')}"
     per_event = f", {stored / events:.1f} bytes an event" if events else ""
     yield "size", f"{size(stored)} ({size(raw)} before compression{per_event})"
-    yield "files", f"{plural(sum(len(stream.segments) for stream in streams), 'segment')}, {_closed(streams)}"
+    yield "files", f"{plural(sum(len(stream.segments) for stream in streams), 'segment')}, {_closed(own)}"
+    children = [stream for stream in streams if stream.parent]
+    if children:
+        yield "children", _children(children)
     yield "lost", _losses(streams)
     for name, value in finished.get("results", {}).items():
         yield "result", f"{name} = {value:.6g}"
@@ -130,6 +134,12 @@ def _outcome(streams: Sequence[StreamSummary]) -> str:
         said = (errors[0]["error_type"], errors[0].get("error_message"))
         text += "".join(f": {part}" for part in said if part)
     return text
+
+
+def _children(streams: Sequence[StreamSummary]) -> str:
+    """Return what became of the child processes that recorded: "8 recorded: 7 ended, 1 cut off"."""
+    endings = Counter(stream.outcome for stream in streams)
+    return f"{len(streams):,} recorded: {', '.join(f'{count:,} {how}' for how, count in endings.most_common())}"
 
 
 def _source(git: dict[str, Any]) -> str:

@@ -192,9 +192,10 @@ def _settings(summary: Summary) -> dict[str, Any]:
 
 
 def _results(summary: Summary) -> dict[str, Any]:
-    streams = _latest_first(summary)
-    finished = next((stream.finished for stream in streams if stream.finished), {})
-    outcome = streams[0].outcome if streams else None
+    latest = _latest_first(summary)
+    own = [stream for stream in latest if not stream.parent] or latest
+    finished = next((stream.finished for stream in own if stream.finished), {})
+    outcome = own[0].outcome if own else None
     shown = {name: finished.get(name) for name in ("duration_s", "error_type", "dropped") if name in finished}
     return {"outcome": outcome, **shown, **finished.get("results", {})}
 

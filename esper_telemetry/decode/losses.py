@@ -157,6 +157,9 @@ class StreamLosses:
 
     def _unfinished(self, place: SegmentPlace, reader: RecordReader, segment: Segment) -> None:
         """Say that nobody knows what came after the last number."""
+        if place.header.parent_producer_id:
+            self._cut_off(place)
+            return
         if not segment.closed:
             self.open_end = True
             if reader.truncation is None or segment is not reader.segments[-1]:
@@ -164,6 +167,15 @@ class StreamLosses:
         elif place.in_folder and self._in_run:
             self.open_end = True
             self._warn(f"no end: {FINISHED} is not here, and what came after number {self.last_seq:,} is unknown")
+
+    def _cut_off(self, place: SegmentPlace) -> None:
+        """Say what a child process may have lost that ended without a word; that its run went on says nothing of it."""
+        header = place.header
+        self.open_end = True
+        self._warn(
+            f"child process {header.pid} ended without a word after number {self.last_seq:,}: it may have lost what it"
+            f" emitted in its last {header.flush_policy.flush_interval_s:g} s"
+        )
 
     def _lost(self, first: int, last: int, why: str) -> None:
         self.missing += last - first + 1

@@ -57,10 +57,11 @@ class StreamSummary:
         closed: whether every file was closed in good order.
         writing: whether a process is writing the last file now.
         attempt: attempt at the run, from 1.
+        parent: producer id of the run's own stream, hex, if a child process wrote this one; else empty.
         started: data of RunStarted; empty where it is not here.
         resumed: data of RunResumed; empty where it is not here.
         configured: data of each RunConfigured.
-        finished: data of RunFinished; empty where it is not here.
+        finished: data of RunFinished, or of StreamFinished in the stream of a child; empty where it is not here.
     """
 
     run_id: str
@@ -85,6 +86,7 @@ class StreamSummary:
     closed: bool = True
     writing: bool = False
     attempt: int = 1
+    parent: str = ""
     started: dict[str, Any] = field(default_factory=dict)
     resumed: dict[str, Any] = field(default_factory=dict)
     configured: list[dict[str, Any]] = field(default_factory=list)
@@ -92,7 +94,14 @@ class StreamSummary:
 
     @property
     def outcome(self) -> str:
-        """How it ended: the outcome of RunFinished, else "running" or "killed" by what its last file tells."""
+        """How it ended: the outcome of RunFinished, else "running" or "killed" by what its last file tells.
+
+        The stream of a child "ended" or "failed" by its own word, and is "cut off" without one: that is no outcome of
+        the run.
+        """
+        if self.parent:
+            ended = "failed" if self.finished.get("reason") == "failed" else "ended"
+            return ended if self.finished else "running" if self.writing else "cut off"
         if self.finished:
             return str(self.finished.get("outcome", "finished"))
         return "running" if self.writing else "unknown" if self.closed else "killed"
@@ -159,6 +168,7 @@ def _summarize_stream(places: Sequence[SegmentPlace], readers: OpenReaders, faul
         header.run_id, header.run_name, header.stream, header.rank, header.host, header.pid, header.writer
     )
     summary.attempt = places[0].attempt
+    summary.parent = header.parent_producer_id.hex()
     losses = StreamLosses()
     ordered = parts(places)
     for part in ordered:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("esper_telemetry")
 
-CHILD_STREAM = "child"
+CHILD_STREAM = "worker"
 MOST_CHILDREN = 64
 """Streams of children beside the stream of one process; a run that starts a child for each batch fills no folder."""
 

@@ -122,3 +122,18 @@ def test_attempts_are_told_one_by_one_and_together(cli, tmp_path):
     assert [text for name, text in facts if name == "result"] == ["accuracy = 0.5"]
     streams = json.loads(cli("info", "--json", tmp_path / "exp").out)["streams"]
     assert [(one["attempt"], one["outcome"]) for one in streams] == [(1, "killed"), (2, "failed"), (3, "completed")]
+
+
+def test_children_stand_beside_the_run_and_have_no_part_in_its_outcome(cli, record_run, in_child):
+    def fill(run):
+        in_child(lambda: (run.emit(training_pb2.ScalarLogged, name="x"), run.close("failed")))
+        in_child(lambda: (run.emit(training_pb2.ScalarLogged, name="x"), run.flush()))
+
+    folder = record_run(fill)
+    finished = cli("info", folder)
+    facts = dict(line.split(None, 1) for line in finished.out.splitlines() if line and not line.startswith(" "))
+    assert facts["outcome"] == "completed"
+    assert facts["children"] in {"2 recorded: 1 failed, 1 cut off", "2 recorded: 1 cut off, 1 failed"}
+    assert facts["files"] == "3 segments, closed in good order"
+    assert finished.code == 3
+    assert "ended without a word" in finished.err
