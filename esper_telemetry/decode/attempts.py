@@ -98,7 +98,9 @@ def _look_into_run(run_id: str, streams: Sequence[Sequence[SegmentPlace]], found
             place = f"run {run_id}, rank {stream[0].header.rank}, attempt {stream[0].attempt}"
             goal = ", ".join(f"{name} {value:,}" for name, value in resume.start.items())
             if kept is None:
-                found.warnings.append(f"{place}: no event tells its {' or '.join(resume.start)}; nothing is left out")
+                is_child = bool(stream[0].header.parent_producer_id)  # it may have had nothing to do with steps
+                text = f"{place}: no event tells its {' or '.join(resume.start)}; nothing is left out"
+                (found.notes if is_child else found.warnings).append(text)
                 continue
             key = stream[0].stream_key
             found.last_kept[key] = min(kept, found.last_kept.get(key, kept))

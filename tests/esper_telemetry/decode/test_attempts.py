@@ -162,6 +162,27 @@ def test_rows_of_a_block_are_taken_back_one_by_one(tmp_path):
     assert len(blocks) == 1, "a block that is kept in part is kept"
 
 
+def test_children_belong_to_the_attempt_of_their_parent(tmp_path, in_child):
+    def emit(run, first: int, last: int) -> None:
+        for step in range(first, last):
+            run.emit(et.events.ScalarLogged, name="loss", value=1.0, step=step)
+        run.flush()
+
+    with et.start_run(tmp_path, name="r", run_id="exp") as run:
+        in_child(lambda: emit(run, 0, 10))
+        in_child(lambda: (run.emit(et.events.ScalarLogged, name="loaded", value=1.0), run.flush()))
+        emit(run, 0, 10)
+    with et.start_run(tmp_path, name="r", resume="exp", resumed_from={"step": 5}) as run:
+        in_child(lambda: emit(run, 5, 12))
+    records = et.read(tmp_path / "exp", latest=True)
+    found = list(records)
+    assert sorted(steps(found)) == sorted([*range(5), *range(12)])
+    assert sum(event.data.get("name") == "loaded" for event in found) == 1
+    assert {event.attempt for event in found if event.data.get("step", 0) >= 5} == {2}
+    assert not [text for text in records.warnings if "no event tells" in text]
+    assert [text for text in records.notes if "no event tells its step" in text]
+
+
 def test_runs_beside_each_other_do_not_take_back_from_one_another(tmp_path):
     die(tmp_path / "a", 0, 20)
     go_on(tmp_path / "a", 10, 15)
