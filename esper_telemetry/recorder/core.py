@@ -11,15 +11,17 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import threading
 import time
 import weakref
 from typing import TYPE_CHECKING
 
+from esper_telemetry.errors import SinkError
 from esper_telemetry.recorder.buffer import Buffer, Plan
-from esper_telemetry.recorder.child import child_sink, close_before_exit, no_thread_starts
+from esper_telemetry.recorder.child import child_sink, close_before_exit
+from esper_telemetry.recorder.clockwatch import ClockWatch
 from esper_telemetry.recorder.ledger import IN_CHILD, INVALID, SHUTDOWN, drop_counts
 from esper_telemetry.recorder.removals import Removals
-from esper_telemetry.recorder.timeline import clock_reanchored, describe_parting
 from esper_telemetry.recorder.wakeup import Wakeup
 from esper_telemetry.recorder.writer import WriterThread
 from esper_telemetry.schema import EventType, enum_labels, event_type
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("esper_telemetry")
 _REPORT_INTERVAL = 1.0
+_CHILD_TIMEOUT = 1.0  # seconds for a thread to begin; the file of a child is opened later
 _STREAM = "stream"
 _ANY_TYPE = "*"  # events of children that have no stream are not told apart
 
@@ -65,7 +68,6 @@ class Core:
         level: number of the level in force.
         append: what emitters call with a plan and a payload.
         writer: the thread that writes this process's stream; None before a child's first event.
-        sink: what it writes to.
         closing: the end of this process's stream has been asked for, or had been when it was forked.
         closed: that end was reached.
         opened_at: monotonic time at which this process's stream began, in seconds.
@@ -103,8 +105,10 @@ class Core:
         self._in_children = 0
         self._emitters: set[weakref.ref[Emitter]] = set()
         self._said: set[tuple[str, str]] = set()
+        self._saying: set[int] = set()
         self._last_report = 0.0
         self.removals = Removals()
+        self._clocks = ClockWatch()
         self._start_anew()
         if not self.child:
             self._make_buffer()
@@ -116,7 +120,6 @@ class Core:
         self._buffers: list[Buffer] = []
         self._unopened = {_STREAM: True}  # taken by who opens the stream of a child
         self.writer: WriterThread | None = None
-        self.sink: Sink | None = None
         self._connect(self._open_and_append)
 
     @property
@@ -129,13 +132,24 @@ class Core:
     def _make_buffer(self) -> None:
         self._buffers.append(Buffer(self.options, self.clock, self._types, self.wakeup))
 
-    def open(self, sink: Sink, flush_interval: float) -> None:
-        """Start the writer thread on `sink`: events go through the buffer from now on."""
-        self.sink = sink
+    def open(self, make_sink: Callable[[Core], Sink], timeout: float) -> Sink:
+        """Start the writer thread, which opens the sink; return that. Events go through the buffer from now on.
+
+        Raises:
+            SinkError: it cannot be opened, or not in `timeout` seconds.
+            ConfigError: an option of the sink cannot be used.
+        """
         self.opened_at = time.monotonic()
-        self.writer = WriterThread(self.buffer, sink, self.wakeup, flush_interval, self.keep_house)
-        self.writer.start()
-        self._connect(self.buffer.append if self.options.on_error == "warn" else self._append_or_raise)
+        self.writer = WriterThread(
+            self.buffer, lambda: make_sink(self), self.wakeup, self.options.flush_interval, self.keep_house
+        )
+        sink = self.writer.start(timeout)
+        self._connect(self._append)
+        return sink
+
+    @property
+    def _append(self) -> Callable[[Plan, bytes], bool]:
+        return self.buffer.append if self.options.on_error == "warn" else self._append_or_raise
 
     def _connect(self, append: Callable[[Plan, bytes], bool]) -> None:
         self.append = append
@@ -209,10 +223,15 @@ class Core:
             raise error
         self.open_child()
         self.buffer.lose(name, INVALID)
-        key = (name, str(error))
-        if key not in self._said:
-            self._said.add(key)
+        key, thread = (name, str(error)), threading.get_ident()
+        if key in self._said or thread in self._saying:  # a log handler that emits is not to be called by itself
+            return
+        self._said.add(key)
+        try:
+            self._saying.add(thread)
             _log.warning("%s was not recorded (counted as invalid, said once): %s", name, error)
+        finally:
+            self._saying.discard(thread)
 
     def check_sink(self) -> None:
         """Raise what the sink reported, if the user asked for that.
@@ -242,6 +261,11 @@ class Core:
         return {one.name: count for one, count in recorded.items()}, lost
 
     @property
+    def sink(self) -> Sink | None:
+        """Where the events of this process go; None before it is open."""
+        return self.writer.sink if self.writer is not None else None
+
+    @property
     def counting(self) -> bool:
         """The events of this process are counted and not recorded: it is a child that has no stream."""
         return bool(getattr(self.sink, "counting", False))
@@ -263,18 +287,10 @@ class Core:
         look_after_files = getattr(self.sink, "check", None)
         if look_after_files is not None:
             look_after_files()
-        self._check_clock()
+        parted = self._clocks.look(self.buffer.timeline)
+        if parted is not None and self.level > options_pb2.LEVEL_OFF:
+            self.buffer.append(self.plan(run_pb2.ClockReanchored, b""), parted.SerializeToString())
         self.report_losses()
-
-    def _check_clock(self) -> None:
-        """Take a new anchor if wall and monotonic clock have parted, and put that on record."""
-        parting = self.buffer.timeline.check()
-        if parting is None:
-            return
-        _log.warning("%s", describe_parting(parting))
-        if self.level > options_pb2.LEVEL_OFF:
-            event = clock_reanchored(parting)
-            self.buffer.append(self.plan(type(event), b""), event.SerializeToString())
 
     def record_vanished(self, vanished: Vanished) -> None:
         """Count the events of a file that somebody took away. Writer thread."""
@@ -322,13 +338,15 @@ class Core:
         if not self.child or self.closing or self._unopened.pop(_STREAM, None) is None:
             return  # or somebody does it already, perhaps a frame below this one; the buffer is there
         try:
-            self.open(child_sink(self), self.options.flush_interval)
+            self.open(child_sink, _CHILD_TIMEOUT)
         except BaseException as error:
-            if not no_thread_starts(error):
+            if not isinstance(error, SinkError):  # it came from outside; the next event tries again
                 if self.writer is None or not self.writer.alive:
-                    self._unopened[_STREAM] = True  # the next event tries again
+                    self._unopened[_STREAM] = True
                 raise
-            _log.warning("events of this child process are not recorded: %s", error)
+            if self.writer is not None and not self.writer.alive:  # else it is only slow to begin
+                _log.warning("events of this child process are not recorded: %s", error)
+                self.writer = None
         self.wakeup.set()  # its file is there at once: a trace of a child that is killed soon
         close_before_exit(self)
 

@@ -11,15 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.clock import Anchor
-from esper_telemetry.v1 import run_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from esper_telemetry.clock import Clock
 
-_SECOND = 1_000_000_000
-_APART = _SECOND
+_APART = 1_000_000_000
 # Two clocks are not read at once. What came between them, on a machine that is busy, is no difference of theirs.
 _ONE_MOMENT = 100_000_000
 # A wall clock that jumps about would cost a segment each time: beyond the first few it may do so once a minute.
@@ -112,24 +110,3 @@ class Timeline:
 
     def _too_often(self, monotonic_nano: int) -> bool:
         return self._partings >= _FREELY and monotonic_nano - self.anchor.monotonic_nano < _PAUSE
-
-
-def clock_reanchored(parting: Parting) -> run_pb2.ClockReanchored:
-    """Return the event that says what happened to the clocks."""
-    return run_pb2.ClockReanchored(
-        difference_s=parting.difference_ns / _SECOND,
-        expected_unix_nano=parting.expected.unix_nano,
-        actual_unix_nano=parting.actual.unix_nano,
-        catch_up_s=parting.catch_up_ns / _SECOND,
-    )
-
-
-def describe_parting(parting: Parting) -> str:
-    """Return the same in words."""
-    seconds = parting.difference_ns / _SECOND
-    if seconds > 0:
-        return f"the wall clock is {seconds:.1f} s ahead of the monotonic one (a sleep?); times of events follow it"
-    return (
-        f"the wall clock was set back by {-seconds:.1f} s; times of events do not step back and go on at half their"
-        f" speed for {parting.catch_up_ns / _SECOND:.1f} s"
-    )
