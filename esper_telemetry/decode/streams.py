@@ -151,6 +151,7 @@ class OpenReaders:
         self._faults = faults
         self._files = OpenFiles()
         self._open: dict[Path, RecordReader] = {}
+        self._schemas: dict[bytes, bytes] = {}
 
     def take(self, place: SegmentPlace) -> tuple[RecordReader, Segment]:
         """Return the reader of a file, and the segment in it.
@@ -163,10 +164,17 @@ class OpenReaders:
         if reader is None:
             reader = self._open[place.path] = RecordReader(FileSource(place.path, self._files), spare=place.spare)
             self._faults.opened(reader)
+            self._share_schemas(reader)
         segment = reader.segments[place.number] if place.number < len(reader.segments) else None
         if segment is None or segment.header.file_id != place.header.file_id:
             raise RecordError("it was replaced by another file while it was read; read again", path=reader.path)
         return reader, segment
+
+    def _share_schemas(self, reader: RecordReader) -> None:
+        """Hold descriptors once, however many files carry the same ones: they are most of what a reader keeps."""
+        for segment in reader.segments:
+            segment.header.ClearField("file_descriptor_set")
+            segment.descriptor_sets[:] = [self._schemas.setdefault(one, one) for one in segment.descriptor_sets]
 
     def give_back(self, path: Path) -> None:
         """Say that one segment of a file has been read."""

@@ -310,8 +310,7 @@ class Core:
     def finish(self, last: run_pb2.RunFinished | run_pb2.StreamFinished) -> None:
         """Record `last`, with what was offered and lost, and close the sink; it takes close_timeout at most.
 
-        Called again, it waits for the end that was asked for first: the last event is written once. No event that comes
-        after the first call is recorded.
+        The last event is written once, whoever calls again. No event that comes after the first call is recorded.
         """
 
         def build(offered: int, losses: Counter[tuple[str, int]]) -> bytes:
@@ -330,6 +329,11 @@ class Core:
 
             remove_tally(self.files.folder)
         self.closed = True
+
+    def await_end(self) -> None:
+        """Wait for the end that was asked for, as long as that may still take."""
+        if self.closing and not self.closed and self.writer is not None:
+            self.writer.finish(self.options.close_timeout)
 
     # --- child processes ----------------------------------------------------------------------------------------------
 

@@ -109,14 +109,14 @@ def start_run(
         SinkError: the folder or file cannot be written.
         SchemaError: `schemas` holds something that declares no event.
     """
-    chosen = effective_level(level, lifecycle_only=lifecycle_only)
+    chosen = effective_level(checked_type(level, str, "level"), lifecycle_only=lifecycle_only)
     name, rank = checked_name(name), checked_rank(rank)
     run_id, usual_id = checked_run_id(run_id), checked_run_id(os.environ.get(RUN_ID_VARIABLE))
     record = checked_type(record, RecordOptions, "record") or RecordOptions()
     if disabled_by_environment():
         return Run(None, run_id or switched_off_id(resume) or usual_id or "disabled", None)
     openruns.close_forgotten()
-    if collector is not None:
+    if checked_type(collector, str, "collector") is not None:
         stream = checked_type(stream, StreamOptions, "stream") or StreamOptions()
         record = replace(record, flush_interval=min(record.flush_interval, stream.flush_interval))
     checked_clock(clock)
@@ -259,8 +259,9 @@ def event_types(schemas: Iterable[object]) -> list[EventType]:
     Raises:
         SchemaError: `schemas` is no list, or an item of it declares no event.
     """
-    if not isinstance(schemas, Iterable):
-        raise SchemaError(f"schemas is {schemas!r}; give a list of modules or event classes, such as [beam_pb2]")
+    given: Any = schemas
+    if not isinstance(given, Iterable):
+        raise SchemaError(f"schemas is of type {type(given).__name__}; give a list of modules, such as [beam_pb2]")
     classes: list[type] = []
     for item in schemas:
         classes.extend([item] if isinstance(item, type) else event_classes(item))
