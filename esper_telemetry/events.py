@@ -4,10 +4,12 @@ Their fields, units and meanings stand in proto/esper_telemetry/v1/*.proto.
 """
 
 from esper_telemetry.v1.run_pb2 import (
+    ClockReanchored,
     DropReport,
     LevelChanged,
     RunConfigured,
     RunFinished,
+    RunResumed,
     RunStarted,
     StreamFinished,
     TelemetryDisabled,
@@ -32,6 +34,7 @@ __all__ = [
     "ActionDistribution",
     "AnomalyDetected",
     "BatchCompleted",
+    "ClockReanchored",
     "DropReport",
     "EpochCompleted",
     "HistogramSummarized",
@@ -41,6 +44,7 @@ __all__ = [
     "RewardSummary",
     "RunConfigured",
     "RunFinished",
+    "RunResumed",
     "RunStarted",
     "ScalarLogged",
     "ScalarSummarized",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,7 +45,7 @@ def _print_text(summary: Summary, times: TimeFormat) -> None:
             print(f"{name:<10} {value}")
         if len(streams) > 1:
             print()
-            head = ("stream", "rank", "outcome", "events", "missing", "segments", "size", "host", "pid")
+            head = ("stream", "rank", "outcome", "events", "missing", "segments", "attempt", "size", "host", "pid")
             print_table(head, (_stream_row(stream) for stream in streams))
     print()
     counts = summary.events_by_type
@@ -56,19 +57,21 @@ def _print_text(summary: Summary, times: TimeFormat) -> None:
 
 def _run_facts(run_id: str, streams: Sequence[StreamSummary], times: TimeFormat) -> Iterator[tuple[str, str]]:
     own = [stream for stream in streams if not stream.parent] or streams
-    first = min(own, key=lambda stream: stream.rank)
+    attempts = [list(group) for _, group in groupby(sorted(own, key=_attempt), key=_attempt)]
+    first = min(attempts[-1], key=lambda stream: (not stream.started, stream.rank))
     started, finished = first.started, first.finished
     yield "run", run_id
     if first.run_name:
         yield "name", first.run_name
     if started.get("tags"):
         yield "tags", ", ".join(f"{key}={value}" for key, value in started["tags"].items())
-    yield "outcome", _outcome(own)
+    yield "outcome", ", ".join(_outcome(attempt) for attempt in attempts)
     begin = [stream.first_time for stream in streams if stream.first_time is not None]
-    end = [stream.last_time for stream in streams if stream.last_time is not None]
     if begin:
         yield "started", times.text(min(begin)).strip()
-        yield "lasted", duration(finished.get("duration_s", (max(end) - min(begin)) / _NANOS))
+        yield "lasted", duration(sum(map(_lasted, attempts)))
+    for attempt in attempts if len(attempts) > 1 else ():
+        yield "attempt", _attempt_text(attempt, times)
     if started.get("telemetry"):
         yield "level", _level(started["telemetry"])
     if started.get("git"):
@@ -88,6 +91,29 @@ def _run_facts(run_id: str, streams: Sequence[StreamSummary], times: TimeFormat)
     yield "lost", _losses(streams)
     for name, value in finished.get("results", {}).items():
         yield "result", f"{name} = {value:.6g}"
+
+
+def _attempt(stream: StreamSummary) -> int:
+    return stream.attempt
+
+
+def _attempt_text(streams: Sequence[StreamSummary], times: TimeFormat) -> str:
+    """Return when an attempt began, how it ended, and where it went on."""
+    begin = min((stream.first_time for stream in streams if stream.first_time is not None), default=None)
+    resumed = next((stream.resumed for stream in streams if len(stream.resumed) > 1), {})
+    goal = [f"{name.removeprefix('from_')} {value:,}" for name, value in resumed.items() if name.startswith("from_")]
+    said = f"{streams[0].attempt}: {_outcome(streams)} after {duration(_lasted(streams))}"
+    said += f", begun {times.text(begin).strip()}" if begin is not None else ""
+    return said + (f", from {', '.join(goal)} on" if goal else "")
+
+
+def _lasted(streams: Sequence[StreamSummary]) -> float:
+    """Return the duration of one attempt, in seconds: what its longest rank says, or else shows."""
+    said = [stream.finished["duration_s"] for stream in streams if "duration_s" in stream.finished]
+    begin = [stream.first_time for stream in streams if stream.first_time is not None]
+    end = [stream.last_time for stream in streams if stream.last_time is not None]
+    shown = (max(end) - min(begin)) / _NANOS if begin else 0.0
+    return float(max(said)) if len(said) == len(streams) else max([shown, *said])
 
 
 def _amounts(streams: Sequence[StreamSummary]) -> Iterator[tuple[str, str]]:
@@ -165,6 +191,7 @@ def _stream_row(stream: StreamSummary) -> tuple[object, ...]:
         stream.events,
         stream.missing,
         len(stream.segments),
+        stream.attempt,
         size(stream.bytes),
         stream.host,
         str(stream.pid),

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
     from esper_telemetry.recordfile import FrameRef, RecordReader, Segment
 
-FINISHED = "run.finished"
-_STARTED_TYPE, _CONFIGURED_TYPE, _FINISHED_TYPE, _CHILD_FINISHED_TYPE, _DROPPED_TYPE = (
+FINISHED, CHILD_FINISHED = "run.finished", "stream.finished"
+_STARTED_TYPE, _RESUMED_TYPE, _CONFIGURED_TYPE, _FINISHED_TYPE, _CHILD_FINISHED_TYPE, _DROPPED_TYPE = (
     f"esper_telemetry.v1.{name}"
-    for name in ("RunStarted", "RunConfigured", "RunFinished", "StreamFinished", "DropReport")
+    for name in ("RunStarted", "RunResumed", "RunConfigured", "RunFinished", "StreamFinished", "DropReport")
 )
+# RunResumed is the second event of a stream: in the first frame, or in the one after.
+_SOON = 2
 
 
 class Landmarks:
@@ -50,6 +52,12 @@ class Landmarks:
     def started(self) -> dict[str, Any]:
         """Data of RunStarted, if it stands in the first frame of the segment; else nothing."""
         found = self._events(self._segment.frames[:1], _STARTED_TYPE)
+        return found[0].data if found else {}
+
+    @cached_property
+    def resumed(self) -> dict[str, Any]:
+        """Data of RunResumed, if it stands at the start of the segment; else nothing."""
+        found = self._events(self._segment.frames[:_SOON], _RESUMED_TYPE)
         return found[0].data if found else {}
 
     @cached_property

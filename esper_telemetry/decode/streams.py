@@ -55,14 +55,31 @@ class SegmentPlace(NamedTuple):
         return self.header.stream, self.header.rank, self.header.producer_id
 
     @property
-    def order(self) -> tuple[tuple[str, int, bytes], int, int]:
-        """Where it belongs among the segments of a run."""
-        return self.stream_key, self.header.segment, self.header.previous_last_seq
+    def attempt(self) -> int:
+        """The attempt at the run that its stream belongs to, from 1."""
+        return self.header.attempt or 1
 
     @property
     def filtered(self) -> bool:
         """Whether events were left out of it on purpose."""
         return FILTERED in self.header.attributes
+
+
+def in_order(places: Iterable[SegmentPlace]) -> list[SegmentPlace]:
+    """Return segments by stream, each in the order of its numbers; streams of a rank by attempt and start."""
+    known = list(places)
+    started: dict[tuple[str, int, bytes], tuple[int, int]] = {}
+    for place in known:
+        start = place.header.segment, place.header.anchor_unix_nano
+        started[place.stream_key] = min(start, started.get(place.stream_key, start))
+
+    def order(place: SegmentPlace) -> tuple[object, ...]:
+        name, rank, producer = place.stream_key
+        _, start = started[place.stream_key]
+        segment = place.header.segment, place.header.previous_last_seq
+        return name, rank, place.attempt, start, producer, *segment
+
+    return sorted(known, key=order)
 
 
 def by_stream(places: Iterable[SegmentPlace]) -> list[list[SegmentPlace]]:

@@ -56,8 +56,10 @@ class StreamSummary:
         losses: the measured losses in words: "0 of 12 events", "12 of 90 events: buffer_full 7, 5 without a cause".
         closed: whether every file was closed in good order.
         writing: whether a process is writing the last file now.
+        attempt: attempt at the run, from 1.
         parent: producer id of the run's own stream, hex, if a child process wrote this one; else empty.
         started: data of RunStarted; empty where it is not here.
+        resumed: data of RunResumed; empty where it is not here.
         configured: data of each RunConfigured.
         finished: data of RunFinished, or of StreamFinished in the stream of a child; empty where it is not here.
     """
@@ -83,8 +85,10 @@ class StreamSummary:
     losses: str = ""
     closed: bool = True
     writing: bool = False
+    attempt: int = 1
     parent: str = ""
     started: dict[str, Any] = field(default_factory=dict)
+    resumed: dict[str, Any] = field(default_factory=dict)
     configured: list[dict[str, Any]] = field(default_factory=list)
     finished: dict[str, Any] = field(default_factory=dict)
 
@@ -114,7 +118,7 @@ class Summary:
 
     Attributes:
         paths: the files.
-        streams: in the order of stream, rank and producer.
+        streams: in the order of name, rank, attempt and start.
         warnings: what is damaged, missing or cut off, as far as that is told without reading everything.
     """
 
@@ -163,6 +167,7 @@ def _summarize_stream(places: Sequence[SegmentPlace], readers: OpenReaders, faul
     summary = StreamSummary(
         header.run_id, header.run_name, header.stream, header.rank, header.host, header.pid, header.writer
     )
+    summary.attempt = places[0].attempt
     summary.parent = header.parent_producer_id.hex()
     losses = StreamLosses()
     ordered = parts(places)
@@ -181,6 +186,7 @@ def _summarize_stream(places: Sequence[SegmentPlace], readers: OpenReaders, faul
         landmarks = Landmarks(reader, segment)
         losses.add(part[0], landmarks, copies)
         summary.started = summary.started or landmarks.started
+        summary.resumed = summary.resumed or landmarks.resumed
         summary.configured += landmarks.configured
         summary.finished = landmarks.finished or summary.finished
         if part is ordered[-1]:

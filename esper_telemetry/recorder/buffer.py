@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.recorder.frames import WIDTH, Ending, FrameCutter, Loss
 from esper_telemetry.recorder.ledger import BUFFER_FULL, TOO_LARGE, WRITER_FAILED, LossLedger
+from esper_telemetry.recorder.timeline import Timeline
 from esper_telemetry.schema import MAX_EVENT_BYTES, Batch, EventType
 from esper_telemetry.v1 import options_pb2
 
@@ -101,14 +102,12 @@ class Buffer:
     Attributes:
         ledger: what was lost.
         high_water: most bytes that ever waited.
-        anchor_unix_nano: wall clock at the start; times are this plus monotonic time, so they never step back.
-        anchor_monotonic_nano: monotonic clock at the start.
+        timeline: makes times of monotonic ones. Writer thread only.
     """
 
     def __init__(self, options: RecordOptions, clock: Clock, types: Mapping[int, EventType], wakeup: Wakeup) -> None:
         self._monotonic = clock.monotonic_ns
-        self.anchor_unix_nano = clock.wall_ns()
-        self.anchor_monotonic_nano = clock.monotonic_ns()
+        self.timeline = Timeline(clock)
         self._wakeup = wakeup
         self._frame_bytes = options.frame_bytes
         self._limits: dict[int, int] = {
@@ -121,11 +120,7 @@ class Buffer:
         self._entries: deque[Any] = deque()
         self._extend = self._entries.extend
         self._cutter = FrameCutter(
-            self._entries,
-            self.ledger,
-            types,
-            offset=self.anchor_unix_nano - self.anchor_monotonic_nano,
-            frame_bytes=options.frame_bytes,
+            self._entries, self.ledger, types, timeline=self.timeline, frame_bytes=options.frame_bytes
         )
         self._types = types
         self._in = 0  # bytes that were ever stored
@@ -276,6 +271,10 @@ class Buffer:
         self.stop(cause)
         self._cutter.drop_all(cause)
         self._out = self._out_next = self._in
+
+    def take_back(self, events: Counter[int], cause: int) -> None:
+        """Count events that were written, by type id, as lost: what held them is gone. Writer thread only."""
+        self._cutter.take_back(events, cause)
 
     def stop(self, cause: int) -> None:
         """Take no more: what waits is lost for `cause`, and so is what a thread is just about to store."""

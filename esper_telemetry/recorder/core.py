@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recorder.buffer import Buffer, Plan
 from esper_telemetry.recorder.child import child_sink, close_before_exit
+from esper_telemetry.recorder.clockwatch import ClockWatch
 from esper_telemetry.recorder.ledger import IN_CHILD, INVALID, SHUTDOWN, drop_counts
+from esper_telemetry.recorder.removals import Removals
 from esper_telemetry.recorder.wakeup import Wakeup
 from esper_telemetry.recorder.writer import WriterThread
 from esper_telemetry.schema import EventType, enum_labels, event_type
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from esper_telemetry.recorder.emitter import Emitter
     from esper_telemetry.recorder.options import RecordOptions
     from esper_telemetry.recorder.runfiles import RunFiles
-    from esper_telemetry.sinks import Sink
+    from esper_telemetry.sinks import Sink, Vanished
 
 _log = logging.getLogger("esper_telemetry")
 _REPORT_INTERVAL = 1.0
@@ -105,6 +107,8 @@ class Core:
         self._said: set[tuple[str, str]] = set()
         self._saying: set[int] = set()
         self._last_report = 0.0
+        self.removals = Removals()
+        self._clocks = ClockWatch()
         self._start_anew()
         if not self.child:
             self._make_buffer()
@@ -137,7 +141,7 @@ class Core:
         """
         self.opened_at = time.monotonic()
         self.writer = WriterThread(
-            self.buffer, lambda: make_sink(self), self.wakeup, self.options.flush_interval, self.report_losses
+            self.buffer, lambda: make_sink(self), self.wakeup, self.options.flush_interval, self.keep_house
         )
         sink = self.writer.start(timeout)
         self._connect(self._append)
@@ -278,6 +282,20 @@ class Core:
             self._last_report = now
             report = run_pb2.DropReport(drops=drops, total_dropped=total, total_offered=offered)
             self.buffer.append(self.plan(run_pb2.DropReport, b""), report.SerializeToString())
+
+    def keep_house(self) -> None:
+        """Look after files, clocks and losses: in every cycle of the writer thread, before it takes events."""
+        look_after_files = getattr(self.sink, "check", None)
+        if look_after_files is not None:
+            look_after_files()
+        parted = self._clocks.look(self.buffer.timeline)
+        if parted is not None and self.level > options_pb2.LEVEL_OFF:
+            self.buffer.append(self.plan(run_pb2.ClockReanchored, b""), parted.SerializeToString())
+        self.report_losses()
+
+    def record_vanished(self, vanished: Vanished) -> None:
+        """Count the events of a file that somebody took away. Writer thread."""
+        self.removals.count(vanished, self.buffer)
 
     def _count_children(self) -> None:
         """Give numbers to the events of children that have no stream, and count them as lost: here is the record."""

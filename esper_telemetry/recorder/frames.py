@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Mapping
 
+    from esper_telemetry.clock import Anchor
     from esper_telemetry.recorder.ledger import LossLedger
+    from esper_telemetry.recorder.timeline import Timeline
     from esper_telemetry.schema import EventType
 
 # Per event in the deque: envelope, monotonic time, payload. Flat, because a tuple for each would be an object that the
@@ -60,7 +62,7 @@ class Given(NamedTuple):
         seq: last number given out.
         losses: losses of the ledger that have numbers up to `seq`.
         recorded: events taken and not lost since, by type id.
-        latest: monotonic time of the last event.
+        latest: time of the last event, nanoseconds since 1970 UTC.
     """
 
     seq: int
@@ -85,10 +87,14 @@ class Ending(NamedTuple):
 
 @dataclass(slots=True)
 class _Frame:
-    """A frame in the making. Until `_drop_losses`, entries that stand for losses are in it as events of no type."""
+    """A frame in the making. Until `_drop_losses`, entries that stand for losses are in it as events of no type.
+
+    Times in it are monotonic ones: the offset of its anchor makes wall time of them.
+    """
 
     first: int
     latest: int
+    anchor: Anchor
     events: list[bytes] = field(default_factory=list)
     type_ids: list[int] = field(default_factory=list)
     size: int = 0
@@ -106,7 +112,7 @@ class FrameCutter:
         entries: WIDTH values an event; others append to it, only this class takes from it.
         ledger: where entries that stand for a loss are counted.
         types: the type table; it may grow.
-        offset: what makes wall time of monotonic time, nanoseconds.
+        timeline: makes times of monotonic ones.
         frame_bytes: size at which a frame is cut.
 
     Attributes:
@@ -124,14 +130,14 @@ class FrameCutter:
         ledger: LossLedger,
         types: Mapping[int, EventType],
         *,
-        offset: int,
+        timeline: Timeline,
         frame_bytes: int,
     ) -> None:
         self._entries = entries
         self._ledger = ledger
         self._types = types
         self._declared = set(types)
-        self._offset = offset
+        self._timeline = timeline
         self._frame_bytes = min(frame_bytes, MAX_BATCH_BYTES)
         self._covered = 0
         self.taken: list[Any] = []
@@ -159,7 +165,8 @@ class FrameCutter:
             patient: let others run.
             ending: goes into the batch that empties the deque.
         """
-        frame = _Frame(self.given.seq + 1, self.given.latest)
+        anchor = self._timeline.anchor
+        frame = _Frame(self.given.seq + 1, self.given.latest - anchor.offset, anchor)
         while frame.size < self._frame_bytes and self._add_slice(frame):
             if patient:
                 time.sleep(0)
@@ -200,6 +207,15 @@ class FrameCutter:
         self._pull(len(self._entries) // WIDTH)
         self._drop_taken(cause)
 
+    def take_back(self, events: Counter[int], cause: int) -> None:
+        """Count events of batches that were written as lost, by type id."""
+        given = self.given
+        self.version = None
+        for number, count in events.items():
+            self._ledger.count(self._types[number].full_name, cause, count)
+        self.given = given._replace(losses=given.losses + events.total(), recorded=given.recorded - events)
+        self.version = object()
+
     def _drop_batch(self, batch: Batch, cause: int) -> None:
         counts = Counter(batch.type_ids)
         given = self.given
@@ -225,6 +241,8 @@ class FrameCutter:
         if start == len(self.taken) and not self._pull(self._slice_events(frame)):
             return False
         entries = self.taken[start : start + _SLICE * WIDTH]
+        if not self._timeline.is_plain(entries[1]):
+            entries[1::WIDTH] = self._timeline.slowed(entries[1::WIDTH])
         joined = self._join(frame, entries)
         size = sum(map(len, joined.events))
         if frame.size + size > self._frame_bytes:
@@ -248,7 +266,7 @@ class FrameCutter:
         return True
 
     def _join(self, frame: _Frame, entries: list[Any]) -> Joined:
-        return join_events(entries, self._offset, frame.first + frame.entries, frame.latest)
+        return join_events(entries, frame.anchor.offset, frame.first + frame.entries, frame.latest)
 
     def _slice_events(self, frame: _Frame) -> int:
         """Return how many entries to take at once: to the end of the frame, if they are like the next one."""
@@ -279,10 +297,11 @@ class FrameCutter:
         if len(payload) > MAX_EVENT_BYTES:
             frame.losses.append(Loss(self._types[ending.envelope.type_id].full_name, TOO_LARGE))
             return
-        frame.latest = max(frame.latest, ending.time)
+        offset = frame.anchor.offset
+        frame.latest = max(frame.latest, self._timeline.unix_nano(ending.time) - offset)
         if frame.min_time is None:
             frame.min_time = frame.latest
-        frame.events += join_events((ending.envelope, frame.latest, payload), self._offset, seq).events
+        frame.events += join_events((ending.envelope, frame.latest, payload), offset, seq).events
         frame.size += len(frame.events[-1])
         frame.type_ids.append(ending.envelope.type_id)
 
@@ -299,7 +318,7 @@ class FrameCutter:
         used = frame.entries * WIDTH
         counts = Counter(frame.type_ids)
         batch = self._batch(frame, counts, seq) if frame.events else None
-        given = Given(seq, losses, self.given.recorded + counts, frame.latest)
+        given = Given(seq, losses, self.given.recorded + counts, frame.latest + frame.anchor.offset)
         self.version = None
         for one in frame.losses:
             self._ledger.count(one.full_name, one.cause)
@@ -314,10 +333,11 @@ class FrameCutter:
             type_ids=frame.type_ids,
             first_seq=self._covered + 1,
             last_seq=last_seq,
-            min_time=self._offset + (frame.min_time or 0),
-            max_time=self._offset + frame.latest,
+            min_time=frame.anchor.offset + (frame.min_time or 0),
+            max_time=frame.anchor.offset + frame.latest,
             raw_size=frame.size,
             new_types=[(number, self._types[number]) for number in counts if number not in self._declared],
+            anchor=frame.anchor,
         )
 
     def _count(self, parts: EnvelopeParts, cause: int) -> None:

@@ -173,8 +173,9 @@ class Run:
             sync: force it to the disk as well.
 
         Returns:
-            False if it could not be written in time; it stays in the buffer then. False also in a child process
-            whose events are only counted.
+            False if it could not be written in time, and stays in the buffer; if a record file was found to be gone
+            since the flush before (`stats().drops` says what was in it); and in a child process whose events are only
+            counted.
 
         Raises:
             SinkError: only with on_error="raise", when the sink has failed.
@@ -186,7 +187,7 @@ class Run:
             return not core.buffer.last_seq
         done = core.writer.flush(timeout, sync=sync)
         core.check_sink()
-        return done and not core.counting
+        return not core.removals.take_news() and done and not core.counting
 
     def stats(self) -> RunStats:
         """Return what was recorded and lost so far in this process."""

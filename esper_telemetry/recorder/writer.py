@@ -45,7 +45,7 @@ class WriterThread:
         make_sink: opens where they go.
         wakeup: what the buffer wakes it by.
         flush_interval: longest time an event waits, in seconds.
-        report_losses: called in every cycle.
+        keep_house: called in every cycle, before events are taken.
 
     Attributes:
         sink: where events go, once it is open.
@@ -61,13 +61,13 @@ class WriterThread:
         make_sink: Callable[[], Sink],
         wakeup: Wakeup,
         flush_interval: float,
-        report_losses: Callable[[], None],
+        keep_house: Callable[[], None],
     ) -> None:
         self._buffer = buffer
         self._make_sink = make_sink
         self._wakeup = wakeup
         self._interval = flush_interval
-        self._report_losses = report_losses
+        self._keep_house = keep_house
         self._begun = self._done = 0  # cycles: the last that was begun, the last that ended well
         self._sync_wish: object | None = None  # a new one for each flush that wants a sync
         self._sync_granted: object | None = None
@@ -234,7 +234,7 @@ class WriterThread:
         cycle = self._begun = self._begun + 1
         wish = self._sync_wish
         ending = self._deadline is not None
-        self._report_losses()
+        self._keep_house()
         goal = self._buffer.last_seq
         while (batch := self._buffer.take()) is not None and not self._given_up:
             sink.write(batch)

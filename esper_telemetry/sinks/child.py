@@ -98,6 +98,11 @@ class ChildSink:
         if self._file is not None:
             self._file.sync()
 
+    def check(self) -> None:
+        """Look whether the file is still there."""
+        if self._file is not None:
+            self._file.check()
+
     def close(self) -> None:
         """Close the file; a second call does nothing.
 

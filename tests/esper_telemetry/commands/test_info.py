@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -99,6 +101,27 @@ def test_a_cut_file_and_dropped_events_exit_3(cli, write_record, scalars):
     assert finished.code == 3
     assert "file ends inside frame 2" in finished.err
     assert "1 numbers have no event" in finished.err
+
+
+def test_attempts_are_told_one_by_one_and_together(cli, tmp_path):
+    program = (
+        "import esper_telemetry as et, os, sys\n"
+        "run = et.start_run(sys.argv[1], name='r', run_id='exp')\n"
+        "run.flush()\nos.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", program, tmp_path], timeout=60, check=False)
+    esper_telemetry.start_run(tmp_path, name="r", resume="exp", resumed_from={"step": 500}).close("failed")
+    with esper_telemetry.start_run(tmp_path, name="r", resume="exp") as run:
+        run.results["accuracy"] = 0.5
+    finished = cli("info", tmp_path / "exp")
+    facts = [line.split(None, 1) for line in finished.out.splitlines() if line and not line.startswith(" ")]
+    assert [text for name, text in facts if name == "outcome"] == ["killed, failed, completed"]
+    attempts = [text for name, text in facts if name == "attempt"]
+    assert [text.split(" after ")[0] for text in attempts] == ["1: killed", "2: failed", "3: completed"]
+    assert attempts[1].endswith("from step 500 on")
+    assert [text for name, text in facts if name == "result"] == ["accuracy = 0.5"]
+    streams = json.loads(cli("info", "--json", tmp_path / "exp").out)["streams"]
+    assert [(one["attempt"], one["outcome"]) for one in streams] == [(1, "killed"), (2, "failed"), (3, "completed")]
 
 
 def test_children_stand_beside_the_run_and_have_no_part_in_its_outcome(cli, record_run, in_child):
