@@ -70,7 +70,7 @@ class Core:
         self._saying: set[int] = set()
         self._last_report = 0.0
         self._pid = os.getpid()
-        _alive.add(self)
+        _alive.add(weakref.ref(self, _alive.discard))
 
     @property
     def declared(self) -> list[tuple[int, EventType]]:
@@ -182,11 +182,11 @@ class Core:
             report = run_pb2.DropReport(drops=drops, total_dropped=total, total_offered=offered)
             self.buffer.append(self.plan(run_pb2.DropReport, b""), report.SerializeToString())
 
-    def finish(self, finished: run_pb2.RunFinished) -> None:
+    def finish(self, finished: run_pb2.RunFinished) -> bool:
         """Record how the run ended, with what was offered and lost, and close the sink; it takes close_timeout at most.
 
         Called again, it waits for the end that was asked for first: RunFinished is written once. No event that comes
-        after the first call is recorded.
+        after the first call is recorded. False in the writer thread (a finalizer, a log handler), which ends later.
         """
 
         def build(offered: int, losses: Counter[tuple[str, int]]) -> bytes:
@@ -195,8 +195,7 @@ class Core:
             return finished.SerializeToString()
 
         self.buffer.end(self.plan(run_pb2.RunFinished, b""), build)
-        if self.writer is not None:
-            self.writer.finish(self.options.close_timeout)
+        return self.writer is None or self.writer.finish(self.options.close_timeout)
 
     def forget(self) -> None:
         """In a fork child: become inert. The thread is not here, and the file belongs to the parent."""
@@ -209,12 +208,15 @@ class Core:
         return os.getpid() != self._pid
 
 
-_alive: weakref.WeakSet[Core] = weakref.WeakSet()
+# A plain set, because a WeakSet removes in Python: an exception that arrives in there is swallowed by the interpreter.
+_alive: set[weakref.ref[Core]] = set()
 
 
 def _forget_all() -> None:
-    for core in list(_alive):
-        core.forget()
+    for ref in list(_alive):
+        core = ref()
+        if core is not None:
+            core.forget()
 
 
 if hasattr(os, "register_at_fork"):

@@ -332,3 +332,18 @@ def test_a_disk_that_does_not_answer_when_the_record_is_opened_is_an_error_and_n
     with pytest.raises(errors.SinkError, match="did not answer"):
         et.start_run(tmp_path, name="stuck", record=et.RecordOptions(close_timeout=0.1))
     gate.set()
+
+
+def test_what_a_close_gives_up_while_the_thread_is_at_work_is_counted_once():
+    for _ in range(20):
+        run, sink, disk = faulty_run(frame_bytes=300, close_timeout=0.01)
+        write = disk.sink.write
+        disk.sink.write = lambda batch, write=write: (time.sleep(0.002), write(batch))
+        for step in range(200):
+            run.emit(events.ScalarLogged, name="slow", step=step)
+        run.close()
+        stats = run.stats()
+        assert stats.offered == sum(stats.recorded.values()) + stats.dropped == 201
+        assert sum(stats.recorded.values()) <= len(testing.recorded(sink))
+        until(lambda run=run: not run.stats().writer_alive)
+        assert sink.closed
