@@ -68,10 +68,11 @@ class RunStats:
 class Run:
     """A run of a trainer: emit events, bind context, and close it (best as a context manager).
 
-    Every method may be called by any thread, and by signal handlers and finalizers that interrupted another one: nothing
-    is locked. No signal is handled here: one that ends the process by its default action leaves what was emitted up to
-    flush_interval before, and the run reads as killed. An exception that arrives in a method goes on to its caller; one
-    that breaks off close() is no harm: the writer thread ends the record, a later close() or the exit waits for it.
+    Every method may be called by any thread, and by signal handlers and finalizers that interrupted another one:
+    nothing is locked. No signal is handled here: one that ends the process by its default action leaves what was
+    emitted up to flush_interval before, and the run reads as killed. An exception that arrives in a method goes on to
+    its caller; one that breaks off close() is no harm: the writer thread ends the record, and a later close() or the
+    exit waits for it.
 
     Attributes:
         run_id: names the run and its folder.
