@@ -212,7 +212,8 @@ class Run:
         """
         if outcome is None and error is None and self._closing is not None and not self._closing.closed:
             error = self._closing.raised_since_start()
-            reason = reason or ("closed while this exception was handled" if error is not None else "")
+            if error is not None and not reason:
+                reason = "closed while this exception was handled"
         self._close(outcome, error, reason)
 
     def _close(self, outcome: Outcome | None, error: BaseException | None, reason: str) -> None:

@@ -93,7 +93,7 @@ def start_run(
         SinkError: the folder or file cannot be written.
         SchemaError: `schemas` holds something that declares no event.
     """
-    chosen = effective_level(level, lifecycle_only=lifecycle_only)
+    chosen = effective_level(checked_type(level, str, "level"), lifecycle_only=lifecycle_only)
     name, rank = checked_name(name), checked_rank(rank)
     run_id = checked_run_id(run_id) or checked_run_id(os.environ.get(RUN_ID_VARIABLE))
     record = checked_type(record, RecordOptions, "record") or RecordOptions()
@@ -222,8 +222,9 @@ def event_types(schemas: Iterable[object]) -> list[EventType]:
     Raises:
         SchemaError: `schemas` is no list, or an item of it declares no event.
     """
-    if not isinstance(schemas, Iterable):
-        raise SchemaError(f"schemas is {schemas!r}; give a list of modules or event classes, such as [beam_pb2]")
+    given: Any = schemas
+    if not isinstance(given, Iterable):
+        raise SchemaError(f"schemas is of type {type(given).__name__}; give a list of modules, such as [beam_pb2]")
     classes = [cls for module in _BUILT_IN for cls in event_classes(module)]
     for item in schemas:
         classes.extend([item] if isinstance(item, type) else event_classes(item))
