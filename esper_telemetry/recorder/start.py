@@ -216,10 +216,10 @@ def open_run(
         if level_number(level) == options_pb2.LEVEL_OFF:
             run.emit_always(_disabled_notice(core, lifecycle_only=lifecycle_only))
         _await_first_write(core, folder)
+        return run  # noqa: TRY300 - it is not handed over yet, and an exception may arrive here as well
     except BaseException as error:  # an interrupt too: neither a thread nor an open file stays behind
         _break_off(core, run, error)
         raise
-    return run
 
 
 def _break_off(core: Core, run: Run | None, error: BaseException) -> None:

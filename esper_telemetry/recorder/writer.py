@@ -37,6 +37,7 @@ URGENT_DELAY = 0.03
 _RETRY_FIRST, _RETRY_LAST = 0.1, 5.0
 # Seconds after which a thread that has not begun is taken for one that never will.
 _BIRTH = 1.0
+_NOBODY = 0
 # Seconds in which a thread that is not in the sink comes by on a machine that is busy.
 _TURN = 1.0
 
@@ -97,7 +98,6 @@ class WriterThread:
             SinkError: it could not be opened, or not in `timeout` seconds.
             ConfigError: an option of the sink cannot be used.
         """
-        self._launched = True
         deadline = time.monotonic() + timeout
         while not self._claims and self.failed_start is None and time.monotonic() < deadline:
             self._launch()
@@ -117,6 +117,7 @@ class WriterThread:
         hits here is tried again. Whoever waits for the interpreter to set one is let in before.
         """
         time.sleep(0)
+        self._launched = True
         try:
             _thread.start_new_thread(self._give_birth, ())
         except RuntimeError as error:
@@ -157,12 +158,24 @@ class WriterThread:
         """
         if self._deadline is None:
             self._deadline = time.monotonic() + timeout
+        if not self._claims and self._never_born():
+            return True
         self._press()
         if not self._look_on(lambda: self.ended, self._deadline):
             if self._is_here():
                 return False
             self._give_up()
         return True
+
+    def _never_born(self) -> bool:
+        """Tell that there is no thread, and see to it that none begins: `start` was broken off."""
+        if self._launched:
+            wait_until(lambda: bool(self._claims or self.ended), time.monotonic() + _BIRTH)
+        self._claims.append(_NOBODY)
+        if self._claims[0] == _NOBODY:
+            self.ended = self._over = True
+            self._drop_all(SHUTDOWN)
+        return self._claims[0] == _NOBODY
 
     def _give_up(self) -> None:
         """Count what is not written as lost. The thread does that itself, unless it hangs in the sink or is no more."""

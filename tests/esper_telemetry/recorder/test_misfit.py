@@ -3,11 +3,19 @@
 import fractions
 import numbers
 import sys
+import threading
+import time
 from collections.abc import Mapping
 
 import pytest
 
 from esper_telemetry import events, testing
+from esper_telemetry.clock import SYSTEM_CLOCK
+from esper_telemetry.recorder.core import Core
+from esper_telemetry.recorder.options import RecordOptions
+from esper_telemetry.recorder.start import open_run
+from esper_telemetry.sinks import MemorySink
+from esper_telemetry.v1 import run_pb2
 
 
 class Odd(numbers.Real):
@@ -150,3 +158,22 @@ def test_an_exception_at_any_line_of_close_leaves_an_end_that_is_written_once():
     came = lines.each(begin_and_close)
     assert came == lines.target - 1 > 5
     assert all(end == (["run.started", "scalar.logged", "run.finished"], True) for end in ends)
+
+
+def test_an_exception_at_any_line_of_the_start_leaves_no_thread_and_no_open_sink():
+    lines, sinks = Lines(TimeLimitError), []
+    before = set(threading.enumerate())
+
+    def begin():
+        core = Core(RecordOptions(), SYSTEM_CLOCK, [], 4, strict=False)
+        sinks.append(MemorySink())
+        run = open_run(core, lambda _: sinks[-1], run_pb2.RunStarted(run_id="begun"))
+        sys.settrace(None)
+        run.close()
+
+    came = lines.each(begin)
+    assert came == lines.target - 1 > 5
+    deadline = time.monotonic() + 30
+    while set(threading.enumerate()) - before or not all(sink.closed for sink in sinks if sink.batches):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
