@@ -206,6 +206,7 @@ ENDINGS = {
 ENDED = """
 import signal, sys, time
 import esper_telemetry as et
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts a job behind its back ignores it
 {before}
 with et.start_run(sys.argv[1], name="ended", run_id="ended", record=et.RecordOptions(flush_interval=0.05)) as run:
     print("ready", flush=True)
