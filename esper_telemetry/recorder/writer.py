@@ -100,7 +100,7 @@ class WriterThread:
         """
         deadline = time.monotonic() + timeout
         while not self._claims and self.failed_start is None and time.monotonic() < deadline:
-            self._launch()
+            self.launch()
             wait_until(lambda: bool(self._claims or self.failed_start), min(deadline, time.monotonic() + _BIRTH))
         self._look_on(lambda: self.sink is not None, deadline)
         if self.failed_start is not None:
@@ -109,8 +109,8 @@ class WriterThread:
             raise SinkError(f"the record could not be opened in {timeout:g} s: the disk did not answer")
         return self.sink
 
-    def _launch(self) -> None:
-        """Start the thread by way of another one, so that an exception set for this thread cannot end it at birth.
+    def launch(self) -> None:
+        """Start the thread, by way of another one, so that an exception set for this one cannot hang it; do not wait.
 
         CPython 3.11 gives a thread that is being born the identity of the one that starts it: PyThreadState_SetAsyncExc
         then hits the new thread, which is gone before its first instruction, and Thread.start waits for ever. What it
