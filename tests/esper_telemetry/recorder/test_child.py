@@ -281,6 +281,7 @@ def test_events_of_children_can_be_only_counted_and_the_record_says_how_many(tmp
             assert (stats.offered, stats.recorded, stats.dropped) == (201, {}, 201)
             assert stats.drops["esper_telemetry.v1.ScalarLogged", "in_child"] == 200
             run.close()
+            assert (run.stats().offered, run.stats().drops) == (stats.offered, stats.drops)
             assert any("counted and not recorded" in text for text in said())
 
         in_child(act)
