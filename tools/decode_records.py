@@ -349,8 +349,12 @@ def merged(paths: list[str]) -> Iterator[Line]:
     found: dict[tuple[Any, ...], Record] = {}
     for path in paths:
         survey = Record(path, survey=True)
-        with contextlib.suppress(ValueError):  # what is wrong is told when the file is read
+        try:  # what is wrong is told when the file is read
             list(() if path == "-" else survey.walk())
+        except (OSError, ValueError) as error:
+            if len(paths) > 1 and not survey.contexts:
+                warn(path, f"passed over: {error}")
+                continue
         for header, start, counted in survey.contexts or [(survey.bootstrap().header.add(), 0, (0, 0))]:
             place = header.stream, header.rank, header.producer_id, header.segment, header.file_id
             record = found.setdefault(place, Record(path, start, counted))
@@ -378,7 +382,8 @@ def main() -> int:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="a record file, a run folder, or - for stdin")
     parser.add_argument("--type", action="append", help="only this type (short or full name, * allowed); repeatable")
     arguments = parser.parse_args()
-    files = [sorted(map(str, Path(p).glob("*.esr.zst"))) if Path(p).is_dir() else [p] for p in arguments.paths]
+    folders = {p: sorted(str(f) for f in Path(p).glob("*.esr.zst") if f.is_file()) for p in arguments.paths}
+    files = [folders[p] if Path(p).is_dir() else [p] for p in arguments.paths]
     if not all(files):
         parser.error("a folder holds no *.esr.zst file")
     wanted = re.compile("|".join(map(fnmatch.translate, arguments.type or ["*"])))
