@@ -36,6 +36,8 @@ _STOPS = frozenset(
         ("bdb", "BdbQuit"),  # "quit" in a debugger
         ("click", "Abort"),  # Ctrl-C at a prompt
         ("curio", "CancelledError"),
+        ("lightning", "SIGTERMException"),  # a SystemExit without a code: the process then ends with status 0
+        ("pytorch_lightning", "SIGTERMException"),
         ("torch", "SignalException"),  # torch elastic was told to end
         ("trio", "Cancelled"),
     }
@@ -106,14 +108,20 @@ def judge(error: BaseException) -> tuple[Outcome, str]:
 
 
 def _outcome_of(error: BaseException) -> Outcome:
+    if isinstance(error, KeyboardInterrupt) or _is_stop(error):
+        return "interrupted"
     if isinstance(error, SystemExit):
         return _outcome_of_exit(error)
-    stopped = isinstance(error, KeyboardInterrupt) or _is_stop(error)
-    return "interrupted" if stopped else "completed" if isinstance(error, GeneratorExit) else "failed"
+    return "completed" if isinstance(error, GeneratorExit) else "failed"
 
 
 def _outcome_of_exit(error: SystemExit) -> Outcome:
-    """Return what the exit status says, by the interpreter's own rule: no code and a whole number 0 are success."""
+    """Return what the exit status says, by the interpreter's own rule: no code and a whole number 0 are success.
+
+    An exit while Ctrl-C was handled is how frameworks end after it (Lightning 2.6: status 1).
+    """
+    if isinstance(_own(BaseException, "__context__", error), KeyboardInterrupt):
+        return "interrupted"
     code = _own(SystemExit, "code", error)
     if code is None:
         return "completed"

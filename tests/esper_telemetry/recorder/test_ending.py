@@ -53,6 +53,14 @@ def test_an_outcome_is_what_the_exception_says(error, outcome):
     assert ending(error=error).outcome == outcome
 
 
+def test_a_framework_that_leaves_by_itself_after_a_signal_was_interrupted():
+    sigterm = type("SIGTERMException", (SystemExit,), {"__module__": "lightning.pytorch.utilities.exceptions"})
+    assert ending(error=sigterm()).outcome == "interrupted"
+    left = SystemExit(1)
+    left.__context__ = KeyboardInterrupt()
+    assert ending(error=left).outcome == "interrupted"
+
+
 def test_type_and_text_of_the_exception_are_kept():
     found = ending(error=SystemExit("no data"))
     assert (found.error_type, found.error_message) == ("SystemExit", "no data")
