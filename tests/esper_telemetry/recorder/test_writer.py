@@ -349,3 +349,9 @@ def test_what_a_close_gives_up_while_the_thread_is_at_work_is_counted_once():
         assert sum(stats.recorded.values()) <= len(testing.recorded(sink))
         until(lambda run=run: not run.stats().writer_alive)
         assert sink.closed
+
+
+def test_a_machine_without_threads_to_spare_is_an_error_at_the_start_and_not_a_wait(tmp_path, mocker):
+    mocker.patch("_thread.start_new_thread", side_effect=RuntimeError("can't start new thread"))
+    with pytest.raises(errors.SinkError, match="no thread can be started for the record: can't start new thread"):
+        et.start_run(tmp_path, name="short of threads")
