@@ -6,6 +6,7 @@ Their fields, units and meanings stand in proto/esper_telemetry/v1/*.proto.
 from esper_telemetry.v1.run_pb2 import (
     DropReport,
     LevelChanged,
+    RunConfigured,
     RunFinished,
     RunStarted,
     TelemetryDisabled,
@@ -37,6 +38,7 @@ __all__ = [
     "MaskHitRates",
     "PpoUpdateCompleted",
     "RewardSummary",
+    "RunConfigured",
     "RunFinished",
     "RunStarted",
     "ScalarLogged",

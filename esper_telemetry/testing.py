@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from google.protobuf import descriptor_pool, message_factory
 
 from esper_telemetry.clock import SYSTEM_CLOCK
+from esper_telemetry.facts.started import run_started
 from esper_telemetry.recorder.core import Core
-from esper_telemetry.recorder.facts import run_started
 from esper_telemetry.recorder.options import RecordOptions
 from esper_telemetry.recorder.start import event_types, open_run
 from esper_telemetry.schema import effective_level, event_type, to_plain
@@ -90,7 +90,7 @@ def memory_run(
     chosen = effective_level(level, lifecycle_only=lifecycle_only)
     core = Core(record or RecordOptions(), clock, event_types(schemas), chosen, strict=strict)
     sink = MemorySink(core.declared)
-    started = run_started("memory", "memory", None, None)
+    started = run_started("memory", "memory")
     return open_run(core, lambda _: wrap(sink), started, level=level, lifecycle_only=lifecycle_only), sink
 
 

@@ -5,6 +5,7 @@ events is neither needed nor used.
 """
 
 from esper_telemetry.decode.comparison import Comparison, FieldPair, Pair, Parting, compare, partings
+from esper_telemetry.decode.configuration import RunConfiguration, run_configuration
 from esper_telemetry.decode.event import Event, RowEvent
 from esper_telemetry.decode.faults import FileDamage
 from esper_telemetry.decode.filter import Filter
@@ -47,6 +48,7 @@ __all__ = [
     "Records",
     "Reference",
     "RowEvent",
+    "RunConfiguration",
     "SegmentPlace",
     "StreamSummary",
     "Summary",
@@ -61,6 +63,7 @@ __all__ = [
     "record_files",
     "record_reference",
     "rfc3339",
+    "run_configuration",
     "summarize",
     "survey",
 ]

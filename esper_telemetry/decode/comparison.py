@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field, replace
 from itertools import groupby, zip_longest
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from esper_telemetry.decode.survey import Survey
 
 # What a run is made of and measures of itself: never the same twice.
-_OWN = frozenset({"run_id", "config_json", "config_sha256", "argv"})
+_OWN = frozenset({"run_id", "config_json", "config_sha256", "config_bytes", "redacted", "argv"})
 _TIMES = frozenset({"s", "ms", "us", "ns", "min", "h"})
 RUN_STARTED = "run.started"
 
@@ -180,15 +179,15 @@ def _pairs(left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Pair]:
 
 
 def _settings(summary: Summary) -> dict[str, Any]:
-    """Return what a run was started with, in single values."""
-    started = next((stream.started for stream in summary.streams if stream.started), {})
-    plain = {name: value for name, value in started.items() if name not in _OWN}
+    """Return what a run was started and configured with, in single values."""
+    first = next((stream for stream in summary.streams if stream.started), None)
+    if first is None:
+        return {}
+    plain = {name: value for name, value in first.started.items() if name not in _OWN}
     plain["versions"] = {package["name"]: package.get("version", "") for package in plain.get("versions", [])}
-    try:
-        config = json.loads(started.get("config_json", "{}"))
-    except ValueError:
-        config = started["config_json"]
-    return dict(flatten({**plain, "config": config}))
+    config = first.configuration
+    settings = config.settings if config is not None else {}
+    return {**dict(flatten(plain)), **{f"config.{name}": value for name, value in settings.items()}}
 
 
 def _results(summary: Summary) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Core:
     """Shared state of a run's emitters.
 
     Attributes:
+        clock: source of time.
         level: number of the level in force.
         append: what emitters call with a plan and a payload.
         strict: errors of a call are raised at the caller instead of counted.
@@ -50,6 +51,7 @@ class Core:
     ) -> None:
         """Build the type table; nothing is written before `open`."""
         self.options = options
+        self.clock = clock
         self.buffer = Buffer(options, clock)
         self.level = level
         self.strict = strict
@@ -105,6 +107,11 @@ class Core:
         with self._lock:
             for emitter in self._emitters:
                 emitter.forget_plans()
+
+    @property
+    def has_emitters(self) -> bool:
+        """Somebody can still emit: an emitter of the run is alive, be it the run's own."""
+        return len(self._emitters) > 0
 
     def adopt(self, emitter: Emitter) -> None:
         """Remember an emitter, so that its plans can be forgotten when the level changes."""

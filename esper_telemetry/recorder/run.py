@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import sys
-import time
+import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from esper_telemetry.errors import SchemaError
+from esper_telemetry.errors import TelemetryError
+from esper_telemetry.facts.configuration import Configuration, configuration
+from esper_telemetry.facts.redaction import Redaction
+from esper_telemetry.facts.started import run_configured
+from esper_telemetry.recorder.closing import Closing
 from esper_telemetry.recorder.emitter import Emitter
-from esper_telemetry.recorder.ledger import LossLedger, drop_counts
-from esper_telemetry.recorder.termination import Terminated, terminated
+from esper_telemetry.recorder.ending import Ending, ending
 from esper_telemetry.schema import enum_labels, event_type, level_number
-from esper_telemetry.schema.guard import plain_value
 from esper_telemetry.v1 import options_pb2, run_pb2
 
 if TYPE_CHECKING:
@@ -25,17 +25,10 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from esper_telemetry.recorder.core import Core
+    from esper_telemetry.recorder.ending import Outcome
     from esper_telemetry.sinks import Sink
 
 _log = logging.getLogger("esper_telemetry")
-_MESSAGE_LIMIT = 4096
-
-Outcome = Literal["completed", "failed", "interrupted"]
-_OUTCOMES: dict[Outcome, run_pb2.RunOutcome] = {
-    "completed": run_pb2.RUN_OUTCOME_COMPLETED,
-    "failed": run_pb2.RUN_OUTCOME_FAILED,
-    "interrupted": run_pb2.RUN_OUTCOME_INTERRUPTED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +59,42 @@ class Run:
 
     Attributes:
         run_id: names the run and its folder.
-        results: final scalars of the run; they go into RunFinished.
     """
 
-    def __init__(self, core: Core | None, sink: Sink | None, run_id: str, folder: Path | None) -> None:
+    def __init__(
+        self,
+        core: Core | None,
+        sink: Sink | None,
+        run_id: str,
+        folder: Path | None,
+        config: Configuration | None = None,
+    ) -> None:
         self.run_id = run_id
-        self.results: dict[str, float] = {}
         self._core = core
         self._sink = sink
         self._folder = folder
         self._emitter = Emitter(core, {})
-        self._started = time.monotonic()
-        self._closed = core is None
         self.emit = self._emitter.emit
-        if core is not None:
-            atexit.register(self._close_at_exit)
+        self._config = config or Configuration({})
+        self._configuring = threading.RLock()
+        # It outlives this object when nobody closes it (openruns.py), and so it holds what RunFinished needs.
+        self._closing = Closing(core, run_id) if core is not None else None
+        self._results: dict[str, float] = {}  # of a run that is switched off
 
     # Bound in the constructor: one call less on the hot path. The declaration gives it a type.
     emit: Callable[..., None]
+
+    @property
+    def results(self) -> dict[str, float]:
+        """Final scalars of the run, by name; they go into RunFinished."""
+        return self._results if self._closing is None else self._closing.results
+
+    @results.setter
+    def results(self, results: dict[str, float]) -> None:
+        if self._closing is None:
+            self._results = results
+        else:
+            self._closing.results = results
 
     @property
     def folder(self) -> Path | None:
@@ -144,7 +155,7 @@ class Run:
         Raises:
             SinkError: only with on_error="raise", when the sink has failed.
         """
-        if self._core is None or self._core.writer is None or self._closed:
+        if self._core is None or self._core.writer is None or self._closing is None or self._closing.closed:
             return True
         done = self._core.writer.flush(timeout, sync=sync)
         self._core.check_sink()
@@ -168,68 +179,56 @@ class Run:
             writer_cpu_s=core.writer_cpu_seconds(),
         )
 
-    def close(self, outcome: Outcome = "completed", error: BaseException | None = None) -> None:
+    def update_config(self, config: Any) -> None:
+        """Add to the configuration of the run, or give it: frameworks have it only after the start.
+
+        Objects are merged name by name, any other value replaces the one before. It is recorded at once, as
+        RunConfigured, with the hash of the merged configuration; readers, `info` and `diff` show that.
+        Threads may call it; in a fork child it does nothing.
+
+        Args:
+            config: as in start_run; what is wrong with it costs its own values only.
+        """
+        core = self._core
+        if core is None or core.inherited:
+            return
+        update = configuration(config, Redaction(core.options.redact))
+        with self._configuring:  # the order of the events is that of the merges
+            self._config = self._config.merged(update)
+            self.emit_always(run_configured(update, self._config))
+
+    def close(self, outcome: Outcome | None = None, error: BaseException | None = None, *, reason: str = "") -> None:
         """Write RunFinished and close the record; later calls do nothing.
 
         Args:
-            outcome: how the run ended.
-            error: the exception that ended it.
+            outcome: how the run ended: "completed", "failed", "interrupted" or "abandoned". If it is not given, the
+                error tells, and without one the run is completed.
+            error: the exception that ended it. If nothing is given, one that was raised since the start and is being
+                handled (close() in a `finally`) is taken for it.
+            reason: what the outcome does not say, in a few words.
 
         Raises:
             SinkError: only with on_error="raise", when the sink has failed.
         """
-        core = self._core
-        if core is None or self._closed or core.inherited:
+        if outcome is None and error is None and self._closing is not None and not self._closing.closed:
+            error = self._closing.raised_since_start()
+            if error is not None and not reason:
+                reason = "closed while this exception was handled"
+        self._close(outcome, error, reason)
+
+    def _close(self, outcome: Outcome | None, error: BaseException | None, reason: str) -> None:
+        if self._closing is None:
             return
-        self._closed = True
-        atexit.unregister(self._close_at_exit)
-
-        def build(offered: int, ledger: LossLedger) -> bytes:
-            return self._finished(outcome, error, offered, ledger).SerializeToString()
-
-        core.buffer.append_last(core.plan(run_pb2.RunFinished, b""), build)
-        writer = core.writer
-        if writer is not None:
-            left = writer.stop(core.options.close_timeout)
-            if left:
-                core.buffer.give_up(left, core.names)
-        if core.buffer.ledger.total:
-            _log.warning(
-                "telemetry lost %d of %d events: %s", core.buffer.ledger.total, core.buffer.last_seq, self.stats().drops
-            )
-        core.check_sink()
-
-    def _finished(
-        self, outcome: Outcome, error: BaseException | None, offered: int, ledger: LossLedger
-    ) -> run_pb2.RunFinished:
-        return run_pb2.RunFinished(
-            outcome=_OUTCOMES[outcome],
-            duration_s=time.monotonic() - self._started,
-            error_type=type(error).__name__ if error is not None else None,
-            error_message=str(error)[:_MESSAGE_LIMIT] if error is not None else None,
-            results=self._plain_results(),
-            offered=offered,
-            dropped=ledger.total,
-            drops=drop_counts(ledger.losses),
-        )
-
-    def _plain_results(self) -> dict[str, float]:
-        """Return the results that are numbers on the host; the others are left out and said."""
-        plain: dict[str, float] = {}
-        for name, value in self.results.items():
+        how = Ending(None, reason="how it ended was not told: something arrived while that was looked at")
+        try:
             try:
-                plain[str(name)] = float(plain_value(f"results[{name!r}]", value))
-            except (TypeError, ValueError, SchemaError) as error:
-                _log.warning("results[%r] was left out of RunFinished: %s", name, error)
-        return plain
-
-    def _close_at_exit(self) -> None:
-        """Close a run that its program left open; an uncaught exception marks it failed."""
-        error = getattr(sys, "last_value", None)
-        if error is not None:
-            self.close(*_ending(error))
-        else:
-            self.close("interrupted" if terminated() else "completed")
+                how = ending(outcome, error, reason)
+            finally:
+                self._closing.close(how)
+        except TelemetryError:
+            raise
+        except Exception:  # noqa: BLE001 - an error of ours at the end of a training is said, never raised
+            _log.exception("run %s could not be closed in good order", self.run_id)
 
     def __enter__(self) -> Self:
         return self
@@ -237,16 +236,9 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self.close()
-        else:
-            self.close(*_ending(error))
-
-
-def _ending(error: BaseException) -> tuple[Outcome, BaseException | None]:
-    """Return what an exception says of the run it ended."""
-    if isinstance(error, (KeyboardInterrupt, Terminated)):
-        return "interrupted", error
-    if isinstance(error, SystemExit) and not error.code:
-        return "completed", None
-    return "failed", error
+        try:
+            self._close("completed" if error is None else None, error, "")
+        except TelemetryError as failure:
+            if error is None:
+                raise
+            _log.warning("run %s: %s; its body raised as well, and that goes on", self.run_id, failure)

@@ -6,14 +6,26 @@ import logging
 import os
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.clock import SYSTEM_CLOCK
-from esper_telemetry.errors import ConfigError, SinkError
+from esper_telemetry.errors import ConfigError, SchemaError, SinkError
+from esper_telemetry.facts.configuration import Configuration, configuration
+from esper_telemetry.facts.redaction import Redaction
+from esper_telemetry.facts.started import run_started
+from esper_telemetry.recorder import openruns
+from esper_telemetry.recorder.arguments import (
+    checked_clock,
+    checked_folder,
+    checked_name,
+    checked_rank,
+    checked_run_id,
+    checked_tags,
+    checked_type,
+)
 from esper_telemetry.recorder.core import Core
-from esper_telemetry.recorder.facts import run_started
 from esper_telemetry.recorder.options import RUN_ID_VARIABLE, RecordOptions, StreamOptions, disabled_by_environment
 from esper_telemetry.recorder.run import Run
 from esper_telemetry.recorder.termination import raise_on_sigterm
@@ -22,7 +34,8 @@ from esper_telemetry.schema.builtin import built_in_types
 from esper_telemetry.v1 import options_pb2, run_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from esper_telemetry.clock import Clock
     from esper_telemetry.sinks import FileSink, Sink
@@ -35,8 +48,8 @@ def start_run(
     dir: str | os.PathLike[str] | None,  # noqa: A002 - the word users expect; nothing here needs the builtin
     *,
     name: str,
-    config: Mapping[str, Any] | None = None,
-    tags: Mapping[str, str] | None = None,
+    config: Any = None,
+    tags: Mapping[str, Any] | None = None,
     level: str = "normal",
     lifecycle_only: bool = False,
     rank: int = 0,
@@ -53,8 +66,11 @@ def start_run(
     Args:
         dir: folder of runs; the record goes to `<dir>/<run_id>/`. None with a collector: a temporary spool.
         name: name of the run for people.
-        config: what the run was configured with; recorded as canonical JSON.
-        tags: labels for grouping runs.
+        config: what the run was configured with: a dict, Namespace, dataclass, OmegaConf, attrs or pydantic object, ...
+            Recorded as canonical JSON, less what its names say to be secrets (RecordOptions.redact adds to those). What
+            is not known is recorded as the name of its type; nothing in it can stop the start. `run.update_config`
+            adds to it later.
+        tags: labels for grouping runs: one text or number each; None leaves one out.
         level: "off", "lifecycle", "minimal", "normal" or "debug": events above it are not recorded.
         lifecycle_only: let lifecycle events flow whatever the level (a floor: "normal" stays "normal").
         rank: distributed rank of this process; ranks of one run share `run_id`.
@@ -77,21 +93,24 @@ def start_run(
         SinkError: the folder or file cannot be written.
         SchemaError: `schemas` holds something that declares no event.
     """
-    chosen = effective_level(level, lifecycle_only=lifecycle_only)
-    record = record or RecordOptions()
+    chosen = effective_level(checked_type(level, str, "level"), lifecycle_only=lifecycle_only)
+    name, rank = checked_name(name), checked_rank(rank)
+    run_id = checked_run_id(run_id) or checked_run_id(os.environ.get(RUN_ID_VARIABLE))
+    record = checked_type(record, RecordOptions, "record") or RecordOptions()
     if disabled_by_environment():
         return Run(None, None, run_id or "disabled", None)
-    if collector is None and dir is None:
-        raise ConfigError("dir is None: name the folder that run folders are made in, such as 'runs'")
-    if collector is not None:
-        stream = stream or StreamOptions()
+    openruns.close_forgotten()
+    if checked_type(collector, str, "collector") is not None:
+        stream = checked_type(stream, StreamOptions, "stream") or StreamOptions()
         record = replace(record, flush_interval=min(record.flush_interval, stream.flush_interval))
-    root = _root(dir, collector)
-    if rank < 0:
-        raise ConfigError(f"rank is {rank}; it must be 0 or more")
-    run_id = run_id or os.environ.get(RUN_ID_VARIABLE) or new_run_id(name, clock)
+    checked_clock(clock)
+    redaction = Redaction(record.redact)
+    clean_tags = checked_tags(tags, redaction)
+    root = _root(checked_folder(dir), collector)
+    run_id = run_id or new_run_id(name, clock)
     core = Core(record, clock, event_types(schemas), chosen, strict=strict)
-    started = run_started(name, run_id, config, tags)
+    given = None if config is None else configuration(config, redaction)
+    started = run_started(name, run_id, given, clean_tags, argv=record.argv, redaction=redaction)
 
     def file_sink(core: Core) -> FileSink:
         from esper_telemetry.sinks import FileSink, HeaderInfo  # zstandard: only when a file is written
@@ -101,6 +120,7 @@ def start_run(
             producer_id=os.urandom(16),
             rank=rank,
             run_name=name,
+            host=started.host.hostname,
             anchor_unix_nano=core.buffer.anchor_unix_nano,
             anchor_monotonic_nano=core.buffer.anchor_monotonic_nano,
             frame_bytes=record.frame_bytes,
@@ -122,7 +142,7 @@ def start_run(
     if record.handle_sigterm:
         raise_on_sigterm()
     folder = root / run_id
-    run = open_run(core, file_sink, started, level=level, lifecycle_only=lifecycle_only, folder=folder)
+    run = open_run(core, file_sink, started, level=level, lifecycle_only=lifecycle_only, folder=folder, config=given)
     if collector is not None and stream is not None:
         from esper_telemetry.recorder.agent_process import start_agent
 
@@ -130,14 +150,16 @@ def start_run(
     return run
 
 
-def _root(dir: str | os.PathLike[str] | None, collector: str | None) -> Path:  # noqa: A002 - as in start_run
+def _root(folder: Path | None, collector: str | None) -> Path:
     if collector is not None:
         from esper_telemetry.recorder.agent_process import check_collector, spool_folder  # only who streams pays
 
         check_collector(collector)
-        if dir is None:
+        if folder is None:
             return spool_folder()
-    return Path(dir or ".")
+    if folder is None:
+        raise ConfigError("dir is None: name the folder that run folders are made in, such as 'runs'")
+    return folder
 
 
 def open_run(
@@ -148,6 +170,7 @@ def open_run(
     level: str = "normal",
     lifecycle_only: bool = False,
     folder: Path | None = None,
+    config: Configuration | None = None,
 ) -> Run:
     """Start `core` on a sink, with its first events written and synced.
 
@@ -156,7 +179,7 @@ def open_run(
     """
     sink = make_sink(core)
     core.open(sink, core.options.flush_interval)
-    run = Run(core, sink, started.run_id, folder)
+    run = Run(core, sink, started.run_id, folder, config)
     started.telemetry.CopyFrom(_settings(core, level, lifecycle_only=lifecycle_only))
     run.emit_always(started)
     if level_number(level) == options_pb2.LEVEL_OFF:
@@ -197,9 +220,16 @@ def event_types(schemas: Iterable[object]) -> list[EventType]:
     """Return the built-in event types and those of `schemas` (generated modules or event classes).
 
     Raises:
-        SchemaError: an item of `schemas` declares no event.
+        SchemaError: `schemas` is no list, or an item of it declares no event.
     """
+<<<<<<< HEAD
     classes: list[type] = []
+=======
+    given: Any = schemas
+    if not isinstance(given, Iterable):
+        raise SchemaError(f"schemas is of type {type(given).__name__}; give a list of modules, such as [beam_pb2]")
+    classes = [cls for module in _BUILT_IN for cls in event_classes(module)]
+>>>>>>> main
     for item in schemas:
         classes.extend([item] if isinstance(item, type) else event_classes(item))
     return list(dict.fromkeys([*built_in_types(), *(event_type(cls) for cls in classes)]))

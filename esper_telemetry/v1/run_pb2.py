@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from esper_telemetry.v1 import options_pb2 as esper__telemetry_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65sper_telemetry/v1/run.proto\x12\x12\x65sper_telemetry.v1\x1a esper_telemetry/v1/options.proto\"\xce\x03\n\nRunStarted\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x36\n\x04tags\x18\x03 \x03(\x0b\x32(.esper_telemetry.v1.RunStarted.TagsEntry\x12\x18\n\x0b\x63onfig_json\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\rconfig_sha256\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x0c\n\x04\x61rgv\x18\x06 \x03(\t\x12\x34\n\x08versions\x18\x07 \x03(\x0b\x32\".esper_telemetry.v1.PackageVersion\x12&\n\x04host\x18\x08 \x01(\x0b\x32\x18.esper_telemetry.v1.Host\x12(\n\x03git\x18\t \x01(\x0b\x32\x1b.esper_telemetry.v1.GitInfo\x12\x38\n\ttelemetry\x18\n \x01(\x0b\x32%.esper_telemetry.v1.TelemetrySettings\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:\x15\xc2\xaa\x19\x11\n\x0brun.started\x10\x02\x18\x03\x42\x0e\n\x0c_config_jsonB\x10\n\x0e_config_sha256\"/\n\x0ePackageVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"W\n\x04Host\x12\x10\n\x08hostname\x18\x01 \x01(\t\x12\n\n\x02os\x18\x02 \x01(\t\x12#\n\tcpu_count\x18\x03 \x01(\rB\x0b\xc2\xaa\x19\x07\n\x05{cpu}H\x00\x88\x01\x01\x42\x0c\n\n_cpu_count\")\n\x07GitInfo\x12\x0e\n\x06\x63ommit\x18\x01 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x02 \x01(\t\"\xf7\x01\n\x11TelemetrySettings\x12(\n\x05level\x18\x01 \x01(\x0e\x32\x19.esper_telemetry.v1.Level\x12\x1b\n\x0elifecycle_only\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12#\n\x0c\x62uffer_bytes\x18\x03 \x01(\x04\x42\x08\xc2\xaa\x19\x04\n\x02\x42yH\x01\x88\x01\x01\x12/\n\x10\x66lush_interval_s\x18\x04 \x01(\x01\x42\x10\xc2\xaa\x19\x0c\n\x01s\x11\x00\x00\x00\x00\x00\x00\x00\x00H\x02\x88\x01\x01\x12\x0c\n\x04sync\x18\x05 \x01(\tB\x11\n\x0f_lifecycle_onlyB\x0f\n\r_buffer_bytesB\x13\n\x11_flush_interval_s\"\xfa\x03\n\x0bRunFinished\x12/\n\x07outcome\x18\x01 \x01(\x0e\x32\x1e.esper_telemetry.v1.RunOutcome\x12+\n\nduration_s\x18\x02 \x01(\x01\x42\x12\xc2\xaa\x19\x0e\n\x01s\x11\x00\x00\x00\x00\x00\x00\x00\x00 \x01H\x00\x88\x01\x01\x12\x17\n\nerror_type\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x1a\n\rerror_message\x18\x04 \x01(\tH\x02\x88\x01\x01\x12J\n\x07results\x18\x05 \x03(\x0b\x32,.esper_telemetry.v1.RunFinished.ResultsEntryB\x0b\xc2\xaa\x19\x07\n\x01\x31 \x01\x30\x01\x12%\n\x07offered\x18\x06 \x01(\x04\x42\x0f\xc2\xaa\x19\x0b\n\x07{event} \x03H\x03\x88\x01\x01\x12\'\n\x07\x64ropped\x18\x07 \x01(\x04\x42\x11\xc2\xaa\x19\r\n\x07{event} \x03(\x01H\x04\x88\x01\x01\x12,\n\x05\x64rops\x18\x08 \x03(\x0b\x32\x1d.esper_telemetry.v1.DropCount\x1a.\n\x0cResultsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01:\x16\xc2\xaa\x19\x12\n\x0crun.finished\x10\x02\x18\x03\x42\r\n\x0b_duration_sB\r\n\x0b_error_typeB\x10\n\x0e_error_messageB\n\n\x08_offeredB\n\n\x08_dropped\"\xac\x01\n\x11TelemetryDisabled\x12(\n\x05level\x18\x01 \x01(\x0e\x32\x19.esper_telemetry.v1.Level\x12\x1b\n\x0elifecycle_only\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t:\x1c\xc2\xaa\x19\x18\n\x12telemetry.disabled\x10\x02\x18\x03\x42\x11\n\x0f_lifecycle_only\"\x9d\x01\n\x0cLevelChanged\x12-\n\nfrom_level\x18\x01 \x01(\x0e\x32\x19.esper_telemetry.v1.Level\x12+\n\x08to_level\x18\x02 \x01(\x0e\x32\x19.esper_telemetry.v1.Level\x12\x0e\n\x06reason\x18\x03 \x01(\t:!\xc2\xaa\x19\x1d\n\x17telemetry.level_changed\x10\x02\x18\x03\"\xd7\x01\n\nDropReport\x12,\n\x05\x64rops\x18\x01 \x03(\x0b\x32\x1d.esper_telemetry.v1.DropCount\x12-\n\rtotal_dropped\x18\x02 \x01(\x04\x42\x11\xc2\xaa\x19\r\n\x07{event} \x03(\x01H\x00\x88\x01\x01\x12+\n\rtotal_offered\x18\x03 \x01(\x04\x42\x0f\xc2\xaa\x19\x0b\n\x07{event} \x03H\x01\x88\x01\x01:\x1b\xc2\xaa\x19\x17\n\x11telemetry.dropped\x10\x02\x18\x03\x42\x10\n\x0e_total_droppedB\x10\n\x0e_total_offered\"\x85\x01\n\tDropCount\x12\x19\n\tfull_name\x18\x01 \x01(\tB\x06\xc2\xaa\x19\x02 \x04\x12,\n\x05\x63\x61use\x18\x02 \x01(\x0e\x32\x1d.esper_telemetry.v1.DropCause\x12%\n\x05\x63ount\x18\x03 \x01(\x04\x42\x11\xc2\xaa\x19\r\n\x07{event} \x02(\x01H\x00\x88\x01\x01\x42\x08\n\x06_count*\xa5\x01\n\nRunOutcome\x12\x1b\n\x17RUN_OUTCOME_UNSPECIFIED\x10\x00\x12(\n\x15RUN_OUTCOME_COMPLETED\x10\x01\x1a\r\xc2\xaa\x19\tcompleted\x12\"\n\x12RUN_OUTCOME_FAILED\x10\x02\x1a\n\xc2\xaa\x19\x06\x66\x61iled\x12,\n\x17RUN_OUTCOME_INTERRUPTED\x10\x03\x1a\x0f\xc2\xaa\x19\x0binterrupted*\xf6\x01\n\tDropCause\x12\x1a\n\x16\x44ROP_CAUSE_UNSPECIFIED\x10\x00\x12+\n\x16\x44ROP_CAUSE_BUFFER_FULL\x10\x01\x1a\x0f\xc2\xaa\x19\x0b\x62uffer_full\x12\'\n\x14\x44ROP_CAUSE_TOO_LARGE\x10\x02\x1a\r\xc2\xaa\x19\ttoo_large\x12#\n\x12\x44ROP_CAUSE_INVALID\x10\x03\x1a\x0b\xc2\xaa\x19\x07invalid\x12+\n\x16\x44ROP_CAUSE_SINK_FAILED\x10\x04\x1a\x0f\xc2\xaa\x19\x0bsink_failed\x12%\n\x13\x44ROP_CAUSE_SHUTDOWN\x10\x05\x1a\x0c\xc2\xaa\x19\x08shutdownb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65sper_telemetry/v1/run.proto\x12\x12\x65sper_telemetry.v1\x1a esper_telemetry/v1/options.proto\"\x96\x04\n\nRunStarted\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x36\n\x04tags\x18\x03 \x03(\x0b\x32(.esper_telemetry.v1.RunStarted.TagsEntry\x12\x18\n\x0b\x63onfig_json\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\rconfig_sha256\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x0c\n\x04\x61rgv\x18\x06 \x03(\t\x12\x34\n\x08versions\x18\x07 \x03(\x0b\x32\".esper_telemetry.v1.PackageVersion\x12&\n\x04host\x18\x08 \x01(\x0b\x32\x18.esper_telemetry.v1.Host\x12(\n\x03git\x18\t \x01(\x0b\x32\x1b.esper_telemetry.v1.GitInfo\x12\x38\n\ttelemetry\x18\n \x01(\x0b\x32%.esper_telemetry.v1.TelemetrySettings\x12\x10\n\x08redacted\x18\x0b \x03(\t\x12#\n\x0c\x63onfig_bytes\x18\x0c \x01(\x04\x42\x08\xc2\xaa\x19\x04\n\x02\x42yH\x02\x88\x01\x01\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:\x15\xc2\xaa\x19\x11\n\x0brun.started\x10\x02\x18\x03\x42\x0e\n\x0c_config_jsonB\x10\n\x0e_config_sha256B\x0f\n\r_config_bytes\"\xc9\x01\n\rRunConfigured\x12\x18\n\x0b\x63onfig_json\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\rconfig_sha256\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x10\n\x08redacted\x18\x03 \x03(\t\x12#\n\x0c\x63onfig_bytes\x18\x04 \x01(\x04\x42\x08\xc2\xaa\x19\x04\n\x02\x42yH\x02\x88\x01\x01:\x18\xc2\xaa\x19\x14\n\x0erun.configured\x10\x02\x18\x03\x42\x0e\n\x0c_config_jsonB\x10\n\x0e_config_sha256B\x0f\n\r_config_bytes\"/\n\x0ePackageVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"W\n\x04Host\x12\x10\n\x08hostname\x18\x01 \x01(\t\x12\n\n\x02os\x18\x02 \x01(\t\x12#\n\tcpu_count\x18\x03 \x01(\rB\x0b\xc2\xaa\x19\x07\n\x05{cpu}H\x00\x88\x01\x01\x42\x0c\n\n_cpu_count\"G\n\x07GitInfo\x12\x0e\n\x06\x63ommit\x18\x01 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x02 \x01(\t\x12\x12\n\x05\x64irty\x18\x03 \x01(\x08H\x00\x88\x01\x01\x42\x08\n\x06_dirty\"\xf7\x01\n\x11TelemetrySettings\x12(\n\x05level\x18\x01 \x01(\x0e\x32\x19.esper_telemetry.v1.Level\x12\x1b\n\x0elifecycle_only\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12#\n\x0c\x62uffer_bytes\x18\x03 \x01(\x04\x42\x08\xc2\xaa\x19\x04\n\x02\x42yH\x01\x88\x01\x01\x12/\n\x10\x66lush_interval_s\x18\x04 \x01(\x01\x42\x10\xc2\xaa\x19\x0c\n\x01s\x11\x00\x00\x00\x00\x00\x00\x00\x00H\x02\x88\x01\x01\x12\x0c\n\x04sync\x18\x05 \x01(\tB\x11\n\x0f_lifecycle_onlyB\x0f\n\r_buffer_bytesB\x13\n\x11_flush_interval_s\"\xa4\x04\n\x0bRunFinished\x12/\n\x07outcome\x18\x01 \x01(\x0e\x32\x1e.esper_telemetry.v1.RunOutcome\x12+\n\nduration_s\x18\x02 \x01(\x01\x42\x12\xc2\xaa\x19\x0e\n\x01s\x11\x00\x00\x00\x00\x00\x00\x00\x00 \x01H\x00\x88\x01\x01\x12\x17\n\nerror_type\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x1a\n\rerror_message\x18\x04 \x01(\tH\x02\x88\x01\x01\x12J\n\x07results\x18\x05 \x03(\x0b\x32,.esper_telemetry.v1.RunFinished.ResultsEntryB\x0b\xc2\xaa\x19\x07\n\x01\x31 \x01\x30\x01\x12%\n\x07offered\x18\x06 \x01(\x04\x42\x0f\xc2\xaa\x19\x0b\n\x07{event} \x03H\x03\x88\x01\x01\x12\'\n\x07\x64ropped\x18\x07 \x01(\x04\x42\x11\xc2\xaa\x19\r\n\x07{event} \x03(\x01H\x04\x88\x01\x01\x12,\n\x05\x64rops\x18\x08 \x03(\x0b\x32\x1d.esper_telemetry.v1.DropCount\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x18\n\x10results_left_out\x18\n \x03(\t\x1a.\n\x0cResultsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01:\x16\xc2\xaa\x19\x12\n\x0crun.finished\x10\x02\x18\x03\x42\r\n\x0b_duration_sB\r\n\x0b_error_typeB\x10\n\x0e_error_messageB\n\n\x08_offeredB\n\n\x08_dropped\"\xac\x01\n\x11TelemetryDisabled\x12(\n\x05level\x18\x01 \x01(\x0e\x32\x19.esper_telemetry.v1.Level\x12\x1b\n\x0elifecycle_only\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t:\x1c\xc2\xaa\x19\x18\n\x12telemetry.disabled\x10\x02\x18\x03\x42\x11\n\x0f_lifecycle_only\"\x9d\x01\n\x0cLevelChanged\x12-\n\nfrom_level\x18\x01 \x01(\x0e\x32\x19.esper_telemetry.v1.Level\x12+\n\x08to_level\x18\x02 \x01(\x0e\x32\x19.esper_telemetry.v1.Level\x12\x0e\n\x06reason\x18\x03 \x01(\t:!\xc2\xaa\x19\x1d\n\x17telemetry.level_changed\x10\x02\x18\x03\"\xd7\x01\n\nDropReport\x12,\n\x05\x64rops\x18\x01 \x03(\x0b\x32\x1d.esper_telemetry.v1.DropCount\x12-\n\rtotal_dropped\x18\x02 \x01(\x04\x42\x11\xc2\xaa\x19\r\n\x07{event} \x03(\x01H\x00\x88\x01\x01\x12+\n\rtotal_offered\x18\x03 \x01(\x04\x42\x0f\xc2\xaa\x19\x0b\n\x07{event} \x03H\x01\x88\x01\x01:\x1b\xc2\xaa\x19\x17\n\x11telemetry.dropped\x10\x02\x18\x03\x42\x10\n\x0e_total_droppedB\x10\n\x0e_total_offered\"\x85\x01\n\tDropCount\x12\x19\n\tfull_name\x18\x01 \x01(\tB\x06\xc2\xaa\x19\x02 \x04\x12,\n\x05\x63\x61use\x18\x02 \x01(\x0e\x32\x1d.esper_telemetry.v1.DropCause\x12%\n\x05\x63ount\x18\x03 \x01(\x04\x42\x11\xc2\xaa\x19\r\n\x07{event} \x02(\x01H\x00\x88\x01\x01\x42\x08\n\x06_count*\xcf\x01\n\nRunOutcome\x12\x1b\n\x17RUN_OUTCOME_UNSPECIFIED\x10\x00\x12(\n\x15RUN_OUTCOME_COMPLETED\x10\x01\x1a\r\xc2\xaa\x19\tcompleted\x12\"\n\x12RUN_OUTCOME_FAILED\x10\x02\x1a\n\xc2\xaa\x19\x06\x66\x61iled\x12,\n\x17RUN_OUTCOME_INTERRUPTED\x10\x03\x1a\x0f\xc2\xaa\x19\x0binterrupted\x12(\n\x15RUN_OUTCOME_ABANDONED\x10\x04\x1a\r\xc2\xaa\x19\tabandoned*\xf6\x01\n\tDropCause\x12\x1a\n\x16\x44ROP_CAUSE_UNSPECIFIED\x10\x00\x12+\n\x16\x44ROP_CAUSE_BUFFER_FULL\x10\x01\x1a\x0f\xc2\xaa\x19\x0b\x62uffer_full\x12\'\n\x14\x44ROP_CAUSE_TOO_LARGE\x10\x02\x1a\r\xc2\xaa\x19\ttoo_large\x12#\n\x12\x44ROP_CAUSE_INVALID\x10\x03\x1a\x0b\xc2\xaa\x19\x07invalid\x12+\n\x16\x44ROP_CAUSE_SINK_FAILED\x10\x04\x1a\x0f\xc2\xaa\x19\x0bsink_failed\x12%\n\x13\x44ROP_CAUSE_SHUTDOWN\x10\x05\x1a\x0c\xc2\xaa\x19\x08shutdownb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNOUTCOME'].values_by_name["RUN_OUTCOME_FAILED"]._serialized_options = b'\302\252\031\006failed'
   _globals['_RUNOUTCOME'].values_by_name["RUN_OUTCOME_INTERRUPTED"]._loaded_options = None
   _globals['_RUNOUTCOME'].values_by_name["RUN_OUTCOME_INTERRUPTED"]._serialized_options = b'\302\252\031\013interrupted'
+  _globals['_RUNOUTCOME'].values_by_name["RUN_OUTCOME_ABANDONED"]._loaded_options = None
+  _globals['_RUNOUTCOME'].values_by_name["RUN_OUTCOME_ABANDONED"]._serialized_options = b'\302\252\031\tabandoned'
   _globals['_DROPCAUSE'].values_by_name["DROP_CAUSE_BUFFER_FULL"]._loaded_options = None
   _globals['_DROPCAUSE'].values_by_name["DROP_CAUSE_BUFFER_FULL"]._serialized_options = b'\302\252\031\013buffer_full'
   _globals['_DROPCAUSE'].values_by_name["DROP_CAUSE_TOO_LARGE"]._loaded_options = None
@@ -50,8 +52,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DROPCAUSE'].values_by_name["DROP_CAUSE_SHUTDOWN"]._serialized_options = b'\302\252\031\010shutdown'
   _globals['_RUNSTARTED_TAGSENTRY']._loaded_options = None
   _globals['_RUNSTARTED_TAGSENTRY']._serialized_options = b'8\001'
+  _globals['_RUNSTARTED'].fields_by_name['config_bytes']._loaded_options = None
+  _globals['_RUNSTARTED'].fields_by_name['config_bytes']._serialized_options = b'\302\252\031\004\n\002By'
   _globals['_RUNSTARTED']._loaded_options = None
   _globals['_RUNSTARTED']._serialized_options = b'\302\252\031\021\n\013run.started\020\002\030\003'
+  _globals['_RUNCONFIGURED'].fields_by_name['config_bytes']._loaded_options = None
+  _globals['_RUNCONFIGURED'].fields_by_name['config_bytes']._serialized_options = b'\302\252\031\004\n\002By'
+  _globals['_RUNCONFIGURED']._loaded_options = None
+  _globals['_RUNCONFIGURED']._serialized_options = b'\302\252\031\024\n\016run.configured\020\002\030\003'
   _globals['_HOST'].fields_by_name['cpu_count']._loaded_options = None
   _globals['_HOST'].fields_by_name['cpu_count']._serialized_options = b'\302\252\031\007\n\005{cpu}'
   _globals['_TELEMETRYSETTINGS'].fields_by_name['buffer_bytes']._loaded_options = None
@@ -84,32 +92,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DROPCOUNT'].fields_by_name['full_name']._serialized_options = b'\302\252\031\002 \004'
   _globals['_DROPCOUNT'].fields_by_name['count']._loaded_options = None
   _globals['_DROPCOUNT'].fields_by_name['count']._serialized_options = b'\302\252\031\r\n\007{event} \002(\001'
-  _globals['_RUNOUTCOME']._serialized_start=2181
-  _globals['_RUNOUTCOME']._serialized_end=2346
-  _globals['_DROPCAUSE']._serialized_start=2349
-  _globals['_DROPCAUSE']._serialized_end=2595
+  _globals['_RUNOUTCOME']._serialized_start=2529
+  _globals['_RUNOUTCOME']._serialized_end=2736
+  _globals['_DROPCAUSE']._serialized_start=2739
+  _globals['_DROPCAUSE']._serialized_end=2985
   _globals['_RUNSTARTED']._serialized_start=87
-  _globals['_RUNSTARTED']._serialized_end=549
-  _globals['_RUNSTARTED_TAGSENTRY']._serialized_start=449
-  _globals['_RUNSTARTED_TAGSENTRY']._serialized_end=492
-  _globals['_PACKAGEVERSION']._serialized_start=551
-  _globals['_PACKAGEVERSION']._serialized_end=598
-  _globals['_HOST']._serialized_start=600
-  _globals['_HOST']._serialized_end=687
-  _globals['_GITINFO']._serialized_start=689
-  _globals['_GITINFO']._serialized_end=730
-  _globals['_TELEMETRYSETTINGS']._serialized_start=733
-  _globals['_TELEMETRYSETTINGS']._serialized_end=980
-  _globals['_RUNFINISHED']._serialized_start=983
-  _globals['_RUNFINISHED']._serialized_end=1489
-  _globals['_RUNFINISHED_RESULTSENTRY']._serialized_start=1347
-  _globals['_RUNFINISHED_RESULTSENTRY']._serialized_end=1393
-  _globals['_TELEMETRYDISABLED']._serialized_start=1492
-  _globals['_TELEMETRYDISABLED']._serialized_end=1664
-  _globals['_LEVELCHANGED']._serialized_start=1667
-  _globals['_LEVELCHANGED']._serialized_end=1824
-  _globals['_DROPREPORT']._serialized_start=1827
-  _globals['_DROPREPORT']._serialized_end=2042
-  _globals['_DROPCOUNT']._serialized_start=2045
-  _globals['_DROPCOUNT']._serialized_end=2178
+  _globals['_RUNSTARTED']._serialized_end=621
+  _globals['_RUNSTARTED_TAGSENTRY']._serialized_start=504
+  _globals['_RUNSTARTED_TAGSENTRY']._serialized_end=547
+  _globals['_RUNCONFIGURED']._serialized_start=624
+  _globals['_RUNCONFIGURED']._serialized_end=825
+  _globals['_PACKAGEVERSION']._serialized_start=827
+  _globals['_PACKAGEVERSION']._serialized_end=874
+  _globals['_HOST']._serialized_start=876
+  _globals['_HOST']._serialized_end=963
+  _globals['_GITINFO']._serialized_start=965
+  _globals['_GITINFO']._serialized_end=1036
+  _globals['_TELEMETRYSETTINGS']._serialized_start=1039
+  _globals['_TELEMETRYSETTINGS']._serialized_end=1286
+  _globals['_RUNFINISHED']._serialized_start=1289
+  _globals['_RUNFINISHED']._serialized_end=1837
+  _globals['_RUNFINISHED_RESULTSENTRY']._serialized_start=1695
+  _globals['_RUNFINISHED_RESULTSENTRY']._serialized_end=1741
+  _globals['_TELEMETRYDISABLED']._serialized_start=1840
+  _globals['_TELEMETRYDISABLED']._serialized_end=2012
+  _globals['_LEVELCHANGED']._serialized_start=2015
+  _globals['_LEVELCHANGED']._serialized_end=2172
+  _globals['_DROPREPORT']._serialized_start=2175
+  _globals['_DROPREPORT']._serialized_end=2390
+  _globals['_DROPCOUNT']._serialized_start=2393
+  _globals['_DROPCOUNT']._serialized_end=2526
 # @@protoc_insertion_point(module_scope)
