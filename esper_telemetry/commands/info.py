@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 from collections import Counter
-=======
 from dataclasses import asdict
->>>>>>> main
 from typing import TYPE_CHECKING, Any
 
 import click

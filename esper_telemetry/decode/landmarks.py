@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from esper_telemetry.recordfile import FrameRef, RecordReader, Segment
 
 FINISHED = "run.finished"
-_STARTED_TYPE, _FINISHED_TYPE, _DROPPED_TYPE = (
-    f"esper_telemetry.v1.{name}" for name in ("RunStarted", "RunFinished", "DropReport")
+_STARTED_TYPE, _FINISHED_TYPE, _DROPPED_TYPE, _CONFIGURED_TYPE = (
+    f"esper_telemetry.v1.{name}" for name in ("RunStarted", "RunFinished", "DropReport", "RunConfigured")
 )
 
 
@@ -56,6 +56,11 @@ class Landmarks:
         """Data of RunFinished, if it stands in the last frame of the segment; else nothing."""
         found = self._events(self._segment.frames[-1:], _FINISHED_TYPE)
         return found[-1].data if found else {}
+
+    @cached_property
+    def configured(self) -> list[dict[str, Any]]:
+        """Data of every RunConfigured of the segment; frames without one are not read."""
+        return [event.data for event in self._events(self._segment.frames, _CONFIGURED_TYPE)]
 
     @cached_property
     def drops(self) -> Counter[str]:

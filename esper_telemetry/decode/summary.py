@@ -1,12 +1,7 @@
-<<<<<<< HEAD
-"""A record in a few facts, without a scan: footers, descriptors, the first and last frame of each stream are read.
-
-Losses are measured by the numbers (`losses.py`), and what is there twice counts once, as in reading.
-=======
 """A record in a few facts, without a scan: footers, descriptors, and few frames of each stream are read.
 
 Those are the first and the last one, and those that a configuration was given in, which the descriptors tell.
->>>>>>> main
+Losses are measured by the numbers (`losses.py`), and what is there twice counts once, as in reading.
 
 Counts by type come from the index, which only a closed file has; without it they are
 unknown, not zero.
@@ -18,17 +13,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-<<<<<<< HEAD
+from esper_telemetry.decode.configuration import RunConfiguration, run_configuration
 from esper_telemetry.decode.faults import Faults
 from esper_telemetry.decode.landmarks import Landmarks
 from esper_telemetry.decode.losses import StreamLosses
-=======
-from esper_telemetry.decode.configuration import RUN_CONFIGURED, RunConfiguration, run_configuration
-from esper_telemetry.decode.envelope import parse_frame
-from esper_telemetry.decode.event import Event
-from esper_telemetry.decode.faults import Faults, dropped_numbers
-from esper_telemetry.decode.inputs import record_files
->>>>>>> main
 from esper_telemetry.decode.origin import Origin
 from esper_telemetry.decode.streams import OpenReaders, by_stream, frames_once, parts
 from esper_telemetry.decode.survey import survey
@@ -180,11 +168,11 @@ def _summarize_stream(places: Sequence[SegmentPlace], readers: OpenReaders, faul
         last_of_file = segment is reader.segments[-1]
         summary.bytes += (reader.size if last_of_file else segment.end) - (segment.offset if part[0].number else 0)
         summary.closed = summary.closed and segment.closed
-<<<<<<< HEAD
         landmarks = Landmarks(reader, segment)
         losses.add(part[0], landmarks, copies)
         summary.started = summary.started or landmarks.started
         summary.finished = landmarks.finished or summary.finished
+        summary.configured += landmarks.configured
         if part is ordered[-1]:
             place, (reader, segment) = max(
                 zip(part, taken, strict=True), key=lambda one: (one[1][1].last_seq, one[1][1].closed)
@@ -196,13 +184,6 @@ def _summarize_stream(places: Sequence[SegmentPlace], readers: OpenReaders, faul
             readers.give_back(place.path)
     _add_losses(summary, losses)
     faults.lost(losses)
-=======
-        summary.writing = last_of_file and not reader.closed and not writer_gone(place.path)
-        summary.started = summary.started or _event_data(reader, segment, origin, _FIRST)
-        summary.configured += _configured_data(reader, segment, origin)
-        summary.finished = _event_data(reader, segment, origin, _LAST) or summary.finished
-        readers.give_back(place.path)
->>>>>>> main
     return summary
 
 
@@ -227,42 +208,8 @@ def _add_segment(summary: StreamSummary, origin: Origin, copies: Sequence[Segmen
         summary.events_by_type = dict(counts.most_common())
 
 
-<<<<<<< HEAD
 def _add_losses(summary: StreamSummary, losses: StreamLosses) -> None:
     summary.missing, summary.pruned = losses.missing, losses.pruned
     summary.causes = dict(losses.causes.most_common())
     summary.writing = losses.writing
     summary.losses = losses.summary()
-=======
-def _configured_data(reader: RecordReader, segment: Segment, origin: Origin) -> list[dict[str, Any]]:
-    """Return the data of every RunConfigured of a segment; frames without one are not read."""
-    wanted = frozenset(number for number in segment.types if origin.kinds[number].name == RUN_CONFIGURED)
-    selection = Selection(type_ids=wanted)
-    found: list[dict[str, Any]] = []
-    for frame in segment.frames if wanted else ():
-        if selection.concerns(frame):
-            try:
-                envelopes = parse_frame(reader.decompress(frame), frame, reader.path)
-            except CorruptRecordError:
-                continue  # a scan of the events tells it
-            kinds = ((origin.kinds[one.type_id], one) for one in envelopes if one.type_id in wanted)
-            found += (Event(kind, origin, one).data for kind, one in kinds)
-    return found
-
-
-def _event_data(reader: RecordReader, segment: Segment, origin: Origin, name: str) -> dict[str, Any]:
-    """Return the data of the first or last event of a segment, if it has this name; else nothing."""
-    first = name == _FIRST
-    frame = segment.frames[0 if first else -1] if segment.frames else None
-    wanted = frozenset(number for number in segment.types if origin.kinds[number].name == name)
-    if frame is None or not Selection(type_ids=wanted).concerns(frame):
-        return {}
-    try:
-        envelopes = parse_frame(reader.decompress(frame), frame, reader.path)
-    except CorruptRecordError:
-        return {}  # a scan of the events tells it
-    for envelope in envelopes if first else reversed(envelopes):
-        if envelope.type_id in wanted:
-            return Event(origin.kinds[envelope.type_id], origin, envelope).data
-    return {}
->>>>>>> main

@@ -222,14 +222,10 @@ def event_types(schemas: Iterable[object]) -> list[EventType]:
     Raises:
         SchemaError: `schemas` is no list, or an item of it declares no event.
     """
-<<<<<<< HEAD
-    classes: list[type] = []
-=======
     given: Any = schemas
     if not isinstance(given, Iterable):
         raise SchemaError(f"schemas is of type {type(given).__name__}; give a list of modules, such as [beam_pb2]")
-    classes = [cls for module in _BUILT_IN for cls in event_classes(module)]
->>>>>>> main
+    classes: list[type] = []
     for item in schemas:
         classes.extend([item] if isinstance(item, type) else event_classes(item))
     return list(dict.fromkeys([*built_in_types(), *(event_type(cls) for cls in classes)]))
