@@ -11,7 +11,6 @@ from esper_telemetry.schema import merged
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-RUN_CONFIGURED = "run.configured"
 _JSON, _HASH, _CUT_FROM = "config_json", "config_sha256", "config_bytes"
 
 

@@ -69,7 +69,7 @@ class Landmarks:
 
     @cached_property
     def configured(self) -> list[dict[str, Any]]:
-        """Data of every RunConfigured of the segment."""
+        """Data of every RunConfigured of the segment; frames without one are not read."""
         return [event.data for event in self._events(self._segment.frames, _CONFIGURED_TYPE)]
 
     @cached_property
