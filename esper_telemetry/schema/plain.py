@@ -69,6 +69,13 @@ def enum_labels(enum: EnumDescriptor) -> dict[int, str]:
     return labels
 
 
+@lru_cache(maxsize=1024)
+def enum_numbers(enum: EnumDescriptor) -> dict[str, int]:
+    """Return every way to write a value of `enum` → its number: the shown names first, then those of the schema."""
+    shown = {label: number for number, label in sorted(enum_labels(enum).items())}
+    return {**shown, **{value.name: value.number for value in enum.values if value.name not in shown}}
+
+
 def json_ready(value: Any) -> Any:
     """Return a plain value as JSON can hold it: bytes as base64, NaN and infinities as strings."""
     if isinstance(value, float) and not math.isfinite(value):
