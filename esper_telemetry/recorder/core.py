@@ -11,9 +11,11 @@ import os
 import threading
 import time
 import weakref
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from esper_telemetry.recorder.buffer import Buffer, Plan
+from esper_telemetry.recorder.late import LateEvents
 from esper_telemetry.recorder.ledger import INVALID
 from esper_telemetry.recorder.writer import WriterThread
 from esper_telemetry.schema import EventType, event_type
@@ -27,12 +29,15 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from esper_telemetry.clock import Clock
+    from esper_telemetry.errors import SchemaError
     from esper_telemetry.recorder.emitter import Emitter
     from esper_telemetry.recorder.options import RecordOptions
     from esper_telemetry.sinks import Sink
 
 _log = logging.getLogger("esper_telemetry")
 _REPORT_INTERVAL = 1.0
+# Mistakes that are told apart for being said: a caller who makes up new ones all the time does not fill the log.
+_MISTAKES = 256
 _MUTE = -1  # below every level: nothing is recorded
 
 
@@ -42,6 +47,7 @@ class Core:
     Attributes:
         level: number of the level in force.
         append: what emitters call with a plan and a payload.
+        plans: how events of a class are emitted without a context, of those that were emitted.
         strict: errors of a call are raised at the caller instead of counted.
     """
 
@@ -56,13 +62,17 @@ class Core:
         self.append: Callable[[Plan, bytes], bool] = (
             self.buffer.append if options.on_error == "warn" else self._append_or_raise
         )
-        self._emitters: weakref.WeakSet[Emitter] = weakref.WeakSet()
+        self.late = LateEvents()
+        # A reference costs a quarter of what a WeakSet takes for one, and a lock is not needed: each step is one call.
+        self._emitters: set[weakref.ref[Emitter]] = set()
         self.writer: WriterThread | None = None
         self._lock = threading.Lock()
         self._ids: dict[str, int] = {}
         self._types: dict[int, EventType] = {}
         self._declared = [(self._number(one), one) for one in types]
-        self._said: set[tuple[str, str]] = set()
+        self.plans: dict[type[Message], Plan] = {}
+        self._ended = False
+        self._said: Counter[tuple[str, str]] = Counter()
         self._last_report = 0.0
         self._pid = os.getpid()
         _alive.add(self)
@@ -102,14 +112,30 @@ class Core:
     def set_level(self, level: int) -> None:
         """Put another level in force; emitters make new plans at their next event."""
         self.level = level
-        with self._lock:
-            for emitter in self._emitters:
-                emitter.forget_plans()
+        for emitter in self._alive_emitters():
+            emitter.forget_plans()
 
     def adopt(self, emitter: Emitter) -> None:
-        """Remember an emitter, so that its plans can be forgotten when the level changes."""
-        with self._lock:
-            self._emitters.add(emitter)
+        """Remember an emitter: it is told when the level changes, and when another `append` is in force."""
+        self._emitters.add(weakref.ref(emitter, self._emitters.discard))
+
+    def _alive_emitters(self) -> list[Emitter]:
+        found = [reference() for reference in list(self._emitters)]
+        return [emitter for emitter in found if emitter is not None]
+
+    def _connect(self, append: Callable[[Plan, bytes], bool]) -> None:
+        self.append = append
+        for emitter in self._alive_emitters():
+            emitter.connect(append)
+
+    def end(self) -> None:
+        """Count from now on what is emitted, and record nothing: the run is being closed."""
+        self._ended = True
+        self._connect(self._append_late)
+
+    def _append_late(self, plan: Plan, _payload: bytes) -> bool:
+        self.late.count(plan.type.full_name)
+        return False
 
     def plan(self, cls: type[Message], context: bytes) -> Plan:
         """Return how events of `cls` are emitted in a context (serialized).
@@ -117,6 +143,13 @@ class Core:
         Raises:
             SchemaError: `cls` is no event.
         """
+        plan = self.plans.get(cls)
+        if plan is None:
+            plan = self.plans[cls] = self._first_plan(cls)
+        return placed(plan, context) if context else plan
+
+    def _first_plan(self, cls: type[Message]) -> Plan:
+        """Return how events of `cls` are emitted without context; the file learns of a type that it does not know."""
         one = event_type(cls)
         with self._lock:
             if one.full_name not in self._ids:
@@ -124,20 +157,27 @@ class Core:
             number = self._ids[one.full_name]
         return Plan(
             type=one,
-            envelope=EnvelopeParts(number, context),
+            envelope=EnvelopeParts(number, b""),
             limit=self.buffer.limit(one.shedding),
             urgent=one.shedding == options_pb2.SHEDDING_NEVER,
             encoders=payload_encoders(cls),
         )
 
-    def reject(self, name: str, error: Exception) -> None:
-        """Count an event that could not be built, and say so once per type and error."""
+    def reject(self, name: str, error: SchemaError) -> None:
+        """Count an event that could not be built, and say so: once for each type and mistake, whatever the values.
+
+        Raises:
+            SchemaError: with strict=True.
+        """
         if self.strict:
             raise error
+        if self._ended:
+            self.late.count(name)
+            return
         self.buffer.lose(name, INVALID)
-        key = (name, str(error))
-        if key not in self._said:
-            self._said.add(key)
+        key = (name, error.about)
+        self._said[key] += len(self._said) < _MISTAKES
+        if self._said[key] == 1:
             _log.warning("%s was not recorded (counted as invalid, said once): %s", name, error)
 
     def check_sink(self) -> None:
@@ -175,6 +215,13 @@ class Core:
     def inherited(self) -> bool:
         """This process is a fork child of the one that opened the run."""
         return os.getpid() != self._pid
+
+
+def placed(plan: Plan, context: bytes) -> Plan:
+    """Return `plan` in another context (serialized)."""
+    envelope = plan.envelope.within(context)
+    # As Plan(...) does it, at a third of its price: a context may be bound for a single event.
+    return tuple.__new__(Plan, (plan.type, envelope, plan.limit, plan.urgent, plan.encoders))
 
 
 _alive: weakref.WeakSet[Core] = weakref.WeakSet()

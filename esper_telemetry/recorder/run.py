@@ -15,10 +15,10 @@ from esper_telemetry.recorder.ledger import LossLedger, drop_counts
 from esper_telemetry.recorder.termination import Terminated, terminated
 from esper_telemetry.schema import enum_labels, event_type, level_number
 from esper_telemetry.schema.guard import plain_value
+from esper_telemetry.schema.shown import cut
 from esper_telemetry.v1 import options_pb2, run_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("esper_telemetry")
 _MESSAGE_LIMIT = 4096
+_MOST_OF_A_NAME = 100
 
 Outcome = Literal["completed", "failed", "interrupted"]
 _OUTCOMES: dict[Outcome, run_pb2.RunOutcome] = {
@@ -43,7 +44,7 @@ class RunStats:
     """What a run has recorded and lost so far.
 
     Attributes:
-        offered: events that passed the level, lost ones included.
+        offered: events that passed the level, lost ones and those after the end of the run included.
         recorded: events accepted, by short name.
         dropped: events lost.
         drops: losses by (full message name, cause), causes as in DropCause.
@@ -78,12 +79,41 @@ class Run:
         self._emitter = Emitter(core, {})
         self._started = time.monotonic()
         self._closed = core is None
-        self.emit = self._emitter.emit
+        self._outcome: str = "open" if core is not None else "off"
+        # Bound here: one call less than the methods below, which give them a signature and their help.
+        self.emit = self._emitter.emit  # type: ignore[method-assign]
+        self.bind = self._emitter.bind  # type: ignore[method-assign]
         if core is not None:
             atexit.register(self._close_at_exit)
 
-    # Bound in the constructor: one call less on the hot path. The declaration gives it a type.
-    emit: Callable[..., None]
+    def __repr__(self) -> str:
+        core = self._core
+        if core is None:
+            return f"<Run {cut(self.run_id, _MOST_OF_A_NAME)}: off>"
+        offered, dropped = core.buffer.last_seq, core.buffer.ledger.total
+        late = core.late.losses.total()
+        return (
+            f"<Run {cut(self.run_id, _MOST_OF_A_NAME)}: {self._outcome}, level {self.level},"
+            f" {offered - dropped} recorded, {dropped + late} lost>"
+        )
+
+    def emit(self, event: type[Message] | Message | None = None, /, *wrong: object, **fields: Any) -> None:
+        """Record one event; nothing is raised into the caller, and nothing waits for a device or a disk.
+
+        `run.emit(events.ScalarLogged, name="loss", value=0.25, step=1)`
+
+        Args:
+            event: an event class, built here from `fields` if the level lets it pass. A ready message is accepted
+                too (with fields of Context alone), but was neither filtered before it was built nor guarded.
+            *wrong: nothing: fields have names. What is given here is said, and the event counted as invalid.
+            **fields: its fields, and those of Context that it has no field of its own for, which add to what is
+                bound; None means not measured. Enums take numbers, names and labels as readers print them.
+
+        Raises:
+            SchemaError: only with strict=True, when a field is unknown, holds a tensor or does not fit.
+            SinkError: only with on_error="raise", when the sink has failed.
+        """
+        self._emitter.emit(event, *wrong, **fields)
 
     @property
     def folder(self) -> Path | None:
@@ -100,9 +130,9 @@ class Run:
         if self._core is not None:
             self._core.buffer.append(self._core.plan(type(message), b""), message.SerializeToString())
 
-    def bind(self, **context: Any) -> Emitter:
+    def bind(self, *wrong: object, **context: Any) -> Emitter:
         """Return an emitter that adds `context` (env_id, device, inner_epoch, ...) to every event."""
-        return self._emitter.bind(**context)
+        return self._emitter.bind(*wrong, **context)
 
     def wants(self, event: type[Message]) -> bool:
         """Tell whether events of this class are recorded at the level in force."""
@@ -157,9 +187,9 @@ class Run:
             return RunStats(0, {}, 0, {}, 0, 0, 0.0)
         names = {number: one.name for number, one in core.types()}
         causes = enum_labels(run_pb2.DropCause.DESCRIPTOR)
-        losses = core.buffer.ledger.losses.copy()
+        losses = core.buffer.ledger.losses + core.late.losses
         return RunStats(
-            offered=core.buffer.last_seq,
+            offered=core.buffer.last_seq + core.late.losses.total(),
             recorded={names[number]: count for number, count in sorted(core.buffer.counted().items())},
             dropped=losses.total(),
             drops={(name, causes[cause]): count for (name, cause), count in losses.items()},
@@ -182,6 +212,8 @@ class Run:
         if core is None or self._closed or core.inherited:
             return
         self._closed = True
+        self._outcome = outcome
+        core.end()
         atexit.unregister(self._close_at_exit)
 
         def build(offered: int, ledger: LossLedger) -> bytes:

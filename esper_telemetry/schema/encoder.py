@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
+from esper_telemetry.errors import SchemaError
 from esper_telemetry.schema.fields import REFUSALS, misfit, plain_fields
 from esper_telemetry.schema.packing import write_function
+from esper_telemetry.schema.shown import reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -157,6 +159,18 @@ def build(cls: type[Message], fields: Mapping[str, Any]) -> bytes:
         return cls(**plain).SerializeToString()
     except REFUSALS as error:
         raise misfit(cls, plain, error) from None
+
+
+def serialized(message: Message) -> bytes:
+    """Return the bytes of a ready message.
+
+    Raises:
+        SchemaError: it lacks a field that its schema requires.
+    """
+    try:
+        return message.SerializeToString()
+    except REFUSALS as error:
+        raise SchemaError(f"the message was refused: {reason(error)}", about=type(error).__name__) from None
 
 
 def descriptor_of(cls: type[Message]) -> Descriptor:

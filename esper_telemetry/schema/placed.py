@@ -46,6 +46,7 @@ class PlacedEncoders(WrittenFunctions):
     def __init__(self, cls: type[Message]) -> None:
         super().__init__()
         self._cls = cls
+        self._plain = payload_encoders(cls)
         self.names = CONTEXT_FIELDS - set(descriptor_of(cls).fields_by_name)
 
     def write(self, shape: Shape) -> Placed | None:
@@ -56,7 +57,7 @@ class PlacedEncoders(WrittenFunctions):
         return write_function([(descriptor_of(self._cls), own.items()), (_CONTEXT, where.items())])
 
     def encode(self, fields: Mapping[str, Any], bound: Mapping[str, Any], encoded: bytes) -> tuple[bytes, bytes]:
-        """Return the payload of an event and its context.
+        """Return the payload of an event and its context, which is `encoded` itself if the call adds nothing to it.
 
         Args:
             fields: of a call, those of Context among them; None unsets one that is bound.
@@ -71,16 +72,19 @@ class PlacedEncoders(WrittenFunctions):
         except TypeError:  # other names than those it was written for
             both = None
         if both is None:
-            shape = shape_of(fields)
-            both = self.recall(shape, fields)
-            # The hot path asks the other encoders first: they had better say no at once.
-            payload_encoders(self._cls)[len(fields)] = unfit
-        if both is None:
-            return self._encode_any(shape, fields, bound)
+            if self.names.isdisjoint(fields):
+                return self._plain.encode_any(fields), encoded
+            return self._encode_any(fields, bound, encoded)
+        # The hot path asks the functions for calls without context first: it had better be told no at once.
+        self._plain[len(fields)] = unfit
         payload, more = both
         return payload, encoded + more  # of a field that stands in both, the last one counts: so protobuf reads it
 
-    def _encode_any(self, shape: Shape, fields: Mapping[str, Any], bound: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    def _encode_any(self, fields: Mapping[str, Any], bound: Mapping[str, Any], encoded: bytes) -> tuple[bytes, bytes]:
+        shape = shape_of(fields)
+        both = self.recall(shape, fields)
+        if both is not None:
+            return both[0], encoded + both[1]
         own, where = self._split(fields)
         payload, context = build(self._cls, own), encode_context({**bound, **where})
         self.learn(shape, fields, (payload, encode_context(where)))
