@@ -25,7 +25,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import EncodeError, Message
 
 from esper_telemetry.errors import SchemaError
-from esper_telemetry.schema.guard import list_items, plain_scalar
+from esper_telemetry.schema.guard import is_numpy, list_items, plain_scalar
 from esper_telemetry.schema.plain import enum_numbers, is_map, is_repeated
 from esper_telemetry.schema.shown import reason, shown
 
@@ -123,36 +123,43 @@ def _item_rule(field: FieldDescriptor) -> Rule:
     return _SCALARS.get(field.type, _INTEGER)
 
 
+def _scalar(place: str, wanted: str, value: Any) -> Any:
+    """Return one plain value; a container is said to be none."""
+    if isinstance(value, Mapping) or (not is_numpy(value) and list_items(value) is not None):
+        raise _wrong(place, wanted, value)
+    return plain_scalar(place, value)
+
+
 def _integer(place: str, value: Any) -> Any:
-    plain = plain_scalar(place, value)
+    plain = _scalar(place, "an integer", value)
     if isinstance(plain, int):
         return int(plain) if isinstance(plain, bool) else plain
     raise _wrong(place, "an integer", value)
 
 
 def _real(place: str, value: Any) -> Any:
-    plain = plain_scalar(place, value)
+    plain = _scalar(place, "a number", value)
     if isinstance(plain, (int, float)):
         return plain
     raise _wrong(place, "a number", value)
 
 
 def _bool(place: str, value: Any) -> bool:
-    plain = plain_scalar(place, value)
+    plain = _scalar(place, "True or False", value)
     if isinstance(plain, int):
         return bool(plain)
     raise _wrong(place, "True or False", value)
 
 
 def _text(place: str, value: Any) -> Any:
-    plain = plain_scalar(place, value)
+    plain = _scalar(place, "a text", value)
     if isinstance(plain, (str, bytes)):
         return plain
     raise _wrong(place, "a text", value)
 
 
 def _bytes(place: str, value: Any) -> bytes:
-    plain = plain_scalar(place, value)
+    plain = _scalar(place, "bytes", value)
     if isinstance(plain, bytes):
         return plain
     raise _wrong(place, "bytes", value)
@@ -160,14 +167,15 @@ def _bytes(place: str, value: Any) -> bytes:
 
 def _enum(kind: EnumDescriptor) -> Convert:
     numbers = enum_numbers(kind)
+    wanted = f"one of {_listed(labels_of(kind))} (or its number)"
 
     def convert(place: str, value: Any) -> int:
-        plain = plain_scalar(place, value)
+        plain = _scalar(place, wanted, value)
         if isinstance(plain, str):
             plain = numbers.get(plain)
         if isinstance(plain, int) and not isinstance(plain, bool):
             return plain
-        raise _wrong(place, f"one of {_listed(labels_of(kind))} (or its number)", value)
+        raise _wrong(place, wanted, value)
 
     return convert
 
