@@ -11,7 +11,6 @@ import os
 import threading
 import time
 import weakref
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from esper_telemetry.recorder.buffer import Buffer, Plan
@@ -72,7 +71,7 @@ class Core:
         self._declared = [(self._number(one), one) for one in types]
         self.plans: dict[type[Message], Plan] = {}
         self._ended = False
-        self._said: Counter[tuple[str, str]] = Counter()
+        self._said: set[tuple[str, str]] = set()
         self._last_report = 0.0
         self._pid = os.getpid()
         _alive.add(self)
@@ -176,8 +175,8 @@ class Core:
             return
         self.buffer.lose(name, INVALID)
         key = (name, error.about)
-        self._said[key] += len(self._said) < _MISTAKES
-        if self._said[key] == 1:
+        if key not in self._said and len(self._said) < _MISTAKES:
+            self._said.add(key)
             _log.warning("%s was not recorded (counted as invalid, said once): %s", name, error)
 
     def check_sink(self) -> None:

@@ -103,7 +103,7 @@ class Emitter:
         except (KeyError, TypeError):  # a type not seen yet, or a message: messages are not hashable
             plan = self._first_plan(event, fields)
         except Exception:
-            if isinstance(event, type):
+            if type(event).__hash__ is object.__hash__:
                 raise  # it came from elsewhere, a signal handler perhaps: it is the caller's
             plan = self._first_plan(event, fields)  # an object that fails when it is hashed
         if plan is None:
@@ -245,7 +245,11 @@ class Emitter:
 
 def _name_of(event: Any) -> str:
     """Return the full name of a message or its class; NO_EVENT for everything else."""
-    name = getattr(getattr(event, "DESCRIPTOR", None), "full_name", None)
+    cls: Any = event if isinstance(event, type) else type(event)
+    try:
+        name = cls.DESCRIPTOR.full_name
+    except Exception:  # noqa: BLE001 - an object of the caller's own may fail at any question
+        return NO_EVENT
     return name if type(name) is str else NO_EVENT
 
 
@@ -254,4 +258,4 @@ def _no_event(event: Any, error: Exception | None) -> SchemaError:
     if isinstance(error, SchemaError) and _name_of(event) != NO_EVENT:
         return error
     what = f"the class {type_name(event)}" if isinstance(event, type) else shown(event)
-    return SchemaError(f"{what} is no event class; {_HOW}")
+    return SchemaError(f"{what} is no event class; {_HOW}", about=type_name(type(event)))

@@ -81,7 +81,9 @@ def unknown_field(message: Descriptor, name: Any, place: str = "") -> SchemaErro
     """Return the error that `message` has no field called `name`."""
     known = [field.name for field in message.fields]
     where = f"{place.removesuffix('.')} has" if place else "it has"
-    return SchemaError(f"{where} no field {shown(name)}; its fields are {_listed(known)}", about=f"{place}: no field")
+    return SchemaError(
+        f"{where} no field {shown(name)}; its fields are {_listed(known)}", about=f"{place}: no {shown(name)}"
+    )
 
 
 def misfit(cls: type[Message], fields: Mapping[str, Any], error: Exception) -> SchemaError:

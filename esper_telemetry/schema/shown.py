@@ -28,7 +28,7 @@ def shown(value: Any) -> str:
 
 def type_name(kind: type) -> str:
     """Return the name of a type with its module, cut to a length that fits a line."""
-    return cut(f"{kind.__module__}.{kind.__qualname__}", 2 * _MOST).removeprefix("builtins.")
+    return cut(f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."), 2 * _MOST)
 
 
 def cut(text: str, most: int) -> str:

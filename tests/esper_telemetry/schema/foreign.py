@@ -74,3 +74,22 @@ def foreign(name: str, syntax: str) -> Any:
 def scalars() -> list[str]:
     """Return the types of field, by the names that the fields of Everything have."""
     return list(_TYPES)
+
+
+@cache
+def foreign_event(required: str) -> Any:
+    """Return a proto2 event class with one required field of this name."""
+    from esper_telemetry.v1 import options_pb2
+
+    file = descriptor_pb2.FileDescriptorProto(
+        name=f"foreign_{required}.proto",
+        package=f"foreign_{required}",
+        syntax="proto2",
+        dependency=["esper_telemetry/v1/options.proto"],
+    )
+    message = file.message_type.add(name="Happened")
+    _field(file, message, required, "int32", _REQUIRED)
+    message.options.Extensions[options_pb2.event].name = f"{required}.happened"
+    pool = descriptor_pool.Default()  # where the option is known
+    pool.AddSerializedFile(file.SerializeToString())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{file.package}.Happened"))

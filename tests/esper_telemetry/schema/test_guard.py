@@ -41,6 +41,12 @@ class Lazy:
         raise AssertionError("the guard read it")
 
 
+def array_of(thing):
+    array = np.empty(1, dtype=object)
+    array[0] = thing
+    return array
+
+
 TENSORS = [
     torch.ones(()),
     torch.ones(3),
@@ -110,12 +116,6 @@ def test_an_array_of_another_size_is_no_single_value():
 def test_nothing_of_a_device_is_read_however_deep_it_is(tensor, nest):
     with pytest.raises(SchemaError, match=r"here was given a .*count it with esper_telemetry\.counters"):
         plain_value("here", nest(tensor))
-
-
-def array_of(thing):
-    array = np.empty(1, dtype=object)
-    array[0] = thing
-    return array
 
 
 @pytest.mark.parametrize(
