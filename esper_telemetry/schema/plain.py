@@ -12,13 +12,21 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from google.protobuf.descriptor import FieldDescriptor
+
 from esper_telemetry.v1 import options_pb2
 
 if TYPE_CHECKING:
-    from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+    from google.protobuf.descriptor import EnumDescriptor
     from google.protobuf.message import Message
 
 _LABEL: Any = options_pb2.label  # protoc types an extension as a bare FieldDescriptor
+# Types of fields as a .proto file has them.
+SCALAR_NAMES = {
+    number: name.removeprefix("TYPE_").lower()
+    for name, number in vars(FieldDescriptor).items()
+    if name.startswith("TYPE_")
+}
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
