@@ -95,22 +95,21 @@ class Emitter:
             SchemaError: only with strict=True, when a field is unknown, holds a tensor or does not fit.
             SinkError: only with on_error="raise", when the sink has failed.
         """
-        if wrong:
-            self._misused(event, wrong)
-            return
         try:
             plan = self._plans[event]
         except (KeyError, TypeError):  # a type not seen yet, or a message: messages are not hashable
-            plan = self._first_plan(event, fields)
+            plan = self._first_plan(event, wrong, fields)
         except Exception:
             if type(event).__hash__ is object.__hash__:
                 raise  # it came from elsewhere, a signal handler perhaps: it is the caller's
-            plan = self._first_plan(event, fields)  # an object that fails when it is hashed
+            plan = self._first_plan(event, wrong, fields)  # an object that fails when it is hashed
         if plan is None:
             return
-        encoders = plan.encoders
+        if wrong:
+            self._reject(plan, _unnamed(wrong))
+            return
         try:
-            payload = encoders[len(fields)](**fields)
+            payload = plan.encoders[len(fields)](**fields)
         except TypeError:  # other names than those of the function of the moment
             payload = None
         if payload is None:
@@ -126,7 +125,7 @@ class Emitter:
         """Make new plans at the next event: the level changed."""
         self._plans = {}
 
-    def _first_plan(self, event: Any, fields: Mapping[str, Any]) -> Plan | None:
+    def _first_plan(self, event: Any, wrong: tuple[object, ...], fields: Mapping[str, Any]) -> Plan | None:
         """Return the plan of a type seen first; None if the event was dealt with here."""
         core = self._core
         if core is None:
@@ -137,7 +136,7 @@ class Emitter:
         if known is None:
             return None
         if ready:
-            self._emit_ready(known, event, fields)
+            self._emit_ready(known, event, wrong, fields)
             return None
         plan = placed(known, self._encoded) if self._encoded else known
         if known.type.requires and self._lacking(known.type, {}) is not None:
@@ -196,9 +195,11 @@ class Emitter:
             return
         self._append(plan if context is self._encoded else placed(plan, context), payload)
 
-    def _emit_ready(self, known: Plan, message: Message, fields: Mapping[str, Any]) -> None:
+    def _emit_ready(self, known: Plan, message: Message, wrong: tuple[object, ...], fields: Mapping[str, Any]) -> None:
         """Emit a message that the caller has built."""
         try:
+            if wrong:
+                raise _unnamed(wrong)
             others = sorted(fields.keys() - placed_encoders(known.type.cls).names) if fields else []
             if others:
                 raise SchemaError(f"a ready message takes no fields, and was given {shown(others[0])}: set it before")
@@ -219,17 +220,6 @@ class Emitter:
                 " the call",
                 about=f"requires {lacking}",
             )
-
-    def _misused(self, event: Any, wrong: tuple[object, ...]) -> None:
-        """Count a call that gives more than one thing by position."""
-        if self._core is not None:
-            name = _name_of(event)
-            error = (
-                _no_event(event, None)
-                if name == NO_EVENT
-                else SchemaError(f"it was given {shown(wrong[0])} without a name; {_HOW}", about="positional")
-            )
-            self._core.reject(name, error)
 
     def _spoil(self, error: SchemaError) -> None:
         """Refuse every event from now on."""
@@ -253,7 +243,11 @@ def _name_of(event: Any) -> str:
     return name if type(name) is str else NO_EVENT
 
 
-def _no_event(event: Any, error: Exception | None) -> SchemaError:
+def _unnamed(wrong: tuple[object, ...]) -> SchemaError:
+    return SchemaError(f"it was given {shown(wrong[0])} without a name; {_HOW}", about="no name")
+
+
+def _no_event(event: Any, error: Exception) -> SchemaError:
     """Return the error that the first argument of a call is no event, with the call that is meant."""
     if isinstance(error, SchemaError) and _name_of(event) != NO_EVENT:
         return error
