@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from esper_telemetry.v1.run_pb2 import (
         DropReport,
         LevelChanged,
+        RunConfigured,
         RunFinished,
         RunStarted,
+        StreamFinished,
         TelemetryDisabled,
     )
     from esper_telemetry.v1.steps_pb2 import StepBlock
@@ -46,11 +48,13 @@ __all__ = [
     "MaskHitRates",
     "PpoUpdateCompleted",
     "RewardSummary",
+    "RunConfigured",
     "RunFinished",
     "RunStarted",
     "ScalarLogged",
     "ScalarSummarized",
     "StepBlock",
+    "StreamFinished",
     "TelemetryDisabled",
     "Throughput",
     "TrendChanged",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from esper_telemetry.decode.survey import survey
 from esper_telemetry.decode.types import CONTEXT, descriptor_of, segment_schema
 from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.schema import enum_labels, is_map, is_repeated, to_plain
@@ -14,11 +15,12 @@ from esper_telemetry.v1 import options_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
     from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
+    from esper_telemetry.decode.inputs import RecordFiles, RecordPath
+    from esper_telemetry.decode.survey import Survey
     from esper_telemetry.decode.types import Schema
 
 # protoc types extensions as bare FieldDescriptors.
@@ -119,15 +121,18 @@ class Reference:
     enums: dict[str, EnumReference] = field(default_factory=dict)
 
 
-def record_reference(paths: Iterable[Path]) -> Reference:
+def record_reference(path: RecordPath | Iterable[RecordPath] | RecordFiles | Survey) -> Reference:
     """Return the reference of all types that record files declare; of types with the same name, the first one met.
 
+    Args:
+        path: as for `read`.
+
     Raises:
-        RecordError: a file is no record, cannot be opened, or has invalid descriptors.
+        RecordError: as `read`, or a file has invalid descriptors.
     """
     whole = Reference()
-    for path in paths:
-        with RecordReader(path) as reader:
+    for file, spare in {place.path: place.spare for place in survey(path).places}.items():
+        with RecordReader(file, spare=spare) as reader:
             for segment in reader.segments:
                 found = describe(segment_schema(segment, reader.path), segment.types.values())
                 whole.events = dict(sorted({**found.events, **whole.events}.items()))

@@ -6,36 +6,37 @@ The record is closed, so nothing can tell of them there; `Run.stats()` does, und
 from __future__ import annotations
 
 import logging
-import threading
-from collections import Counter
+from typing import TYPE_CHECKING
 
-from esper_telemetry.v1 import run_pb2
+from esper_telemetry.recorder.ledger import AFTER_CLOSE, LossLedger
+
+if TYPE_CHECKING:
+    from collections import Counter
 
 _log = logging.getLogger("esper_telemetry")
 
-AFTER_CLOSE = run_pb2.DROP_CAUSE_AFTER_CLOSE
-
 
 class LateEvents:
-    """Counts of the events that one run was given after its end; threads may share it.
-
-    Attributes:
-        losses: (full message name, AFTER_CLOSE) → events, as the ledger has them.
-    """
+    """Counts of the events that one run was given after its end; threads and signal handlers may share it."""
 
     def __init__(self) -> None:
-        self.losses: Counter[tuple[str, int]] = Counter()
-        self._lock = threading.RLock()  # a signal handler may emit while its thread is in here
-        self._said = False
+        self._ledger = LossLedger()
+        self._unsaid = [True]  # taken by who says it: a list's pop is atomic
+
+    @property
+    def losses(self) -> Counter[tuple[str, int]]:
+        """(full message name, AFTER_CLOSE) → events, as the ledger of the run has its losses."""
+        return self._ledger.losses
 
     def count(self, full_name: str) -> None:
         """Count an event; the first one of the run is said."""
-        with self._lock:
-            self.losses[full_name, AFTER_CLOSE] += 1
-            first, self._said = not self._said, True
-        if first:
-            _log.warning(
-                "%s was emitted after its run was closed: it is dropped, like all that follow (counted in"
-                " stats() as after_close, said once); emit before close(), or inside the with block",
-                full_name,
-            )
+        self._ledger.count(full_name, AFTER_CLOSE)
+        try:
+            self._unsaid.pop()
+        except IndexError:
+            return
+        _log.warning(
+            "%s was emitted after its run was closed: it is dropped, like all that follow (counted in stats() as"
+            " after_close, said once); emit before close(), or inside the with block",
+            full_name,
+        )

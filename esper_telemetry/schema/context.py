@@ -28,10 +28,7 @@ def encode_context(fields: Mapping[str, Any]) -> bytes:
     Raises:
         SchemaError: a name is not a field of Context, or a value does not fit it.
     """
-    try:
-        payload = _encoders[len(fields)](**fields)
-    except TypeError:  # other names than those it was written for
-        payload = None
+    payload: bytes | None = _encoders.fit(fields)
     return _encode_any(fields) if payload is None else payload
 
 

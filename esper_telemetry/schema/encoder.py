@@ -9,10 +9,11 @@ every check: a value is accepted or refused by the same rule at every call.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import SchemaError
 from esper_telemetry.schema.fields import REFUSALS, misfit, plain_fields
+from esper_telemetry.schema.misfit import is_misfit, is_of_this_line
 from esper_telemetry.schema.packing import write_function
 from esper_telemetry.schema.shown import reason
 
@@ -56,6 +57,15 @@ class WrittenFunctions(dict[int, "Callable[..., Any]"]):
     def write(self, shape: Shape) -> Callable[..., Any] | None:
         """Return a function for a shape, or None where protobuf must make it."""
         raise NotImplementedError
+
+    def fit(self, fields: Mapping[str, Any]) -> Any:
+        """Return what the function of the moment makes of a call, or None; the hot path does the same."""
+        try:
+            return self[len(fields)](**fields)
+        except TypeError as error:  # other names than those it was written for
+            if not is_of_this_line(error):
+                raise
+            return None
 
     def recall(self, shape: Shape, fields: Mapping[str, Any]) -> Any:
         """Return what the function of a shape makes, if another shape took its place since; else None."""
@@ -101,15 +111,12 @@ class PayloadEncoders(WrittenFunctions):
         return write_encoder(self._cls, *shape)
 
     def encode(self, fields: Mapping[str, Any]) -> bytes:
-        """Return the payload of a call; the hot path does the same without this call.
+        """Return the payload of a call.
 
         Raises:
             SchemaError: as `encode_any`.
         """
-        try:
-            payload: bytes | None = self[len(fields)](**fields)
-        except TypeError:  # other names than those it was written for
-            payload = None
+        payload: bytes | None = self.fit(fields)
         return self.encode_any(fields) if payload is None else payload
 
     def encode_any(self, fields: Mapping[str, Any]) -> bytes:
@@ -158,6 +165,8 @@ def build(cls: type[Message], fields: Mapping[str, Any]) -> bytes:
     try:
         return cls(**plain).SerializeToString()
     except REFUSALS as error:
+        if not is_misfit(error):
+            raise
         raise misfit(cls, plain, error) from None
 
 
@@ -170,13 +179,15 @@ def serialized(message: Message) -> bytes:
     try:
         return message.SerializeToString()
     except REFUSALS as error:
+        if not is_misfit(error):
+            raise
         raise SchemaError(f"the message was refused: {reason(error)}", about=type(error).__name__) from None
 
 
 def descriptor_of(cls: type[Message]) -> Descriptor:
     """Return the descriptor of a message class, typed for both implementations of protobuf."""
     descriptor: Any = cls.DESCRIPTOR
-    return cast("Descriptor", descriptor)
+    return descriptor  # type: ignore[no-any-return]  # a cast would be a call of another module
 
 
 def unfit(**_: object) -> None:

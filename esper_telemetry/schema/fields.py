@@ -26,6 +26,7 @@ from google.protobuf.message import EncodeError, Message
 
 from esper_telemetry.errors import SchemaError
 from esper_telemetry.schema.guard import is_numpy, list_items, plain_scalar
+from esper_telemetry.schema.misfit import is_misfit
 from esper_telemetry.schema.plain import enum_numbers, is_map, is_repeated
 from esper_telemetry.schema.shown import reason, shown
 
@@ -98,6 +99,8 @@ def misfit(cls: type[Message], fields: Mapping[str, Any], error: Exception) -> S
         try:
             cls(**{name: value})
         except REFUSALS as alone:
+            if not is_misfit(alone):
+                raise
             text = f"field {name!r} was given {shown(value)}: {reason(alone)}"
             return SchemaError(text, about=f"{name}: {type(alone).__name__}")
     return SchemaError(f"it was refused: {reason(error)}", about=type(error).__name__)

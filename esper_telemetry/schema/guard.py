@@ -19,6 +19,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from esper_telemetry.errors import SchemaError
+from esper_telemetry.schema.misfit import is_misfit
 from esper_telemetry.schema.shown import type_name
 
 # Types that cannot reach a device; the hot path tests membership only.
@@ -119,6 +120,8 @@ def _of_fraction(place: str, value: numbers.Real) -> float:
     try:
         return float(value)
     except ArithmeticError as error:
+        if not is_misfit(error):
+            raise
         raise SchemaError(
             f"{place} was given a number that no double can hold: {error}", about=f"{place}: too large"
         ) from None

@@ -158,7 +158,12 @@ class _Source:
         lines = [f"if not ({' and '.join(self._checks) or True}): return None"]
         if self._texts:  # the one thing that may fail: a lone surrogate
             tried = "; ".join(self._texts)
-            lines += [f"try: {tried}", "except _surrogate: return None"]
+            lines += [
+                f"try: {tried}",
+                "except _surrogate as _error:",
+                "  if _error.__traceback__.tb_next is not None: raise",
+                "  return None",
+            ]
         lines += [*self._lines, f"return {', '.join(self._results)}"]
         return f"def _encode({', '.join(self._arguments)}):" + "".join(f"\n  {line}" for line in lines)
 

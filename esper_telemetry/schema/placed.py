@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from esper_telemetry.errors import SchemaError
 from esper_telemetry.schema.context import CONTEXT_FIELDS, encode_context
 from esper_telemetry.schema.encoder import (
     WrittenFunctions,
     build,
     descriptor_of,
     payload_encoders,
+    serialized,
     shape_of,
     unfit,
 )
+from esper_telemetry.schema.event_type import event_type
 from esper_telemetry.schema.packing import write_function
+from esper_telemetry.schema.shown import shown
 from esper_telemetry.v1 import context_pb2
 
 if TYPE_CHECKING:
@@ -28,7 +32,12 @@ if TYPE_CHECKING:
 
     from esper_telemetry.schema.encoder import Shape
 
+    # A message that the caller has built, or None; what was given without a name; the fields.
+    Call = tuple[Message | None, tuple[object, ...], Mapping[str, Any]]
     Placed = Callable[..., tuple[bytes, bytes] | None]
+
+HOW = "call emit(EventClass, field=value, ...), such as emit(events.ScalarLogged, name='loss', value=0.5)"
+"""How an event is emitted, for those who tried otherwise."""
 
 _CONTEXT = descriptor_of(context_pb2.Context)
 
@@ -47,6 +56,7 @@ class PlacedEncoders(WrittenFunctions):
         super().__init__()
         self._cls = cls
         self._plain = payload_encoders(cls)
+        self._requires = event_type(cls).requires
         self.names = CONTEXT_FIELDS - set(descriptor_of(cls).fields_by_name)
 
     def write(self, shape: Shape) -> Placed | None:
@@ -55,6 +65,46 @@ class PlacedEncoders(WrittenFunctions):
         if type(None) in where.values():
             return None  # to unset what is bound takes the bound fields themselves
         return write_function([(descriptor_of(self._cls), own.items()), (_CONTEXT, where.items())])
+
+    def lacking(self, fields: Mapping[str, Any], bound: Mapping[str, Any]) -> str | None:
+        """Return a field of Context that the event requires and neither the call nor what is bound gives."""
+        for name in self._requires:
+            if fields.get(name, bound.get(name)) is None:
+                return name
+        return None
+
+    def pack(
+        self,
+        call: tuple[Message | None, tuple[object, ...], Mapping[str, Any]],
+        bound: Mapping[str, Any],
+        encoded: bytes,
+    ) -> tuple[bytes, bytes]:
+        """Return the payload and the context of any call of an event, as `encode` does.
+
+        Args:
+            call: what it was given.
+            bound: the context that the call adds to.
+            encoded: its bytes.
+
+        Raises:
+            SchemaError: the call is not what the schema says.
+        """
+        message, wrong, fields = call
+        if wrong:
+            raise SchemaError(f"it was given {shown(wrong[0])} without a name; {HOW}", about="no name")
+        lacking = self.lacking(fields, bound)
+        if lacking is not None:
+            raise SchemaError(
+                f"it requires {lacking} in its context; use run.bind({lacking}=...).emit(...), or give {lacking}= in"
+                " the call",
+                about=f"requires {lacking}",
+            )
+        if message is None:
+            return self.encode(fields, bound, encoded)
+        others = sorted(fields.keys() - self.names)
+        if others:
+            raise SchemaError(f"a ready message takes no fields, and was given {shown(others[0])}: set it before")
+        return serialized(message), encode_context({**bound, **fields}) if fields else encoded
 
     def encode(self, fields: Mapping[str, Any], bound: Mapping[str, Any], encoded: bytes) -> tuple[bytes, bytes]:
         """Return the payload of an event and its context, which is `encoded` itself if the call adds nothing to it.
@@ -67,10 +117,7 @@ class PlacedEncoders(WrittenFunctions):
         Raises:
             SchemaError: a field does not exist, or cannot hold its value.
         """
-        try:
-            both = self[len(fields)](**fields)
-        except TypeError:  # other names than those it was written for
-            both = None
+        both = self.fit(fields)
         if both is None:
             if self.names.isdisjoint(fields):
                 return self._plain.encode_any(fields), encoded

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from esper_telemetry.schema.misfit import is_misfit
+
 _MOST = 60
 _MOST_BITS = 256
 _MOST_OF_AN_ERROR = 400
@@ -40,6 +42,8 @@ def reason(error: BaseException) -> str:
     """Return what an error says, cut; its type where it says nothing or fails to."""
     try:
         said = str(error)
-    except Exception:  # noqa: BLE001 - an error of the caller's own class may fail to print
+    except Exception as failure:  # an error of the caller's own class may fail to print
+        if not is_misfit(failure):
+            raise
         said = ""
     return cut(said, _MOST_OF_AN_ERROR) or type_name(type(error))
