@@ -182,13 +182,16 @@ class Core:
 
     @property
     def has_emitters(self) -> bool:
-        """Somebody can still emit: an emitter of the run is alive, be it the run's own."""
+        """Somebody can still emit: the run's own emitter is alive, which those that were bound keep."""
         return len(self._emitters) > 0
 
-    def adopt(self, emitter: Emitter) -> None:
-        """Remember an emitter: it is told when the level changes, and when this process gets a stream of its own."""
+    def adopt(self, emitter: Emitter) -> Callable[[Plan, bytes], bool]:
+        """Remember an emitter, and return what it gives its events to.
+
+        It is told when the level changes, and when this process gets a stream of its own.
+        """
         self._emitters.add(weakref.ref(emitter, self._emitters.discard))
-        emitter.connect(self.append)
+        return self.append
 
     def plan(self, cls: type[Message], context: bytes) -> Plan:
         """Return how events of `cls` are emitted in a context (serialized).

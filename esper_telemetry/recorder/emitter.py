@@ -11,22 +11,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import SchemaError
-from esper_telemetry.recorder.buffer import Plan
 from esper_telemetry.recorder.core import placed
 from esper_telemetry.recorder.handle import revived_emitter, ticket_of
 from esper_telemetry.schema import encode_context, event_type
 from esper_telemetry.schema.encoder import PayloadEncoders
-from esper_telemetry.schema.envelope import EnvelopeParts
 from esper_telemetry.schema.misfit import is_misfit, is_of_this_line
 from esper_telemetry.schema.placed import HOW, placed_encoders
 from esper_telemetry.schema.shown import reason, shown, type_name
-from esper_telemetry.v1 import context_pb2, run_pb2
+from esper_telemetry.v1 import context_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from google.protobuf.message import Message
 
+    from esper_telemetry.recorder.buffer import Plan
     from esper_telemetry.recorder.core import Core
 
 # Under this name is counted what names no message at all: a text, None, a class that is no event.
@@ -37,14 +36,12 @@ _CONTEXT_FIRST = PayloadEncoders(context_pb2.Context)
 
 
 class _Unseen(dict[Any, Any]):
-    """Plans of an emitter that has none yet: whatever is asked for, its place is where plans are made."""
+    """Plans of an emitter that has made none: asking it costs a fraction of a KeyError, and many emit once only."""
 
-    def __missing__(self, event: Any) -> Plan:
-        """Return a plan that no call fits; it costs a quarter of a KeyError, and most emitters are used once."""
-        return _TO_BE_MADE
+    def __missing__(self, event: Any) -> None:
+        """Return that there is no plan."""
 
 
-_TO_BE_MADE = Plan(event_type(run_pb2.RunStarted), EnvelopeParts(0, b""), 0, urgent=False, encoders=_CONTEXT_FIRST)
 _UNSEEN = _Unseen()
 
 
@@ -54,13 +51,19 @@ class Emitter:
     Threads may share an emitter; events of one thread keep their order. It may be copied and pickled as a Run may:
     in its own process and in forked ones a copy is the emitter itself.
 
+    Args:
+        core: of the run; None of one that is off.
+        context: what is added to each event.
+        root: the run's own emitter, which is kept alive: one that was bound is known to the run only from its second
+            event on, because many are made for a single one, and being known costs as much as the event.
+
     Attributes:
         error: why its context cannot be used; None if it can.
     """
 
-    __slots__ = ("__weakref__", "_append", "_context", "_core", "_encoded", "_plans", "error")
+    __slots__ = ("__weakref__", "_append", "_context", "_core", "_encoded", "_plans", "_root", "_used", "error")
 
-    def __init__(self, core: Core | None, context: dict[str, Any]) -> None:
+    def __init__(self, core: Core | None, context: dict[str, Any], root: Emitter | None = None) -> None:
         self._core = core
         self._context = context
         self._plans: dict[Any, Plan | None] = _UNSEEN
@@ -73,8 +76,10 @@ class Emitter:
             self._encoded = b""
             self.error = error
         self._append: Callable[[Plan, bytes], bool]
-        if core is not None:
-            core.adopt(self)
+        self._root = root
+        self._used = root is None
+        if root is None and core is not None:
+            self._append = core.adopt(self)
 
     def __repr__(self) -> str:
         bound = ", ".join(f"{name}={shown(value)}" for name, value in self._context.items() if value is not None)
@@ -104,7 +109,8 @@ class Emitter:
         Raises:
             SchemaError: only with strict=True; else the emitter's events are counted as invalid.
         """
-        emitter = Emitter(self._core, {**self._context, **context} if self._context else context)
+        whole = {**self._context, **context} if self._context else context
+        emitter = Emitter(self._core, whole, self._root or self)
         if wrong:
             emitter._spoil(SchemaError(f"bind was given {shown(wrong[0])}; give names, such as bind(env_id=0)"))
         return emitter
@@ -126,16 +132,20 @@ class Emitter:
             SchemaError: only with strict=True, when a field is unknown, holds a tensor or does not fit.
             SinkError: only with on_error="raise", when the sink has failed.
         """
+        plans = self._plans
         try:
-            plan = self._plans[event]
+            plan = plans[event]
         except Exception as error:  # a type not seen yet, or a message or an object that cannot be hashed
             if not is_misfit(error):
                 raise
-            plan = _TO_BE_MADE
-        if plan is None:
+            self._emit_first(event, wrong, fields)
+            return
+        if plan is None:  # filtered by its level
+            if plans is _UNSEEN:
+                self._emit_first(event, wrong, fields)
             return
         if wrong:
-            self._emit_otherwise(plan, event, wrong, fields)
+            self._emit_any(plan, None, wrong, fields)
             return
         try:
             payload = plan.encoders[len(fields)](**fields)
@@ -144,7 +154,7 @@ class Emitter:
                 raise
             payload = None
         if payload is None:
-            self._emit_otherwise(plan, event, wrong, fields)
+            self._emit_any(plan, None, wrong, fields)
             return
         self._append(plan, payload)
 
@@ -156,43 +166,45 @@ class Emitter:
         """Make new plans at the next event: the level changed."""
         self._plans = _UNSEEN
 
-    def _emit_otherwise(self, plan: Plan, event: Any, wrong: tuple[object, ...], fields: Mapping[str, Any]) -> None:
-        """Emit what the hot path did not: a type seen first, a ready message, a call with context, a misfit."""
+    def _emit_first(self, event: Any, wrong: tuple[object, ...], fields: Mapping[str, Any]) -> None:
+        """Emit an event of a type that this emitter has not seen, or a ready message."""
         core = self._core
         if core is None:
             return
-        if plan is not _TO_BE_MADE:
-            self._emit_any(core, plan, None, wrong, fields)
-            return
         message = None if isinstance(event, type) else event
-        made = self._first_plan(core, event if message is None else type(event), event)
-        if made is None:
+        plan = self._first_plan(core, event if message is None else type(event), event)
+        if plan is None:
             return
-        payload = made.encoders.fit(fields) if message is None and not wrong else None
+        payload = None
+        if message is None and not wrong:
+            try:
+                payload = plan.encoders[len(fields)](**fields)
+            except TypeError as error:  # as in `emit`
+                if not is_of_this_line(error):
+                    raise
         if payload is None:
-            self._emit_any(core, made, message, wrong, fields)
+            self._emit_any(plan, message, wrong, fields)
         else:
-            self._append(made, payload)
+            self._append(plan, payload)
 
     def _emit_any(
-        self, core: Core, plan: Plan, message: Message | None, wrong: tuple[object, ...], fields: Mapping[str, Any]
+        self, plan: Plan, message: Message | None, wrong: tuple[object, ...], fields: Mapping[str, Any]
     ) -> None:
-        """Emit any call of a type that is recorded, or refuse it."""
+        """Emit what the hot path did not: a ready message, a call with context, a misfit; or refuse it."""
         try:
             encoders = placed_encoders(plan.type.cls)
             payload, context = encoders.pack((message, wrong, fields), self._context, self._encoded)
         except Exception as error:
             if not is_misfit(error):
                 raise
-            about = error.about if isinstance(error, SchemaError) else type_name(type(error))
-            core.reject(plan.type.full_name, SchemaError(f"{plan.type.name}: {reason(error)}", about=about))
+            self._reject(plan, error)
             return
         # A plan that waits for its context has none of the emitter's yet.
         bound = context is self._encoded and plan.encoders is not _CONTEXT_FIRST
         self._append(plan if bound else placed(plan, context), payload)
 
     def _first_plan(self, core: Core, cls: Any, event: Any) -> Plan | None:
-        """Return the plan of a type seen first, and keep it; None if it is filtered or was refused."""
+        """Return the plan of a type seen first; None if it is filtered or was refused."""
         level = core.level
         try:
             known = core.plans.get(cls)
@@ -202,23 +214,27 @@ class Emitter:
                 raise
             core.reject(_name_of(cls), _no_event(event, error))
             return None
-        if one.level > level:
-            self._keep(core, cls, None, level)
-            return None
-        if self.error is not None:
-            core.reject(one.full_name, self.error)
-            return None
-        plan = known if known is not None else core.plan(cls, b"")
-        if one.requires and placed_encoders(cls).lacking({}, self._context) is not None:
-            plan = plan._replace(encoders=_CONTEXT_FIRST)
-        elif self._encoded:
-            plan = placed(plan, self._encoded)
-        self._keep(core, cls, plan, level)
+        plan: Plan | None = None
+        if one.level <= level:
+            if self.error is not None:
+                core.reject(one.full_name, self.error)
+                return None
+            plan = known if known is not None else core.plan(cls, b"")
+            if one.requires and placed_encoders(cls).lacking({}, self._context) is not None:
+                plan = plan._replace(encoders=_CONTEXT_FIRST)
+            elif self._encoded:
+                plan = placed(plan, self._encoded)
+        if self._used:
+            self._keep(core, cls, plan, level)
+        else:
+            self._used = True
+            self._append = core.append
         return plan
 
     def _keep(self, core: Core, cls: Any, plan: Plan | None, level: int) -> None:
-        """Keep the plan that was made at a level."""
+        """Keep the plan that was made at a level, and be told of what changes it."""
         if self._plans is _UNSEEN:
+            self._append = core.adopt(self)
             self._plans = {cls: plan}
         else:
             self._plans[cls] = plan
@@ -230,6 +246,11 @@ class Emitter:
         if self._core is not None and self._core.strict:
             raise error
         self.error = error
+
+    def _reject(self, plan: Plan, error: Exception) -> None:
+        if self._core is not None:
+            about = error.about if isinstance(error, SchemaError) else type_name(type(error))
+            self._core.reject(plan.type.full_name, SchemaError(f"{plan.type.name}: {reason(error)}", about=about))
 
 
 def _name_of(event: Any) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from esper_telemetry.errors import SchemaError
 from esper_telemetry.schema.encoder import payload_encoders
 from esper_telemetry.schema.guard import plain_value
+from esper_telemetry.schema.misfit import is_of_this_line
 from esper_telemetry.schema.shown import shown
 from esper_telemetry.v1 import context_pb2
 
@@ -28,7 +29,12 @@ def encode_context(fields: Mapping[str, Any]) -> bytes:
     Raises:
         SchemaError: a name is not a field of Context, or a value does not fit it.
     """
-    payload: bytes | None = _encoders.fit(fields)
+    try:
+        payload: bytes | None = _encoders[len(fields)](**fields)
+    except TypeError as error:  # other names than those it was written for
+        if not is_of_this_line(error):
+            raise
+        payload = None
     return _encode_any(fields) if payload is None else payload
 
 

@@ -1,6 +1,7 @@
 """Which exceptions are a bad field, and which only arrived while an event was encoded."""
 
 import fractions
+import gc
 import numbers
 import sys
 from collections.abc import Mapping
@@ -61,7 +62,7 @@ def test_what_a_value_does_when_it_is_read_stays_out_of_the_trainer(cls, fields)
 
 @pytest.mark.parametrize("kind", [TimeLimitError, TypeError, IndexError, ValueError, KeyError, RuntimeError])
 @pytest.mark.parametrize("value", [0.5, fractions.Fraction(1, 2)], ids=["written encoder", "protobuf"])
-def test_an_exception_that_arrives_at_any_line_of_emit_reaches_its_caller(kind, value):
+def test_an_exception_that_arrives_at_any_line_of_emit_reaches_its_caller(kind, value, request):
     """A trace function raises at one line after the other, as a signal handler may."""
     run, _ = testing.memory_run(strict=False)
     emit = run.bind().emit
@@ -81,6 +82,9 @@ def test_an_exception_that_arrives_at_any_line_of_emit_reaches_its_caller(kind, 
         return trace
 
     raised = 0
+    gc.collect()
+    gc.disable()  # a finalizer of other tests' garbage would take the exception
+    request.addfinalizer(gc.enable)
     for target in range(1, 200):
         lines = 0
         before = sys.gettrace()
