@@ -13,10 +13,12 @@ from esper_telemetry.v1 import run_pb2, steps_pb2, training_pb2
 
 if TYPE_CHECKING:
     from esper_telemetry.v1.run_pb2 import (
+        ClockReanchored,
         DropReport,
         LevelChanged,
         RunConfigured,
         RunFinished,
+        RunResumed,
         RunStarted,
         StreamFinished,
         TelemetryDisabled,
@@ -41,6 +43,7 @@ __all__ = [
     "ActionDistribution",
     "AnomalyDetected",
     "BatchCompleted",
+    "ClockReanchored",
     "DropReport",
     "EpochCompleted",
     "HistogramSummarized",
@@ -50,6 +53,7 @@ __all__ = [
     "RewardSummary",
     "RunConfigured",
     "RunFinished",
+    "RunResumed",
     "RunStarted",
     "ScalarLogged",
     "ScalarSummarized",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,7 +45,7 @@ def _print_text(summary: Summary, times: TimeFormat) -> None:
             print(f"{name:<10} {value}")
         if len(streams) > 1:
             print()
-            head = ("stream", "rank", "outcome", "events", "missing", "segments", "size", "host", "pid")
+            head = ("stream", "rank", "outcome", "events", "missing", "segments", "attempt", "size", "host", "pid")
             print_table(head, (_stream_row(stream) for stream in streams))
     print()
     counts = summary.events_by_type
@@ -55,19 +56,22 @@ def _print_text(summary: Summary, times: TimeFormat) -> None:
 
 
 def _run_facts(run_id: str, streams: Sequence[StreamSummary], times: TimeFormat) -> Iterator[tuple[str, str]]:
-    first = min(streams, key=lambda stream: stream.rank)
+    own = [stream for stream in streams if not stream.parent] or streams
+    attempts = [list(group) for _, group in groupby(sorted(own, key=_attempt), key=_attempt)]
+    first = min(attempts[-1], key=lambda stream: (not stream.started, stream.rank))
     started, finished = first.started, first.finished
     yield "run", run_id
     if first.run_name:
         yield "name", first.run_name
     if started.get("tags"):
         yield "tags", ", ".join(f"{key}={value}" for key, value in started["tags"].items())
-    yield "outcome", _outcome(streams)
+    yield "outcome", ", ".join(_outcome(attempt) for attempt in attempts)
     begin = [stream.first_time for stream in streams if stream.first_time is not None]
-    end = [stream.last_time for stream in streams if stream.last_time is not None]
     if begin:
         yield "started", times.text(min(begin)).strip()
-        yield "lasted", duration(finished.get("duration_s", (max(end) - min(begin)) / _NANOS))
+        yield "lasted", duration(sum(map(_lasted, attempts)))
+    for attempt in attempts if len(attempts) > 1 else ():
+        yield "attempt", _attempt_text(attempt, times)
     if started.get("telemetry"):
         yield "level", _level(started["telemetry"])
     if started.get("git"):
@@ -80,10 +84,36 @@ def _run_facts(run_id: str, streams: Sequence[StreamSummary], times: TimeFormat)
     yield "events", f"{events:,} in {plural(sum(stream.frames for stream in streams), 'frame')}"
     per_event = f", {stored / events:.1f} bytes an event" if events else ""
     yield "size", f"{size(stored)} ({size(raw)} before compression{per_event})"
-    yield "files", f"{plural(sum(len(stream.segments) for stream in streams), 'segment')}, {_closed(streams)}"
+    yield "files", f"{plural(sum(len(stream.segments) for stream in streams), 'segment')}, {_closed(own)}"
+    children = [stream for stream in streams if stream.parent]
+    if children:
+        yield "children", _children(children)
     yield "lost", _losses(streams)
     for name, value in finished.get("results", {}).items():
         yield "result", f"{name} = {value:.6g}"
+
+
+def _attempt(stream: StreamSummary) -> int:
+    return stream.attempt
+
+
+def _attempt_text(streams: Sequence[StreamSummary], times: TimeFormat) -> str:
+    """Return when an attempt began, how it ended, and where it went on."""
+    begin = min((stream.first_time for stream in streams if stream.first_time is not None), default=None)
+    resumed = next((stream.resumed for stream in streams if len(stream.resumed) > 1), {})
+    goal = [f"{name.removeprefix('from_')} {value:,}" for name, value in resumed.items() if name.startswith("from_")]
+    said = f"{streams[0].attempt}: {_outcome(streams)} after {duration(_lasted(streams))}"
+    said += f", begun {times.text(begin).strip()}" if begin is not None else ""
+    return said + (f", from {', '.join(goal)} on" if goal else "")
+
+
+def _lasted(streams: Sequence[StreamSummary]) -> float:
+    """Return the duration of one attempt, in seconds: what its longest rank says, or else shows."""
+    said = [stream.finished["duration_s"] for stream in streams if "duration_s" in stream.finished]
+    begin = [stream.first_time for stream in streams if stream.first_time is not None]
+    end = [stream.last_time for stream in streams if stream.last_time is not None]
+    shown = (max(end) - min(begin)) / _NANOS if begin else 0.0
+    return float(max(said)) if len(said) == len(streams) else max([shown, *said])
 
 
 def _amounts(streams: Sequence[StreamSummary]) -> Iterator[tuple[str, str]]:
@@ -104,6 +134,12 @@ def _outcome(streams: Sequence[StreamSummary]) -> str:
         said = (errors[0]["error_type"], errors[0].get("error_message"))
         text += "".join(f": {part}" for part in said if part)
     return text
+
+
+def _children(streams: Sequence[StreamSummary]) -> str:
+    """Return what became of the child processes that recorded: "8 recorded: 7 ended, 1 cut off"."""
+    endings = Counter(stream.outcome for stream in streams)
+    return f"{len(streams):,} recorded: {', '.join(f'{count:,} {how}' for how, count in endings.most_common())}"
 
 
 def _source(git: dict[str, Any]) -> str:
@@ -155,6 +191,7 @@ def _stream_row(stream: StreamSummary) -> tuple[object, ...]:
         stream.events,
         stream.missing,
         len(stream.segments),
+        stream.attempt,
         size(stream.bytes),
         stream.host,
         str(stream.pid),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from esper_telemetry.commands.output import FINE, INCOMPLETE, print_json, warn
+from esper_telemetry.commands.output import FINE, INCOMPLETE, note, print_json, warn
 from esper_telemetry.commands.progress import progress
 from esper_telemetry.commands.reading import files_argument, find_files, json_option
 from esper_telemetry.commands.recover import placed_document, placed_text, tell_damage
@@ -34,5 +34,7 @@ def command(files: tuple[str, ...], output: Path, *, force: bool, as_json: bool)
     tell_damage(found)
     for text in (*paths.passed_over, *found.passed_over):
         warn(str(text))
+    if len(found.attempts) > 1:
+        note(f"{found.output} holds {len(found.attempts)} attempts: what was done again stands there twice")
     whole = found.complete and not (paths.passed_over or found.passed_over)
     return FINE if whole else INCOMPLETE

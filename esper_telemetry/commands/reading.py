@@ -102,6 +102,11 @@ _FILTERS: tuple[Decorator, ...] = (
 )
 
 
+latest_option = click.option(
+    "--latest", is_flag=True, help="Leave out what a later attempt at the run did again after a resume."
+)
+
+
 def find_files(files: Sequence[str]) -> RecordFiles:
     """Return the files that FILE... stands for; standard input is copied to a file first.
 
@@ -117,13 +122,18 @@ def find_files(files: Sequence[str]) -> RecordFiles:
     return record_files([spool if name == STDIN else name for name in files])
 
 
-def open_records(files: Sequence[str], choice: Choice) -> Records:
+def open_records(files: Sequence[str], choice: Choice, *, latest: bool = False) -> Records:
     """Open FILE... for reading; damage and what is no record are passed over and told at the end.
+
+    Args:
+        files: as they were given.
+        choice: which events.
+        latest: as in `decode.read`.
 
     Raises:
         RecordError: nothing of it can be read.
     """
-    return Records(survey(find_files(files)), choice.wanted, expand=not choice.blocks, strict=False)
+    return Records(survey(find_files(files)), choice.wanted, expand=not choice.blocks, strict=False, latest=latest)
 
 
 def tell_losses(records: Records) -> int:

@@ -58,7 +58,6 @@ __all__ = [
     "compare",
     "count_events",
     "json_line",
-    "ordered_segments",
     "partings",
     "read",
     "record_files",

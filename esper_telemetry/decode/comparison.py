@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from esper_telemetry.decode.event import Event
     from esper_telemetry.decode.inputs import RecordFiles
     from esper_telemetry.decode.statistics import FieldStatistics, TypeStatistics
-    from esper_telemetry.decode.summary import Summary
+    from esper_telemetry.decode.summary import StreamSummary, Summary
 
 # What a run is made of and measures of itself: never the same twice.
 _OWN = frozenset({"run_id", "config_json", "config_sha256", "config_bytes", "redacted", "argv"})
@@ -90,6 +90,7 @@ class Comparison:
         types: events by type where the counts differ.
         fields: numbers of fields whose mean, bounds or count differ.
         warnings: what could not be read of either.
+        notes: what is worth knowing of either, such as several attempts.
     """
 
     left: Summary
@@ -99,15 +100,17 @@ class Comparison:
     types: list[Pair] = field(default_factory=list)
     fields: list[FieldPair] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
-def compare(left: RecordFiles, right: RecordFiles, wanted: Filter | None = None) -> Comparison:
+def compare(left: RecordFiles, right: RecordFiles, wanted: Filter | None = None, *, latest: bool = False) -> Comparison:
     """Compare what two records say of their runs, and the statistics of their events.
 
     Args:
         left: files of the first record.
         right: files of the second.
         wanted: which events to count; None for all.
+        latest: as in `read`.
 
     Raises:
         RecordError: a file is no record or cannot be opened.
@@ -117,9 +120,10 @@ def compare(left: RecordFiles, right: RecordFiles, wanted: Filter | None = None)
     found.results = list(_pairs(_results(found.left), _results(found.right)))
     both = []
     for files in (left, right):
-        records = Records(survey(files), wanted or Filter(), strict=False)
+        records = Records(survey(files), wanted or Filter(), strict=False, latest=latest)
         both.append({known.name: known for known in count_events(records).values()})
         found.warnings += records.warnings
+        found.notes += records.notes
     counts = [{name: known.events for name, known in one.items()} for one in both]
     found.types = [pair for pair in _pairs(*counts) if pair.left != pair.right]
     found.fields = list(_field_pairs(*both))
@@ -177,7 +181,7 @@ def _pairs(left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Pair]:
 
 def _settings(summary: Summary) -> dict[str, Any]:
     """Return what a run was started and configured with, in single values."""
-    first = next((stream for stream in summary.streams if stream.started), None)
+    first = next((stream for stream in _latest_first(summary) if stream.started), None)
     if first is None:
         return {}
     plain = {name: value for name, value in first.started.items() if name not in _OWN}
@@ -188,10 +192,17 @@ def _settings(summary: Summary) -> dict[str, Any]:
 
 
 def _results(summary: Summary) -> dict[str, Any]:
-    finished = next((stream.finished for stream in summary.streams if stream.finished), {})
-    outcome = summary.streams[0].outcome if summary.streams else None
+    latest = _latest_first(summary)
+    own = [stream for stream in latest if not stream.parent] or latest
+    finished = next((stream.finished for stream in own if stream.finished), {})
+    outcome = own[0].outcome if own else None
     shown = {name: finished.get(name) for name in ("duration_s", "error_type", "dropped") if name in finished}
     return {"outcome": outcome, **shown, **finished.get("results", {})}
+
+
+def _latest_first(summary: Summary) -> list[StreamSummary]:
+    """Return the streams, those of the latest attempt first: it is the one that had a result."""
+    return sorted(summary.streams, key=lambda stream: -stream.attempt)
 
 
 def _field_pairs(left: Mapping[str, TypeStatistics], right: Mapping[str, TypeStatistics]) -> Iterator[FieldPair]:

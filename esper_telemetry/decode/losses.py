@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from esper_telemetry.decode.landmarks import FINISHED, Landmarks, causes_in
+from esper_telemetry.decode.landmarks import FINISHED, causes_in
 from esper_telemetry.decode.streams import frames_once
 from esper_telemetry.recordfile import SkipReason
 from esper_telemetry.recordfile.lock import writer_gone
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from esper_telemetry.decode.landmarks import Landmarks
     from esper_telemetry.decode.streams import SegmentPlace
     from esper_telemetry.recordfile import RecordReader, Segment
 
@@ -58,19 +59,19 @@ class StreamLosses:
     _in_run: bool = False
     _path: str = ""
 
-    def add(self, place: SegmentPlace, reader: RecordReader, copies: Sequence[Segment]) -> None:
+    def add(self, place: SegmentPlace, landmarks: Landmarks, copies: Sequence[Segment]) -> None:
         """Take the next part of the stream.
 
         Args:
             place: its segment, the most complete one of several copies.
-            reader: the file of that one.
+            landmarks: what that one says of the run.
             copies: that segment and those that hold the same numbers.
         """
         segment = copies[0]
-        self._path = reader.path
+        self._path = str(place.path)
         self._before(place, segment)
         if not self._begun:
-            self._in_run = bool(Landmarks(reader, segment).started())
+            self._in_run = landmarks.begins_run
         present = sum(frames[0][1].records for frames in frames_once(copies)) if len(copies) > 1 else segment.records
         last = max(each.last_seq for each in copies)
         self.present += present
@@ -83,11 +84,11 @@ class StreamLosses:
         self.last_seq = max(self.last_seq, last)
         self._begun = True
         if self.missing:
-            self.causes.update(Landmarks(reader, segment).drops())
+            self.causes.update(landmarks.drops)
 
-    def end(self, place: SegmentPlace, reader: RecordReader, segment: Segment) -> None:
+    def end(self, place: SegmentPlace, landmarks: Landmarks, reader: RecordReader, segment: Segment) -> None:
         """Take note that the stream has no further part; the arguments are its last one."""
-        finished = Landmarks(reader, segment).finished()
+        finished = landmarks.finished
         self.finished = bool(finished)
         if finished:
             self.causes = causes_in(finished)
@@ -156,6 +157,9 @@ class StreamLosses:
 
     def _unfinished(self, place: SegmentPlace, reader: RecordReader, segment: Segment) -> None:
         """Say that nobody knows what came after the last number."""
+        if place.header.parent_producer_id:
+            self._cut_off(place)
+            return
         if not segment.closed:
             self.open_end = True
             if reader.truncation is None or segment is not reader.segments[-1]:
@@ -163,6 +167,15 @@ class StreamLosses:
         elif place.in_folder and self._in_run:
             self.open_end = True
             self._warn(f"no end: {FINISHED} is not here, and what came after number {self.last_seq:,} is unknown")
+
+    def _cut_off(self, place: SegmentPlace) -> None:
+        """Say what a child process may have lost that ended without a word; that its run went on says nothing of it."""
+        header = place.header
+        self.open_end = True
+        self._warn(
+            f"child process {header.pid} ended without a word after number {self.last_seq:,}: it may have lost what it"
+            f" emitted in its last {header.flush_policy.flush_interval_s:g} s"
+        )
 
     def _lost(self, first: int, last: int, why: str) -> None:
         self.missing += last - first + 1

@@ -12,8 +12,10 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from esper_telemetry.decode.attempts import several_attempts, superseded
 from esper_telemetry.decode.faults import Faults, FileDamage
 from esper_telemetry.decode.filter import Filter
+from esper_telemetry.decode.landmarks import Landmarks
 from esper_telemetry.decode.losses import StreamLosses
 from esper_telemetry.decode.merging import TimedStream, merge_by_time
 from esper_telemetry.decode.segments import SegmentDecoder
@@ -45,13 +47,17 @@ class Records:
         wanted: which events.
         expand: whether a block of steps is given as its rows.
         strict: raise damage instead of passing over it.
+        latest: leave out what a later attempt at the run did again.
 
     Attributes:
         segments: what is read, in the order of streams and segments.
     """
 
-    def __init__(self, found: Survey, wanted: Filter, *, expand: bool = True, strict: bool = True) -> None:
+    def __init__(
+        self, found: Survey, wanted: Filter, *, expand: bool = True, strict: bool = True, latest: bool = False
+    ) -> None:
         self.segments = found.places
+        self._latest = latest
         self._passed_over = found.warnings
         self._wanted = wanted
         self._expand = expand
@@ -109,17 +115,42 @@ class Records:
     def _start_over(self, *, strict: bool) -> None:
         self._faults = Faults(strict=strict)
         self._faults.warnings += self._passed_over
+        if not self._latest:
+            self._faults.notes += several_attempts(self.segments)
 
     def _events(self, decoder: SegmentDecoder) -> Iterator[Event]:
+        kept = self._last_kept() if self._latest else {}
         readers = OpenReaders(self.segments, self._faults)
         try:
             streams = [
-                TimedStream(_earliest(places[0]), partial(self._stream_events, places, readers, decoder))
+                TimedStream(
+                    _earliest(places[0]),
+                    partial(self._kept_events, kept.get(places[0].stream_key), places, readers, decoder),
+                )
                 for places in by_stream(self.segments)
             ]
-            yield from merge_by_time(streams)
+            # One stream needs no merge, which would cost a tenth of the time.
+            yield from streams[0].begin() if len(streams) == 1 else merge_by_time(streams)
         finally:
             readers.close()
+
+    def _last_kept(self) -> dict[tuple[str, int, bytes], tuple[int, int]]:
+        """Return where the last event stands that no later attempt did again, by stream; not of those kept whole."""
+        found = superseded(self.segments)
+        self._faults.warnings += found.warnings
+        self._faults.notes += found.notes
+        return found.last_kept
+
+    def _kept_events(
+        self,
+        last: tuple[int, int] | None,
+        places: Sequence[SegmentPlace],
+        readers: OpenReaders,
+        decoder: SegmentDecoder,
+    ) -> Iterator[Event]:
+        """Yield the events of a stream up to `last`; the rest is read as well, for it tells what is missing."""
+        events = self._stream_events(places, readers, decoder)
+        return events if last is None else (event for event in events if event.position <= last)
 
     def _stream_events(
         self, places: Sequence[SegmentPlace], readers: OpenReaders, decoder: SegmentDecoder
@@ -145,14 +176,15 @@ class Records:
         if not copies:
             return
         place, reader, segment = copies[0]
-        losses.add(place, reader, [each for _, _, each in copies])
+        landmarks = Landmarks(reader, segment)
+        losses.add(place, landmarks, [each for _, _, each in copies])
         if len(copies) == 1:
             yield from decoder.events(reader, segment)
         else:
             self._faults.copied([str(each.path) for each, _, _ in copies])
             yield from decoder.events_once([(each, own) for _, each, own in copies])
         if is_last:
-            losses.end(place, reader, segment)
+            losses.end(place, landmarks, reader, segment)
         for each in part:
             readers.give_back(each.path)
 
@@ -190,6 +222,7 @@ def read(
     last_seq: int | None = None,
     expand: bool = True,
     strict: bool = True,
+    latest: bool = False,
 ) -> Records:
     """Read a record.
 
@@ -209,6 +242,9 @@ def read(
         last_seq: last number, inclusive.
         expand: give a block of steps as its rows, not as the one event it travelled as.
         strict: raise when a part is damaged; otherwise it is passed over and noted in `damage`.
+        latest: of a run that was resumed, leave out what a later attempt did again: what earlier attempts of the same
+            rank emitted after their last event below the place that `start_run(resumed_from=...)` named. Where it
+            named none, nothing is left out, and `warnings` says so.
 
     Returns:
         The events, to be iterated over; `warnings` says what is cut off or missing.
@@ -226,7 +262,7 @@ def read(
         first_seq=first_seq,
         last_seq=last_seq,
     )
-    return Records(survey(path), wanted, expand=expand, strict=strict)
+    return Records(survey(path), wanted, expand=expand, strict=strict, latest=latest)
 
 
 def _type_names(types: TypeName | Iterable[TypeName]) -> tuple[str, ...]:

@@ -148,7 +148,7 @@ class SegmentDecoder:
         for at, row in enumerate(rows):
             row_kind = origin.schema.kind(row.type_name)
             if self._wants(row_kind) and self._in_env(row.context):
-                yield RowEvent(row_kind, origin, row, share + (at < rest))
+                yield RowEvent(row_kind, origin, row, share + (at < rest), at)
 
     def _expanded(self, block: Event, origin: Origin, context: bytes) -> list[StepRow]:
         message: Any = block.message

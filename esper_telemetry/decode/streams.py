@@ -55,14 +55,31 @@ class SegmentPlace(NamedTuple):
         return self.header.stream, self.header.rank, self.header.producer_id
 
     @property
-    def order(self) -> tuple[tuple[str, int, bytes], int, int]:
-        """Where it belongs among the segments of a run."""
-        return self.stream_key, self.header.segment, self.header.previous_last_seq
+    def attempt(self) -> int:
+        """The attempt at the run that its stream belongs to, from 1."""
+        return self.header.attempt or 1
 
     @property
     def filtered(self) -> bool:
         """Whether events were left out of it on purpose."""
         return FILTERED in self.header.attributes
+
+
+def in_order(places: Iterable[SegmentPlace]) -> list[SegmentPlace]:
+    """Return segments by stream, each in the order of its numbers; streams of a rank by attempt and start."""
+    known = list(places)
+    started: dict[tuple[str, int, bytes], tuple[int, int]] = {}
+    for place in known:
+        start = place.header.segment, place.header.anchor_unix_nano
+        started[place.stream_key] = min(start, started.get(place.stream_key, start))
+
+    def order(place: SegmentPlace) -> tuple[object, ...]:
+        name, rank, producer = place.stream_key
+        _, start = started[place.stream_key]
+        segment = place.header.segment, place.header.previous_last_seq
+        return name, rank, place.attempt, start, producer, *segment
+
+    return sorted(known, key=order)
 
 
 def by_stream(places: Iterable[SegmentPlace]) -> list[list[SegmentPlace]]:
@@ -134,6 +151,7 @@ class OpenReaders:
         self._faults = faults
         self._files = OpenFiles()
         self._open: dict[Path, RecordReader] = {}
+        self._schemas: dict[bytes, bytes] = {}
 
     def take(self, place: SegmentPlace) -> tuple[RecordReader, Segment]:
         """Return the reader of a file, and the segment in it.
@@ -146,10 +164,17 @@ class OpenReaders:
         if reader is None:
             reader = self._open[place.path] = RecordReader(FileSource(place.path, self._files), spare=place.spare)
             self._faults.opened(reader)
+            self._share_schemas(reader)
         segment = reader.segments[place.number] if place.number < len(reader.segments) else None
         if segment is None or segment.header.file_id != place.header.file_id:
             raise RecordError("it was replaced by another file while it was read; read again", path=reader.path)
         return reader, segment
+
+    def _share_schemas(self, reader: RecordReader) -> None:
+        """Hold descriptors once, however many files carry the same ones: they are most of what a reader keeps."""
+        for segment in reader.segments:
+            segment.header.ClearField("file_descriptor_set")
+            segment.descriptor_sets[:] = [self._schemas.setdefault(one, one) for one in segment.descriptor_sets]
 
     def give_back(self, path: Path) -> None:
         """Say that one segment of a file has been read."""

@@ -56,9 +56,12 @@ class StreamSummary:
         losses: the measured losses in words: "0 of 12 events", "12 of 90 events: buffer_full 7, 5 without a cause".
         closed: whether every file was closed in good order.
         writing: whether a process is writing the last file now.
+        attempt: attempt at the run, from 1.
+        parent: producer id of the run's own stream, hex, if a child process wrote this one; else empty.
         started: data of RunStarted; empty where it is not here.
+        resumed: data of RunResumed; empty where it is not here.
         configured: data of each RunConfigured.
-        finished: data of RunFinished; empty where it is not here.
+        finished: data of RunFinished, or of StreamFinished in the stream of a child; empty where it is not here.
     """
 
     run_id: str
@@ -82,13 +85,23 @@ class StreamSummary:
     losses: str = ""
     closed: bool = True
     writing: bool = False
+    attempt: int = 1
+    parent: str = ""
     started: dict[str, Any] = field(default_factory=dict)
+    resumed: dict[str, Any] = field(default_factory=dict)
     configured: list[dict[str, Any]] = field(default_factory=list)
     finished: dict[str, Any] = field(default_factory=dict)
 
     @property
     def outcome(self) -> str:
-        """How it ended: the outcome of RunFinished, else "running" or "killed" by what its last file tells."""
+        """How it ended: the outcome of RunFinished, else "running" or "killed" by what its last file tells.
+
+        The stream of a child "ended" or "failed" by its own word, and is "cut off" without one: that is no outcome of
+        the run.
+        """
+        if self.parent:
+            ended = "failed" if self.finished.get("reason") == "failed" else "ended"
+            return ended if self.finished else "running" if self.writing else "cut off"
         if self.finished:
             return str(self.finished.get("outcome", "finished"))
         return "running" if self.writing else "unknown" if self.closed else "killed"
@@ -105,7 +118,7 @@ class Summary:
 
     Attributes:
         paths: the files.
-        streams: in the order of stream, rank and producer.
+        streams: in the order of name, rank, attempt and start.
         warnings: what is damaged, missing or cut off, as far as that is told without reading everything.
     """
 
@@ -154,6 +167,8 @@ def _summarize_stream(places: Sequence[SegmentPlace], readers: OpenReaders, faul
     summary = StreamSummary(
         header.run_id, header.run_name, header.stream, header.rank, header.host, header.pid, header.writer
     )
+    summary.attempt = places[0].attempt
+    summary.parent = header.parent_producer_id.hex()
     losses = StreamLosses()
     ordered = parts(places)
     for part in ordered:
@@ -168,13 +183,14 @@ def _summarize_stream(places: Sequence[SegmentPlace], readers: OpenReaders, faul
         last_of_file = segment is reader.segments[-1]
         summary.bytes += (reader.size if last_of_file else segment.end) - (segment.offset if part[0].number else 0)
         summary.closed = summary.closed and segment.closed
-        losses.add(part[0], reader, copies)
         landmarks = Landmarks(reader, segment)
-        summary.started = summary.started or landmarks.started()
-        summary.configured += landmarks.configured()
-        summary.finished = landmarks.finished() or summary.finished
+        losses.add(part[0], landmarks, copies)
+        summary.started = summary.started or landmarks.started
+        summary.resumed = summary.resumed or landmarks.resumed
+        summary.configured += landmarks.configured
+        summary.finished = landmarks.finished or summary.finished
         if part is ordered[-1]:
-            losses.end(part[0], reader, segment)
+            losses.end(part[0], landmarks, reader, segment)
         for place in part:
             readers.give_back(place.path)
     _add_losses(summary, losses)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from esper_telemetry.decode.inputs import record_files
-from esper_telemetry.decode.streams import SegmentPlace
+from esper_telemetry.decode.streams import SegmentPlace, in_order
 from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import PassedOver, RecordReader
 from esper_telemetry.recordfile.folder import nothing_to_read
@@ -62,7 +62,7 @@ def survey(path: RecordPath | Iterable[RecordPath] | RecordFiles | Survey | None
         raise nothing_to_read(surveyor.passed_over)
     return Survey(
         tuple(dict.fromkeys(place.path for place in surveyor.places)),
-        tuple(sorted(surveyor.places, key=lambda place: place.order)),
+        tuple(in_order(surveyor.places)),
         tuple(surveyor.passed_over),
     )
 

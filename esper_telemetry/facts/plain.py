@@ -8,23 +8,23 @@ configurations give equal trees, in every process.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.facts.fields import array_items, array_mark, fields_of
 from esper_telemetry.facts.scalars import NOT_SCALAR, plain_scalar
-from esper_telemetry.facts.text import qualified_name, utf8_text
+from esper_telemetry.facts.text import qualified_name, type_name, utf8_text
 
 if TYPE_CHECKING:
     from esper_telemetry.facts.fields import Fields
 
 _MAX_DEPTH = 64
 _MAX_VALUES = 100_000
-_KEY_BYTES = 1024
 _CONTAINERS = frozenset({dict, list, tuple, set})  # most of them, and the slowest to find out that they are no scalars
 
 
@@ -110,13 +110,13 @@ class PlainConfig:
         later = []
         for key, get in self._within(fields):
             if isinstance(key, str) and not isinstance(key, Enum):
-                name = _key_text(key)
+                name = _unused(utf8_text(key), plain)
                 plain[name] = self._get(get, f"{place}.{name}")
             else:
-                later.append((self._key(key), key, get))
-        for name, key, get in later:
-            unique = name if name not in plain else f"{name} ({type(key).__name__})"
-            plain[unique] = self._get(get, f"{place}.{unique}")
+                later.append((key, get))
+        for key, get in later:
+            name = _unused(self._key(key), plain, f" ({type_name(type(key))})")
+            plain[name] = self._get(get, f"{place}.{name}")
         return plain
 
     def _get(self, get: Callable[[], Any], place: str) -> Any:
@@ -128,7 +128,7 @@ class PlainConfig:
 
     def _key(self, key: Any) -> str:
         plain = self.convert(key, "a key")
-        return _key_text(plain if isinstance(plain, str) else canonical_json(plain))
+        return plain if isinstance(plain, str) else canonical_json(plain)
 
     def _mark(self, place: str, what: str, *, say: bool = True) -> str:
         if say:
@@ -141,5 +141,9 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _key_text(text: str) -> str:
-    return utf8_text(text, _KEY_BYTES)
+def _unused(name: str, taken: Container[str], kind: str = "") -> str:
+    """Return a name, with the kind of its key and a number behind it where another key looks the same."""
+    if name not in taken:
+        return name
+    numbered = (f"{name}{kind} #{number}" for number in itertools.count(2))
+    return next(one for one in itertools.chain([name + kind], numbered) if one not in taken)

@@ -28,18 +28,20 @@ _JOINED = frozenset({"apikey", "accesskey", "privatekey", "secretkey"})  # writt
 # A tokenizer's special tokens ("</s>") are public, and no two runs can be compared without them.
 _SPECIAL_TOKENS = frozenset({"bos", "cls", "eos", "image", "mask", "pad", "sep", "unk"})
 
-# Of a URL: the scheme, who, and the password; it may hold an @ that should have been quoted.
-_URL = re.compile(r"""\b([A-Za-z][A-Za-z0-9+.\-]*://)([^/\s:@?#"']*):([^/\s?#"']+)@""")
+# Of a URL: the scheme, who, and the password, which may hold an @ that should have been quoted. The scheme is bounded,
+# for every dot of a long text could begin one.
+_URL = re.compile(r"""\b([A-Za-z][A-Za-z0-9+.\-]{0,20}://)([^/\s:@?#"']{0,256}):([^/\s?#"']+)@""")
 # "https://ghp_...@host": a user without a password is the secret itself where the scheme is the web's.
 _WEB_USER = re.compile(r"\b(https?://)([^/\s:@?#]+)@", re.IGNORECASE)
 # name=value, name:value or "name": "value" inside a text, but no "name: value", which prose has as well.
 _ASSIGNED = re.compile(
     r"""(?<![\w.\-])([\w.\-]+)(["']\s*:\s*|\s*=\s*|:)"""
-    r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s,;&"'{\[][^\s,;&"'}\]]*)"""
+    r"""("(?:[^"\\]|\\.)*(?:"|\\?$)|'(?:[^'\\]|\\.)*(?:'|\\?$)|[^\s,;&"'{\[][^\s,;&"'}\]]*)"""
 )
 _OPTION = re.compile(r"[-+~]*([^\W\d][\w.\-/@:]*)=(.*)", re.DOTALL)
 _FLAG = re.compile(r"--?([^\W\d][\w.\-]*)")
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+_LONGEST_NUMBER = 64
 _NO_TEXT = frozenset({"true", "false", "none", "null", "yes", "no"})
 
 
@@ -118,7 +120,9 @@ class Redaction:
             return True
         if not is_secret_name(name):
             return False
-        return typed or not (text.lower() in _NO_TEXT or (_NUMBER.fullmatch(text) and words(name)[-1] == "token"))
+        if typed or len(text) > _LONGEST_NUMBER:
+            return True
+        return not (text.lower() in _NO_TEXT or (_NUMBER.fullmatch(text) and words(name)[-1] == "token"))
 
     def _text(self, text: str) -> str:
         """Return a text without passwords in URLs and without what it assigns to secret names."""

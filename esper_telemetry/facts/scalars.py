@@ -3,7 +3,7 @@
     Enum            its value if that is a text or number by inheritance (IntEnum, StrEnum), else "Color.RED"
     timedelta       seconds
     bytes           base64, as everywhere in a record
-    NaN, infinities "NaN", "Infinity", "-Infinity"
+    1.0             1, for the two are equal; NaN and the infinities are texts
     function, class its qualified name: "torch.nn.functional.relu"
 
 numpy, torch and pydantic are known by the names of their types, for nothing is imported here. No value's repr is taken.
@@ -34,6 +34,7 @@ SECRET: Final = "<secret>"  # noqa: S105 - stands for a value that hides itself,
 NOT_SCALAR: Final = object()
 
 _MAX_BYTES = 4096  # of bytes that are written out
+_EXACT = 2**53  # whole numbers from here on are not told apart by a double
 _MAX_BITS = 4096  # of an integer: Python refuses to print long ones
 _FUNCTIONS = (
     types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType,
@@ -60,10 +61,11 @@ def _int(value: int) -> int | str:
     return number if number.bit_length() <= _MAX_BITS else f"<int of {number.bit_length()} bits>"
 
 
-def _float(value: float) -> float | str:
+def _float(value: float) -> float | int | str:
     number = float.__float__(value)
     if math.isfinite(number):
-        return number
+        # As JSON's own canonical form (RFC 8785) has it: 1 and 1.0 are equal, and so must be their hashes.
+        return int(number) if number.is_integer() and abs(number) < _EXACT else number
     return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
 
 
@@ -89,7 +91,7 @@ _CONVERSIONS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] =
     (int, _int),
     (float, _float),
     (enum.Enum, _enum),
-    (dt.timedelta, dt.timedelta.total_seconds),
+    (dt.timedelta, lambda value: _float(value.total_seconds())),
     ((dt.date, dt.time), lambda value: value.isoformat()),
     ((decimal.Decimal, fractions.Fraction, complex, uuid.UUID, dt.timezone, range, slice), str),
     ((ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network), str),

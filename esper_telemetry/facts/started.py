@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from esper_telemetry.facts.configuration import PLACE, Configuration
+from esper_telemetry.facts.gitchanges import has_changes
 from esper_telemetry.facts.gitfolder import find_git_folder, read_head
 from esper_telemetry.facts.redaction import Redaction
 from esper_telemetry.facts.text import text_of
@@ -28,7 +29,14 @@ if TYPE_CHECKING:
 Fact = TypeVar("Fact")
 
 _log = logging.getLogger("esper_telemetry")
-_PACKAGES = ("esper-telemetry", "protobuf", "zstandard", "torch", "numpy")
+# Distributions and the modules that they install.
+_PACKAGES = {
+    "esper-telemetry": "esper_telemetry",
+    "protobuf": "google.protobuf",
+    "zstandard": "zstandard",
+    "torch": "torch",
+    "numpy": "numpy",
+}
 _ARGUMENT_BYTES = 4096
 _ARGV_BYTES = 64 * 1024
 _MOST_PLACES = 200  # of secrets that are named; a list of a thousand is shown by its first
@@ -141,7 +149,11 @@ def _versions() -> list[run_pb2.PackageVersion]:
 
 
 def _version(package: str) -> run_pb2.PackageVersion:
-    return run_pb2.PackageVersion(name=package, version=text_of(metadata.version(package), _ARGUMENT_BYTES))
+    """Return the version that a loaded module says of itself; the one that is installed may be another."""
+    version = getattr(sys.modules.get(_PACKAGES[package]), "__version__", None)
+    if not isinstance(version, str):
+        version = metadata.version(package)
+    return run_pb2.PackageVersion(name=package, version=text_of(version, _ARGUMENT_BYTES))
 
 
 def _git_info() -> run_pb2.GitInfo | None:
@@ -149,4 +161,8 @@ def _git_info() -> run_pb2.GitInfo | None:
     head = read_head(git) if git is not None else None
     if git is None or head is None:
         return None
-    return run_pb2.GitInfo(commit=head.commit, branch=head.branch)
+    info = run_pb2.GitInfo(commit=head.commit, branch=head.branch)
+    dirty = _fact(partial(has_changes, git, head.commit, os.environ))
+    if dirty is not None:
+        info.dirty = dirty
+    return info

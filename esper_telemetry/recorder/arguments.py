@@ -30,7 +30,7 @@ def checked_name(name: Any) -> str:
     Raises:
         ConfigError: it is no text.
     """
-    if not isinstance(name, str):
+    if not issubclass(type(name), str):  # isinstance would ask the value
         raise ConfigError(f"name is {_shown(name)}; give a text, such as name='baseline'")
     return utf8_text(name, _TEXT_BYTES)
 
@@ -43,7 +43,7 @@ def checked_run_id(run_id: Any) -> str | None:
     """
     if run_id is None:
         return None
-    if not isinstance(run_id, str) or utf8_text(run_id) != run_id:
+    if not issubclass(type(run_id), str) or utf8_text(run_id) != run_id:
         raise ConfigError(f"run_id is {_shown(run_id)}; give a text, such as run_id='job-17'")
     return utf8_text(run_id)
 
@@ -111,7 +111,7 @@ def checked_type(value: Any, cls: type, argument: str) -> Any:
     Raises:
         ConfigError: it is of another one.
     """
-    if value is None or isinstance(value, cls):
+    if value is None or issubclass(type(value), cls):
         return value
     raise ConfigError(f"{argument} is {_shown(value)}; give {cls.__name__}(...), or leave it out")
 
@@ -120,11 +120,15 @@ def checked_clock(clock: Any) -> Any:
     """Return a clock.
 
     Raises:
-        ConfigError: it does not tell both times.
+        ConfigError: it does not tell both times, in whole nanoseconds.
     """
-    if callable(getattr(clock, "wall_ns", None)) and callable(getattr(clock, "monotonic_ns", None)):
-        return clock
-    raise ConfigError(f"clock is {_shown(clock)}; it needs wall_ns() and monotonic_ns(), as in esper_telemetry.clock")
+    try:
+        times = (clock.wall_ns(), clock.monotonic_ns())
+    except Exception:  # noqa: BLE001 - as above
+        times = (None, None)
+    if not all(type(nanos) is int for nanos in times):
+        raise ConfigError(f"clock is {_shown(clock)}; wall_ns() and monotonic_ns() must return whole nanoseconds")
+    return clock
 
 
 def _tag_text(value: Any, what: str) -> str:

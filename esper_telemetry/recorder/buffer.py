@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.recorder.frames import WIDTH, Ending, FrameCutter, Loss
 from esper_telemetry.recorder.late import LateEvents
-from esper_telemetry.recorder.ledger import BUFFER_FULL, TOO_LARGE, LossLedger
+from esper_telemetry.recorder.ledger import BUFFER_FULL, TOO_LARGE, WRITER_FAILED, LossLedger
+from esper_telemetry.recorder.timeline import Timeline
 from esper_telemetry.schema import MAX_EVENT_BYTES, Batch, EventType
 from esper_telemetry.v1 import options_pb2
 
@@ -103,14 +104,12 @@ class Buffer:
         ledger: what was lost.
         late: what came after the end.
         high_water: most bytes that ever waited.
-        anchor_unix_nano: wall clock at the start; times are this plus monotonic time, so they never step back.
-        anchor_monotonic_nano: monotonic clock at the start.
+        timeline: makes times of monotonic ones. Writer thread only.
     """
 
     def __init__(self, options: RecordOptions, clock: Clock, types: Mapping[int, EventType], wakeup: Wakeup) -> None:
         self._monotonic = clock.monotonic_ns
-        self.anchor_unix_nano = clock.wall_ns()
-        self.anchor_monotonic_nano = clock.monotonic_ns()
+        self.timeline = Timeline(clock)
         self._wakeup = wakeup
         self._frame_bytes = options.frame_bytes
         self._limits: dict[int, int] = {
@@ -124,11 +123,7 @@ class Buffer:
         self._entries: deque[Any] = deque()
         self._extend = self._entries.extend
         self._cutter = FrameCutter(
-            self._entries,
-            self.ledger,
-            types,
-            offset=self.anchor_unix_nano - self.anchor_monotonic_nano,
-            frame_bytes=options.frame_bytes,
+            self._entries, self.ledger, types, timeline=self.timeline, frame_bytes=options.frame_bytes
         )
         self._types = types
         self._in = 0  # bytes that were ever stored
@@ -137,7 +132,7 @@ class Buffer:
         self._wake_at = options.frame_bytes  # bytes ever stored at which the writer is woken
         self._urgent = False
         self._closed = False
-        self._refusing: int | None = None  # cause that events are refused for
+        self._over: int | None = None  # cause for which what waits is lost
         self._ending: Ending | None = None
 
     def limit(self, shedding: int) -> int:
@@ -183,8 +178,8 @@ class Buffer:
 
     def _count_late(self, full_name: str) -> None:
         """Count an event that comes after the end, be it that of the run or that of its writer."""
-        if self._refusing is not None:
-            self.ledger.count(full_name, self._refusing)
+        if self._over == WRITER_FAILED:
+            self.ledger.count(full_name, WRITER_FAILED)
         else:
             self.late.count(full_name)
 
@@ -217,6 +212,8 @@ class Buffer:
         for parts, events in Counter(waiting[::WIDTH]).items():
             if isinstance(parts, Loss):
                 losses[parts.full_name, parts.cause] += events
+            elif self._over is not None:
+                losses[self._types[parts.type_id].full_name, self._over] += events
             else:
                 recorded[parts.type_id] += events
         return Account(recorded, losses + self.late.losses)
@@ -279,12 +276,20 @@ class Buffer:
         self._cutter.drop(cause)
         self._out = self._out_next
 
-    def drop_all(self, cause: int, *, refuse: bool = False) -> None:
-        """Count everything that was not written as lost, and with `refuse` also what is emitted from now on."""
-        if refuse:
-            self._refusing, self._closed = cause, True
+    def drop_all(self, cause: int) -> None:
+        """Count everything that was not written as lost: nothing is written any more."""
+        self.stop(cause)
         self._cutter.drop_all(cause)
         self._out = self._out_next = self._in
+
+    def take_back(self, events: Counter[int], cause: int) -> None:
+        """Count events that were written, by type id, as lost: what held them is gone. Writer thread only."""
+        self._cutter.take_back(events, cause)
+
+    def stop(self, cause: int) -> None:
+        """Take no more: what waits is lost for `cause`, and so is what a thread is just about to store."""
+        self._over = cause
+        self._closed = True
 
     def unreported_losses(self) -> tuple[list[run_pb2.DropCount], int, int]:
         """Return the losses since the last call, all losses and all events offered. Writer thread only."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING, Literal
 
@@ -46,18 +45,6 @@ class _NowhereSink:
 
     def close(self) -> None:
         """Do nothing."""
-
-
-def no_thread_starts(error: BaseException) -> bool:
-    """Tell whether an error says that the interpreter starts no threads any more.
-
-    What a signal handler raises while one is being started does not.
-    """
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    inside = trace is not None and trace.tb_frame.f_code.co_filename == threading.__file__
-    return inside and isinstance(error, RuntimeError)
 
 
 def close_before_exit(core: Core) -> None:

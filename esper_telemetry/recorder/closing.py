@@ -8,6 +8,7 @@ meanwhile from outside (Ctrl-C) goes on when the record is closed.
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.recorder import openruns
@@ -39,6 +40,8 @@ class Closing:
         self.outcome = "open"
         self._core = core
         self._started = core.clock.monotonic_ns()
+        # Not the exception itself: its frames may hold the run, which then would be held for ever.
+        self._handled_at_start = id(sys.exception())
         self._unclosed = [True]  # taken by who closes: a list's pop is atomic, and no lock that a handler could meet
         openruns.add(self)
 
@@ -52,6 +55,17 @@ class Closing:
         """Somebody can still emit: the run or an emitter bound to it is alive."""
         return self._core.has_emitters
 
+    @property
+    def inherited(self) -> bool:
+        """This process is a fork child of the one that opened the run."""
+        return self._core.child
+
+    def raised_since_start(self) -> BaseException | None:
+        """Return the exception that the caller is handling, if it is younger than the run and not the end of a loop."""
+        error = sys.exception()
+        older = id(error) == self._handled_at_start
+        return None if older or isinstance(error, (StopIteration, StopAsyncIteration)) else error
+
     def close(self, how: Ending) -> None:
         """Write RunFinished, in a child process the end of its stream, and stop the writer; later calls do nothing.
 
@@ -60,7 +74,8 @@ class Closing:
         """
         try:
             self._unclosed.pop()
-        except IndexError:
+        except IndexError:  # another call closes it, or one did until an exception from outside broke it off
+            self._core.await_end()
             return
         openruns.discard(self)
         self.outcome = how.outcome or "closed"

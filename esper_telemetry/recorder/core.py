@@ -15,9 +15,14 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
+from esper_telemetry.errors import SinkError
 from esper_telemetry.recorder.buffer import Buffer, Plan
-from esper_telemetry.recorder.child import child_sink, close_before_exit, no_thread_starts
+from esper_telemetry.recorder.child import child_sink, close_before_exit
+from esper_telemetry.recorder.clockwatch import ClockWatch
 from esper_telemetry.recorder.ledger import IN_CHILD, INVALID, SHUTDOWN, drop_counts
+from esper_telemetry.recorder.mistakes import Mistakes
+from esper_telemetry.recorder.plans import placed
+from esper_telemetry.recorder.removals import Removals
 from esper_telemetry.recorder.wakeup import Wakeup
 from esper_telemetry.recorder.writer import WriterThread
 from esper_telemetry.schema import EventType, enum_labels, event_type
@@ -36,12 +41,11 @@ if TYPE_CHECKING:
     from esper_telemetry.recorder.emitter import Emitter
     from esper_telemetry.recorder.options import RecordOptions
     from esper_telemetry.recorder.runfiles import RunFiles
-    from esper_telemetry.sinks import Sink
+    from esper_telemetry.sinks import Sink, Vanished
 
 _log = logging.getLogger("esper_telemetry")
 _REPORT_INTERVAL = 1.0
-# Mistakes that are told apart for being said: a caller who makes up new ones all the time does not fill the log.
-_MISTAKES = 256
+_CHILD_TIMEOUT = 1.0  # seconds for a thread to begin; the file of a child is opened later
 _STREAM = "stream"
 _ANY_TYPE = "*"  # events of children that have no stream are not told apart
 
@@ -67,7 +71,6 @@ class Core:
         append: what emitters call with a plan and a payload.
         plans: how events of a class are emitted without a context, of those that were emitted.
         writer: the thread that writes this process's stream; None before a child's first event.
-        sink: what it writes to.
         closing: the end of this process's stream has been asked for, or had been when it was forked.
         closed: that end was reached.
         opened_at: monotonic time at which this process's stream began, in seconds.
@@ -105,8 +108,10 @@ class Core:
         self._in_children = 0
         self._emitters: set[weakref.ref[Emitter]] = set()
         self.plans: dict[type[Message], Plan] = {}
-        self._said: set[tuple[str, str]] = set()
+        self._mistakes = Mistakes()
         self._last_report = 0.0
+        self.removals = Removals()
+        self._clocks = ClockWatch()
         self._start_anew()
         if not self.child:
             self._make_buffer()
@@ -118,7 +123,6 @@ class Core:
         self._buffers: list[Buffer] = []
         self._unopened = {_STREAM: True}  # taken by who opens the stream of a child
         self.writer: WriterThread | None = None
-        self.sink: Sink | None = None
         self._connect(self._open_and_append)
 
     @property
@@ -131,13 +135,24 @@ class Core:
     def _make_buffer(self) -> None:
         self._buffers.append(Buffer(self.options, self.clock, self._types, self.wakeup))
 
-    def open(self, sink: Sink, flush_interval: float) -> None:
-        """Start the writer thread on `sink`: events go through the buffer from now on."""
-        self.sink = sink
+    def open(self, make_sink: Callable[[Core], Sink], timeout: float) -> Sink:
+        """Start the writer thread, which opens the sink; return that. Events go through the buffer from now on.
+
+        Raises:
+            SinkError: it cannot be opened, or not in `timeout` seconds.
+            ConfigError: an option of the sink cannot be used.
+        """
         self.opened_at = time.monotonic()
-        self.writer = WriterThread(self.buffer, sink, self.wakeup, flush_interval, self.report_losses)
-        self.writer.start()
-        self._connect(self.buffer.append if self.options.on_error == "warn" else self._append_or_raise)
+        self.writer = WriterThread(
+            self.buffer, lambda: make_sink(self), self.wakeup, self.options.flush_interval, self.keep_house
+        )
+        sink = self.writer.start(timeout)
+        self._connect(self._append)
+        return sink
+
+    @property
+    def _append(self) -> Callable[[Plan, bytes], bool]:
+        return self.buffer.append if self.options.on_error == "warn" else self._append_or_raise
 
     def _connect(self, append: Callable[[Plan, bytes], bool]) -> None:
         self.append = append
@@ -186,10 +201,7 @@ class Core:
         return len(self._emitters) > 0
 
     def adopt(self, emitter: Emitter) -> Callable[[Plan, bytes], bool]:
-        """Remember an emitter, and return what it gives its events to.
-
-        It is told when the level changes, and when this process gets a stream of its own.
-        """
+        """Return what an emitter gives its events to, and remember it: it is told when that or the level changes."""
         self._emitters.add(weakref.ref(emitter, self._emitters.discard))
         return self.append
 
@@ -215,19 +227,13 @@ class Core:
         )
 
     def reject(self, name: str, error: SchemaError) -> None:
-        """Count an event that could not be built, and say so: once for each type and mistake, whatever the values.
-
-        Raises:
-            SchemaError: with strict=True.
-        """
+        """Count an event that could not be built and say so, or raise `error` with strict=True."""
         if self.strict:
             raise error
         self.open_child()
         self.buffer.lose(name, INVALID)
-        key = (name, error.about)
-        if not self.closing and key not in self._said and len(self._said) < _MISTAKES:
-            self._said.add(key)
-            _log.warning("%s was not recorded (counted as invalid, said once): %s", name, error)
+        if not self.closing:
+            self._mistakes.say(name, error)
 
     def check_sink(self) -> None:
         """Raise what the sink reported, if the user asked for that.
@@ -252,9 +258,15 @@ class Core:
         recorded = {types[number]: count for number, count in sorted(account.recorded.items())}
         lost = {(name, causes[cause]): count for (name, cause), count in account.losses.items()}
         if self.counting:
-            lost.update({(one.full_name, causes[IN_CHILD]): count for one, count in recorded.items()})
+            given = {one: count for one, count in recorded.items() if one.cls is not run_pb2.StreamFinished}
+            lost.update({(one.full_name, causes[IN_CHILD]): count for one, count in given.items()})
             recorded = {}
         return {one.name: count for one, count in recorded.items()}, lost
+
+    @property
+    def sink(self) -> Sink | None:
+        """Where the events of this process go; None before it is open."""
+        return self.writer.sink if self.writer is not None else None
 
     @property
     def counting(self) -> bool:
@@ -273,6 +285,20 @@ class Core:
             report = run_pb2.DropReport(drops=drops, total_dropped=total, total_offered=offered)
             self.buffer.append(self.plan(run_pb2.DropReport, b""), report.SerializeToString())
 
+    def keep_house(self) -> None:
+        """Look after files, clocks and losses: in every cycle of the writer thread, before it takes events."""
+        look_after_files = getattr(self.sink, "check", None)
+        if look_after_files is not None:
+            look_after_files()
+        parted = self._clocks.look(self.buffer.timeline)
+        if parted is not None and self.level > options_pb2.LEVEL_OFF and not self.closing:
+            self.buffer.append(self.plan(run_pb2.ClockReanchored, b""), parted.SerializeToString())
+        self.report_losses()
+
+    def record_vanished(self, vanished: Vanished) -> None:
+        """Count the events of a file that somebody took away. Writer thread."""
+        self.removals.count(vanished, self.buffer)
+
     def _count_children(self) -> None:
         """Give numbers to the events of children that have no stream, and count them as lost: here is the record."""
         if self.child or self.files is None or not self.has_children:
@@ -287,8 +313,7 @@ class Core:
     def finish(self, last: run_pb2.RunFinished | run_pb2.StreamFinished) -> None:
         """Record `last`, with what was offered and lost, and close the sink; it takes close_timeout at most.
 
-        Called again, it waits for the end that was asked for first: the last event is written once. No event that comes
-        after the first call is recorded.
+        The last event is written once, whoever calls again. No event that comes after the first call is recorded.
         """
 
         def build(offered: int, losses: Counter[tuple[str, int]]) -> bytes:
@@ -308,6 +333,11 @@ class Core:
             remove_tally(self.files.folder)
         self.closed = True
 
+    def await_end(self) -> None:
+        """Wait for the end that was asked for, as long as that may still take."""
+        if self.closing and not self.closed and self.writer is not None:
+            self.writer.finish(self.options.close_timeout)
+
     # --- child processes ----------------------------------------------------------------------------------------------
 
     def open_child(self) -> None:
@@ -315,13 +345,15 @@ class Core:
         if not self.child or self.closing or self._unopened.pop(_STREAM, None) is None:
             return  # or somebody does it already, perhaps a frame below this one; the buffer is there
         try:
-            self.open(child_sink(self), self.options.flush_interval)
+            self.open(child_sink, _CHILD_TIMEOUT)
         except BaseException as error:
-            if not no_thread_starts(error):
+            if not isinstance(error, SinkError):  # it came from outside; the next event tries again
                 if self.writer is None or not self.writer.alive:
-                    self._unopened[_STREAM] = True  # the next event tries again
+                    self._unopened[_STREAM] = True
                 raise
-            _log.warning("events of this child process are not recorded: %s", error)
+            if self.writer is not None and not self.writer.alive:  # else it is only slow to begin
+                _log.warning("events of this child process are not recorded: %s", error)
+                self.writer = None
         self.wakeup.set()  # its file is there at once: a trace of a child that is killed soon
         close_before_exit(self)
 
@@ -342,13 +374,6 @@ class Core:
             self.closed = True
         else:
             self._start_anew()
-
-
-def placed(plan: Plan, context: bytes) -> Plan:
-    """Return `plan` in another context (serialized)."""
-    envelope = plan.envelope.within(context)
-    # As Plan(...) does it, at a third of its price: a context may be bound for a single event.
-    return tuple.__new__(Plan, (plan.type, envelope, plan.limit, plan.urgent, plan.encoders))
 
 
 _alive: set[weakref.ref[Core]] = set()

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import SchemaError
-from esper_telemetry.recorder.core import placed
 from esper_telemetry.recorder.handle import revived_emitter, ticket_of
+from esper_telemetry.recorder.plans import placed
 from esper_telemetry.schema import encode_context, event_type
 from esper_telemetry.schema.encoder import PayloadEncoders
 from esper_telemetry.schema.misfit import is_misfit, is_of_this_line

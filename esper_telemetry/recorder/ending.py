@@ -28,8 +28,18 @@ MESSAGE_LIMIT = 4096
 _REASON_LIMIT = 512
 
 _SIGNAL_EXIT = 128  # a shell reports a process that died of signal n as 128 + n
-# By name, for an import of asyncio costs 40 ms, and who never loaded it cannot have been cancelled by it.
-_CANCELLATIONS = frozenset({("asyncio", "CancelledError"), ("trio", "Cancelled"), ("curio", "CancelledError")})
+# Package and class of what stands for a user, a signal or a cancellation. By name: to import asyncio costs 40 ms, and
+# who never loaded it cannot have been cancelled by it.
+_STOPS = frozenset(
+    {
+        ("asyncio", "CancelledError"),
+        ("bdb", "BdbQuit"),  # "quit" in a debugger
+        ("click", "Abort"),  # Ctrl-C at a prompt
+        ("curio", "CancelledError"),
+        ("torch", "SignalException"),  # torch elastic was told to end
+        ("trio", "Cancelled"),
+    }
+)
 # Parts of a group that are looked at; they outvote nobody beyond.
 _MOST_PARTS = 1000
 
@@ -98,7 +108,7 @@ def judge(error: BaseException) -> tuple[Outcome, str]:
 def _outcome_of(error: BaseException) -> Outcome:
     if isinstance(error, SystemExit):
         return _outcome_of_exit(error)
-    stopped = isinstance(error, KeyboardInterrupt) or _is_cancellation(error)
+    stopped = isinstance(error, KeyboardInterrupt) or _is_stop(error)
     return "interrupted" if stopped else "completed" if isinstance(error, GeneratorExit) else "failed"
 
 
@@ -115,9 +125,9 @@ def _outcome_of_exit(error: SystemExit) -> Outcome:
     return "interrupted" if status - _SIGNAL_EXIT in signal.valid_signals() else "failed"
 
 
-def _is_cancellation(error: BaseException) -> bool:
+def _is_stop(error: BaseException) -> bool:
     names = ((cls.__dict__.get("__module__"), type_name(cls)) for cls in type.mro(type(error)))
-    return any((str(module).partition(".")[0], name) in _CANCELLATIONS for module, name in names)
+    return any((str(module).partition(".")[0], name) in _STOPS for module, name in names)
 
 
 def _outcome_of_group(group: BaseExceptionGroup[BaseException]) -> Outcome:

@@ -12,7 +12,6 @@ belong together.
 from __future__ import annotations
 
 import itertools
-import operator
 import time
 from bisect import bisect_left
 from collections import Counter
@@ -21,13 +20,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.recorder.ledger import TOO_LARGE
 from esper_telemetry.schema import MAX_BATCH_BYTES, MAX_EVENT_BYTES, Batch
-from esper_telemetry.schema.envelope import EnvelopeParts, join_events
+from esper_telemetry.schema.envelope import EnvelopeParts, Joined, join_events
 
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Mapping
 
+    from esper_telemetry.clock import Anchor
     from esper_telemetry.recorder.ledger import LossLedger
+    from esper_telemetry.recorder.timeline import Timeline
     from esper_telemetry.schema import EventType
 
 # Per event in the deque: envelope, monotonic time, payload. Flat, because a tuple for each would be an object that the
@@ -36,7 +37,6 @@ WIDTH = 3
 # Events whose envelopes are joined before another thread may run: 0.1 ms of the interpreter.
 _SLICE = 256
 _NO_TYPE = 0
-_room = operator.attrgetter("room")
 
 
 class Loss(EnvelopeParts):
@@ -62,7 +62,7 @@ class Given(NamedTuple):
         seq: last number given out.
         losses: losses of the ledger that have numbers up to `seq`.
         recorded: events taken and not lost since, by type id.
-        latest: monotonic time of the last event.
+        latest: time of the last event, nanoseconds since 1970 UTC.
     """
 
     seq: int
@@ -87,13 +87,18 @@ class Ending(NamedTuple):
 
 @dataclass(slots=True)
 class _Frame:
-    """A frame in the making. Until `_drop_losses`, entries that stand for losses are in it as events of no type."""
+    """A frame in the making. Until `_drop_losses`, entries that stand for losses are in it as events of no type.
+
+    Times in it are monotonic ones: the offset of its anchor makes wall time of them.
+    """
 
     first: int
     latest: int
+    anchor: Anchor
     events: list[bytes] = field(default_factory=list)
     type_ids: list[int] = field(default_factory=list)
     size: int = 0
+    room: int = 0
     min_time: int | None = None
     entries: int = 0
     losses: list[Loss] = field(default_factory=list)
@@ -107,14 +112,14 @@ class FrameCutter:
         entries: WIDTH values an event; others append to it, only this class takes from it.
         ledger: where entries that stand for a loss are counted.
         types: the type table; it may grow.
-        offset: what makes wall time of monotonic time, nanoseconds.
+        timeline: makes times of monotonic ones.
         frame_bytes: size at which a frame is cut.
 
     Attributes:
         taken: entries that are in no batch yet.
         given: what was taken so far.
         batch: the batch that was made last and not yet settled (written or dropped).
-        spent: what the entries of the last cut had been reckoned at, in bytes; less than that if nothing was left.
+        spent: what the entries of the last cut had been reckoned at, in bytes.
         ended: the ending is in a batch.
         version: changes with every change of the above; None during one.
     """
@@ -125,14 +130,14 @@ class FrameCutter:
         ledger: LossLedger,
         types: Mapping[int, EventType],
         *,
-        offset: int,
+        timeline: Timeline,
         frame_bytes: int,
     ) -> None:
         self._entries = entries
         self._ledger = ledger
         self._types = types
         self._declared = set(types)
-        self._offset = offset
+        self._timeline = timeline
         self._frame_bytes = min(frame_bytes, MAX_BATCH_BYTES)
         self._covered = 0
         self.taken: list[Any] = []
@@ -160,7 +165,8 @@ class FrameCutter:
             patient: let others run.
             ending: goes into the batch that empties the deque.
         """
-        frame = _Frame(self.given.seq + 1, self.given.latest)
+        anchor = self._timeline.anchor
+        frame = _Frame(self.given.seq + 1, self.given.latest - anchor.offset, anchor)
         while frame.size < self._frame_bytes and self._add_slice(frame):
             if patient:
                 time.sleep(0)
@@ -201,6 +207,15 @@ class FrameCutter:
         self._pull(len(self._entries) // WIDTH)
         self._drop_taken(cause)
 
+    def take_back(self, events: Counter[int], cause: int) -> None:
+        """Count events of batches that were written as lost, by type id."""
+        given = self.given
+        self.version = None
+        for number, count in events.items():
+            self._ledger.count(self._types[number].full_name, cause, count)
+        self.given = given._replace(losses=given.losses + events.total(), recorded=given.recorded - events)
+        self.version = object()
+
     def _drop_batch(self, batch: Batch, cause: int) -> None:
         counts = Counter(batch.type_ids)
         given = self.given
@@ -226,24 +241,32 @@ class FrameCutter:
         if start == len(self.taken) and not self._pull(self._slice_events(frame)):
             return False
         entries = self.taken[start : start + _SLICE * WIDTH]
-        events = list(join_events(entries, self._offset, frame.first + frame.entries, frame.latest))
-        size = sum(map(len, events))
+        if not self._timeline.is_plain(entries[1]):
+            entries[1::WIDTH] = self._timeline.slowed(entries[1::WIDTH])
+        joined = self._join(frame, entries)
+        size = sum(map(len, joined.events))
         if frame.size + size > self._frame_bytes:
-            fit = _fitting(events, frame.size, self._frame_bytes)
-            events, entries = events[:fit], entries[: fit * WIDTH]
-            size = sum(map(len, events))
-        if not events:
+            fit = _fitting(joined.events, frame.size, self._frame_bytes)
+            if fit < len(joined.events):
+                entries = entries[: fit * WIDTH]
+                joined = self._join(frame, entries)
+                size = sum(map(len, joined.events))
+        if not entries:
             return False
         type_ids = [parts.type_id for parts in entries[::WIDTH]]
         if frame.min_time is None:
             first = next((time for number, time in zip(type_ids, entries[1::WIDTH], strict=True) if number), None)
             frame.min_time = None if first is None else max(frame.latest, first)
-        frame.latest = max(frame.latest, *entries[1::WIDTH])
-        frame.events += events
+        frame.latest = joined.latest
+        frame.events += joined.events
         frame.type_ids += type_ids
-        frame.entries += len(events)
+        frame.entries += len(type_ids)
         frame.size += size
+        frame.room += joined.room
         return True
+
+    def _join(self, frame: _Frame, entries: list[Any]) -> Joined:
+        return join_events(entries, frame.anchor.offset, frame.first + frame.entries, frame.latest)
 
     def _slice_events(self, frame: _Frame) -> int:
         """Return how many entries to take at once: to the end of the frame, if they are like the next one."""
@@ -256,7 +279,7 @@ class FrameCutter:
     def _pull(self, events: int) -> bool:
         """Move so many entries from the deque to `taken`."""
         self.version = None
-        self.taken.extend(map(operator.call, itertools.repeat(self._entries.popleft, events * WIDTH)))
+        self.taken.extend(itertools.starmap(self._entries.popleft, itertools.repeat((), events * WIDTH)))
         self.version = object()
         return events > 0
 
@@ -274,10 +297,12 @@ class FrameCutter:
         if len(payload) > MAX_EVENT_BYTES:
             frame.losses.append(Loss(self._types[ending.envelope.type_id].full_name, TOO_LARGE))
             return
-        frame.latest = max(frame.latest, ending.time)
+        offset = frame.anchor.offset
+        frame.latest = max(frame.latest, self._timeline.unix_nano(ending.time) - offset)
         if frame.min_time is None:
             frame.min_time = frame.latest
-        frame.events += join_events((ending.envelope, frame.latest, payload), self._offset, seq)
+        frame.events += join_events((ending.envelope, frame.latest, payload), offset, seq).events
+        frame.size += len(frame.events[-1])
         frame.type_ids.append(ending.envelope.type_id)
 
     def _drop_losses(self, frame: _Frame) -> None:
@@ -286,20 +311,18 @@ class FrameCutter:
         frame.losses = [one for one in parts if one.type_id == _NO_TYPE]
         frame.events = [event for event, number in zip(frame.events, frame.type_ids, strict=True) if number]
         frame.type_ids = list(filter(None, frame.type_ids))
+        frame.size = sum(map(len, frame.events))
 
     def _commit(self, frame: _Frame, seq: int, losses: int) -> None:
         """Make the batch, and let go of its entries: all that can fail comes before anything is changed."""
         used = frame.entries * WIDTH
         counts = Counter(frame.type_ids)
         batch = self._batch(frame, counts, seq) if frame.events else None
-        given = Given(seq, losses, self.given.recorded + counts, frame.latest)
-        # What producers reckoned with costs 40 ns an event to add up, and is of no use where nothing is left.
-        drained = used == len(self.taken) and not self._entries
-        spent = frame.size if drained else _reckoned(self.taken[:used])
+        given = Given(seq, losses, self.given.recorded + counts, frame.latest + frame.anchor.offset)
         self.version = None
         for one in frame.losses:
             self._ledger.count(one.full_name, one.cause)
-        self.given, self.batch, self.spent = given, batch, spent
+        self.given, self.batch, self.spent = given, batch, frame.room
         self.ended |= frame.ends
         del self.taken[:used]
         self.version = object()
@@ -310,10 +333,11 @@ class FrameCutter:
             type_ids=frame.type_ids,
             first_seq=self._covered + 1,
             last_seq=last_seq,
-            min_time=self._offset + (frame.min_time or 0),
-            max_time=self._offset + frame.latest,
-            raw_size=sum(map(len, frame.events)),
+            min_time=frame.anchor.offset + (frame.min_time or 0),
+            max_time=frame.anchor.offset + frame.latest,
+            raw_size=frame.size,
             new_types=[(number, self._types[number]) for number in counts if number not in self._declared],
+            anchor=frame.anchor,
         )
 
     def _count(self, parts: EnvelopeParts, cause: int) -> None:
@@ -322,12 +346,6 @@ class FrameCutter:
             self._ledger.count(parts.full_name, parts.cause)
         else:
             self._ledger.count(self._types[parts.type_id].full_name, cause)
-
-
-def _reckoned(entries: list[Any]) -> int:
-    """Return the bytes that producers took `entries` for."""
-    envelopes: int = sum(map(_room, entries[::WIDTH]))
-    return envelopes + sum(map(len, entries[2::WIDTH]))
 
 
 def _fitting(events: list[bytes], size: int, frame_bytes: int) -> int:

@@ -17,16 +17,18 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from esper_telemetry.recorder.ending import Ending, ending
+from esper_telemetry.recorder.ending import ending
 
 if TYPE_CHECKING:
     from esper_telemetry.recorder.closing import Closing
+    from esper_telemetry.recorder.ending import Ending
 
 _log = logging.getLogger("esper_telemetry")
 AT_EXIT = "closed at exit"
 FORGOTTEN = "nothing referred to it any more; closed at the next start"
 
 _open: list[Closing] = []  # the calls of a list are atomic, and leave no lock behind that a signal could hold
+_hooked: list[bool] = []  # something, once the end of the interpreter is waited for
 
 
 def add(closing: Closing) -> None:
@@ -46,7 +48,7 @@ def discard(closing: Closing) -> None:
 def close_forgotten() -> None:
     """Close the runs that nobody holds any more, and say so."""
     for closing in _open.copy():
-        if not closing.held:
+        if not closing.held and not closing.inherited:
             _log.warning(
                 "run %s was never closed and nothing refers to it any more: closed as abandoned", closing.run_id
             )
@@ -55,9 +57,9 @@ def close_forgotten() -> None:
 
 def close_all() -> None:
     """Close every run at the end of the interpreter."""
-    how = _ending_at_exit()
+    error = _error_at_exit()
     for closing in _open.copy():
-        _close(closing, how)
+        _close(closing, _ending_at_exit(closing, error))
 
 
 def _close(closing: Closing, how: Ending) -> None:
@@ -68,17 +70,25 @@ def _close(closing: Closing, how: Ending) -> None:
     discard(closing)
 
 
-def _ending_at_exit() -> Ending:
-    error = getattr(sys, "last_value", None)
-    if isinstance(error, BaseException) and not hasattr(sys, "ps1") and _ended_program(error):
-        return ending(error=error, reason=AT_EXIT)
+def _ending_at_exit(closing: Closing, error: BaseException | None) -> Ending:
+    """Return what is known of a run when the program ends.
+
+    An exception that ended the program keeps its frames, and they hold the runs that it ended: one that nobody holds
+    was left before.
+    """
+    if error is not None:
+        return ending(error=error, reason=AT_EXIT) if closing.held else ending("abandoned", reason=AT_EXIT)
     return ending("abandoned", reason=AT_EXIT)
+
+
+def _error_at_exit() -> BaseException | None:
+    """Return the exception that ended the program, as far as the interpreter knows."""
+    error = getattr(sys, "last_value", None)
+    at_a_prompt = hasattr(sys, "ps1")
+    return error if isinstance(error, BaseException) and not at_a_prompt and _ended_program(error) else None
 
 
 def _ended_program(error: BaseException) -> bool:
     """Tell whether an exception got out of the outermost frame, and was not caught on its way."""
     trace = error.__traceback__
     return trace is not None and trace.tb_frame.f_back is None
-
-
-_hooked: list[bool] = []

@@ -13,7 +13,7 @@ from esper_telemetry.facts.redaction import Redaction
 from esper_telemetry.facts.started import run_configured
 from esper_telemetry.recorder.closing import Closing
 from esper_telemetry.recorder.emitter import Emitter
-from esper_telemetry.recorder.ending import ending
+from esper_telemetry.recorder.ending import Ending, ending
 from esper_telemetry.recorder.handle import remember, revived_run, ticket_of
 from esper_telemetry.schema import enum_labels, event_type, level_number
 from esper_telemetry.schema.shown import cut
@@ -198,8 +198,9 @@ class Run:
             sync: force it to the disk as well.
 
         Returns:
-            False if it could not be written in time; it stays in the buffer then. False also in a child process
-            whose events are only counted.
+            False if it could not be written in time, and stays in the buffer; if a record file was found to be gone
+            since the flush before (`stats().drops` says what was in it); and in a child process whose events are only
+            counted.
 
         Raises:
             SinkError: only with on_error="raise", when the sink has failed.
@@ -211,7 +212,7 @@ class Run:
             return not core.buffer.last_seq
         done = core.writer.flush(timeout, sync=sync)
         core.check_sink()
-        return done and not core.counting
+        return not core.removals.take_news() and done and not core.counting
 
     def stats(self) -> RunStats:
         """Return what was recorded and lost so far in this process."""
@@ -255,16 +256,28 @@ class Run:
         Args:
             outcome: how the run ended: "completed", "failed", "interrupted" or "abandoned". If it is not given, the
                 error tells, and without one the run is completed.
-            error: the exception that ended it.
+            error: the exception that ended it. If nothing is given, one that was raised since the start and is being
+                handled (close() in a `finally`) is taken for it.
             reason: what the outcome does not say, in a few words.
 
         Raises:
             SinkError: only with on_error="raise", when the sink has failed.
         """
+        if outcome is None and error is None and self._closing is not None and not self._closing.closed:
+            error = self._closing.raised_since_start()
+            if error is not None and not reason:
+                reason = "closed while this exception was handled"
+        self._close(outcome, error, reason)
+
+    def _close(self, outcome: Outcome | None, error: BaseException | None, reason: str) -> None:
         if self._closing is None:
             return
+        how = Ending(None, reason="how it ended was not told: something arrived while that was looked at")
         try:
-            self._closing.close(ending(outcome, error, reason))
+            try:
+                how = ending(outcome, error, reason)
+            finally:
+                self._closing.close(how)
         except TelemetryError:
             raise
         except Exception:  # noqa: BLE001 - an error of ours at the end of a training is said, never raised
@@ -277,7 +290,7 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self.close(error=error)
+            self._close("completed" if error is None else None, error, "")
         except TelemetryError as failure:
             if error is None:
                 raise

@@ -35,6 +35,9 @@ class RunFiles:
         rank: distributed rank.
         host: where it runs.
         options: how they are written.
+        attempt: attempt at the run, from 1.
+        launch: launch of the process; empty where no launcher names it.
+        watch_earlier: segments that are closed may not be taken away by anybody.
         producer_id: 16 bytes, of the stream of the process that started the run.
     """
 
@@ -44,6 +47,9 @@ class RunFiles:
     rank: int
     host: str
     options: RecordOptions
+    attempt: int = 1
+    launch: str = ""
+    watch_earlier: bool = True
     producer_id: bytes = field(default_factory=lambda: os.urandom(16))
 
     @property
@@ -70,6 +76,8 @@ class RunFiles:
             max_bytes=options.segment_bytes,
             max_age_s=options.segment_seconds,
             keep_bytes=options.keep_bytes,
+            watch_earlier=self.watch_earlier,
+            on_vanished=core.record_vanished,
             clock=core.clock,
         )
 
@@ -89,6 +97,7 @@ class RunFiles:
                 sync_interval_s=options.flush_interval,
                 max_bytes=_UNBOUNDED,
                 max_age_s=_UNBOUNDED,
+                on_vanished=core.record_vanished,
                 clock=core.clock,
             )
 
@@ -104,8 +113,10 @@ class RunFiles:
             rank=self.rank,
             run_name=self.run_name,
             host=self.host,
-            anchor_unix_nano=core.buffer.anchor_unix_nano,
-            anchor_monotonic_nano=core.buffer.anchor_monotonic_nano,
+            attempt=self.attempt,
+            launch=self.launch,
+            anchor_unix_nano=core.buffer.timeline.anchor.unix_nano,
+            anchor_monotonic_nano=core.buffer.timeline.anchor.monotonic_nano,
             frame_bytes=self.options.frame_bytes,
             flush_interval_s=self.options.flush_interval,
             sync=self.options.sync,

@@ -28,6 +28,13 @@ from esper_telemetry.recorder.arguments import (
 )
 from esper_telemetry.recorder.core import Core
 from esper_telemetry.recorder.options import RUN_ID_VARIABLE, RecordOptions, StreamOptions, disabled_by_environment
+from esper_telemetry.recorder.resume import (
+    begin_attempt,
+    note_opened,
+    resumed_folder,
+    separate_run,
+    switched_off_id,
+)
 from esper_telemetry.recorder.run import Run
 from esper_telemetry.recorder.runfiles import RunFiles
 from esper_telemetry.schema import EventType, effective_level, event_classes, event_type, level_number
@@ -60,12 +67,15 @@ def start_run(
     stream: StreamOptions | None = None,
     strict: bool = False,
     run_id: str | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    resumed_from: Mapping[str, int] | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Run:
     """Open a run and write its RunStarted to disk.
 
     Args:
-        dir: folder of runs; the record goes to `<dir>/<run_id>/`. None with a collector: a temporary spool.
+        dir: folder of runs; the record goes to `<dir>/<run_id>/`. None with a collector: a temporary spool. None when
+            the folder of a run is resumed: it stays where it is.
         name: name of the run for people.
         config: what the run was configured with: a dict, Namespace, dataclass, OmegaConf, attrs or pydantic object, ...
             Recorded as canonical JSON, less what its names say to be secrets (RecordOptions.redact adds to those). What
@@ -83,47 +93,70 @@ def start_run(
         stream: how to stream.
         strict: raise errors of a call instead of counting them; for tests.
         run_id: names the run and its folder; made from time and name if not given here or in
-            ESPER_TELEMETRY_RUN_ID. Ranks of one run must be given the same.
+            ESPER_TELEMETRY_RUN_ID. Ranks of one run must be given the same. An id that this process has used
+            before names another run, with a number behind the id; one that another process has used, the next
+            attempt at that run.
+        resume: go on with a run: its id, or its folder. Its next attempt begins, in the same folder.
+        resumed_from: where it goes on: the first "step", "batch_idx", "global_epoch" or "episode" that is done
+            again, such as {"step": 500}. `read(..., latest=True)` leaves out what earlier attempts did from there on.
         clock: source of time.
 
     Returns:
         The run: a context manager that marks itself failed when its body raises.
 
     Raises:
-        ConfigError: an option cannot be used.
+        ConfigError: an option cannot be used; there is no run to resume, or it is still being written.
         SinkError: the folder or file cannot be written.
         SchemaError: `schemas` holds something that declares no event.
     """
-    chosen = effective_level(level, lifecycle_only=lifecycle_only)
+    chosen = effective_level(checked_type(level, str, "level"), lifecycle_only=lifecycle_only)
     name, rank = checked_name(name), checked_rank(rank)
-    run_id = checked_run_id(run_id) or checked_run_id(os.environ.get(RUN_ID_VARIABLE))
+    run_id, usual_id = checked_run_id(run_id), checked_run_id(os.environ.get(RUN_ID_VARIABLE))
     record = checked_type(record, RecordOptions, "record") or RecordOptions()
     if disabled_by_environment():
-        return Run(None, run_id or "disabled", None)
+        return Run(None, run_id or switched_off_id(resume) or usual_id or "disabled", None)
     openruns.close_forgotten()
-    if collector is not None:
+    if checked_type(collector, str, "collector") is not None:
         stream = checked_type(stream, StreamOptions, "stream") or StreamOptions()
         record = replace(record, flush_interval=min(record.flush_interval, stream.flush_interval))
     checked_clock(clock)
     redaction = Redaction(record.redact)
     clean_tags = checked_tags(tags, redaction)
     root = _root(checked_folder(dir), collector)
-    run_id = run_id or new_run_id(name, clock)
+    spool = root if dir is None else None
+    if resume is not None:
+        folder = resumed_folder(root, resume, run_id, spool=spool is not None)
+    else:
+        folder = _own_folder(root, run_id or usual_id, name, rank, clock)
+    attempt = begin_attempt(folder, rank, resumed_from, resume=resume is not None)
     given = None if config is None else configuration(config, redaction)
-    started = run_started(name, run_id, given, clean_tags, argv=record.argv, redaction=redaction)
-    files = RunFiles(root, run_id, name, rank, started.host.hostname, record)
+    started = run_started(name, folder.name, given, clean_tags, argv=record.argv, redaction=redaction)
+    started.attempt = attempt.number
+    files = RunFiles(
+        folder.parent,
+        folder.name,
+        name,
+        rank,
+        started.host.hostname,
+        record,
+        attempt=attempt.number,
+        launch=attempt.launch,
+        watch_earlier=collector is None or stream is None or (stream.keep_local and folder.parent != spool),
+    )
     core = Core(record, clock, event_types(schemas), chosen, strict=strict, files=files)
     run = open_run(
-        core, files.own_sink, started, level=level, lifecycle_only=lifecycle_only, folder=files.folder, config=given
-    )
+        core, files.own_sink, started, attempt.resumed,
+        level=level, lifecycle_only=lifecycle_only, folder=folder, config=given,
+    )  # fmt: skip
+    note_opened(folder, rank)
     if collector is not None and stream is not None:
         from esper_telemetry.recorder.agent_process import start_agent
 
-        start_agent(files.folder, collector, stream, temporary=dir is None)
+        start_agent(folder, collector, stream, temporary=folder.parent == spool)
     return run
 
 
-def _root(folder: Path | None, collector: str | None) -> Path:
+def _root(folder: Path | None, collector: str | None) -> Path | None:
     if collector is not None:
         from esper_telemetry.recorder.agent_process import check_collector, spool_folder  # only who streams pays
 
@@ -131,34 +164,51 @@ def _root(folder: Path | None, collector: str | None) -> Path:
         if folder is None:
             return spool_folder()
     if folder is None:
-        raise ConfigError("dir is None: name the folder that run folders are made in, such as 'runs'")
+        return None
     with contextlib.suppress(OSError):  # the working directory may have been removed
         return folder.absolute()  # a daemon changes its directory, and a child writes to the same folder all the same
     return folder
+
+
+def _own_folder(root: Path | None, run_id: str | None, name: str, rank: int, clock: Clock) -> Path:
+    """Return the folder of a run that is not asked to be resumed; it need not exist.
+
+    Raises:
+        ConfigError: there is no folder of runs, or the id cannot be a folder in it.
+    """
+    if root is None:
+        raise ConfigError("dir is None: name the folder that run folders are made in, such as 'runs'")
+    if not run_id:
+        return root / new_run_id(name, clock)
+    from esper_telemetry.sinks import path_component  # zstandard: only when a file is written
+
+    return separate_run(root / path_component("run id", run_id), rank)
 
 
 def open_run(
     core: Core,
     make_sink: Callable[[Core], Sink],
     started: run_pb2.RunStarted,
+    resumed: run_pb2.RunResumed | None = None,
     *,
     level: str = "normal",
     lifecycle_only: bool = False,
     folder: Path | None = None,
     config: Configuration | None = None,
 ) -> Run:
-    """Start `core` on a sink, with its first events written and synced.
+    """Start `core` on a sink, with its first events written and synced; what breaks it off leaves nothing open.
 
     Raises:
-        SinkError: they could not be.
+        SinkError: the sink could not be opened, or they could not be written.
     """
     run = None
-    sink = make_sink(core)
     try:
-        core.open(sink, core.options.flush_interval)
+        core.open(make_sink, _START_TIMEOUT)
         run = Run(core, started.run_id, folder, config)
         started.telemetry.CopyFrom(_settings(core, level, lifecycle_only=lifecycle_only))
         run.emit_always(started)
+        if resumed is not None:
+            run.emit_always(resumed)
         if level_number(level) == options_pb2.LEVEL_OFF:
             run.emit_always(_disabled_notice(core, lifecycle_only=lifecycle_only))
         _await_first_write(core, folder)
@@ -209,8 +259,9 @@ def event_types(schemas: Iterable[object]) -> list[EventType]:
     Raises:
         SchemaError: `schemas` is no list, or an item of it declares no event.
     """
-    if not isinstance(schemas, Iterable):
-        raise SchemaError(f"schemas is {schemas!r}; give a list of modules or event classes, such as [beam_pb2]")
+    given: Any = schemas
+    if not isinstance(given, Iterable):
+        raise SchemaError(f"schemas is of type {type(given).__name__}; give a list of modules, such as [beam_pb2]")
     classes: list[type] = []
     for item in schemas:
         classes.extend([item] if isinstance(item, type) else event_classes(item))

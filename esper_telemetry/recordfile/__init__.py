@@ -5,6 +5,7 @@ index, writer and builder, scan, segment, reader, follow, verify, recover, merge
 zstandard is imported here and nowhere else.
 """
 
+from esper_telemetry.recordfile.append import Gone
 from esper_telemetry.recordfile.damage import Damage, Truncation
 from esper_telemetry.recordfile.filter import Filtered, filter_record
 from esper_telemetry.recordfile.folder import PassedOver, RunFolder, list_run, look_into
@@ -19,8 +20,9 @@ from esper_telemetry.recordfile.recover import Recovery, recover
 from esper_telemetry.recordfile.retention import prune
 from esper_telemetry.recordfile.segment import Segment
 from esper_telemetry.recordfile.selection import Selection
+from esper_telemetry.recordfile.streams import RunStream, list_streams
 from esper_telemetry.recordfile.verify import Verification, verify
-from esper_telemetry.recordfile.writer import RecordWriter
+from esper_telemetry.recordfile.writer import RecordWriter, Vanished
 
 __all__ = [
     "SUFFIX",
@@ -28,6 +30,7 @@ __all__ = [
     "Filtered",
     "Followed",
     "FrameRef",
+    "Gone",
     "HeaderInfo",
     "Merge",
     "PassedOver",
@@ -35,6 +38,7 @@ __all__ = [
     "RecordWriter",
     "Recovery",
     "RunFolder",
+    "RunStream",
     "Segment",
     "SegmentName",
     "Selection",
@@ -42,10 +46,12 @@ __all__ = [
     "SkipReason",
     "StreamFollower",
     "Truncation",
+    "Vanished",
     "Verification",
     "filter_record",
     "follow",
     "list_run",
+    "list_streams",
     "look_into",
     "merge",
     "merge_events",

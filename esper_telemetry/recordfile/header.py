@@ -60,7 +60,7 @@ class HeaderInfo:
         segment: number of the segment, from 1.
         previous_file_id: the segment before; empty in the first.
         previous_last_seq: last number of the segment before; 0 in the first.
-        anchor_unix_nano: wall clock at the start of the stream, nanoseconds since 1970 UTC.
+        anchor_unix_nano: wall clock that its times are reckoned from, nanoseconds since 1970 UTC.
         anchor_monotonic_nano: monotonic clock at the same moment.
         host: host name.
         pid: process id.
@@ -69,6 +69,8 @@ class HeaderInfo:
         flush_interval_s: age at which a frame is cut, seconds.
         sync: when data is forced to the disk.
         attributes: free labels.
+        attempt: attempt at the run, from 1.
+        launch: launch of the process, the same for all its ranks; empty where no launcher names it.
         parent_producer_id: of the run's own stream, in the stream of a child process; else empty.
     """
 
@@ -90,6 +92,8 @@ class HeaderInfo:
     flush_interval_s: float = 1.0
     sync: str = "close"
     attributes: Mapping[str, str] = field(default_factory=dict)
+    attempt: int = 1
+    launch: str = ""
     parent_producer_id: bytes = b""
 
 
@@ -123,6 +127,8 @@ class TypeTable:
                 frame_bytes=info.frame_bytes, flush_interval_s=info.flush_interval_s, sync=info.sync
             ),
             attributes=info.attributes,
+            attempt=info.attempt,
+            launch=info.launch,
             parent_producer_id=info.parent_producer_id,
         )
         self._fill(header, types, [record_pb2.RecordFile, *(kind.cls for _, kind in types)])

@@ -106,6 +106,16 @@ class FooterBuilder:
         self._index.records += desc.records
         self._add_frame(entry)
 
+    def type_counts(self, *, beyond: int = 0) -> Counter[int]:
+        """Return the events by type id, of the frames that do not end within the first `beyond` bytes of the file."""
+        if not beyond:
+            return self._types.copy()
+        counts: Counter[int] = Counter()
+        for frame in self._index.frames:
+            if frame.offset + frame.compressed_size + layout.DESCRIPTOR_BYTES > beyond:
+                counts.update(frame.type_counts)
+        return counts
+
     def footer(self) -> bytes:
         """Return index and seek table."""
         index = record_pb2.Index()

@@ -41,11 +41,13 @@ class Merge(Placed):
     Attributes:
         paths: the files that were joined.
         runs: the run ids in them.
+        attempts: the attempts at these runs.
         passed_over: files that are no records.
     """
 
     paths: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
+    attempts: list[int] = field(default_factory=list)
     passed_over: list[PassedOver] = field(default_factory=list)
 
 
@@ -95,6 +97,7 @@ def merge(
                 "no header can be read, so nothing can be joined", path=", ".join(result.paths[:5])
             )
         result.runs = sorted({context.header.run_id for context in contexts})
+        result.attempts = sorted({context.header.attempt or 1 for context in contexts})
         if len(result.runs) > 1 and not force:
             raise RecordError(
                 f"the files belong to {len(result.runs)} runs ({', '.join(result.runs[:5])});"

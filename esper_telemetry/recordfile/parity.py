@@ -107,12 +107,21 @@ def candidates(frame: bytes, parity: Parity) -> Iterator[bytes]:
     blocks = _blocks(frame, size)
     # What a block has to be XORed with to become what the parity says it was, if it alone is wrong in its row.
     errors = [_xor([stated, _xor(blocks[row::2], size)], size) for row, stated in enumerate((parity.even, parity.odd))]
-    for at in range(max(1, len(blocks) - 1)):
+    for places in _damaged_blocks(len(blocks), [row for row in (0, 1) if any(errors[row])]):
         fixed = list(blocks)
-        for place in (at, at + 1):
-            if place < len(blocks):
-                fixed[place] = _xor([blocks[place], errors[place % 2]], size)
+        for place in places:
+            fixed[place] = _xor([blocks[place], errors[place % 2]], size)
         yield b"".join(fixed)[: len(frame)]
+
+
+def _damaged_blocks(count: int, rows: list[int]) -> Iterator[tuple[int, ...]]:
+    """Yield which of `count` blocks may be damaged, if these rows of blocks are wrong."""
+    if len(rows) == 2:  # noqa: PLR2004 - both: two neighbours
+        yield from ((at, at + 1) for at in range(count - 1))
+    elif rows:
+        yield from ((at,) for at in range(rows[0], count, 2))
+    else:
+        yield ()
 
 
 def _blocks(frame: bytes, size: int) -> list[bytes]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile import layout
-from esper_telemetry.recordfile.append import AppendFile
+from esper_telemetry.recordfile.append import AppendFile, Gone
 from esper_telemetry.recordfile.frame import FrameEncoder
 from esper_telemetry.recordfile.header import TypeTable, header_descriptor, header_frame_bytes, header_parity
 from esper_telemetry.recordfile.index import FooterBuilder, mask_of
@@ -29,6 +29,20 @@ if TYPE_CHECKING:
     from esper_telemetry.schema.batch import Batch
     from esper_telemetry.schema.event_type import EventType
     from esper_telemetry.v1 import record_pb2
+
+
+class Vanished(NamedTuple):
+    """A file that was being written and is not what it should be.
+
+    Attributes:
+        path: where it should stand.
+        how: what somebody did to it.
+        events: what was written and is not there any more, by type id.
+    """
+
+    path: Path
+    how: Gone
+    events: Counter[int]
 
 
 class RecordWriter:
@@ -143,9 +157,17 @@ class RecordWriter:
         """Close the file without writing a footer. A fork child's copy is abandoned by itself."""
         self._file.close()
 
-    def unlinked(self) -> bool:
-        """Tell whether somebody removed the file from its folder while it was being written."""
-        return self._file.unlinked()
+    def vanished(self) -> Vanished | None:
+        """Look for the file under its name; return what somebody did to it, or None."""
+        how = self._file.gone()
+        if how is None:
+            return None
+        kept = self._file.size_there() if how is Gone.CUT else 0
+        return Vanished(self.path, how, self._footer.type_counts(beyond=kept))
+
+    def type_counts(self) -> Counter[int]:
+        """Return the events written, by type id."""
+        return self._footer.type_counts()
 
     def _start(self, header: record_pb2.Header) -> None:
         prologue = layout.pack_prologue()

@@ -1,6 +1,7 @@
 """WHERE it goes in this process: file, memory, fan-out. One `write(batch)`, so wrappers are tiny."""
 
-from esper_telemetry.recordfile import HeaderInfo
+from esper_telemetry.recordfile import HeaderInfo, RunStream, Vanished, list_streams
+from esper_telemetry.recordfile.paths import path_component
 from esper_telemetry.sinks.base import Sink
 from esper_telemetry.sinks.child import CHILD_STREAM, MOST_CHILDREN, ChildSink, stream_is_written
 from esper_telemetry.sinks.fanout import FanoutSink
@@ -17,7 +18,11 @@ __all__ = [
     "FileSink",
     "HeaderInfo",
     "MemorySink",
+    "RunStream",
     "Sink",
+    "Vanished",
+    "list_streams",
+    "path_component",
     "remove_tally",
     "stream_is_written",
     "tallied",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("esper_telemetry")
 
-CHILD_STREAM = "child"
+CHILD_STREAM = "worker"
 MOST_CHILDREN = 64
 """Streams of children beside the stream of one process; a run that starts a child for each batch fills no folder."""
 
@@ -97,6 +97,11 @@ class ChildSink:
         """
         if self._file is not None:
             self._file.sync()
+
+    def check(self) -> None:
+        """Look whether the file is still there."""
+        if self._file is not None:
+            self._file.check()
 
     def close(self) -> None:
         """Close the file; a second call does nothing.

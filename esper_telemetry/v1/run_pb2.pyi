@@ -25,6 +25,7 @@ class DropCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DROP_CAUSE_SINK_FAILED: _ClassVar[DropCause]
     DROP_CAUSE_SHUTDOWN: _ClassVar[DropCause]
     DROP_CAUSE_IN_CHILD: _ClassVar[DropCause]
+    DROP_CAUSE_RECORD_REMOVED: _ClassVar[DropCause]
     DROP_CAUSE_AFTER_CLOSE: _ClassVar[DropCause]
     DROP_CAUSE_WRITER_FAILED: _ClassVar[DropCause]
 RUN_OUTCOME_UNSPECIFIED: RunOutcome
@@ -39,11 +40,12 @@ DROP_CAUSE_INVALID: DropCause
 DROP_CAUSE_SINK_FAILED: DropCause
 DROP_CAUSE_SHUTDOWN: DropCause
 DROP_CAUSE_IN_CHILD: DropCause
+DROP_CAUSE_RECORD_REMOVED: DropCause
 DROP_CAUSE_AFTER_CLOSE: DropCause
 DROP_CAUSE_WRITER_FAILED: DropCause
 
 class RunStarted(_message.Message):
-    __slots__ = ("name", "run_id", "tags", "config_json", "config_sha256", "argv", "versions", "host", "git", "telemetry", "redacted", "config_bytes")
+    __slots__ = ("name", "run_id", "tags", "config_json", "config_sha256", "argv", "versions", "host", "git", "telemetry", "redacted", "config_bytes", "attempt")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +65,7 @@ class RunStarted(_message.Message):
     TELEMETRY_FIELD_NUMBER: _ClassVar[int]
     REDACTED_FIELD_NUMBER: _ClassVar[int]
     CONFIG_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     name: str
     run_id: str
     tags: _containers.ScalarMap[str, str]
@@ -75,7 +78,8 @@ class RunStarted(_message.Message):
     telemetry: TelemetrySettings
     redacted: _containers.RepeatedScalarFieldContainer[str]
     config_bytes: int
-    def __init__(self, name: _Optional[str] = ..., run_id: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., config_json: _Optional[str] = ..., config_sha256: _Optional[str] = ..., argv: _Optional[_Iterable[str]] = ..., versions: _Optional[_Iterable[_Union[PackageVersion, _Mapping]]] = ..., host: _Optional[_Union[Host, _Mapping]] = ..., git: _Optional[_Union[GitInfo, _Mapping]] = ..., telemetry: _Optional[_Union[TelemetrySettings, _Mapping]] = ..., redacted: _Optional[_Iterable[str]] = ..., config_bytes: _Optional[int] = ...) -> None: ...
+    attempt: int
+    def __init__(self, name: _Optional[str] = ..., run_id: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., config_json: _Optional[str] = ..., config_sha256: _Optional[str] = ..., argv: _Optional[_Iterable[str]] = ..., versions: _Optional[_Iterable[_Union[PackageVersion, _Mapping]]] = ..., host: _Optional[_Union[Host, _Mapping]] = ..., git: _Optional[_Union[GitInfo, _Mapping]] = ..., telemetry: _Optional[_Union[TelemetrySettings, _Mapping]] = ..., redacted: _Optional[_Iterable[str]] = ..., config_bytes: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class RunConfigured(_message.Message):
     __slots__ = ("config_json", "config_sha256", "redacted", "config_bytes")
@@ -132,6 +136,22 @@ class TelemetrySettings(_message.Message):
     sync: str
     children: str
     def __init__(self, level: _Optional[_Union[_options_pb2.Level, str]] = ..., lifecycle_only: bool = ..., buffer_bytes: _Optional[int] = ..., flush_interval_s: _Optional[float] = ..., sync: _Optional[str] = ..., children: _Optional[str] = ...) -> None: ...
+
+class RunResumed(_message.Message):
+    __slots__ = ("attempt", "source", "from_step", "from_batch_idx", "from_global_epoch", "from_episode")
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    FROM_STEP_FIELD_NUMBER: _ClassVar[int]
+    FROM_BATCH_IDX_FIELD_NUMBER: _ClassVar[int]
+    FROM_GLOBAL_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    FROM_EPISODE_FIELD_NUMBER: _ClassVar[int]
+    attempt: int
+    source: str
+    from_step: int
+    from_batch_idx: int
+    from_global_epoch: int
+    from_episode: int
+    def __init__(self, attempt: _Optional[int] = ..., source: _Optional[str] = ..., from_step: _Optional[int] = ..., from_batch_idx: _Optional[int] = ..., from_global_epoch: _Optional[int] = ..., from_episode: _Optional[int] = ...) -> None: ...
 
 class RunFinished(_message.Message):
     __slots__ = ("outcome", "duration_s", "error_type", "error_message", "results", "offered", "dropped", "drops", "reason", "results_left_out")
@@ -201,6 +221,18 @@ class LevelChanged(_message.Message):
     to_level: _options_pb2.Level
     reason: str
     def __init__(self, from_level: _Optional[_Union[_options_pb2.Level, str]] = ..., to_level: _Optional[_Union[_options_pb2.Level, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ClockReanchored(_message.Message):
+    __slots__ = ("difference_s", "expected_unix_nano", "actual_unix_nano", "catch_up_s")
+    DIFFERENCE_S_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_UNIX_NANO_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_UNIX_NANO_FIELD_NUMBER: _ClassVar[int]
+    CATCH_UP_S_FIELD_NUMBER: _ClassVar[int]
+    difference_s: float
+    expected_unix_nano: int
+    actual_unix_nano: int
+    catch_up_s: float
+    def __init__(self, difference_s: _Optional[float] = ..., expected_unix_nano: _Optional[int] = ..., actual_unix_nano: _Optional[int] = ..., catch_up_s: _Optional[float] = ...) -> None: ...
 
 class DropReport(_message.Message):
     __slots__ = ("drops", "total_dropped", "total_offered")

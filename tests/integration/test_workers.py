@@ -58,7 +58,7 @@ def counted(folder):
 def endings(folder):
     """Return the last event of each child's stream, as data; None of one that ended without a word."""
     found = []
-    for path in folder.glob("child-*"):
+    for path in folder.glob("worker-*"):
         last = list(et.read(path))[-1]
         found.append(last.data if last.type == "stream.finished" else None)
     return found

@@ -139,3 +139,42 @@ def test_a_killed_process_leaves_a_record_without_an_end(tmp_path):
     (warning,) = warnings
     assert "no end: its writer is gone, and what came after number 2 is unknown" in warning
     assert words == "0 of 2 events; what came after number 2 is unknown"
+
+
+def test_a_child_without_an_end_is_in_doubt_and_the_run_is_not(tmp_path, in_child):
+    with esper_telemetry.start_run(tmp_path, name="x", record=RecordOptions(flush_interval=0.5)) as run:
+        in_child(lambda: (run.emit(training_pb2.ScalarLogged, name="ended"), run.close()))
+        in_child(lambda: (run.emit(training_pb2.ScalarLogged, name="cut off"), run.flush()))  # it leaves by os._exit
+    record = read(run.folder)
+    assert len(list(record)) == 2 + 2 + 1
+    (warning,) = record.warnings
+    assert "ended without a word after number 1: it may have lost what it emitted in its last 0.5 s" in warning
+    summary = summarize(run.folder)
+    assert [stream.outcome for stream in summary.streams if not stream.parent] == ["completed"]
+    assert sorted(stream.outcome for stream in summary.streams if stream.parent) == ["cut off", "ended"]
+    assert summary.warnings == [warning]
+
+
+def test_a_child_that_is_at_work_is_in_no_doubt(tmp_path):
+    with esper_telemetry.start_run(tmp_path, name="x") as run:
+        (wait, done), (at_work, begun) = os.pipe(), os.pipe()
+        child = os.fork()
+        if not child:
+            run.emit(training_pb2.ScalarLogged, name="at work")
+            run.flush()
+            os.write(begun, b"x")
+            os.read(wait, 1)
+            os._exit(0)
+        os.read(at_work, 1)
+        summary = summarize(run.folder)
+        os.write(done, b"x")
+        os.waitpid(child, 0)
+    assert [stream.outcome for stream in summary.streams] == ["running", "running"]
+    assert summary.warnings == []
+
+
+def test_events_of_children_that_have_no_stream_are_losses_with_a_cause(tmp_path, in_child):
+    with esper_telemetry.start_run(tmp_path, name="x", record=RecordOptions(children="count")) as run:
+        in_child(lambda: ([run.emit(training_pb2.ScalarLogged, name="x") for _ in range(7)], run.close()))
+    (stream,) = summarize(run.folder).streams
+    assert (stream.outcome, stream.missing, stream.causes) == ("completed", 7, {"in_child": 7})

@@ -15,39 +15,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def git(folder: Path, *command: str) -> str:
-    settings = ("user.name=a", "user.email=a@b.example", "protocol.file.allow=always", "init.defaultBranch=trunk")
-    options = [part for setting in settings for part in ("-c", setting)]
-    done = subprocess.run(["git", *options, *command], cwd=folder, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def commit(folder: Path, name: str = "file") -> None:
-    (folder / name).write_text(name)
-    git(folder, "add", name)
-    git(folder, "commit", "-qm", name)
-
-
 def recorded(folder: Path, **environment: str):
     found = find_git_folder(folder, environment)
     return None if found is None else read_head(found)
 
 
+def _git(folder: Path, *command: str) -> str:
+    return subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def told_by_git(folder: Path) -> tuple[str, str]:
-    branch = git(folder, "rev-parse", "--abbrev-ref", "HEAD")
-    return git(folder, "rev-parse", "HEAD"), "" if branch == "HEAD" else branch
+    branch = _git(folder, "rev-parse", "--abbrev-ref", "HEAD")
+    return _git(folder, "rev-parse", "HEAD"), "" if branch == "HEAD" else branch
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    folder = tmp_path / "outer"
-    folder.mkdir()
-    git(folder, "init", "-q")
-    commit(folder)
-    return folder
-
-
-def test_a_folder_inside_has_the_commit_of_its_repository(repository):
+def test_a_folder_inside_has_the_commit_of_its_repository(repository, git, commit):
     inside = repository / "deep" / "er"
     inside.mkdir(parents=True)
     assert recorded(inside) == told_by_git(repository)
@@ -59,7 +41,7 @@ def test_a_folder_inside_has_the_commit_of_its_repository(repository):
     assert recorded(inside) == told_by_git(repository)
 
 
-def test_a_submodule_has_its_own_commit(repository, tmp_path):
+def test_a_submodule_has_its_own_commit(repository, tmp_path, git, commit):
     inner = tmp_path / "inner"
     shutil.copytree(repository, inner)
     commit(inner, "other")
@@ -68,7 +50,7 @@ def test_a_submodule_has_its_own_commit(repository, tmp_path):
     assert recorded(repository / "sub") != told_by_git(repository)
 
 
-def test_a_worktree_has_its_own_branch(repository, tmp_path):
+def test_a_worktree_has_its_own_branch(repository, tmp_path, git, commit):
     git(repository, "worktree", "add", "-q", "-b", "side/branch", str(tmp_path / "tree"))
     commit(tmp_path / "tree", "side")
     assert recorded(tmp_path / "tree") == told_by_git(tmp_path / "tree")
@@ -77,7 +59,7 @@ def test_a_worktree_has_its_own_branch(repository, tmp_path):
     assert recorded(tmp_path / "tree") == told_by_git(tmp_path / "tree")
 
 
-def test_symbolic_references_are_followed(repository):
+def test_symbolic_references_are_followed(repository, git):
     head = told_by_git(repository)[0]
     git(repository, "symbolic-ref", "refs/heads/alias", "refs/heads/trunk")
     git(repository, "symbolic-ref", "HEAD", "refs/heads/alias")
@@ -96,7 +78,7 @@ def test_branches_of_any_encoding_are_named(repository):
     assert recorded(repository) == (head, r"caf\xe9/\xe9")
 
 
-def test_a_bare_repository_and_the_inside_of_one_are_heeded_as_git_does(repository, tmp_path):
+def test_a_bare_repository_and_the_inside_of_one_are_heeded_as_git_does(repository, tmp_path, git):
     git(tmp_path, "clone", "-q", "--bare", str(repository), "bare.git")
     assert recorded(tmp_path / "bare.git") == told_by_git(repository)
     assert recorded(repository / ".git") == told_by_git(repository)
@@ -122,13 +104,13 @@ def test_a_head_that_names_no_commit_is_left_out(repository, content):
     assert recorded(repository) is None
 
 
-def test_a_damaged_reference_is_left_out_and_no_older_one_taken(repository):
+def test_a_damaged_reference_is_left_out_and_no_older_one_taken(repository, git):
     git(repository, "pack-refs", "--all")
     (repository / ".git" / "refs" / "heads" / "trunk").write_bytes(b"\0" * 41)
     assert recorded(repository) is None
 
 
-def test_an_unborn_branch_has_no_commit(tmp_path):
+def test_an_unborn_branch_has_no_commit(tmp_path, git):
     git(tmp_path, "init", "-q")
     assert recorded(tmp_path) is None
 

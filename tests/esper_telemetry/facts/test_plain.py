@@ -83,6 +83,13 @@ def test_keys_that_look_alike_are_told_apart_whatever_their_order():
     assert convert({1: "a", "1": "b"}) == convert({"1": "b", 1: "a"})
 
 
+def test_of_keys_that_look_the_same_each_keeps_its_value():
+    found, _ = convert(
+        {object(): 1, object(): 2, object(): 3, "\udce9": 4, r"\xe9": 5, "x" * 5000 + "a": 6, "x" * 5000: 7}
+    )
+    assert sorted(found.values()) == [1, 2, 3, 4, 5, 6, 7]
+
+
 def test_what_is_not_known_is_named_by_its_type_and_said():
     consumed = iter([1, 2])
     found, odd = convert(

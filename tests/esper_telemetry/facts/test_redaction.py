@@ -92,6 +92,7 @@ def test_secrets_are_found_in_lists_and_objects_inside():
         ("repo=a,token=abc,revision=main", f"repo=a,token={REDACTED},revision=main"),
         ('{"api_key": "a b", "lr": 1}', f'{{"api_key": "{REDACTED}", "lr": 1}}'),
         ("{'password': 'it''s', 'n': 1}", f"{{'password': '{REDACTED}''s', 'n': 1}}"),
+        ('lr=1 token="not ended', f'lr=1 token="{REDACTED}"'),
         ("{token:abc,n:1}", f"{{token:{REDACTED},n:1}}"),
         ("Name the token: it stands for a word.", "Name the token: it stands for a word."),
         ("max_tokens=512,use_token=true", "max_tokens=512,use_token=true"),
@@ -103,6 +104,22 @@ def test_secrets_inside_a_text_are_hidden_and_the_rest_stays(text, shown):
     assert redaction.argv([text]) == [shown]
     assert redaction.tree({"x": text}, "config") == {"x": shown}
     assert redaction.places == (["argv[0]", "config.x"] if shown != text else [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "://" + "a." * 300_000,
+        "token=" + "1" * 300_000 + "x",
+        "a=" + "a-" * 300_000,
+        "x" + " " * 300_000 + "y=1",
+        'token="' + "\\" * 300_000,
+        "http://" + "a:" * 300_000,
+    ],
+    ids=lambda text: text[:8],
+)
+def test_a_long_text_of_any_kind_is_looked_through_once(text):
+    Redaction().tree({"x": text}, "config")  # many times over, it would not end before the limit of a test
 
 
 def test_patterns_of_the_users_own_hide_values_of_every_kind():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib import metadata
 
+import google.protobuf
 import pytest
 
 from esper_telemetry.facts import Redaction, configuration, run_configured, run_started
@@ -84,12 +85,20 @@ def test_a_package_with_broken_metadata_is_left_out(monkeypatch):
     known = metadata.version
 
     def version(package):
-        return fails() if package == "protobuf" else known(package)
+        return fails() if package == "torch" else known(package)
 
     monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
     names = [package.name for package in run_started("a", "r").versions]
-    assert "protobuf" not in names
+    assert "torch" not in names
     assert "zstandard" in names
+
+
+def test_the_version_of_a_package_is_that_of_what_is_loaded(monkeypatch):
+    monkeypatch.setattr(google.protobuf, "__version__", "6.30.9-ours")
+    found = {package.name: package.version for package in run_started("a", "r").versions}
+    assert found["protobuf"] == "6.30.9-ours"
+    assert found["zstandard"] == metadata.version("zstandard")
 
 
 def test_a_working_directory_that_is_gone_has_no_source_tree(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import time
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,10 @@ def test_a_tag_that_is_not_set_is_left_out_and_a_secret_one_hidden():
         ({"tags": {f"n{number}": "x" * 4096 for number in range(40)}}, "tags take 16"),
         ({"record": {"sync": "none"}}, "record is an object of type dict; give RecordOptions"),
         ({"clock": 3}, "clock is 3"),
-        ({"schemas": 3}, "schemas is 3"),
+        ({"clock": time}, "clock is an object of type module; wall_ns"),
+        ({"collector": 7575}, "collector is 7575"),
+        ({"collector": "localhost:7575", "stream": 3}, "stream is 3"),
+        ({"schemas": 3}, "schemas is of type int; give a list"),
         ({"level": None}, "level None is unknown"),
         ({"level": ["normal"]}, "level "),
     ],

@@ -34,7 +34,7 @@ def test_the_events_of_a_child_are_a_stream_of_its_own_with_numbers_from_one(tmp
             assert run.stats().offered == 100
             assert run.stats().recorded == {"scalar.logged": 100}
             assert run.flush()
-            assert [path.name.partition("-")[0] for path in run.paths] == ["child"]
+            assert [path.name.partition("-")[0] for path in run.paths] == ["worker"]
             run.close()
             run.close()
 
@@ -47,7 +47,7 @@ def test_the_events_of_a_child_are_a_stream_of_its_own_with_numbers_from_one(tmp
     assert (steps(child, "parent"), steps(child, "child")) == ([], list(range(100)))
     assert child[-1][0] == "stream.finished"
     assert child[-1][1] | {"duration_s": 0} == {"reason": "closed", "duration_s": 0, "offered": 101, "dropped": 0}
-    with RecordReader(next(run.folder.glob("child-*"))) as reader:
+    with RecordReader(next(run.folder.glob("worker-*"))) as reader:
         assert [event.seq for event in reader.events()] == list(range(1, 102))
         assert reader.closed
 
@@ -138,7 +138,7 @@ def test_a_child_of_a_child_has_a_stream_of_its_own_and_belongs_to_the_run(tmp_p
     _, *children = streams(run)
     assert sorted((steps(one, "child"), steps(one, "grandchild")) for one in children) == [([], [2]), ([1, 3], [])]
     parents = set()
-    for path in run.folder.glob("child-*"):
+    for path in run.folder.glob("worker-*"):
         with RecordReader(path) as reader:
             parents.add(reader.header.parent_producer_id)
     with RecordReader(next(run.folder.glob("main-*"))) as reader:
@@ -243,7 +243,7 @@ def test_a_daemon_that_forks_twice_goes_on_recording_and_its_parents_record_ends
         os._exit(0)
     os.waitpid(starter, 0)
     os.read(read_end, 1)
-    own, daemon = (list(et.read(path)) for path in sorted(tmp_path.glob("*/*.esr.zst"), reverse=True))
+    own, daemon = (list(et.read(path)) for path in sorted(tmp_path.glob("*/*.esr.zst")))
     assert [event.type for event in own] == ["run.started", "scalar.logged", "run.finished"]
     assert [event.data.get("step") for event in daemon] == [*range(100), None]
 
@@ -256,7 +256,7 @@ def test_retention_deletes_segments_of_the_parent_only(tmp_path, in_child):
             run.emit(events.ScalarLogged, name=os.urandom(20).hex(), step=step)
             if not step % 300:
                 run.flush()
-    (child,) = run.folder.glob("child-*")
+    (child,) = run.folder.glob("worker-*")
     assert len(list(et.read(child))) == 201
     assert len(list(run.folder.glob("main-*"))) < 5
 
@@ -281,6 +281,7 @@ def test_events_of_children_can_be_only_counted_and_the_record_says_how_many(tmp
             assert (stats.offered, stats.recorded, stats.dropped) == (201, {}, 201)
             assert stats.drops["esper_telemetry.v1.ScalarLogged", "in_child"] == 200
             run.close()
+            assert (run.stats().offered, run.stats().drops) == (stats.offered, stats.drops)
             assert any("counted and not recorded" in text for text in said())
 
         in_child(act)
@@ -336,6 +337,6 @@ def test_the_child_of_a_run_in_memory_is_told_that_nothing_is_recorded(in_child,
 def test_the_last_event_of_a_child_says_nothing_of_the_run(tmp_path, in_child):
     with et.start_run(tmp_path, name="x") as run:
         in_child(lambda: (work(run, 1), run.close("failed", ValueError("x"))))
-    (path,) = run.folder.glob("child-*")
+    (path,) = run.folder.glob("worker-*")
     with RecordReader(path) as reader:
         assert reader.types[last(path).type_id] == run_pb2.StreamFinished.DESCRIPTOR.full_name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 import pytest
@@ -128,6 +129,54 @@ def test_an_error_alone_tells_the_outcome(tmp_path):
     run.close()
     assert (last(run)["outcome"], last(run)["error_message"]) == ("failed", "diverged")
     assert len(list(et.read(run.folder, types="run.finished"))) == 1
+
+
+def test_a_run_that_is_closed_in_a_finally_failed(tmp_path):
+    run = et.start_run(tmp_path, name="x")
+
+    def train():
+        try:
+            raise ValueError("diverged")
+        finally:
+            run.close()
+
+    with pytest.raises(ValueError, match="diverged"):
+        train()
+    assert (last(run)["outcome"], last(run)["error_message"]) == ("failed", "diverged")
+
+
+def test_an_exception_that_is_older_than_the_run_does_not_end_it(tmp_path):
+    with contextlib.ExitStack() as handling:
+        handling.push(lambda *_: runs.append(et.start_run(tmp_path, name="second trial")) or runs[0].close() or True)
+        runs = []
+        raise ValueError("first trial")
+    assert last(runs[0])["outcome"] == "completed"
+
+
+def test_a_body_that_ran_to_its_end_is_completed_whatever_is_handled_around_it(tmp_path):
+    run = et.start_run(tmp_path, name="x")
+
+    def second_attempt(*_):
+        with run:
+            return True
+
+    with contextlib.ExitStack() as handling:
+        handling.push(second_attempt)
+        raise ValueError("first attempt")
+    assert last(run)["outcome"] == "completed"
+
+
+@pytest.mark.parametrize("arriving", [KeyboardInterrupt, SystemExit])
+def test_what_arrives_while_the_exception_is_read_goes_on_and_the_record_is_closed(tmp_path, arriving):
+    class SlowError(Exception):
+        def __str__(self):
+            raise arriving
+
+    run = et.start_run(tmp_path, name="x")
+    with pytest.raises(arriving), run:
+        raise SlowError
+    assert "outcome" not in last(run)
+    assert last(run)["reason"].startswith("how it ended was not told")
 
 
 def test_a_sink_that_fails_hides_no_exception_of_the_body(caplog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import bdb
 import concurrent.futures
 import signal
 
@@ -29,6 +30,8 @@ class Hidden(SystemExit):
         (KeyboardInterrupt(), "interrupted"),
         (asyncio.CancelledError(), "interrupted"),
         (concurrent.futures.CancelledError(), "failed"),
+        (bdb.BdbQuit(), "interrupted"),
+        (type("MyQuit", (bdb.BdbQuit,), {})(), "interrupted"),
         (SystemExit(), "completed"),
         (SystemExit(0), "completed"),
         (SystemExit(3), "failed"),

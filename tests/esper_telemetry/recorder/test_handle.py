@@ -56,7 +56,7 @@ def pickled(run, tmp_path):
 
 
 def children(run):
-    return [list(et.read(path)) for path in run.folder.glob("child-*")]
+    return [list(et.read(path)) for path in run.folder.glob("worker-*")]
 
 
 @pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, lambda value: loads(pickle.dumps(value))])
@@ -140,7 +140,7 @@ print(run.stats().offered, run.run_id, run.folder)
     ((*body, last),) = children(run)
     assert [(event.data["name"], event.data["env_id"]) for event in body] == [("child", 3)] * 100
     assert (last.type, last.data["reason"], last.data["dropped"]) == ("stream.finished", "exit", 0)
-    own, child = sorted(run.folder.iterdir(), reverse=True)
+    own, child = sorted(run.folder.iterdir())
     with RecordReader(own) as first, RecordReader(child) as second:
         assert second.header.parent_producer_id == first.header.producer_id
         assert second.types == first.types, "schemas that can be imported stand in the first header"

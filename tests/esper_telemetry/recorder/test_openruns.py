@@ -54,6 +54,20 @@ def test_a_run_left_open_says_at_exit_what_is_known(tmp_path, end, outcome, erro
     assert found["reason"] == "closed at exit"
 
 
+def test_an_error_belongs_to_the_runs_that_it_ended_and_not_to_one_left_before(tmp_path):
+    program = (
+        "import sys, esper_telemetry as et\n"
+        "def trial(name, divisor):\n"
+        "    run = et.start_run(sys.argv[1], name=name, run_id=name)\n"
+        "    1 / divisor\n"
+        "trial('first', 1)\n"
+        "et.recorder.start.openruns.close_forgotten = lambda: None\n"
+        "trial('x', 0)\n"
+    )
+    assert ended(tmp_path, program)["outcome"] == "failed"
+    assert last(tmp_path / "first")["outcome"] == "abandoned"
+
+
 def test_an_error_in_a_module_that_was_run_is_seen(tmp_path):
     (tmp_path / "trainer.py").write_text(BEGIN + "1 / 0")
     subprocess.run([sys.executable, "-m", "trainer", tmp_path], cwd=tmp_path, capture_output=True, check=False)

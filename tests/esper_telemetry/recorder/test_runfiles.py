@@ -24,7 +24,7 @@ def test_the_header_of_a_child_says_what_its_parents_says_and_whose_child_it_is(
             assert run.flush()
 
         in_child(act)
-    (own, own_types), (child, child_types) = headers(run)["main"], headers(run)["child"]
+    (own, own_types), (child, child_types) = headers(run)["main"], headers(run)["worker"]
     for name in ("run_id", "run_name", "rank", "host", "writer", "flush_policy"):
         assert getattr(child, name) == getattr(own, name)
     assert child.parent_producer_id == own.producer_id

@@ -25,7 +25,7 @@ def child(stream, folder):
     """A function that returns the sink of a new child."""
 
     def make(producer: int = 1, *, rank: int = 0, limit: int = 64, own_types=()) -> ChildSink:
-        header = stream.header(stream="child", rank=rank, producer_id=bytes([producer]) * 16)
+        header = stream.header(stream="worker", rank=rank, producer_id=bytes([producer]) * 16)
         open_file = partial(FileSink, folder.parent, header, stream.types)
         return ChildSink(folder, rank, open_file, limit=limit, own_types=own_types)
 
