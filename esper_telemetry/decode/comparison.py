@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from esper_telemetry.decode.inputs import RecordFiles
     from esper_telemetry.decode.statistics import FieldStatistics, TypeStatistics
     from esper_telemetry.decode.summary import StreamSummary, Summary
+    from esper_telemetry.decode.survey import Survey
 
 # What a run is made of and measures of itself: never the same twice.
 _OWN = frozenset({"run_id", "config_json", "config_sha256", "config_bytes", "redacted", "argv"})
@@ -103,7 +104,9 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
 
 
-def compare(left: RecordFiles, right: RecordFiles, wanted: Filter | None = None, *, latest: bool = False) -> Comparison:
+def compare(
+    left: RecordFiles | Survey, right: RecordFiles | Survey, wanted: Filter | None = None, *, latest: bool = False
+) -> Comparison:
     """Compare what two records say of their runs, and the statistics of their events.
 
     Args:
@@ -130,7 +133,9 @@ def compare(left: RecordFiles, right: RecordFiles, wanted: Filter | None = None,
     return found
 
 
-def partings(left: RecordFiles, right: RecordFiles, wanted: Filter | None = None) -> Iterator[Parting]:
+def partings(
+    left: RecordFiles | Survey, right: RecordFiles | Survey, wanted: Filter | None = None
+) -> Iterator[Parting]:
     """Yield where the events of two records part, stream by stream; nothing where they hold the same.
 
     Times are not compared, nor fields that hold durations or rates, nor RunStarted, which
@@ -164,7 +169,7 @@ def _measures_time(unit: str) -> bool:
     return unit in _TIMES or unit.endswith("/s")
 
 
-def _streams(files: RecordFiles, wanted: Filter) -> dict[tuple[str, int], Records]:
+def _streams(files: RecordFiles | Survey, wanted: Filter) -> dict[tuple[str, int], Records]:
     found = survey(files)
     groups = groupby(found.places, key=attrgetter("header.stream", "header.rank"))
     return {key: Records(replace(found, places=tuple(group)), wanted) for key, group in groups}

@@ -110,7 +110,11 @@ class _Gathered:
                 self._file(match)
 
     def _folder(self, path: Path) -> None:
-        found = look_into(path)
+        try:
+            found = look_into(path)
+        except NotARecordError as error:
+            self.passed_over.append(PassedOver(path, error.reason))
+            return
         self.passed_over += found.passed_over
         if not found.records:
             self.passed_over.append(PassedOver(path, no_record_in(path).reason))

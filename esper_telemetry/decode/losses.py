@@ -69,7 +69,8 @@ class StreamLosses:
         """
         segment = copies[0]
         self._path = str(place.path)
-        self._before(place, segment)
+        before = min(each.header.previous_last_seq for each in copies)
+        self._before(place, before, segment)
         if not self._begun:
             self._in_run = landmarks.begins_run
         present = sum(frames[0][1].records for frames in frames_once(copies)) if len(copies) > 1 else segment.records
@@ -77,8 +78,7 @@ class StreamLosses:
         self.present += present
         self._filtered |= place.filtered
         if not place.filtered:
-            given = last - min(each.header.previous_last_seq for each in copies)
-            self.missing += max(0, given - present)
+            self.missing += max(0, last - before - present)
         if len(copies) == 1:
             self._account(segment)
         self.last_seq = max(self.last_seq, last)
@@ -135,9 +135,9 @@ class StreamLosses:
             if damage.first_seq is not None and damage.last_seq is not None:
                 self.marked["damaged"] += damage.last_seq - damage.first_seq + 1
 
-    def _before(self, place: SegmentPlace, segment: Segment) -> None:
+    def _before(self, place: SegmentPlace, before: int, segment: Segment) -> None:
         """Measure what is missing between this part and the one before, or before the first one."""
-        header, before = place.header, place.header.previous_last_seq
+        header = place.header
         if place.filtered or before <= self.last_seq:
             return
         if self._begun:

@@ -176,15 +176,15 @@ class Records:
         if not copies:
             return
         place, reader, segment = copies[0]
-        landmarks = Landmarks(reader, segment)
-        losses.add(place, landmarks, [each for _, _, each in copies])
+        losses.add(place, Landmarks(reader, segment), [each for _, _, each in copies])
         if len(copies) == 1:
             yield from decoder.events(reader, segment)
         else:
             self._faults.copied([str(each.path) for each, _, _ in copies])
             yield from decoder.events_once([(each, own) for _, each, own in copies])
         if is_last:
-            losses.end(place, landmarks, reader, segment)
+            place, reader, segment = max(copies, key=lambda one: (one[2].last_seq, one[2].closed))
+            losses.end(place, Landmarks(reader, segment), reader, segment)
         for each in part:
             readers.give_back(each.path)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from esper_telemetry.errors import RecordError
 from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.recordfile.filter import FILTERED
+from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.source import FileSource, OpenFiles
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ class OpenReaders:
         self._faults = faults
         self._files = OpenFiles()
         self._open: dict[Path, RecordReader] = {}
+        self._decoder = FrameDecoder()
         self._schemas: dict[bytes, bytes] = {}
 
     def take(self, place: SegmentPlace) -> tuple[RecordReader, Segment]:
@@ -162,7 +164,8 @@ class OpenReaders:
         """
         reader = self._open.get(place.path)
         if reader is None:
-            reader = self._open[place.path] = RecordReader(FileSource(place.path, self._files), spare=place.spare)
+            source = FileSource(place.path, self._files)
+            reader = self._open[place.path] = RecordReader(source, spare=place.spare, decoder=self._decoder)
             self._faults.opened(reader)
             self._share_schemas(reader)
         segment = reader.segments[place.number] if place.number < len(reader.segments) else None

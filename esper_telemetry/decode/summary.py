@@ -190,7 +190,12 @@ def _summarize_stream(places: Sequence[SegmentPlace], readers: OpenReaders, faul
         summary.configured += landmarks.configured
         summary.finished = landmarks.finished or summary.finished
         if part is ordered[-1]:
-            losses.end(part[0], landmarks, reader, segment)
+            place, (reader, segment) = max(
+                zip(part, taken, strict=True), key=lambda one: (one[1][1].last_seq, one[1][1].closed)
+            )
+            landmarks = Landmarks(reader, segment)
+            summary.finished = landmarks.finished or summary.finished
+            losses.end(place, landmarks, reader, segment)
         for place in part:
             readers.give_back(place.path)
     _add_losses(summary, losses)

@@ -153,7 +153,7 @@ class Tail:
         """Follow a stream from its last segment that is still there."""
         for place in (part[0] for part in reversed(parts(places))):
             with contextlib.suppress(NotARecordError):  # removed meanwhile
-                self._followers[place.stream_key] = StreamFollower(place.path, self._shown)
+                self._followers[place.stream_key] = StreamFollower(place.path, self._shown, place.spare)
                 return
 
     def _tell_ends(self) -> None:

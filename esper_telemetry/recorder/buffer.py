@@ -145,10 +145,10 @@ class Buffer:
         It is one function on purpose: a call inside it costs a tenth of what it does.
         """
         _, envelope, limit, urgent, _ = plan
-        length = len(payload)
-        size = self._in + envelope.room + length
-        if size - self._out > limit or length > MAX_EVENT_BYTES or self._closed:
-            return self._refuse(plan, length)
+        room = envelope.room + len(payload)
+        size = self._in + room
+        if size - self._out > limit or room > MAX_EVENT_BYTES or self._closed:
+            return self._refuse(plan, room)
         self._in = size
         self._extend((envelope, self._monotonic(), payload))
         if size > self._wake_at or urgent:
@@ -167,12 +167,12 @@ class Buffer:
             self._in = size
             self._extend((loss, 0, b""))
 
-    def _refuse(self, plan: Plan, length: int) -> bool:
+    def _refuse(self, plan: Plan, room: int) -> bool:
         """Count an event that is not stored."""
         if self._closed:
             self._count_late(plan.type.full_name)
         else:
-            self.ledger.count(plan.type.full_name, TOO_LARGE if length > MAX_EVENT_BYTES else BUFFER_FULL)
+            self.ledger.count(plan.type.full_name, TOO_LARGE if room > MAX_EVENT_BYTES else BUFFER_FULL)
             self._wakeup.set()
         return False
 

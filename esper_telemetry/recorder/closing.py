@@ -77,12 +77,14 @@ class Closing:
         except IndexError:  # another call closes it, or one did until an exception from outside broke it off
             self._core.await_end()
             return
-        openruns.discard(self)
         self.outcome = how.outcome or "closed"
         if self._core.child:
             close_stream(self._core, _reason(how), how.error_type)
         else:
             self._finish(how)
+        if not self._core.closed:  # asked for in the writer thread, which ends when it can; the exit waits for it
+            return
+        openruns.discard(self)
         self._say_losses()
         self._core.check_sink()
 

@@ -310,10 +310,11 @@ class Core:
             self.buffer.ledger.count(_ANY_TYPE, IN_CHILD, found - self._in_children)
             self._in_children = found
 
-    def finish(self, last: run_pb2.RunFinished | run_pb2.StreamFinished) -> None:
+    def finish(self, last: run_pb2.RunFinished | run_pb2.StreamFinished) -> bool:
         """Record `last`, with what was offered and lost, and close the sink; it takes close_timeout at most.
 
         The last event is written once, whoever calls again. No event that comes after the first call is recorded.
+        False in the writer thread (a finalizer, a log handler), which ends later.
         """
 
         def build(offered: int, losses: Counter[tuple[str, int]]) -> bytes:
@@ -323,15 +324,16 @@ class Core:
 
         self.closing = True
         self.buffer.end(self.plan(type(last), b""), build)
-        if self.writer is not None:
-            self.writer.finish(self.options.close_timeout)
-        else:
+        if self.writer is None:
             self.buffer.drop_all(SHUTDOWN)
+        elif not self.writer.finish(self.options.close_timeout):
+            return False
         if self._in_children and self.files is not None:
             from esper_telemetry.sinks import remove_tally
 
             remove_tally(self.files.folder)
         self.closed = True
+        return True
 
     def await_end(self) -> None:
         """Wait for the end that was asked for, as long as that may still take."""
@@ -376,6 +378,7 @@ class Core:
             self._start_anew()
 
 
+# A plain set, because a WeakSet removes in Python: an exception that arrives in there is swallowed by the interpreter.
 _alive: set[weakref.ref[Core]] = set()
 
 

@@ -48,7 +48,7 @@ def discard(closing: Closing) -> None:
 def close_forgotten() -> None:
     """Close the runs that nobody holds any more, and say so."""
     for closing in _open.copy():
-        if not closing.held and not closing.inherited:
+        if not (closing.held or closing.inherited or closing.closed):
             _log.warning(
                 "run %s was never closed and nothing refers to it any more: closed as abandoned", closing.run_id
             )

@@ -68,6 +68,12 @@ class Run:
     one that still records it (spawn, forkserver, loky), it records as a forked child does; anywhere else it is off,
     and says so in the log. `results` are those of the process that started the run.
 
+    Every method may be called by any thread, and by signal handlers and finalizers that interrupted another one:
+    nothing is locked. No signal is handled here: one that ends the process by its default action leaves what was
+    emitted up to flush_interval before, and the run reads as killed. An exception that arrives in a method goes on to
+    its caller; one that breaks off close() is no harm: the writer thread ends the record, and a later close() or the
+    exit waits for it.
+
     Attributes:
         run_id: names the run and its folder.
     """

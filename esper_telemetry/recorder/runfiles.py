@@ -102,7 +102,7 @@ class RunFiles:
             )
 
         limit = MOST_CHILDREN if options.children == "record" else 0
-        return ChildSink(self.folder, self.rank, open_file, limit=limit, own_types=own)
+        return ChildSink(self.folder, self.rank, self.producer_id, open_file, limit=limit, own_types=own)
 
     def _header(self, core: Core, producer_id: bytes, **more: Any) -> HeaderInfo:
         from esper_telemetry.sinks import HeaderInfo

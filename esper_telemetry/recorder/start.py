@@ -152,7 +152,11 @@ def start_run(
     if collector is not None and stream is not None:
         from esper_telemetry.recorder.agent_process import start_agent
 
-        start_agent(folder, collector, stream, temporary=folder.parent == spool)
+        try:
+            start_agent(folder, collector, stream, temporary=folder.parent == spool)
+        except BaseException as error:  # an interrupt
+            _break_off(core, run, error)
+            raise
     return run
 
 
@@ -212,13 +216,18 @@ def open_run(
         if level_number(level) == options_pb2.LEVEL_OFF:
             run.emit_always(_disabled_notice(core, lifecycle_only=lifecycle_only))
         _await_first_write(core, folder)
+        return run  # noqa: TRY300 - it is not handed over yet, and an exception may arrive here as well
     except BaseException as error:  # an interrupt too: neither a thread nor an open file stays behind
-        if run is not None:
-            run.close("failed" if isinstance(error, Exception) else "interrupted", error)
-        else:
-            core.finish(run_pb2.RunFinished(outcome=run_pb2.RUN_OUTCOME_INTERRUPTED))
+        _break_off(core, run, error)
         raise
-    return run
+
+
+def _break_off(core: Core, run: Run | None, error: BaseException) -> None:
+    """End what was begun, as far as it came."""
+    if run is not None:
+        run.close("failed" if isinstance(error, Exception) else "interrupted", error)
+    else:
+        core.finish(run_pb2.RunFinished(outcome=run_pb2.RUN_OUTCOME_INTERRUPTED))
 
 
 def _await_first_write(core: Core, folder: Path | None) -> None:

@@ -3,6 +3,7 @@
 It alone talks to the sink, from its opening to its end, so that no signal comes between a file and its owner. Who
 flushes or closes leaves a wish in plain attributes, wakes it and looks on, for a bounded time and without a lock, so
 that a signal handler may flush while it has interrupted a flush.
+
 A sink that fails keeps its batch: the write is tried again with growing pauses while training goes on and the buffer
 sheds by class. Whatever else goes wrong in here is survived: the batch is tried once more and then counted as lost. If
 the thread should end all the same, that is logged at once, nobody waits for it, and what comes later is counted.
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from esper_telemetry.recorder.buffer import Buffer
     from esper_telemetry.recorder.wakeup import Wakeup
+    from esper_telemetry.schema import Batch
     from esper_telemetry.sinks import Sink
 
 _log = logging.getLogger("esper_telemetry")
@@ -35,6 +37,9 @@ URGENT_DELAY = 0.03
 _RETRY_FIRST, _RETRY_LAST = 0.1, 5.0
 # Seconds after which a thread that has not begun is taken for one that never will.
 _BIRTH = 1.0
+_NOBODY = 0
+# Seconds in which a thread that is not in the sink comes by on a machine that is busy.
+_TURN = 1.0
 
 
 class WriterThread:
@@ -73,7 +78,8 @@ class WriterThread:
         self._sync_granted: object | None = None
         self._hurry = False
         self._deadline: float | None = None  # of the end, once somebody wishes for it
-        self._given_up = False
+        self._given_up = self._in_sink = False
+        self._droppers: list[object] = []
         self._retry = _RETRY_FIRST
         self._said = False
         self._odd_at: int | None = None  # last number taken when something unexpected happened
@@ -92,10 +98,9 @@ class WriterThread:
             SinkError: it could not be opened, or not in `timeout` seconds.
             ConfigError: an option of the sink cannot be used.
         """
-        self._launched = True
         deadline = time.monotonic() + timeout
         while not self._claims and self.failed_start is None and time.monotonic() < deadline:
-            self._launch()
+            self.launch()
             wait_until(lambda: bool(self._claims or self.failed_start), min(deadline, time.monotonic() + _BIRTH))
         self._look_on(lambda: self.sink is not None, deadline)
         if self.failed_start is not None:
@@ -104,14 +109,15 @@ class WriterThread:
             raise SinkError(f"the record could not be opened in {timeout:g} s: the disk did not answer")
         return self.sink
 
-    def _launch(self) -> None:
-        """Start the thread by way of another one, so that an exception set for this thread cannot end it at birth.
+    def launch(self) -> None:
+        """Start the thread, by way of another one, so that an exception set for this one cannot hang it; do not wait.
 
         CPython 3.11 gives a thread that is being born the identity of the one that starts it: PyThreadState_SetAsyncExc
         then hits the new thread, which is gone before its first instruction, and Thread.start waits for ever. What it
         hits here is tried again. Whoever waits for the interpreter to set one is let in before.
         """
         time.sleep(0)
+        self._launched = True
         try:
             _thread.start_new_thread(self._give_birth, ())
         except RuntimeError as error:
@@ -144,25 +150,49 @@ class WriterThread:
         self._look_on(lambda: self._done >= cycle or self.ended, time.monotonic() + timeout)
         return self._done >= cycle or (self.ended and not self._given_up and self.error is None)
 
-    def finish(self, timeout: float) -> None:
+    def finish(self, timeout: float) -> bool:
         """Write what is left and close the sink; when `timeout` seconds have passed, give up and count what is lost.
 
         The time runs from the first call. A call that an exception breaks off leaves the wish: the thread goes on, and
-        the next call waits for it.
+        the next call waits for it. In the writer thread itself, False: it is done when the caller has returned.
         """
         if self._deadline is None:
             self._deadline = time.monotonic() + timeout
+        if not self._claims and self._never_born():
+            return True
         self._press()
-        if self._look_on(lambda: self.ended, self._deadline) or self._is_here():
-            return
-        if not self._given_up:
-            self._given_up = True
-            self._buffer.drop_all(SHUTDOWN)
-        if self.alive:  # it closes the sink, unless that hangs
-            self._wakeup.set()
-            self._look_on(lambda: self.ended, time.monotonic() + URGENT_DELAY)
-        else:
+        if not self._look_on(lambda: self.ended, self._deadline):
+            if self._is_here():
+                return False
+            self._give_up()
+        return True
+
+    def _never_born(self) -> bool:
+        """Tell that there is no thread, and see to it that none begins: `start` was broken off."""
+        if self._launched:
+            wait_until(lambda: bool(self._claims or self.ended), time.monotonic() + _BIRTH)
+        self._claims.append(_NOBODY)
+        if self._claims[0] == _NOBODY:
+            self.ended = self._over = True
+            self._drop_all(SHUTDOWN)
+        return self._claims[0] == _NOBODY
+
+    def _give_up(self) -> None:
+        """Count what is not written as lost. The thread does that itself, unless it hangs in the sink or is no more."""
+        self._given_up = True
+        self._wakeup.set()
+        self._look_on(lambda: self.ended or self._in_sink, time.monotonic() + _TURN)
+        self._look_on(lambda: self.ended, time.monotonic() + URGENT_DELAY)
+        self._drop_all(SHUTDOWN)
+        if not self.alive:
             self._close_sink()
+
+    def _drop_all(self, cause: int) -> None:
+        """Count all that waits as lost, if nobody does yet: only one thread may take from the buffer."""
+        me = object()
+        self._droppers.append(me)
+        if self._droppers[0] is me:
+            self._buffer.drop_all(cause)
 
     def _press(self) -> None:
         self._hurry = True
@@ -202,6 +232,7 @@ class WriterThread:
             self._wait()
             self._hurry = False
             if self._given_up:
+                self._drop_all(SHUTDOWN)
                 self._close_sink()
             else:
                 self._cycle(sink)
@@ -236,25 +267,39 @@ class WriterThread:
         ending = self._deadline is not None
         self._keep_house()
         goal = self._buffer.last_seq
-        while (batch := self._buffer.take()) is not None and not self._given_up:
-            sink.write(batch)
+        while not self._is_given_up() and (batch := self._buffer.take()) is not None:
+            self._use(sink.write, batch)
+            if self._is_given_up():  # the batch was counted as lost, which it may not be
+                return
             self._buffer.written()
             if batch.last_seq >= goal and not ending:
                 break
         if wish is not self._sync_granted:
-            sink.sync()
+            self._use(sink.sync)
             self._sync_granted = wish
         self._recovered()
         self._done = cycle
         if ending:
             self._close_sink()
 
+    def _is_given_up(self) -> bool:
+        """A thread that closes has stopped waiting (another one: it may change between two lines)."""
+        return self._given_up
+
+    def _use(self, call: Callable[..., None], *arguments: Batch) -> None:
+        """Call the sink; who looks on can see that the thread is in there."""
+        self._in_sink = True
+        try:
+            call(*arguments)
+        finally:
+            self._in_sink = False
+
     def _close_sink(self) -> None:
         """Close the sink: the last thing that is done."""
         self._buffer.stop(SHUTDOWN)
         try:
             if self.sink is not None:
-                self.sink.close()
+                self._use(self.sink.close)
         except (TelemetryError, OSError) as error:
             self._fail(error)
         finally:
@@ -289,7 +334,7 @@ class WriterThread:
     def _die(self, error: BaseException) -> None:
         """Say that the thread is over, and count what nobody will write."""
         self.error = SinkError(f"the telemetry writer has ended ({error!r}): nothing more is recorded")
-        self._buffer.drop_all(WRITER_FAILED)
+        self._drop_all(WRITER_FAILED)
         _log_safely(logging.CRITICAL, f"{self.error}; training goes on")
 
 

@@ -69,6 +69,7 @@ class StreamFollower:
     Args:
         path: the segment to start with.
         reached: last number that was read elsewhere, by producer: what is missing after it is told.
+        spare: header to assume in this segment if its own is lost.
 
     Raises:
         NotARecordError: it is something else.
@@ -80,15 +81,20 @@ class StreamFollower:
         cut: the stream ended without a footer.
     """
 
-    def __init__(self, path: str | os.PathLike[str], reached: Mapping[bytes, int] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        reached: Mapping[bytes, int] | None = None,
+        spare: record_pb2.Header | None = None,
+    ) -> None:
         self.finished = False
         self.cut = False
         self._reached = dict(reached or {})
         self._unread: list[Followed] = []
         self._decoder = FrameDecoder()
-        self._open(Path(path))
+        self._open(Path(path), spare)
 
-    def _open(self, path: Path) -> None:
+    def _open(self, path: Path, spare: record_pb2.Header | None = None) -> None:
         source = FileSource(path)
         try:
             if source.size:
@@ -98,7 +104,7 @@ class StreamFollower:
             raise
         self.path = path
         self._source = source
-        self._assembler = Assembler(self._source, self._decoder)
+        self._assembler = Assembler(self._source, self._decoder, spare)
         self._at = 0
         self._ends = [0]
         self._buffer = b""

@@ -237,7 +237,7 @@ class Keep:
 
     def _header_frame(self, piece: Piece, desc: Descriptor) -> tuple[bytes, record_pb2.Header]:
         """Return a header frame as it was written, and what it says; a damaged one is made again from its parity."""
-        frame = self._source.read_at(piece.offset, desc.compressed_size)
+        frame = self._source.read_at(piece.offset, min(desc.compressed_size, layout.MAX_HEADER_BYTES))
         try:
             return frame, parse_header_frame(self._decoder.decode(frame, desc.raw_size))
         except (CorruptRecordError, UnsupportedRecordError):

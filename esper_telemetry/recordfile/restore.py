@@ -53,7 +53,7 @@ def parity_behind(source: Source, offset: int) -> Parity | None:
 def restore_header(source: Source, decoder: FrameDecoder, offset: int, desc: Descriptor) -> Restored | None:
     """Return the header frame that was at `offset` before it was damaged; None if it cannot be made again."""
     parity = parity_behind(source, offset + desc.compressed_size + layout.DESCRIPTOR_BYTES)
-    if parity is None or desc.raw_size > layout.MAX_HEADER_BYTES:
+    if parity is None or max(desc.raw_size, desc.compressed_size) > layout.MAX_HEADER_BYTES:
         return None
     for frame in candidates(source.read_at(offset, desc.compressed_size), parity):
         found = _decoded(decoder, frame, desc.raw_size)

@@ -154,9 +154,10 @@ class Assembler:
             CorruptRecordError: it is damaged.
             UnsupportedRecordError: it is over a limit.
         """
-        if desc.raw_size > layout.MAX_HEADER_BYTES:
+        size = max(desc.raw_size, desc.compressed_size)
+        if size > layout.MAX_HEADER_BYTES:
             raise UnsupportedRecordError(
-                f"the header takes {desc.raw_size:,} bytes, over the format's limit of {layout.MAX_HEADER_BYTES:,}"
+                f"the header takes {size:,} bytes, over the format's limit of {layout.MAX_HEADER_BYTES:,}"
             )
         data = self._source.read_at(offset, desc.compressed_size)
         try:

@@ -38,7 +38,9 @@ class ChildSink:
 
     Args:
         folder: the run folder.
-        rank: rank of the process tree; the children of each have a limit of their own.
+        rank: rank of the process tree; the children of each have a limit of their own, and so have those of each
+            attempt at a run.
+        parent: producer id of the process that started the run.
         open_file: opens the file of this child.
         limit: streams of children that may be; 0 only counts.
         own_types: ids of events that the recorder adds itself; they are not counted.
@@ -51,6 +53,7 @@ class ChildSink:
         self,
         folder: Path,
         rank: int,
+        parent: bytes,
         open_file: Callable[[], FileSink],
         *,
         limit: int = MOST_CHILDREN,
@@ -58,6 +61,7 @@ class ChildSink:
     ) -> None:
         self._folder = folder
         self._rank = rank
+        self._parent = parent
         self._open_file = open_file
         self._limit = limit
         self._own_types = own_types
@@ -116,7 +120,7 @@ class ChildSink:
 
     def _begin(self) -> None:
         with _alone(self._folder):
-            if len(child_streams(self._folder, self._rank)) < self._limit:
+            if len(child_streams(self._folder, self._rank, self._parent)) < self._limit:
                 self._file = self._open_file()
             else:
                 self.counting = True
@@ -141,10 +145,14 @@ def _reason(limit: int) -> str:
     )
 
 
-def child_streams(folder: Path, rank: int) -> set[str]:
-    """Return what the names of files tell of the streams of children in a run folder: one short name for each."""
-    names = (SegmentName.parse(path) for path in folder.glob(f"{CHILD_STREAM}-r{rank}-*{SUFFIX}"))
-    return {f"{name.started}-{name.boot}" for name in names if name is not None and name.stream == CHILD_STREAM}
+def child_streams(folder: Path, rank: int, parent: bytes) -> set[str]:
+    """Return what the names of files tell of the streams of a parent's children: one short name for each.
+
+    A name says when its stream began; those from before the parent are of an earlier attempt at the run.
+    """
+    names = [name for path in folder.glob(f"*-r{rank}-*{SUFFIX}") if (name := SegmentName.parse(path)) is not None]
+    since = min((name.started for name in names if name.boot == parent[:4].hex()), default="")
+    return {f"{name.started}-{name.boot}" for name in names if name.stream == CHILD_STREAM and name.started >= since}
 
 
 def stream_is_written(folder: Path, producer_id: bytes) -> bool:

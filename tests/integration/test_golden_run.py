@@ -36,8 +36,10 @@ def declared():
 
 
 def heuristic(folder):
+    config = HeuristicConfig(episodes=2, max_epochs=75)
     with open_hub(folder, name="heuristic") as hub:
-        train_heuristic(load_task("digits"), HeuristicConfig(episodes=2, max_epochs=75))
+        hub.run.update_config(config)  # late, as frameworks hand it over
+        train_heuristic(load_task("digits"), config)
     return hub.run
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 import esper_telemetry
@@ -85,3 +88,19 @@ def test_a_run_that_is_switched_off_has_no_file(monkeypatch, tmp_path):
     records = esper_telemetry.read(run.folder)
     assert list(records) == []
     assert list(records.warnings) == []
+
+
+def test_a_folder_that_cannot_be_listed_does_not_keep_the_others(folder, mocker):
+    listed = os.listdir
+
+    def refuse(path):
+        if Path(path).name == "b":
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    mocker.patch("os.listdir", side_effect=refuse)
+    found = record_files([folder / "a", folder / "b"])
+    assert names(found) == ["one.esr.zst", "two.esr.zst"]
+    assert "cannot be listed: Permission denied" in str(found.passed_over[0])
+    with pytest.raises(NotARecordError, match="cannot be listed"):
+        record_files(folder / "b")

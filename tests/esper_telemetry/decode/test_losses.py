@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 import esper_telemetry
 from esper_telemetry import RecordOptions, read
 from esper_telemetry.decode import summarize
+from esper_telemetry.recordfile import merge
 from esper_telemetry.v1 import run_pb2, training_pb2
 
 SMALL = RecordOptions(segment_bytes=30_000, frame_bytes=2_000)
@@ -178,3 +181,19 @@ def test_events_of_children_that_have_no_stream_are_losses_with_a_cause(tmp_path
         in_child(lambda: ([run.emit(training_pb2.ScalarLogged, name="x") for _ in range(7)], run.close()))
     (stream,) = summarize(run.folder).streams
     assert (stream.outcome, stream.missing, stream.causes) == ("completed", 7, {"in_child": 7})
+
+
+def test_the_same_numbers_in_other_segments_are_counted_once_whichever_file_is_fuller(tmp_path):
+    """As where the copy that a collector made lies beside the run: cut into segments in another way."""
+    paths = record(tmp_path)
+    folder = tmp_path / "both"
+    folder.mkdir()
+    shutil.copy(paths[0], folder)
+    last = shutil.copy(paths[-1], folder)
+    merge(paths[:-1], folder / "merged.esr.zst")
+    seqs, missing, _, words = measured(folder)
+    assert (seqs, missing) == (list(range(1, 3_003)), 0)
+    assert words == "0 of 3,002 events"
+    Path(last).unlink()
+    assert measured(folder)[1] == 0
+    assert "is unknown" in measured(folder)[3]

@@ -170,3 +170,16 @@ def test_a_copy_beside_the_segment_is_followed_once(tmp_path):
     for events in tail.follow(sleep=sleep):
         found += steps_of(events)
     assert found == list(range(300))
+
+
+def test_a_last_segment_without_header_is_read_by_that_of_its_sibling(tmp_path):
+    with esper_telemetry.start_run(tmp_path, name="t", run_id="t", record=SMALL) as run:
+        emit(run, range(2_000))
+    last = max(run.folder.iterdir())
+    data = bytearray(last.read_bytes())
+    data[24:9_000] = bytes(9_000 - 24)
+    last.write_bytes(data)
+    tail = Tail(run.folder, Filter(types=("scalar.*",)))
+    assert steps_of(tail.last(5)) == list(range(1_995, 2_000))
+    assert list(tail.follow(sleep=lambda _: None)) == []
+    assert "its header is lost" in " ".join(tail.warnings)

@@ -15,7 +15,7 @@ from enum import Enum
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esper_telemetry.facts.plain import PlainConfig, canonical_json
@@ -209,6 +209,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(values)
 def test_whatever_is_given_strict_json_comes_out_and_the_same_once_more(value):
     text = canonical_json(PlainConfig().convert(value, "config"))
@@ -217,6 +218,7 @@ def test_whatever_is_given_strict_json_comes_out_and_the_same_once_more(value):
     text.encode("ascii")
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), st.integers() | st.just(math.nan)))
 def test_the_order_of_names_makes_no_difference(value):
     turned = dict(reversed(value.items()))

@@ -71,6 +71,16 @@ def test_an_event_over_the_limit_is_counted_as_too_large():
     assert len(testing.recorded(sink)) == 3 - 1
 
 
+def test_a_context_over_the_limit_is_too_large_as_well():
+    run, sink = testing.memory_run()
+    run.bind(device="x" * 1_000_000).emit(events.ScalarLogged, name="lost")
+    run.emit(events.ScalarLogged, name="kept")
+    assert run.flush(20)
+    run.close()
+    assert run.stats().drops == {("esper_telemetry.v1.ScalarLogged", "too_large"): 1}
+    assert [event.data["name"] for event in testing.recorded(sink) if event.name == "scalar.logged"] == ["kept"]
+
+
 def test_no_batch_is_over_the_limit_of_a_frame():
     run, sink = testing.memory_run()
     for _ in range(8):

@@ -11,6 +11,7 @@ import esper_telemetry as et
 from esper_telemetry import errors, events, testing
 from esper_telemetry.recorder.writer import WriterThread
 from esper_telemetry.recordfile import RecordReader
+from esper_telemetry.sinks import MemorySink
 
 
 class Faulty:
@@ -328,7 +329,23 @@ def test_flush_and_close_from_the_writer_thread_do_not_wait_for_themselves(caplo
 def test_a_disk_that_does_not_answer_when_the_record_is_opened_is_an_error_and_not_a_hang(tmp_path, mocker):
     mocker.patch("esper_telemetry.recorder.start._START_TIMEOUT", 0.1)
     gate = threading.Event()
-    mocker.patch("esper_telemetry.sinks.FileSink", side_effect=lambda *_, **__: gate.wait(30))
+    mocker.patch("esper_telemetry.sinks.FileSink", side_effect=lambda *_, **__: gate.wait(30) and MemorySink())
     with pytest.raises(errors.SinkError, match="did not answer"):
         et.start_run(tmp_path, name="stuck", record=et.RecordOptions(close_timeout=0.1))
     gate.set()
+
+
+def test_what_a_close_gives_up_while_the_thread_is_at_work_is_counted_once():
+    for _ in range(20):
+        run, sink, disk = faulty_run(frame_bytes=300, close_timeout=0.01)
+        write = disk.sink.write
+        disk.sink.write = lambda batch, write=write: (time.sleep(0.002), write(batch))
+        for step in range(200):
+            run.emit(events.ScalarLogged, name="slow", step=step)
+        run.close()
+        stats = run.stats()
+        last = stats.drops.get(("esper_telemetry.v1.RunFinished", "shutdown"), 0)  # where it got as far as that
+        assert stats.offered == sum(stats.recorded.values()) + stats.dropped == 201 + last
+        assert sum(stats.recorded.values()) <= len(testing.recorded(sink))
+        until(lambda run=run: not run.stats().writer_alive)
+        assert sink.closed

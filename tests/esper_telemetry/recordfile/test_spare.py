@@ -9,7 +9,7 @@ import pytest
 import esper_telemetry
 from esper_telemetry import RecordOptions
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile import RecordReader, merge, recover, verify
+from esper_telemetry.recordfile import RecordReader, StreamFollower, merge, recover, verify
 from esper_telemetry.recordfile.spare import ASSUMED, find_spare
 from esper_telemetry.v1 import training_pb2
 
@@ -119,3 +119,14 @@ def test_a_merge_takes_a_segment_without_header_along(segments, tmp_path):
     with RecordReader(result.output) as reader:
         assert [event.seq for event in reader.events()] == whole
     assert result.assumed.keys() == {str(segments[1])}
+
+
+def test_a_follower_takes_a_header_that_is_lent(segments):
+    whole = [event.seq for event in RecordReader(segments[1]).events()]
+    lose_header(segments[1], parity=True)
+    spare = find_spare(segments[1])
+    follower = StreamFollower(segments[1], spare=spare.header)
+    looks = [follower.poll() for _ in range(40)]  # what looks damaged may be a write that is under way
+    found = [event.seq for look in looks for one in look for event in one.events]
+    assert found[: len(whole)] == whole
+    follower.close()

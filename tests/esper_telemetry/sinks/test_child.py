@@ -11,6 +11,7 @@ from esper_telemetry.sinks import FileSink
 from esper_telemetry.sinks.child import ChildSink, child_streams, stream_is_written
 from esper_telemetry.sinks.tally import tallied
 
+PARENT = bytes(range(16))
 RUN = "20261122T223328Z-test-1f3a9c"
 
 
@@ -27,7 +28,7 @@ def child(stream, folder):
     def make(producer: int = 1, *, rank: int = 0, limit: int = 64, own_types=()) -> ChildSink:
         header = stream.header(stream="worker", rank=rank, producer_id=bytes([producer]) * 16)
         open_file = partial(FileSink, folder.parent, header, stream.types)
-        return ChildSink(folder, rank, open_file, limit=limit, own_types=own_types)
+        return ChildSink(folder, rank, PARENT, open_file, limit=limit, own_types=own_types)
 
     return make
 
@@ -58,7 +59,7 @@ def test_children_beyond_the_limit_are_counted_and_the_first_of_them_says_so(str
     for sink in sinks:
         sink.write(stream.batch(5))
     assert [sink.counting for sink in sinks] == [False, False, True, True]
-    assert len(child_streams(folder, 0)) == 2
+    assert len(child_streams(folder, 0, PARENT)) == 2
     # The batches of one numbering went to several sinks: each counts all numbers up to its own.
     assert tallied(folder) == 15 + 20
     (said,) = [record.message for record in caplog.records]
@@ -73,13 +74,22 @@ def test_each_rank_has_a_limit_of_its_own(stream, child):
     assert not any(sink.counting for sink in sinks)
 
 
+def test_the_children_of_an_earlier_attempt_are_not_counted(stream, child, folder):
+    hour = 3_600_000_000_000
+    for number, start in enumerate((stream.start, stream.start + 2 * hour), 1):
+        header = stream.header(stream="worker", producer_id=bytes([number]) * 16, anchor_unix_nano=start)
+        FileSink(folder.parent, header, stream.types).close()
+    FileSink(folder.parent, stream.header(producer_id=PARENT, anchor_unix_nano=stream.start + hour), stream.types)
+    assert len(child_streams(folder, 0, PARENT)) == 1
+
+
 def test_a_sink_that_only_counts_opens_no_stream(stream, child, folder):
     sink = child(limit=0)
     sink.write(stream.batch(7))
     sink.write(stream.batch(3))
     sink.close()
     assert tallied(folder) == 10
-    assert child_streams(folder, 0) == set()
+    assert child_streams(folder, 0, PARENT) == set()
 
 
 def test_what_the_recorder_adds_itself_is_not_counted(stream, child, folder):
@@ -98,7 +108,7 @@ def test_many_children_at_once_get_exactly_as_many_streams_as_there_may_be(strea
             os._exit(0)
         pids.append(pid)
     assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * 12
-    assert len(child_streams(folder, 0)) == 8
+    assert len(child_streams(folder, 0, PARENT)) == 8
     assert tallied(folder) == 4 * len(batch.events)
 
 
