@@ -14,7 +14,7 @@ from esper_telemetry.errors import SchemaError
 from esper_telemetry.recorder.handle import revived_emitter, ticket_of
 from esper_telemetry.recorder.plans import placed
 from esper_telemetry.schema import encode_context, event_type
-from esper_telemetry.schema.encoder import PayloadEncoders
+from esper_telemetry.schema.encoder import UNSEEN, PayloadEncoders
 from esper_telemetry.schema.misfit import is_misfit, is_of_this_line
 from esper_telemetry.schema.placed import HOW, placed_encoders
 from esper_telemetry.schema.shown import reason, shown, type_name
@@ -33,16 +33,6 @@ NO_EVENT = "(no event)"
 
 # Of an event that requires more than is bound: no call fits the hot path, each is asked for its context.
 _CONTEXT_FIRST = PayloadEncoders(context_pb2.Context)
-
-
-class _Unseen(dict[Any, Any]):
-    """Plans of an emitter that has made none: asking it costs a fraction of a KeyError, and many emit once only."""
-
-    def __missing__(self, event: Any) -> None:
-        """Return that there is no plan."""
-
-
-_UNSEEN = _Unseen()
 
 
 class Emitter:
@@ -66,7 +56,7 @@ class Emitter:
     def __init__(self, core: Core | None, context: dict[str, Any], root: Emitter | None = None) -> None:
         self._core = core
         self._context = context
-        self._plans: dict[Any, Plan | None] = _UNSEEN
+        self._plans: dict[Any, Plan | None] = UNSEEN
         self.error: SchemaError | None = None
         try:
             self._encoded = encode_context(context)
@@ -141,7 +131,7 @@ class Emitter:
             self._emit_first(event, wrong, fields)
             return
         if plan is None:  # filtered by its level
-            if plans is _UNSEEN:
+            if plans is UNSEEN:
                 self._emit_first(event, wrong, fields)
             return
         if wrong:
@@ -164,7 +154,7 @@ class Emitter:
 
     def forget_plans(self) -> None:
         """Make new plans at the next event: the level changed."""
-        self._plans = _UNSEEN
+        self._plans = UNSEEN
 
     def _emit_first(self, event: Any, wrong: tuple[object, ...], fields: Mapping[str, Any]) -> None:
         """Emit an event of a type that this emitter has not seen, or a ready message."""
@@ -233,7 +223,7 @@ class Emitter:
 
     def _keep(self, core: Core, cls: Any, plan: Plan | None, level: int) -> None:
         """Keep the plan that was made at a level, and be told of what changes it."""
-        if self._plans is _UNSEEN:
+        if self._plans is UNSEEN:
             self._append = core.adopt(self)
             self._plans = {cls: plan}
         else:

@@ -192,3 +192,13 @@ def descriptor_of(cls: type[Message]) -> Descriptor:
 
 def unfit(**_: object) -> None:
     """Fit no call."""
+
+
+class _Unseen(dict[Any, Any]):
+    """Plans of an emitter that has seen no event: asking costs a fraction of a KeyError, and many emit once only."""
+
+    def __missing__(self, event: Any) -> None:
+        """Return that nothing is known; it stands here, where what is raised meanwhile is known to be the caller's."""
+
+
+UNSEEN = _Unseen()
