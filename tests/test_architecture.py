@@ -35,7 +35,7 @@ STOPS = {
 SDK_IMPORTS: dict[str, set[str]] = {
     "errors": set(),
     "clock": set(),
-    "events": set(),
+    "events": {"schema"},
     "schema": set(),
     "counters": {"schema"},
     "recordfile": {"schema"},

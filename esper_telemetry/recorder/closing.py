@@ -31,11 +31,13 @@ class Closing:
     Attributes:
         run_id: the run.
         results: final scalars of the run, as its holder left them.
+        outcome: "open", and once it is closed how it ended.
     """
 
     def __init__(self, core: Core, run_id: str) -> None:
         self.run_id = run_id
         self.results: Any = {}
+        self.outcome = "open"
         self._core = core
         self._started = core.clock.monotonic_ns()
         # Not the exception itself: its frames may hold the run, which then would be held for ever.
@@ -75,6 +77,7 @@ class Closing:
         except IndexError:  # another call closes it, or one did until an exception from outside broke it off
             self._core.await_end()
             return
+        self.outcome = how.outcome or "closed"
         if self._core.child:
             close_stream(self._core, _reason(how), how.error_type)
         else:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import threading
 import time
 import weakref
 from typing import TYPE_CHECKING
@@ -21,6 +20,8 @@ from esper_telemetry.recorder.buffer import Buffer, Plan
 from esper_telemetry.recorder.child import child_sink, close_before_exit
 from esper_telemetry.recorder.clockwatch import ClockWatch
 from esper_telemetry.recorder.ledger import IN_CHILD, INVALID, SHUTDOWN, drop_counts
+from esper_telemetry.recorder.mistakes import Mistakes
+from esper_telemetry.recorder.plans import placed
 from esper_telemetry.recorder.removals import Removals
 from esper_telemetry.recorder.wakeup import Wakeup
 from esper_telemetry.recorder.writer import WriterThread
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from esper_telemetry.clock import Clock
+    from esper_telemetry.errors import SchemaError
     from esper_telemetry.recorder.emitter import Emitter
     from esper_telemetry.recorder.options import RecordOptions
     from esper_telemetry.recorder.runfiles import RunFiles
@@ -67,6 +69,7 @@ class Core:
         clock: source of time.
         level: number of the level in force.
         append: what emitters call with a plan and a payload.
+        plans: how events of a class are emitted without a context, of those that were emitted.
         writer: the thread that writes this process's stream; None before a child's first event.
         closing: the end of this process's stream has been asked for, or had been when it was forked.
         closed: that end was reached.
@@ -104,8 +107,8 @@ class Core:
         self.has_children = False
         self._in_children = 0
         self._emitters: set[weakref.ref[Emitter]] = set()
-        self._said: set[tuple[str, str]] = set()
-        self._saying: set[int] = set()
+        self.plans: dict[type[Message], Plan] = {}
+        self._mistakes = Mistakes()
         self._last_report = 0.0
         self.removals = Removals()
         self._clocks = ClockWatch()
@@ -194,13 +197,13 @@ class Core:
 
     @property
     def has_emitters(self) -> bool:
-        """Somebody can still emit: an emitter of the run is alive, be it the run's own."""
+        """Somebody can still emit: the run's own emitter is alive, which those that were bound keep."""
         return len(self._emitters) > 0
 
-    def adopt(self, emitter: Emitter) -> None:
-        """Remember an emitter: it is told when the level changes, and when this process gets a stream of its own."""
+    def adopt(self, emitter: Emitter) -> Callable[[Plan, bytes], bool]:
+        """Return what an emitter gives its events to, and remember it: it is told when that or the level changes."""
         self._emitters.add(weakref.ref(emitter, self._emitters.discard))
-        emitter.connect(self.append)
+        return self.append
 
     def plan(self, cls: type[Message], context: bytes) -> Plan:
         """Return how events of `cls` are emitted in a context (serialized).
@@ -208,30 +211,29 @@ class Core:
         Raises:
             SchemaError: `cls` is no event.
         """
+        plan = self.plans.get(cls)
+        if plan is None:
+            plan = self.plans[cls] = self._first_plan(cls)
+        return placed(plan, context) if context else plan
+
+    def _first_plan(self, cls: type[Message]) -> Plan:
         one = event_type(cls)
         return Plan(
             type=one,
-            envelope=EnvelopeParts(self._number(one), context),
+            envelope=EnvelopeParts(self._number(one), b""),
             limit=self.buffer.limit(one.shedding),
             urgent=one.shedding == options_pb2.SHEDDING_NEVER,
             encoders=payload_encoders(cls),
         )
 
-    def reject(self, name: str, error: Exception) -> None:
-        """Count an event that could not be built, and say so once per type and error."""
+    def reject(self, name: str, error: SchemaError) -> None:
+        """Count an event that could not be built and say so, or raise `error` with strict=True."""
         if self.strict:
             raise error
         self.open_child()
         self.buffer.lose(name, INVALID)
-        key, thread = (name, str(error)), threading.get_ident()
-        if key in self._said or thread in self._saying:  # a log handler that emits is not to be called by itself
-            return
-        self._said.add(key)
-        try:
-            self._saying.add(thread)
-            _log.warning("%s was not recorded (counted as invalid, said once): %s", name, error)
-        finally:
-            self._saying.discard(thread)
+        if not self.closing:
+            self._mistakes.say(name, error)
 
     def check_sink(self) -> None:
         """Raise what the sink reported, if the user asked for that.
@@ -275,7 +277,7 @@ class Core:
         """Emit a DropReport if something was lost since the last one, at most once a second. Writer thread only."""
         self._count_children()
         now = time.monotonic()
-        if self.counting or not self.buffer.ledger.total or now - self._last_report < _REPORT_INTERVAL:
+        if self.closing or self.counting or not self.buffer.ledger.total or now - self._last_report < _REPORT_INTERVAL:
             return
         drops, total, offered = self.buffer.unreported_losses()
         if drops and self.level != options_pb2.LEVEL_OFF:
@@ -289,7 +291,7 @@ class Core:
         if look_after_files is not None:
             look_after_files()
         parted = self._clocks.look(self.buffer.timeline)
-        if parted is not None and self.level > options_pb2.LEVEL_OFF:
+        if parted is not None and self.level > options_pb2.LEVEL_OFF and not self.closing:
             self.buffer.append(self.plan(run_pb2.ClockReanchored, b""), parted.SerializeToString())
         self.report_losses()
 

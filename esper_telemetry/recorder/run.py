@@ -16,10 +16,10 @@ from esper_telemetry.recorder.emitter import Emitter
 from esper_telemetry.recorder.ending import Ending, ending
 from esper_telemetry.recorder.handle import remember, revived_run, ticket_of
 from esper_telemetry.schema import enum_labels, event_type, level_number
+from esper_telemetry.schema.shown import cut
 from esper_telemetry.v1 import options_pb2, run_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from esper_telemetry.recorder.ending import Outcome
 
 _log = logging.getLogger("esper_telemetry")
+_MOST_OF_A_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class RunStats:
     """What a run has recorded and lost so far.
 
     Attributes:
-        offered: events that passed the level, lost ones included.
+        offered: events that passed the level, lost ones and those after the end of the run included.
         recorded: events accepted, by short name.
         dropped: events lost.
         drops: losses by (full message name, cause), causes as in DropCause.
@@ -88,7 +89,9 @@ class Run:
         self._core = core
         self._folder = folder
         self._emitter = Emitter(core, {})
-        self.emit = self._emitter.emit
+        # Bound here: one call less than the methods below, which give them a signature and their help.
+        self.emit = self._emitter.emit  # type: ignore[method-assign]
+        self.bind = self._emitter.bind  # type: ignore[method-assign]
         if core is not None:
             remember(core.token, self)
         self._config = config or Configuration({})
@@ -97,8 +100,30 @@ class Run:
         self._closing = Closing(core, run_id) if core is not None else None
         self._results: dict[str, float] = {}  # of a run that is switched off
 
-    # Bound in the constructor: one call less on the hot path. The declaration gives it a type.
-    emit: Callable[..., None]
+    def __repr__(self) -> str:
+        name = cut(self.run_id, _MOST_OF_A_NAME)
+        if self._core is None or self._closing is None:
+            return f"<Run {name}: off>"
+        recorded, lost = (sum(counts.values()) for counts in self._core.account())
+        return f"<Run {name}: {self._closing.outcome}, level {self.level}, {recorded} recorded, {lost} lost>"
+
+    def emit(self, event: type[Message] | Message | None = None, /, *wrong: object, **fields: Any) -> None:
+        """Record one event; nothing is raised into the caller, and nothing waits for a device or a disk.
+
+        `run.emit(events.ScalarLogged, name="loss", value=0.25, step=1)`
+
+        Args:
+            event: an event class, built here from `fields` if the level lets it pass. A ready message is accepted
+                too (with fields of Context alone), but was neither filtered before it was built nor guarded.
+            *wrong: nothing: fields have names. What is given here is said, and the event counted as invalid.
+            **fields: its fields, and those of Context that it has no field of its own for, which add to what is
+                bound; None means not measured. Enums take numbers, names and labels as readers print them.
+
+        Raises:
+            SchemaError: only with strict=True, when a field is unknown, holds a tensor or does not fit.
+            SinkError: only with on_error="raise", when the sink has failed.
+        """
+        self._emitter.emit(event, *wrong, **fields)
 
     def __copy__(self) -> Self:
         return self
@@ -140,9 +165,9 @@ class Run:
         if self._core is not None:
             self._core.append(self._core.plan(type(message), b""), message.SerializeToString())
 
-    def bind(self, **context: Any) -> Emitter:
+    def bind(self, *wrong: object, **context: Any) -> Emitter:
         """Return an emitter that adds `context` (env_id, device, inner_epoch, ...) to every event."""
-        return self._emitter.bind(**context)
+        return self._emitter.bind(*wrong, **context)
 
     def wants(self, event: type[Message]) -> bool:
         """Tell whether events of this class are recorded at the level in force."""

@@ -26,6 +26,7 @@ class DropCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DROP_CAUSE_SHUTDOWN: _ClassVar[DropCause]
     DROP_CAUSE_IN_CHILD: _ClassVar[DropCause]
     DROP_CAUSE_RECORD_REMOVED: _ClassVar[DropCause]
+    DROP_CAUSE_AFTER_CLOSE: _ClassVar[DropCause]
     DROP_CAUSE_WRITER_FAILED: _ClassVar[DropCause]
 RUN_OUTCOME_UNSPECIFIED: RunOutcome
 RUN_OUTCOME_COMPLETED: RunOutcome
@@ -40,6 +41,7 @@ DROP_CAUSE_SINK_FAILED: DropCause
 DROP_CAUSE_SHUTDOWN: DropCause
 DROP_CAUSE_IN_CHILD: DropCause
 DROP_CAUSE_RECORD_REMOVED: DropCause
+DROP_CAUSE_AFTER_CLOSE: DropCause
 DROP_CAUSE_WRITER_FAILED: DropCause
 
 class RunStarted(_message.Message):

@@ -288,3 +288,33 @@ def test_ranks_of_a_run_share_its_folder(tmp_path, monkeypatch):
         run.close()
     assert {run.folder for run in runs} == {tmp_path / "job-17"}
     assert sorted(path.name.split("-")[1] for path in (tmp_path / "job-17").iterdir()) == ["r0", "r1"]
+
+
+def test_a_run_says_which_it_is_how_it_stands_and_what_was_lost(tmp_path):
+    run = et.start_run(tmp_path, name="seen", run_id="exp7")
+    run.emit(events.ScalarLogged, name="a")
+    run.emit(events.ScalarLogged, nam="a")
+    assert repr(run) == "<Run exp7: open, level normal, 2 recorded, 1 lost>"
+    run.close("interrupted")
+    run.emit(events.ScalarLogged, name="late")
+    assert repr(run) == "<Run exp7: interrupted, level normal, 3 recorded, 2 lost>"
+
+
+def test_a_disabled_run_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("ESPER_TELEMETRY_DISABLED", "1")
+    run = et.start_run(tmp_path, name="off", run_id="exp8")
+    assert repr(run) == "<Run exp8: off>"
+    run.emit("loss", 0.5)
+    assert repr(run.bind(step=1)) == "<Emitter: step=1, off>"
+
+
+def test_the_method_that_help_shows_records_as_the_bound_one_does(tmp_path):
+    with et.start_run(tmp_path, name="class") as run:
+        et.Run.emit(run, events.ScalarLogged, name="a", value=0.5)
+        et.Run.emit(run, events.ScalarLogged, 0.5)
+        et.Run.bind(run, rank=1).emit(events.ScalarLogged, name="b")
+    assert [event.data for event in et.read(run.folder, types="scalar.logged")] == [
+        {"name": "a", "value": 0.5},
+        {"name": "b", "rank": 1},
+    ]
+    assert run.stats().dropped == 1

@@ -179,6 +179,7 @@ def test_the_events_of_a_module_are_found_in_the_order_of_its_file():
         "run.started",
         "run.configured",
         "run.finished",
+        "stream.finished",
         "telemetry.disabled",
         "telemetry.level_changed",
         "telemetry.dropped",
