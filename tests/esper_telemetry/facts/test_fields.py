@@ -73,7 +73,9 @@ def test_an_object_of_a_known_kind_has_fields(value, found):
 
 
 @pytest.mark.parametrize(
-    "value", [(1, 2), [1], {1}, object(), torch.nn.Linear(1, 1), torch.nn.ModuleDict(), np.zeros(2), Options], ids=repr
+    "value",
+    [(1, 2), [1], {1}, object(), torch.nn.Linear(1, 1), torch.nn.ModuleDict(), np.zeros(2), Options],
+    ids=lambda value: type(value).__name__,
 )
 def test_what_is_of_no_known_kind_is_not_searched_for_fields(value):
     assert fields(value) is None

@@ -125,6 +125,8 @@ def test_a_value_that_hides_itself_is_a_secret():
     assert plain_scalar(pydantic.SecretBytes(b"abc")) == SECRET
 
 
-@pytest.mark.parametrize("value", [[], {}, (), object(), iter([1]), np.zeros(2), torch.zeros(2)], ids=str)
+@pytest.mark.parametrize(
+    "value", [[], {}, (), object(), iter([1]), np.zeros(2), torch.zeros(2)], ids=lambda value: type(value).__name__
+)
 def test_what_holds_others_or_is_not_known_is_no_scalar(value):
     assert plain_scalar(value) is NOT_SCALAR

@@ -143,6 +143,10 @@ def test_a_number_beyond_a_double_is_refused_by_name():
         plain_value("here", Fraction(10**400))
 
 
-@pytest.mark.parametrize("no_list", ["abc", b"abc", 5, {"a": 1}, torch.ones(2), DeviceArray(), iter([1])], ids=repr)
+@pytest.mark.parametrize(
+    "no_list",
+    ["abc", b"abc", 5, {"a": 1}, torch.ones(2), DeviceArray(), iter([1])],
+    ids=lambda value: type(value).__name__,
+)
 def test_what_is_no_list_has_no_items(no_list):
     assert list_items(no_list) is None
