@@ -20,7 +20,7 @@ import esper_telemetry
 from esper.v1 import seed_pb2, trainer_pb2
 from esper_telemetry.errors import TelemetryError
 from esper_telemetry.schema import CONTEXT_FIELDS, LEVELS, enum_labels, event_classes, event_type
-from esper_telemetry.v1 import steps_pb2, training_pb2
+from esper_telemetry.v1 import logged_pb2, process_pb2, rl_pb2, steps_pb2, training_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 TELEMETRY_LEVELS = tuple(LEVELS)
 """Names of the levels, least first."""
 
-SCHEMAS = (seed_pb2, trainer_pb2, training_pb2, steps_pb2)
+SCHEMAS = (seed_pb2, trainer_pb2, training_pb2, rl_pb2, logged_pb2, process_pb2, steps_pb2)
 """Modules whose events the trainer emits."""
 
 __all__ = [
@@ -69,6 +69,7 @@ class TelemetryEventType(enum.Enum):
     GOVERNOR_ROLLED_BACK = "governor.rolled_back"
     ACTION_TAKEN = "policy.action_taken"
     COUNTERFACTUAL_COMPUTED = "counterfactual.computed"
+    HOST_COMPLETED = "host.completed"
     EPISODE_COMPLETED = "episode.completed"
     EPOCH_COMPLETED = "epoch.completed"
     BATCH_COMPLETED = "batch.completed"

@@ -3,6 +3,9 @@
 Their fields, units and meanings stand in proto/esper_telemetry/v1/*.proto.
 """
 
+from esper_telemetry.v1.logged_pb2 import ArtifactLogged, CheckpointLoaded, CheckpointSaved, ScalarsLogged, TextLogged
+from esper_telemetry.v1.process_pb2 import PhaseTimed, RunHeartbeat, RunProgress, SystemSampled
+from esper_telemetry.v1.rl_pb2 import EpisodeCompleted, EvalCompleted, OffPolicyUpdateCompleted, RolloutCompleted
 from esper_telemetry.v1.run_pb2 import (
     DropReport,
     LevelChanged,
@@ -29,20 +32,33 @@ from esper_telemetry.v1.training_pb2 import (
 __all__ = [
     "ActionDistribution",
     "AnomalyDetected",
+    "ArtifactLogged",
     "BatchCompleted",
+    "CheckpointLoaded",
+    "CheckpointSaved",
     "DropReport",
+    "EpisodeCompleted",
     "EpochCompleted",
+    "EvalCompleted",
     "HistogramSummarized",
     "LevelChanged",
     "MaskHitRates",
+    "OffPolicyUpdateCompleted",
+    "PhaseTimed",
     "PpoUpdateCompleted",
     "RewardSummary",
+    "RolloutCompleted",
     "RunFinished",
+    "RunHeartbeat",
+    "RunProgress",
     "RunStarted",
     "ScalarLogged",
     "ScalarSummarized",
+    "ScalarsLogged",
     "StepBlock",
+    "SystemSampled",
     "TelemetryDisabled",
+    "TextLogged",
     "Throughput",
     "TrendChanged",
 ]

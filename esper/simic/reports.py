@@ -227,7 +227,7 @@ def report_episode(
     seconds: float | None,
     episode_return: float | None = None,
 ) -> None:
-    """Report how an episode ended, its seeds by fate among it.
+    """Report how an episode ended, and the host it trained: its accuracies, its seeds by fate.
 
     Args:
         hub: Where it goes.
@@ -242,16 +242,16 @@ def report_episode(
         **environment.context,
         "val_accuracy": val_accuracy,
         "test_accuracy": test_accuracy,
-        "episode_return": episode_return,
         "seeds_germinated": fates.germinated,
         "seeds_fossilized": fates.fossilized,
         "seeds_culled": fates.culled,
         "rollbacks": fates.rollbacks,
         "host_params": environment.model.host_params(),
         "seed_params": environment.model.seed_params(),
-        "duration_s": seconds,
     }
-    hub.emit(TelemetryEvent(TelemetryEventType.EPISODE_COMPLETED, data))
+    hub.emit(TelemetryEvent(TelemetryEventType.HOST_COMPLETED, data))
+    ended = {"episode_return": episode_return, "length": environment.inner_epoch, "duration_s": seconds}
+    hub.emit(TelemetryEvent(TelemetryEventType.EPISODE_COMPLETED, {**environment.context, **ended}))
 
 
 def report_throughput(hub: Hub, environment: Environment, *, batch_idx: int, episodes_completed: int) -> None:

@@ -18,7 +18,7 @@ from esper_telemetry.recorder.options import RUN_ID_VARIABLE, RecordOptions, Str
 from esper_telemetry.recorder.run import Run
 from esper_telemetry.recorder.termination import raise_on_sigterm
 from esper_telemetry.schema import EventType, effective_level, event_classes, event_type, level_number
-from esper_telemetry.v1 import options_pb2, run_pb2, steps_pb2, training_pb2
+from esper_telemetry.v1 import logged_pb2, options_pb2, process_pb2, rl_pb2, run_pb2, steps_pb2, training_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from esper_telemetry.sinks import FileSink, Sink
 
 _log = logging.getLogger("esper_telemetry")
-_BUILT_IN = (run_pb2, training_pb2, steps_pb2)
+_BUILT_IN = (run_pb2, training_pb2, rl_pb2, logged_pb2, process_pb2, steps_pb2)
 _START_TIMEOUT = 30.0
 
 

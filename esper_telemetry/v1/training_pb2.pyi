@@ -239,16 +239,28 @@ class ScalarSummarized(_message.Message):
     def __init__(self, name: _Optional[str] = ..., count: _Optional[int] = ..., sum: _Optional[float] = ..., min: _Optional[float] = ..., max: _Optional[float] = ..., non_finite: _Optional[int] = ...) -> None: ...
 
 class HistogramSummarized(_message.Message):
-    __slots__ = ("name", "edges", "counts", "nan")
+    __slots__ = ("name", "edges", "counts", "nan", "count", "min", "max", "mean", "std", "stride")
     NAME_FIELD_NUMBER: _ClassVar[int]
     EDGES_FIELD_NUMBER: _ClassVar[int]
     COUNTS_FIELD_NUMBER: _ClassVar[int]
     NAN_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    MIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    STD_FIELD_NUMBER: _ClassVar[int]
+    STRIDE_FIELD_NUMBER: _ClassVar[int]
     name: str
     edges: _containers.RepeatedScalarFieldContainer[float]
     counts: _containers.RepeatedScalarFieldContainer[int]
     nan: int
-    def __init__(self, name: _Optional[str] = ..., edges: _Optional[_Iterable[float]] = ..., counts: _Optional[_Iterable[int]] = ..., nan: _Optional[int] = ...) -> None: ...
+    count: int
+    min: float
+    max: float
+    mean: float
+    std: float
+    stride: int
+    def __init__(self, name: _Optional[str] = ..., edges: _Optional[_Iterable[float]] = ..., counts: _Optional[_Iterable[int]] = ..., nan: _Optional[int] = ..., count: _Optional[int] = ..., min: _Optional[float] = ..., max: _Optional[float] = ..., mean: _Optional[float] = ..., std: _Optional[float] = ..., stride: _Optional[int] = ...) -> None: ...
 
 class RewardSummary(_message.Message):
     __slots__ = ("summary", "steps")

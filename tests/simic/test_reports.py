@@ -95,11 +95,12 @@ def test_counterfactuals_are_reported_as_far_as_they_are_due(record, environment
 def test_an_episode_tells_its_seeds_by_fate_and_their_parameters(record, environment):
     environment.germinate("mid", "norm", "linear")
     environment.end_epoch()
-    (data,) = record(report_episode, environment, val_accuracy=None, test_accuracy=70.0, seconds=2.0)
+    grown, ended = record(report_episode, environment, val_accuracy=None, test_accuracy=70.0, seconds=2.0)
     host = environment.model.host_params()
     fates = {"seeds_germinated": 1, "seeds_fossilized": 0, "seeds_culled": 0, "rollbacks": 0}
-    counted = {"host_params": host, "seed_params": 32, "duration_s": 2.0}
-    assert data == {**CONTEXT, "test_accuracy": 70.0, **fates, **counted}
+    counted = {"host_params": host, "seed_params": 32}
+    assert grown == {**CONTEXT, "test_accuracy": 70.0, **fates, **counted}
+    assert ended == {**CONTEXT, "length": 3, "duration_s": 2.0}
 
 
 def test_speed_without_a_step_is_not_measured(record, environment):
