@@ -13,6 +13,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
+from esper_telemetry.errors import SinkError
 from esper_telemetry.recorder.buffer import Buffer, Plan
 from esper_telemetry.recorder.ledger import INVALID
 from esper_telemetry.recorder.writer import WriterThread
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from esper_telemetry.clock import Clock
+    from esper_telemetry.recorder.companion import Companion
     from esper_telemetry.recorder.emitter import Emitter
     from esper_telemetry.recorder.options import RecordOptions
     from esper_telemetry.sinks import Sink
@@ -63,6 +65,7 @@ class Core:
         self._types: dict[int, EventType] = {}
         self._declared = [(self._number(one), one) for one in types]
         self._said: set[tuple[str, str]] = set()
+        self._companions: list[tuple[Companion, Callable[[float], None]]] = []
         self._last_report = 0.0
         self._pid = os.getpid()
         _alive.add(self)
@@ -146,8 +149,12 @@ class Core:
         Raises:
             SinkError: the sink failed and on_error is "raise".
         """
-        if self.options.on_error == "raise" and self.writer is not None and self.writer.error is not None:
+        if self.options.on_error != "raise":
+            return
+        if self.writer is not None and self.writer.error is not None:
             raise self.writer.error
+        for name, error in self.deaths.items():
+            raise SinkError(f"the {name} has died: {error}")
 
     def _append_or_raise(self, plan: Plan, payload: bytes) -> bool:
         accepted = self.buffer.append(plan, payload)
@@ -164,6 +171,21 @@ class Core:
             self._last_report = now
             report = run_pb2.DropReport(drops=drops, total_dropped=total, total_offered=offered)
             self.buffer.append(self.plan(run_pb2.DropReport, b""), report.SerializeToString())
+
+    def accompany(self, companion: Companion, stop: Callable[[float], None]) -> None:
+        """Watch over a thread that works for the run; `stop` is called with seconds when the run ends."""
+        self._companions.append((companion, stop))
+
+    def stop_companions(self, timeout: float) -> None:
+        """End the threads beside the writer, before the last event; in `timeout` seconds for all of them together."""
+        deadline = time.monotonic() + timeout
+        for _, stop in self._companions:
+            stop(max(0.0, deadline - time.monotonic()))
+
+    @property
+    def deaths(self) -> dict[str, str]:
+        """What each thread that died of itself did, and what it died of."""
+        return {one.name: repr(one.error) for one, _ in self._companions if one.error is not None}
 
     def forget(self) -> None:
         """In a fork child: become inert. The thread is not here, and the file belongs to the parent."""

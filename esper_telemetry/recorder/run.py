@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from esper_telemetry.errors import SchemaError
 from esper_telemetry.recorder.emitter import Emitter
 from esper_telemetry.recorder.ledger import LossLedger, drop_counts
+from esper_telemetry.recorder.shorthand import Shorthand
 from esper_telemetry.recorder.termination import Terminated, terminated
 from esper_telemetry.schema import enum_labels, event_type, level_number
 from esper_telemetry.schema.guard import plain_value
@@ -61,7 +62,7 @@ class RunStats:
     writer_cpu_s: float
 
 
-class Run:
+class Run(Shorthand):
     """A run of a trainer: emit events, bind context, and close it (best as a context manager).
 
     Attributes:
@@ -183,6 +184,7 @@ class Run:
             return
         self._closed = True
         atexit.unregister(self._close_at_exit)
+        core.stop_companions(core.options.close_timeout)
 
         def build(offered: int, ledger: LossLedger) -> bytes:
             return self._finished(outcome, error, offered, ledger).SerializeToString()
