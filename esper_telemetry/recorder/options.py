@@ -38,6 +38,7 @@ class RecordOptions:
             None keeps all.
         handle_sigterm: close the record when the process is terminated, by raising SystemExit(143)
             in the main thread; a handler that the program has installed is left alone.
+        system_interval: seconds between two SystemSampled events, from a thread of their own; None: none.
     """
 
     flush_interval: float = 1.0
@@ -51,6 +52,7 @@ class RecordOptions:
     segment_seconds: float = 3600.0
     keep_bytes: int | None = None
     handle_sigterm: bool = True
+    system_interval: float | None = None
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -72,6 +74,8 @@ class RecordOptions:
             raise ConfigError(f"RecordOptions.reserve_bytes is {self.reserve_bytes!r}; it must be 0 or more")
         if self.keep_bytes is not None and not self.keep_bytes > 0:
             raise ConfigError(f"RecordOptions.keep_bytes is {self.keep_bytes!r}; use None to keep all segments")
+        if self.system_interval is not None and not self.system_interval > 0:
+            raise ConfigError(f"RecordOptions.system_interval is {self.system_interval!r}; use None for no samples")
         if self.sync not in ("none", "close", "interval", "every"):
             raise ConfigError(f"RecordOptions.sync is {self.sync!r}; use none, close, interval or every")
         if self.on_error not in ("warn", "raise"):

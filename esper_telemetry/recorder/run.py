@@ -6,7 +6,7 @@ import atexit
 import logging
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from esper_telemetry.errors import SchemaError
@@ -51,6 +51,7 @@ class RunStats:
         bytes_written: bytes in the record's files.
         buffer_high_water: most bytes that ever waited for the disk.
         writer_cpu_s: processor time of the writer thread, in seconds.
+        deaths: threads beside the writer that died (the system sampler, the reader of artifacts), and of what.
     """
 
     offered: int
@@ -60,6 +61,7 @@ class RunStats:
     bytes_written: int
     buffer_high_water: int
     writer_cpu_s: float
+    deaths: dict[str, str] = field(default_factory=dict)
 
 
 class Run(Shorthand):
@@ -167,6 +169,7 @@ class Run(Shorthand):
             bytes_written=getattr(self._sink, "bytes_written", 0),
             buffer_high_water=core.buffer.high_water,
             writer_cpu_s=core.writer_cpu_seconds(),
+            deaths=core.deaths,
         )
 
     def close(self, outcome: Outcome = "completed", error: BaseException | None = None) -> None:

@@ -165,6 +165,10 @@ def open_run(
         reason = core.writer.error if core.writer is not None else None
         run.close("failed")
         raise SinkError(f"{folder}: RunStarted could not be written: {reason or 'the disk did not answer'}")
+    if core.options.system_interval is not None:
+        from esper_telemetry.recorder.sampler import start_sampler  # ctypes: only who samples pays
+
+        start_sampler(core, run.emit, core.options.system_interval)
     return run
 
 
