@@ -15,6 +15,7 @@ import itertools
 import logging
 import mimetypes
 import os
+from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -84,7 +85,7 @@ class Artifact(NamedTuple):
         if self.path is not None:
             return self.path.name
         known = Path(self.name).suffix or self.mime is None
-        return self.name if known else self.name + (mimetypes.guess_extension(str(self.mime)) or "")
+        return self.name if known else self.name + (_known_endings().guess_extension(str(self.mime)) or "")
 
     def emit(self, outcome: Outcome) -> None:
         """Emit the event; a sink that failed is raised where the trainer calls, not here."""
@@ -207,13 +208,23 @@ def _artifact(emitter: Emitter, source: Any, name: Any, mime: str | None, *, cop
         path = _absolute(source)
         called = called or writable(path.name)
         content = _small_content(path) if copy else None
-        return Artifact(emitter, called, mime or mimetypes.guess_type(path.name)[0], path, content, copy)
+        return Artifact(emitter, called, mime or _guessed(path.name), path, content, copy)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        guessed = mimetypes.guess_type(called or "")[0]
-        return Artifact(emitter, called or "artifact", mime or guessed, None, bytes(source), copy=True)
+        called = called or "artifact"
+        return Artifact(emitter, called, mime or _guessed(called), None, bytes(source), copy=True)
     if callable(getattr(source, "savefig", None)):
         return Artifact(emitter, called or "figure", "image/png", None, _drawn(source), copy=True)
     raise SchemaError(f"log_artifact was given a {type(source).__qualname__}; pass a path, bytes or a figure")
+
+
+@cache
+def _known_endings() -> mimetypes.MimeTypes:
+    """Return Python's own table: those of systems differ, and some take a .pt for a page table of a game console."""
+    return mimetypes.MimeTypes()
+
+
+def _guessed(name: str) -> str | None:
+    return _known_endings().guess_type(name)[0]
 
 
 def _absolute(source: str | os.PathLike[str]) -> Path:

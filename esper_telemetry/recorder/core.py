@@ -11,16 +11,19 @@ import os
 import threading
 import time
 import weakref
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recorder.buffer import Buffer, Plan
+from esper_telemetry.recorder.heartbeat import Heartbeat, signs_of_life
 from esper_telemetry.recorder.ledger import INVALID
 from esper_telemetry.recorder.writer import WriterThread
 from esper_telemetry.schema import EventType, event_type
 from esper_telemetry.schema.encoder import payload_encoders
 from esper_telemetry.schema.envelope import EnvelopeParts
 from esper_telemetry.v1 import options_pb2, run_pb2
+from esper_telemetry.v1.process_pb2 import RunHeartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,6 +48,8 @@ class Core:
         level: number of the level in force.
         append: what emitters call with a plan and a payload.
         strict: errors of a call are raised at the caller instead of counted.
+        heartbeat: decides when the writer thread says that the program is silent.
+        own_events: events that threads of the recorder have emitted, by who did; each counts its own.
     """
 
     def __init__(
@@ -65,6 +70,8 @@ class Core:
         self._types: dict[int, EventType] = {}
         self._declared = [(self._number(one), one) for one in types]
         self._said: set[tuple[str, str]] = set()
+        self.heartbeat = Heartbeat()
+        self.own_events: Counter[str] = Counter()
         self._companions: list[tuple[Companion, Callable[[float], None]]] = []
         self._last_report = 0.0
         self._pid = os.getpid()
@@ -77,7 +84,7 @@ class Core:
 
     def open(self, sink: Sink, flush_interval: float) -> None:
         """Start the writer thread on `sink`."""
-        self.writer = WriterThread(self.buffer, sink, flush_interval, self.report_losses)
+        self.writer = WriterThread(self.buffer, sink, flush_interval, self.report)
 
     def _number(self, one: EventType) -> int:
         number = self._ids.setdefault(one.full_name, len(self._ids) + 1)
@@ -161,6 +168,15 @@ class Core:
         self.check_sink()
         return accepted
 
+    def report(self) -> None:
+        """Emit what the recorder has to say of itself. Writer thread only."""
+        self.report_losses()
+        idle = self.heartbeat.due(self.buffer.last_seq - self.own_events.total())
+        if idle is not None and self.wants(event_type(RunHeartbeat)):
+            self.own_events["heartbeat"] += 1
+            message = RunHeartbeat(idle_s=idle, **signs_of_life())
+            self.buffer.append(self.plan(RunHeartbeat, b""), message.SerializeToString())
+
     def report_losses(self) -> None:
         """Emit a DropReport if something was lost since the last one, at most once a second."""
         now = time.monotonic()
@@ -169,6 +185,7 @@ class Core:
         drops, total, offered = self.buffer.unreported_losses()
         if drops and self.level != options_pb2.LEVEL_OFF:
             self._last_report = now
+            self.own_events["losses"] += 1
             report = run_pb2.DropReport(drops=drops, total_dropped=total, total_offered=offered)
             self.buffer.append(self.plan(run_pb2.DropReport, b""), report.SerializeToString())
 

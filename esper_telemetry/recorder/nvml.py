@@ -37,7 +37,7 @@ class Nvml:
 
     def __init__(self, visible: str | None = None, library: str = _LIBRARY) -> None:
         self._library = ctypes.CDLL(library)
-        if self._library.nvmlInit_v2() != 0:
+        if not self._asked("nvmlInit_v2"):
             raise OSError(f"{library}: the driver does not answer")
         self._devices = [(index, uuid, handle) for index, uuid, handle in self._all() if _shown(visible, index, uuid)]
 
@@ -47,16 +47,15 @@ class Nvml:
 
     def close(self) -> None:
         """Let go of the driver."""
-        self._library.nvmlShutdown()
+        self._asked("nvmlShutdown")
 
     def _all(self) -> list[tuple[int, str, ctypes.c_void_p]]:
         count = ctypes.c_uint()
-        if self._library.nvmlDeviceGetCount_v2(ctypes.byref(count)) != 0:
-            return []
+        self._asked("nvmlDeviceGetCount_v2", ctypes.byref(count))
         found = []
         for index in range(count.value):
             handle, uuid = ctypes.c_void_p(), ctypes.create_string_buffer(_UUID_BYTES)
-            if self._library.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(index), ctypes.byref(handle)) == 0:
+            if self._asked("nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(index), ctypes.byref(handle)):
                 self._asked("nvmlDeviceGetUUID", handle, uuid, ctypes.c_uint(_UUID_BYTES))
                 found.append((index, uuid.value.decode("ascii", "replace"), handle))
         return found
@@ -75,7 +74,9 @@ class Nvml:
         return fields
 
     def _asked(self, function: str, *arguments: Any) -> bool:
-        return bool(getattr(self._library, function)(*arguments) == 0)
+        """Call a function of the library; False if it fails, or if this version of the library has none such."""
+        call = getattr(self._library, function, None)
+        return call is not None and call(*arguments) == 0
 
 
 def _shown(visible: str | None, index: int, uuid: str) -> bool:

@@ -7,12 +7,14 @@ never asks it for more than a flag. A value that cannot be had is absent.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from esper_telemetry.errors import SinkError
 from esper_telemetry.recorder.companion import Companion
 from esper_telemetry.recorder.nvml import Nvml
 from esper_telemetry.recorder.procfs import host_values, process_values
@@ -29,7 +31,13 @@ _log = logging.getLogger("esper_telemetry")
 
 def start_sampler(core: Core, emit: Callable[..., None], interval: float) -> None:
     """Start the sampler of a run; it ends with the run. The first sample comes after one interval."""
-    sampler = SystemSampler(emit, interval)
+
+    def record(**fields: Any) -> None:
+        core.own_events["samples"] += 1
+        with contextlib.suppress(SinkError):  # raised where the trainer calls, if its user asked for that
+            emit(SystemSampled, **fields)
+
+    sampler = SystemSampler(record, interval)
     companion = Companion("system sampler", sampler.work)
     core.accompany(companion, companion.stop)
 
@@ -38,12 +46,12 @@ class SystemSampler:
     """Samples the system.
 
     Args:
-        emit: records an event.
+        record: takes the fields of a SystemSampled.
         interval: seconds between two samples.
     """
 
-    def __init__(self, emit: Callable[..., None], interval: float) -> None:
-        self._emit = emit
+    def __init__(self, record: Callable[..., None], interval: float) -> None:
+        self._record = record
         self._interval = interval
         self._nvml: Nvml | None = None
         self._looked = False
@@ -53,7 +61,7 @@ class SystemSampler:
         """Sample until `stopping` is set."""
         try:
             while not stopping.wait(self._interval):
-                self._emit(SystemSampled, **self.sample())
+                self._record(**self.sample())
         finally:
             if self._nvml is not None:
                 self._nvml.close()

@@ -11,15 +11,16 @@ import io
 import os
 import re
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 _CHUNK = 1 << 20
 _HASH_DIGITS = 12
-_LONGEST_STEM, _LONGEST_SUFFIX = 80, 16
+_LONGEST_STEM = 80
+_ENDING = re.compile(r"\.[A-Za-z0-9]{1,15}$")
 
 
 class Digest(NamedTuple):
@@ -96,8 +97,10 @@ def _drain(file: BinaryIO | io.BytesIO, take: Callable[[bytes], object]) -> Dige
 
 def _file_name(name: str) -> str:
     """Return `name` as the end of a file's name that every system takes."""
-    path = Path(re.sub(r"[^A-Za-z0-9_.-]+", "-", name.replace("/", "-")))
-    return f"{path.stem.strip('.-')[:_LONGEST_STEM] or 'artifact'}{path.suffix[:_LONGEST_SUFFIX]}"
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", name.replace("/", "-"))
+    ending = _ENDING.search(plain)
+    stem = plain[: ending.start()] if ending is not None else plain
+    return (stem.strip(".-")[:_LONGEST_STEM] or "artifact") + (ending.group() if ending is not None else "")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,0 +1,92 @@
+"""The calls beside `emit`, from the outside: as a trainer uses them, in every state a run can be in."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+import esper_telemetry as et
+from esper_telemetry.recorder.shorthand import Shorthand
+from esper_telemetry.testing import memory_run, recorded
+
+CALLS = {
+    "log": lambda run: run.log({"loss": 0.5, "note": "text"}, step=1),
+    "log_text": lambda run: run.log_text("t", "text"),
+    "log_histogram": lambda run: run.log_histogram("h", [1.0]),
+    "log_artifact": lambda run: run.log_artifact(b"x", name="x"),
+    "progress": lambda run: run.progress(done=1, total=2),
+    "phase": lambda run: run.phase("p").__enter__(),
+}
+
+
+def test_every_public_method_is_called_here():
+    assert set(CALLS) == {name for name in vars(Shorthand) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_run_that_is_turned_off_does_nothing(call, monkeypatch, tmp_path):
+    monkeypatch.setenv("ESPER_TELEMETRY_DISABLED", "1")
+    with et.start_run(tmp_path, name="off") as run:
+        call(run)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_nothing_is_raised_after_the_end(call):
+    run, _ = memory_run(strict=False)
+    run.close()
+    call(run)
+
+
+@pytest.mark.parametrize("level", ["off", "lifecycle"])
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_level_below_records_nothing_and_counts_no_loss(call, level):
+    run, sink = memory_run(level=level)
+    call(run)
+    run.close()
+    assert {event.name for event in recorded(sink)} <= {"run.started", "run.finished", "telemetry.disabled"}
+    assert run.stats().dropped == 0
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_context_that_does_not_exist_is_counted_and_raises_nothing(call):
+    run, _ = memory_run(strict=False)
+    with run.phase("p", planet="mars"):
+        pass
+    run.log({"x": 1.0}, planet="mars")
+    run.close()
+    assert run.stats().dropped == 2
+
+
+def test_a_context_holds_for_one_call():
+    run, sink = memory_run()
+    run.log({"x": 1.0}, env_id=3, batch_idx=2)
+    run.log({"x": 2.0})
+    run.close()
+    assert [event.data for event in recorded(sink) if event.name == "scalars.logged"] == [
+        {"scalars": {"x": 1.0}, "env_id": 3, "batch_idx": 2},
+        {"scalars": {"x": 2.0}},
+    ]
+
+
+def test_threads_may_call_all_of_them_at_once(tmp_path):
+    with et.start_run(tmp_path, name="threads") as run:
+
+        def work():
+            for _ in range(50):
+                with run.phase("p"):
+                    for name, call in CALLS.items():
+                        if name != "phase":
+                            call(run)
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    counts = run.stats().recorded
+    assert {name: counts[name] for name in ("scalars.logged", "text.logged", "artifact.logged", "phase.timed")} == {
+        "scalars.logged": 200, "text.logged": 400, "artifact.logged": 200, "phase.timed": 200,
+    }  # fmt: skip
+    assert run.stats().dropped == 0
