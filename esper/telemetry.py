@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 import logging
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,9 @@ __all__ = [
     "use_run",
 ]
 
+SYSTEM_INTERVAL_S = 10.0
+"""Seconds between two samples of what the trainer takes of its machine."""
+
 _CONTEXT_ORDER = tuple(sorted(CONTEXT_FIELDS))
 
 log = logging.getLogger(__name__)
@@ -84,6 +87,8 @@ class TelemetryEventType(enum.Enum):
     SCALAR_SUMMARIZED = "scalar.summarized"
     HISTOGRAM_SUMMARIZED = "histogram.summarized"
     STEP_BLOCK = "steps.block"
+    CHECKPOINT_SAVED = "checkpoint.saved"
+    CHECKPOINT_LOADED = "checkpoint.loaded"
 
     @property
     def message_class(self) -> type[Message]:
@@ -149,6 +154,15 @@ def _nested_converter(converters: Mapping[str, Callable[[Any], Any]]) -> Callabl
     return convert
 
 
+@contextmanager
+def _said_and_not_raised() -> Iterator[None]:
+    """Keep an error of telemetry out of the trainer."""
+    try:
+        yield
+    except Exception:
+        log.exception("telemetry failed; training goes on")
+
+
 class Hub:
     """Where the trainer's events go. Without a run it is silent.
 
@@ -192,6 +206,27 @@ class Hub:
             yield
         finally:
             self.seconds += time.perf_counter() - started
+
+    @contextmanager
+    def phase(self, name: str, **context: Any) -> Iterator[None]:
+        """Time a block as a phase of the run; blocks inside it get its name before theirs."""
+        phase = self.run.phase(name, **context) if self.run is not None else nullcontext()
+        phase.__enter__()
+        error: BaseException | None = None
+        try:
+            yield
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            with _said_and_not_raised():
+                phase.__exit__(type(error) if error is not None else None, error, None)
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """Say how far the training is; said as often as one likes, recorded once a second."""
+        if self.run is not None:
+            with _said_and_not_raised():
+                self.run.progress(done=done, total=total, unit=unit)
 
     def share_of(self, seconds: float) -> float:
         """Return what telemetry took of a wall time: calls of this hub and the writer's processor time, 0 to 1."""
@@ -339,7 +374,8 @@ def open_hub(
     if directory is None and not options.get("collector"):
         yield _silent
         return
-    options = {"level": level, "lifecycle_only": lifecycle_only, "schemas": SCHEMAS, **options}
+    record = esper_telemetry.RecordOptions(system_interval=SYSTEM_INTERVAL_S)
+    options = {"level": level, "lifecycle_only": lifecycle_only, "schemas": SCHEMAS, "record": record, **options}
     with (
         esper_telemetry.start_run(directory, name=name, config=config, **options) as run,
         use_run(run, step_blocks=step_blocks) as hub,

@@ -7,6 +7,8 @@ measured, and stays unset. Further keywords are context (device, inner_epoch, gl
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -252,6 +254,29 @@ def report_episode(
     hub.emit(TelemetryEvent(TelemetryEventType.HOST_COMPLETED, data))
     ended = {"episode_return": episode_return, "length": environment.inner_epoch, "duration_s": seconds}
     hub.emit(TelemetryEvent(TelemetryEventType.EPISODE_COMPLETED, {**environment.context, **ended}))
+
+
+def report_checkpoint(hub: Hub, kind: TelemetryEventType, path: str | Path, *, seconds: float, batch_idx: int) -> None:
+    """Report that a checkpoint was written or read, with the size and the hash of its file.
+
+    Args:
+        hub: Where it goes.
+        kind: CHECKPOINT_SAVED or CHECKPOINT_LOADED.
+        path: The file.
+        seconds: Wall time it took.
+        batch_idx: Batches that it has behind it.
+    """
+    if not hub.wants(kind):
+        return
+    name = "save_time_ms" if kind is TelemetryEventType.CHECKPOINT_SAVED else "load_time_ms"
+    data = {"path": str(path), name: MS * seconds, "batch_idx": batch_idx, "global_epoch": batch_idx}
+    try:
+        with Path(path).open("rb") as file:
+            data["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+            data["size_bytes"] = file.tell()
+    except OSError:  # somebody took it away: neither was measured
+        pass
+    hub.emit(TelemetryEvent(kind, data))
 
 
 def report_throughput(hub: Hub, environment: Environment, *, batch_idx: int, episodes_completed: int) -> None:
