@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from esper_telemetry.errors import SchemaError, TelemetryError
 from esper_telemetry.recorder.companion import Companion
 from esper_telemetry.recorder.ledger import BUFFER_FULL
+from esper_telemetry.recorder.misfit import as_refusal
 from esper_telemetry.recorder.names import plain_name, writable
 from esper_telemetry.recorder.storing import Digest, hash_file, open_regular, store
 from esper_telemetry.v1.logged_pb2 import ArtifactLogged
@@ -135,8 +136,8 @@ class Artifacts:
         """
         try:
             artifact = _artifact(emitter, source, name, mime, copy=copy)
-        except SchemaError as error:
-            self._core.reject(_FULL_NAME, error)
+        except Exception as error:  # noqa: BLE001 - what is no misfit is raised again
+            self._core.reject(_FULL_NAME, as_refusal(error))
             return
         if os.getpid() != self._pid:
             artifact.emit(self._finished(artifact))
@@ -246,8 +247,5 @@ def _small_content(path: Path) -> bytes | None:
 
 def _drawn(figure: Any) -> bytes:
     drawn = io.BytesIO()
-    try:
-        figure.savefig(drawn, format="png")
-    except Exception as error:  # noqa: BLE001 - a drawing raises what it likes, and stays out of the trainer
-        raise SchemaError(f"a figure could not be drawn: {error}") from None
+    figure.savefig(drawn, format="png")
     return drawn.getvalue()

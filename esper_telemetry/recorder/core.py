@@ -6,9 +6,9 @@ the plan and the buffer only.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
-import threading
 import time
 import weakref
 from collections import Counter
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recorder.buffer import Buffer, Plan
 from esper_telemetry.recorder.heartbeat import Heartbeat, signs_of_life
-from esper_telemetry.recorder.ledger import INVALID
+from esper_telemetry.recorder.ledger import INVALID, drop_counts
+from esper_telemetry.recorder.wakeup import Wakeup
 from esper_telemetry.recorder.writer import WriterThread
 from esper_telemetry.schema import EventType, event_type
 from esper_telemetry.schema.encoder import payload_encoders
@@ -49,7 +50,6 @@ class Core:
         append: what emitters call with a plan and a payload.
         strict: errors of a call are raised at the caller instead of counted.
         heartbeat: decides when the writer thread says that the program is silent.
-        own_events: events that threads of the recorder have emitted, by who did; each counts its own.
     """
 
     def __init__(
@@ -57,21 +57,22 @@ class Core:
     ) -> None:
         """Build the type table; nothing is written before `open`."""
         self.options = options
-        self.buffer = Buffer(options, clock)
+        self._numbers = itertools.count(1)
+        self._ids: dict[str, int] = {}
+        self._types: dict[int, EventType] = {}
+        self._declared = [(self._number(one), one) for one in types]
+        self.wakeup = Wakeup()
+        self.buffer = Buffer(options, clock, self._types, self.wakeup)
         self.level = level
         self.strict = strict
         self.append: Callable[[Plan, bytes], bool] = (
             self.buffer.append if options.on_error == "warn" else self._append_or_raise
         )
-        self._emitters: weakref.WeakSet[Emitter] = weakref.WeakSet()
+        self._emitters: set[weakref.ref[Emitter]] = set()
         self.writer: WriterThread | None = None
-        self._lock = threading.Lock()
-        self._ids: dict[str, int] = {}
-        self._types: dict[int, EventType] = {}
-        self._declared = [(self._number(one), one) for one in types]
         self._said: set[tuple[str, str]] = set()
         self.heartbeat = Heartbeat()
-        self.own_events: Counter[str] = Counter()
+        self._own_bytes: Counter[str] = Counter()
         self._companions: list[tuple[Companion, Callable[[float], None]]] = []
         self._last_report = 0.0
         self._pid = os.getpid()
@@ -84,11 +85,16 @@ class Core:
 
     def open(self, sink: Sink, flush_interval: float) -> None:
         """Start the writer thread on `sink`."""
-        self.writer = WriterThread(self.buffer, sink, flush_interval, self.report)
+        self.writer = WriterThread(self.buffer, sink, self.wakeup, flush_interval, self.report)
+        self.writer.start()
 
     def _number(self, one: EventType) -> int:
-        number = self._ids.setdefault(one.full_name, len(self._ids) + 1)
-        self._types[number] = one
+        """Return the number of a type; where two callers ask for a new one at once, a number stays unused."""
+        number = self._ids.get(one.full_name)
+        if number is None:
+            fresh = next(self._numbers)
+            self._types[fresh] = one  # before anybody can find its number
+            number = self._ids.setdefault(one.full_name, fresh)
         return number
 
     @property
@@ -98,8 +104,7 @@ class Core:
 
     def types(self) -> list[tuple[int, EventType]]:
         """Return the type table."""
-        with self._lock:
-            return list(self._types.items())
+        return list(self._types.items())
 
     def writer_cpu_seconds(self) -> float:
         """Return the processor time of the writer thread so far."""
@@ -112,14 +117,14 @@ class Core:
     def set_level(self, level: int) -> None:
         """Put another level in force; emitters make new plans at their next event."""
         self.level = level
-        with self._lock:
-            for emitter in self._emitters:
+        for ref in list(self._emitters):
+            emitter = ref()
+            if emitter is not None:
                 emitter.forget_plans()
 
     def adopt(self, emitter: Emitter) -> None:
         """Remember an emitter, so that its plans can be forgotten when the level changes."""
-        with self._lock:
-            self._emitters.add(emitter)
+        self._emitters.add(weakref.ref(emitter, self._emitters.discard))
 
     def plan(self, cls: type[Message], context: bytes) -> Plan:
         """Return how events of `cls` are emitted in a context (serialized).
@@ -128,13 +133,9 @@ class Core:
             SchemaError: `cls` is no event.
         """
         one = event_type(cls)
-        with self._lock:
-            if one.full_name not in self._ids:
-                self.buffer.declare(self._number(one), one)
-            number = self._ids[one.full_name]
         return Plan(
             type=one,
-            envelope=EnvelopeParts(number, context),
+            envelope=EnvelopeParts(self._number(one), context),
             limit=self.buffer.limit(one.shedding),
             urgent=one.shedding == options_pb2.SHEDDING_NEVER,
             encoders=payload_encoders(cls),
@@ -171,11 +172,21 @@ class Core:
     def report(self) -> None:
         """Emit what the recorder has to say of itself. Writer thread only."""
         self.report_losses()
-        idle = self.heartbeat.due(self.buffer.last_seq - self.own_events.total())
-        if idle is not None and self.wants(event_type(RunHeartbeat)):
-            self.own_events["heartbeat"] += 1
-            message = RunHeartbeat(idle_s=idle, **signs_of_life())
-            self.buffer.append(self.plan(RunHeartbeat, b""), message.SerializeToString())
+        idle = self.heartbeat.due(self.buffer.stored_bytes - self._own_bytes.total())
+        if idle is not None:
+            self.emit_own("heartbeat", RunHeartbeat(idle_s=idle, **signs_of_life()))
+
+    def emit_own(self, source: str, message: Message) -> None:
+        """Record what a thread of the recorder has to say by itself; it breaks no silence of the program's.
+
+        Args:
+            source: who says it: one thread for each.
+            message: the event.
+        """
+        plan = self.plan(type(message), b"")
+        payload = message.SerializeToString()
+        if self.wants(plan.type) and self.buffer.append(plan, payload):
+            self._own_bytes[source] += plan.envelope.room + len(payload)
 
     def report_losses(self) -> None:
         """Emit a DropReport if something was lost since the last one, at most once a second."""
@@ -185,9 +196,8 @@ class Core:
         drops, total, offered = self.buffer.unreported_losses()
         if drops and self.level != options_pb2.LEVEL_OFF:
             self._last_report = now
-            self.own_events["losses"] += 1
             report = run_pb2.DropReport(drops=drops, total_dropped=total, total_offered=offered)
-            self.buffer.append(self.plan(run_pb2.DropReport, b""), report.SerializeToString())
+            self.emit_own("losses", report)
 
     def accompany(self, companion: Companion, stop: Callable[[float], None]) -> None:
         """Watch over a thread that works for the run; `stop` is called with seconds when the run ends."""
@@ -204,10 +214,25 @@ class Core:
         """What each thread that died of itself did, and what it died of."""
         return {one.name: repr(one.error) for one, _ in self._companions if one.error is not None}
 
+    def finish(self, finished: run_pb2.RunFinished) -> None:
+        """Record how the run ended, with what was offered and lost, and close the sink; it takes close_timeout at most.
+
+        Called again, it waits for the end that was asked for first: RunFinished is written once. No event that comes
+        after the first call is recorded.
+        """
+
+        def build(offered: int, losses: Counter[tuple[str, int]]) -> bytes:
+            finished.offered, finished.dropped = offered, losses.total()
+            finished.drops.extend(drop_counts(losses))
+            return finished.SerializeToString()
+
+        self.buffer.end(self.plan(run_pb2.RunFinished, b""), build)
+        if self.writer is not None:
+            self.writer.finish(self.options.close_timeout)
+
     def forget(self) -> None:
         """In a fork child: become inert. The thread is not here, and the file belongs to the parent."""
         self.writer = None
-        self._lock = threading.Lock()  # the fork may have copied it locked
         self.set_level(_MUTE)
 
     @property

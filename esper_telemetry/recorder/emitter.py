@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import SchemaError, TelemetryError
+from esper_telemetry.recorder.misfit import is_misfit, is_of_this_line
 from esper_telemetry.schema import encode_context, event_type
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ class Emitter:
     def emit(self, event: type[Message] | Message, /, **fields: Any) -> None:
         """Record one event; nothing is raised into the caller, and nothing waits for a device or a disk.
 
+        An exception that arrives while it runs (of a signal handler, or set by another thread) is the caller's and goes
+        on; the event is recorded then or it was not offered. A handler or finalizer that interrupts it may emit itself.
+
         Args:
             event: an event class, built here from `fields` if the level lets it pass. A ready
                 message is accepted too, but was neither filtered before it was built nor guarded.
@@ -69,19 +73,25 @@ class Emitter:
         """
         try:
             plan = self._plans[event]
-        except (KeyError, TypeError):  # a type not seen yet, or a message: messages are not hashable
+        except (KeyError, TypeError) as error:  # a type not seen yet, or a message: messages are not hashable
+            if not is_of_this_line(error):
+                raise
             plan = self._first_plan(event)
         if plan is None:
             return
         encoders = plan.encoders
         try:
             payload = encoders[len(fields)](**fields)
-        except Exception:  # noqa: BLE001 - whatever does not fit the fast way is looked at again below
+        except TypeError as error:
+            if not is_of_this_line(error):
+                raise
             payload = None
         if payload is None:
             try:
                 payload = encoders.encode_any(fields)
-            except Exception as error:  # noqa: BLE001 - whatever a value does when looked at stays out of the trainer
+            except Exception as error:
+                if not is_misfit(error):
+                    raise
                 self._reject(plan, error)
                 return
         self._append(plan, payload)
@@ -108,10 +118,11 @@ class Emitter:
 
     def _make_plan(self, core: Core, cls: Any) -> Plan | None:
         """Return the plan of a type, or None if it is filtered; an event that can never be emitted is counted."""
+        plans = self._plans  # a level that changes meanwhile replaces them
         try:
             one = event_type(cls)
             if not core.wants(one):
-                self._plans[cls] = None
+                plans[cls] = None
                 return None
             if self._error is not None:
                 raise self._error
@@ -120,8 +131,10 @@ class Emitter:
                 raise SchemaError(
                     f"{one.name} requires {missing[0]} in its context; use run.bind({missing[0]}=...).emit(...)"
                 )
-            plan = self._plans[cls] = core.plan(cls, self._encoded)
+            plan = plans[cls] = core.plan(cls, self._encoded)
         except (TypeError, TelemetryError) as error:
+            if not is_misfit(error):
+                raise
             name = getattr(getattr(cls, "DESCRIPTOR", None), "full_name", None) or repr(cls)
             core.reject(str(name), error)
             return None

@@ -26,18 +26,18 @@ class Heartbeat:
 
     def __init__(self, interval: float = INTERVAL_S) -> None:
         self.interval = interval
-        self._offered = 0
+        self._stored = 0
         self._silent_since = self._beaten = time.monotonic()
 
-    def due(self, offered: int) -> float | None:
+    def due(self, stored: int) -> float | None:
         """Return the seconds of silence if a heartbeat is due now, else None.
 
         Args:
-            offered: events that the program has offered so far.
+            stored: how much the program has recorded so far, in whatever grows with each event.
         """
         now = time.monotonic()
-        if offered != self._offered:
-            self._offered, self._silent_since = offered, now
+        if stored != self._stored:
+            self._stored, self._silent_since = stored, now
         if now - max(self._silent_since, self._beaten) < self.interval:
             return None
         self._beaten = now

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.errors import SchemaError
+from esper_telemetry.recorder.misfit import as_refusal
 from esper_telemetry.recorder.names import plain_name
 from esper_telemetry.schema import event_type
 from esper_telemetry.schema.guard import plain_value
@@ -47,10 +48,11 @@ def log_histogram(core: Core, emitter: Emitter, name: Any, values: Any, bins: An
     if not core.wants(event_type(HistogramSummarized)):
         return
     try:
-        fields = summarize(values, bins)
-        emitter.emit(HistogramSummarized, name=plain_name("a histogram", name), **fields)
-    except SchemaError as error:
-        core.reject(HistogramSummarized.DESCRIPTOR.full_name, error)
+        fields = {"name": plain_name("a histogram", name), **summarize(values, bins)}
+    except Exception as error:  # noqa: BLE001 - what is no misfit is raised again
+        core.reject(HistogramSummarized.DESCRIPTOR.full_name, as_refusal(error))
+    else:
+        emitter.emit(HistogramSummarized, **fields)
 
 
 def summarize(values: Any, bins: Any) -> dict[str, Any]:

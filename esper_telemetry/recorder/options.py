@@ -36,8 +36,6 @@ class RecordOptions:
         keep_bytes: what the closed segments and the open one of this process may take together: when a segment is
             closed, the oldest closed ones beyond it are deleted, with RunStarted in the first, sent on or not.
             None keeps all.
-        handle_sigterm: close the record when the process is terminated, by raising SystemExit(143)
-            in the main thread; a handler that the program has installed is left alone.
         system_interval: seconds between two SystemSampled events, from a thread of their own; None: none.
     """
 
@@ -51,7 +49,6 @@ class RecordOptions:
     segment_bytes: int = 256 * 1024 * 1024
     segment_seconds: float = 3600.0
     keep_bytes: int | None = None
-    handle_sigterm: bool = True
     system_interval: float | None = None
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import SchemaError
+from esper_telemetry.recorder.misfit import as_refusal
 from esper_telemetry.recorder.names import plain_name
 from esper_telemetry.schema.guard import plain_value
 from esper_telemetry.v1.process_pb2 import RunProgress
@@ -43,8 +44,8 @@ class Progress:
         try:
             counted = plain_name("a unit", unit)
             now, at, end = monotonic(), _number("done", done), _number("total", total)
-        except SchemaError as error:
-            core.reject(RunProgress.DESCRIPTOR.full_name, error)
+        except Exception as error:  # noqa: BLE001 - what is no misfit is raised again
+            core.reject(RunProgress.DESCRIPTOR.full_name, as_refusal(error))
             return
         before = self._reported.get(counted)
         finished = at is not None and end is not None and at >= end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import signal
 import sys
 import time
 from dataclasses import dataclass, field
@@ -11,9 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from esper_telemetry.errors import SchemaError
 from esper_telemetry.recorder.emitter import Emitter
-from esper_telemetry.recorder.ledger import LossLedger, drop_counts
 from esper_telemetry.recorder.shorthand import Shorthand
-from esper_telemetry.recorder.termination import Terminated, terminated
 from esper_telemetry.schema import enum_labels, event_type, level_number
 from esper_telemetry.schema.guard import plain_value
 from esper_telemetry.v1 import options_pb2, run_pb2
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("esper_telemetry")
 _MESSAGE_LIMIT = 4096
+_TERMINATED = 128 + signal.SIGTERM  # what a program exits with that handles SIGTERM, as a shell reports it
 
 Outcome = Literal["completed", "failed", "interrupted"]
 _OUTCOMES: dict[Outcome, run_pb2.RunOutcome] = {
@@ -160,12 +160,12 @@ class Run(Shorthand):
             return RunStats(0, {}, 0, {}, 0, 0, 0.0)
         names = {number: one.name for number, one in core.types()}
         causes = enum_labels(run_pb2.DropCause.DESCRIPTOR)
-        losses = core.buffer.ledger.losses.copy()
+        account = core.buffer.account()
         return RunStats(
-            offered=core.buffer.last_seq,
-            recorded={names[number]: count for number, count in sorted(core.buffer.counted().items())},
-            dropped=losses.total(),
-            drops={(name, causes[cause]): count for (name, cause), count in losses.items()},
+            offered=account.offered,
+            recorded={names[number]: count for number, count in sorted(account.recorded.items())},
+            dropped=account.losses.total(),
+            drops={(name, causes[cause]): count for (name, cause), count in account.losses.items()},
             bytes_written=getattr(self._sink, "bytes_written", 0),
             buffer_high_water=core.buffer.high_water,
             writer_cpu_s=core.writer_cpu_seconds(),
@@ -185,37 +185,22 @@ class Run(Shorthand):
         core = self._core
         if core is None or self._closed or core.inherited:
             return
+        core.stop_companions(core.options.close_timeout)
+        core.finish(self._finished(outcome, error))
         self._closed = True
         atexit.unregister(self._close_at_exit)
-        core.stop_companions(core.options.close_timeout)
-
-        def build(offered: int, ledger: LossLedger) -> bytes:
-            return self._finished(outcome, error, offered, ledger).SerializeToString()
-
-        core.buffer.append_last(core.plan(run_pb2.RunFinished, b""), build)
-        writer = core.writer
-        if writer is not None:
-            left = writer.stop(core.options.close_timeout)
-            if left:
-                core.buffer.give_up(left, core.names)
-        if core.buffer.ledger.total:
-            _log.warning(
-                "telemetry lost %d of %d events: %s", core.buffer.ledger.total, core.buffer.last_seq, self.stats().drops
-            )
+        stats = self.stats()
+        if stats.dropped:
+            _log.warning("telemetry lost %d of %d events: %s", stats.dropped, stats.offered, stats.drops)
         core.check_sink()
 
-    def _finished(
-        self, outcome: Outcome, error: BaseException | None, offered: int, ledger: LossLedger
-    ) -> run_pb2.RunFinished:
+    def _finished(self, outcome: Outcome, error: BaseException | None) -> run_pb2.RunFinished:
         return run_pb2.RunFinished(
             outcome=_OUTCOMES[outcome],
             duration_s=time.monotonic() - self._started,
             error_type=type(error).__name__ if error is not None else None,
             error_message=str(error)[:_MESSAGE_LIMIT] if error is not None else None,
             results=self._plain_results(),
-            offered=offered,
-            dropped=ledger.total,
-            drops=drop_counts(ledger.losses),
         )
 
     def _plain_results(self) -> dict[str, float]:
@@ -234,7 +219,7 @@ class Run(Shorthand):
         if error is not None:
             self.close(*_ending(error))
         else:
-            self.close("interrupted" if terminated() else "completed")
+            self.close()
 
     def __enter__(self) -> Self:
         return self
@@ -250,7 +235,7 @@ class Run(Shorthand):
 
 def _ending(error: BaseException) -> tuple[Outcome, BaseException | None]:
     """Return what an exception says of the run it ended."""
-    if isinstance(error, (KeyboardInterrupt, Terminated)):
+    if isinstance(error, KeyboardInterrupt) or getattr(error, "code", None) == _TERMINATED:
         return "interrupted", error
     if isinstance(error, SystemExit) and not error.code:
         return "completed", None

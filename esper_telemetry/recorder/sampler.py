@@ -7,14 +7,12 @@ never asks it for more than a flag. A value that cannot be had is absent.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from esper_telemetry.errors import SinkError
 from esper_telemetry.recorder.companion import Companion
 from esper_telemetry.recorder.nvml import Nvml
 from esper_telemetry.recorder.procfs import host_values, process_values
@@ -28,29 +26,26 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("esper_telemetry")
 
+# A run that ends does not wait for a driver that hangs.
+_LONGEST_WAIT_S = 0.2
 
-def start_sampler(core: Core, emit: Callable[..., None], interval: float) -> None:
+
+def start_sampler(core: Core, interval: float) -> None:
     """Start the sampler of a run; it ends with the run. The first sample comes after one interval."""
-
-    def record(**fields: Any) -> None:
-        core.own_events["samples"] += 1
-        with contextlib.suppress(SinkError):  # raised where the trainer calls, if its user asked for that
-            emit(SystemSampled, **fields)
-
-    sampler = SystemSampler(record, interval)
+    sampler = SystemSampler(lambda sample: core.emit_own("samples", SystemSampled(**sample)), interval)
     companion = Companion("system sampler", sampler.work)
-    core.accompany(companion, companion.stop)
+    core.accompany(companion, lambda timeout: companion.stop(min(timeout, _LONGEST_WAIT_S)))
 
 
 class SystemSampler:
     """Samples the system.
 
     Args:
-        record: takes the fields of a SystemSampled.
+        record: takes the fields of a SystemSampled, as a dict.
         interval: seconds between two samples.
     """
 
-    def __init__(self, record: Callable[..., None], interval: float) -> None:
+    def __init__(self, record: Callable[[dict[str, Any]], None], interval: float) -> None:
         self._record = record
         self._interval = interval
         self._nvml: Nvml | None = None
@@ -61,7 +56,7 @@ class SystemSampler:
         """Sample until `stopping` is set."""
         try:
             while not stopping.wait(self._interval):
-                self._record(**self.sample())
+                self._record(self.sample())
         finally:
             if self._nvml is not None:
                 self._nvml.close()

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import SchemaError
+from esper_telemetry.recorder.misfit import as_refusal
 from esper_telemetry.recorder.names import plain_name
 from esper_telemetry.recorder.texts import emit_text
 from esper_telemetry.schema import event_type
@@ -80,8 +81,8 @@ class _Found:
                     self.scalars[name] = value
                 else:
                     self._take_one(name, value, depth)
-            except SchemaError as error:
-                self.refused.append(error)
+            except Exception as error:  # noqa: BLE001 - what is no misfit is raised again
+                self.refused.append(as_refusal(error))
 
     def step(self, step: Any) -> int | None:
         """Return a step as an integer; one that is none is refused, and the values are recorded without."""
@@ -89,8 +90,8 @@ class _Found:
             return step
         try:
             return _integer(step)
-        except SchemaError as error:
-            self.refused.append(error)
+        except Exception as error:  # noqa: BLE001 - as above
+            self.refused.append(as_refusal(error))
             return None
 
     def _items(self, values: Any, prefix: str, depth: int) -> Iterator[tuple[Any, Any]]:
@@ -103,8 +104,8 @@ class _Found:
         else:
             try:
                 return iter(list(values.items()))
-            except (RuntimeError, TypeError, ValueError, LookupError) as error:
-                self.refused.append(SchemaError(f"{place}: its items cannot be had: {error}"))
+            except Exception as error:  # noqa: BLE001 - a mapping runs code of its own
+                self.refused.append(as_refusal(error))
         return iter(())
 
     def _take_one(self, name: str, value: Any, depth: int) -> None:

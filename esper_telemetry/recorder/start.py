@@ -16,7 +16,6 @@ from esper_telemetry.recorder.core import Core
 from esper_telemetry.recorder.facts import run_started
 from esper_telemetry.recorder.options import RUN_ID_VARIABLE, RecordOptions, StreamOptions, disabled_by_environment
 from esper_telemetry.recorder.run import Run
-from esper_telemetry.recorder.termination import raise_on_sigterm
 from esper_telemetry.schema import EventType, effective_level, event_classes, event_type, level_number
 from esper_telemetry.v1 import logged_pb2, options_pb2, process_pb2, rl_pb2, run_pb2, steps_pb2, training_pb2
 
@@ -119,8 +118,6 @@ def start_run(
             clock=clock,
         )
 
-    if record.handle_sigterm:
-        raise_on_sigterm()
     folder = root / run_id
     run = open_run(core, file_sink, started, level=level, lifecycle_only=lifecycle_only, folder=folder)
     if collector is not None and stream is not None:
@@ -154,22 +151,33 @@ def open_run(
     Raises:
         SinkError: they could not be.
     """
+    run = None
     sink = make_sink(core)
-    core.open(sink, core.options.flush_interval)
-    run = Run(core, sink, started.run_id, folder)
-    started.telemetry.CopyFrom(_settings(core, level, lifecycle_only=lifecycle_only))
-    run.emit_always(started)
-    if level_number(level) == options_pb2.LEVEL_OFF:
-        run.emit_always(_disabled_notice(core, lifecycle_only=lifecycle_only))
+    try:
+        core.open(sink, core.options.flush_interval)
+        run = Run(core, sink, started.run_id, folder)
+        started.telemetry.CopyFrom(_settings(core, level, lifecycle_only=lifecycle_only))
+        run.emit_always(started)
+        if level_number(level) == options_pb2.LEVEL_OFF:
+            run.emit_always(_disabled_notice(core, lifecycle_only=lifecycle_only))
+        _await_first_write(core, folder)
+        if core.options.system_interval is not None:
+            from esper_telemetry.recorder.sampler import start_sampler  # ctypes: only who samples pays
+
+            start_sampler(core, core.options.system_interval)
+    except BaseException as error:  # an interrupt too: neither a thread nor an open file stays behind
+        if run is not None:
+            run.close("failed" if isinstance(error, Exception) else "interrupted", error)
+        else:
+            core.finish(run_pb2.RunFinished(outcome=run_pb2.RUN_OUTCOME_INTERRUPTED))
+        raise
+    return run
+
+
+def _await_first_write(core: Core, folder: Path | None) -> None:
     if core.writer is None or not core.writer.flush(_START_TIMEOUT, sync=True):
         reason = core.writer.error if core.writer is not None else None
-        run.close("failed")
         raise SinkError(f"{folder}: RunStarted could not be written: {reason or 'the disk did not answer'}")
-    if core.options.system_interval is not None:
-        from esper_telemetry.recorder.sampler import start_sampler  # ctypes: only who samples pays
-
-        start_sampler(core, run.emit, core.options.system_interval)
-    return run
 
 
 def _settings(core: Core, level: str, *, lifecycle_only: bool) -> run_pb2.TelemetrySettings:

@@ -57,7 +57,8 @@ _CODES: dict[tuple[int, type], tuple[int, str]] = {
 class PayloadEncoders(dict[int, "Encoder"]):
     """Number of fields of a call → the function last used for so many; call it with the fields.
 
-    It returns None, or raises whatever it likes, for a call of another shape: `encode_any` takes every call.
+    It returns None for a call of another shape, or raises TypeError where the names of the fields are others:
+    `encode_any` takes every call.
 
     Args:
         cls: the event class.
@@ -81,7 +82,7 @@ class PayloadEncoders(dict[int, "Encoder"]):
         """
         try:
             payload = self[len(fields)](**fields)
-        except Exception:  # noqa: BLE001 - whatever does not fit the fast way is looked at again
+        except TypeError:  # other names
             payload = None
         return self.encode_any(fields) if payload is None else payload
 
@@ -96,7 +97,7 @@ class PayloadEncoders(dict[int, "Encoder"]):
         encoder = self._made.get(shape)
         if encoder is not None and self.get(len(fields)) is not encoder:  # another shape came in between
             self[len(fields)] = encoder
-            payload = _tried(encoder, fields)
+            payload = encoder(**fields)
             if payload is not None:
                 return payload
         payload = self._cls(**plain_fields(fields)).SerializeToString()
@@ -114,7 +115,7 @@ class PayloadEncoders(dict[int, "Encoder"]):
         encoder = write_encoder(self._cls, *shape)
         if encoder is None:
             self._made[shape] = None
-        elif _tried(encoder, fields) == payload:
+        elif encoder(**fields) == payload:
             self._made[shape] = self[len(fields)] = encoder
 
 
@@ -138,8 +139,8 @@ def write_encoder(cls: type[Message], names: tuple[str, ...], types: tuple[type,
         types: the type of each value.
 
     Returns:
-        A function of keywords. For values of other types, and for what it cannot encode, it returns None or raises
-        ValueError, LookupError, ArithmeticError or struct.error.
+        A function of keywords, which returns None for values of other types and for what it cannot encode. It raises
+        nothing, so that an exception out of it is one that came from outside (a signal handler's).
     """
     writer = _Writer()
     fields = [cls.DESCRIPTOR.fields_by_name[name] for name in names]
@@ -147,7 +148,8 @@ def write_encoder(cls: type[Message], names: tuple[str, ...], types: tuple[type,
         if not writer.add(field, kind):
             return None
     source = writer.source()
-    scope = {"_type": type, "_short": SHORT_VARINTS, "_low": SEQ_LOW, "_join": b"".join, **writer.constants}
+    scope: dict[str, Any] = {"_type": type, "_short": SHORT_VARINTS, "_low": SEQ_LOW, "_join": b"".join}
+    scope |= {"_unfit": struct.error, **writer.constants}
     # The source holds names of fields, which protobuf takes for identifiers, and numbers: no value of a caller's.
     exec(source, scope)  # noqa: S102 - as dataclasses make their methods
     encoder: Encoder = scope["_encode"]
@@ -206,8 +208,15 @@ class _Writer:
         self._flush()
         pieces = ", ".join(self._pieces) or "b''"
         result = f"_join(({pieces}))" if len(self._pieces) > 1 else pieces
-        lines = [f"if not ({' and '.join(self._checks) or True}): return None", *self._lines, f"return {result}"]
-        return f"def _encode({', '.join(self._values)}):" + "".join(f"\n  {line}" for line in lines)
+        body = "".join(f"\n    {line}" for line in (*self._lines, f"return {result}"))
+        return (
+            f"def _encode({', '.join(self._values)}):"
+            f"\n  if not ({' and '.join(self._checks) or True}): return None"
+            f"\n  try:{body}"
+            "\n  except (UnicodeEncodeError, IndexError, OverflowError, _unfit) as _error:"
+            "\n    if _error.__traceback__.tb_next is not None: raise"
+            "\n  return None"
+        )
 
     def _add_text(self, name: str) -> None:
         """Add a text of up to 16,383 bytes; a longer one is an IndexError."""
@@ -240,13 +249,6 @@ class _Writer:
 def _shares_a_oneof(field: FieldDescriptor) -> bool:
     """Tell whether setting `field` may unset another one; proto3 gives every `optional` a oneof of its own."""
     return field.containing_oneof is not None and len(field.containing_oneof.fields) > 1
-
-
-def _tried(encoder: Encoder, fields: dict[str, Any]) -> bytes | None:
-    try:
-        return encoder(**fields)
-    except (ValueError, LookupError, ArithmeticError, struct.error):
-        return None
 
 
 def _unfit(**_: object) -> None:

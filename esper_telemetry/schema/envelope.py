@@ -90,32 +90,37 @@ class EnvelopeParts:
         self.room = len(ELEMENT_TAG) + self.constant + _LONGEST_LENGTHS + _LONGEST_NUMBER
 
 
-def join_events(entries: Iterable[Any], offset: int) -> Iterator[bytes]:
+def join_events(entries: Iterable[Any], offset: int, seq: int, earliest: int = 0) -> Iterator[bytes]:
     """Yield elements of `RecordFile.event`, tag and length included: `frame_event` for many, at a third of its cost.
 
     Args:
-        entries: for each event, one after the other: its EnvelopeParts, its number, its monotonic time in
-            nanoseconds, its payload.
+        entries: for each event, one after the other: its EnvelopeParts, its monotonic time in nanoseconds, its
+            payload. Times may be out of order by what lies between reading a clock and storing the event, which
+            other threads may use: an event is stamped no earlier than the one before it.
         offset: what makes wall time of monotonic time, nanoseconds.
+        seq: number of the first event; the others follow without a gap.
+        earliest: monotonic time before which none is stamped.
     """
     upper, high = 0, b""
     low_mask, join = len(SEQ_LOW) - 1, b"".join
     each = iter(entries)
-    for parts, seq, time, payload in zip(each, each, each, each, strict=True):
-        if seq < _CACHED:
-            low, high, upper = SHORT_VARINTS[seq], b"", 0
+    for number, (parts, time, payload) in enumerate(zip(each, each, each, strict=True), seq):
+        if number < _CACHED:
+            low, high, upper = SHORT_VARINTS[number], b"", 0
             digits = len(low)
         else:
-            if seq >> SEQ_LOW_BITS != upper:  # once in 16,384 events
-                upper = seq >> SEQ_LOW_BITS
+            if number >> SEQ_LOW_BITS != upper:  # once in 16,384 events
+                upper = number >> SEQ_LOW_BITS
                 high = encode_varint(upper)
-            low = SEQ_LOW[seq & low_mask]
+            low = SEQ_LOW[number & low_mask]
             digits = len(low) + len(high)
+        if time > earliest:  # noqa: PLR1730 - max() costs 60 ns more
+            earliest = time
         length = len(payload)
         size = SHORT_VARINTS[length] if length < _CACHED else encode_varint(length)
         body = parts.constant + digits + len(size) + length
         total = SHORT_VARINTS[body] if body < _CACHED else encode_varint(body)
-        stamp = pack_time(offset + time)
+        stamp = pack_time(offset + earliest)
         yield join((ELEMENT_TAG, total, parts.head, stamp, SEQ_TAG, low, high, parts.middle, size, payload))
 
 

@@ -23,6 +23,7 @@ class DropCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DROP_CAUSE_INVALID: _ClassVar[DropCause]
     DROP_CAUSE_SINK_FAILED: _ClassVar[DropCause]
     DROP_CAUSE_SHUTDOWN: _ClassVar[DropCause]
+    DROP_CAUSE_WRITER_FAILED: _ClassVar[DropCause]
 RUN_OUTCOME_UNSPECIFIED: RunOutcome
 RUN_OUTCOME_COMPLETED: RunOutcome
 RUN_OUTCOME_FAILED: RunOutcome
@@ -33,6 +34,7 @@ DROP_CAUSE_TOO_LARGE: DropCause
 DROP_CAUSE_INVALID: DropCause
 DROP_CAUSE_SINK_FAILED: DropCause
 DROP_CAUSE_SHUTDOWN: DropCause
+DROP_CAUSE_WRITER_FAILED: DropCause
 
 class RunStarted(_message.Message):
     __slots__ = ("name", "run_id", "tags", "config_json", "config_sha256", "argv", "versions", "host", "git", "telemetry")

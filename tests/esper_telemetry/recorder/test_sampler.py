@@ -58,7 +58,7 @@ def test_an_interval_that_cannot_be_is_refused(interval):
 
 
 def test_processor_time_is_that_between_two_samples():
-    system = SystemSampler(lambda *_, **__: None, 1.0)
+    system = SystemSampler(lambda _: None, 1.0)
     until = time.process_time() + 0.2
     while time.process_time() < until:
         pass
@@ -99,7 +99,7 @@ def test_devices_are_sampled_once_cuda_is_in_use_and_not_before(monkeypatch, nvm
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     initialized = [False]
     fake_torch(monkeypatch, initialized=initialized)
-    system = SystemSampler(lambda *_, **__: None, 1.0)
+    system = SystemSampler(lambda _: None, 1.0)
     assert "accelerators" not in system.sample()
     assert not opened
     initialized[0] = True
@@ -123,7 +123,7 @@ def test_devices_reach_the_record(monkeypatch, nvml_double, tmp_path):
 def test_without_nvml_the_rest_is_sampled(monkeypatch):
     monkeypatch.setattr(sampler, "Nvml", lambda _: (_ for _ in ()).throw(OSError("no driver")))
     fake_torch(monkeypatch, initialized=[True])
-    assert "rss_bytes" in SystemSampler(lambda *_, **__: None, 1.0).sample()
+    assert "rss_bytes" in SystemSampler(lambda _: None, 1.0).sample()
 
 
 @pytest.mark.parametrize("torch", [None, SimpleNamespace(), SimpleNamespace(cuda=None)])

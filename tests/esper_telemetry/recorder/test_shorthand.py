@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections.abc
+import numbers
 import threading
 
 import pytest
@@ -89,4 +91,70 @@ def test_threads_may_call_all_of_them_at_once(tmp_path):
     assert {name: counts[name] for name in ("scalars.logged", "text.logged", "artifact.logged", "phase.timed")} == {
         "scalars.logged": 200, "text.logged": 400, "artifact.logged": 200, "phase.timed": 200,
     }  # fmt: skip
+    assert run.stats().dropped == 0
+
+
+class Mapping(collections.abc.Mapping):
+    """A mapping whose items cannot be had."""
+
+    def __getitem__(self, key):
+        raise OSError("the store behind it is gone")
+
+    def __iter__(self):
+        raise OSError("the store behind it is gone")
+
+    def __len__(self):
+        return 1
+
+
+class Number(numbers.Real):
+    """A number that raises when it is looked at."""
+
+    def __float__(self):
+        raise TimeoutError("the server behind it does not answer")
+
+    __abs__ = __add__ = __ceil__ = __eq__ = __floor__ = __floordiv__ = __le__ = __lt__ = __mod__ = __mul__ = None
+    __neg__ = __pos__ = __pow__ = __radd__ = __rfloordiv__ = __rmod__ = __rmul__ = __round__ = __rpow__ = None
+    __rtruediv__ = __truediv__ = __trunc__ = __hash__ = None
+
+
+class Figure:
+    def savefig(self, file, *, format):  # noqa: A002
+        raise OSError("no font")
+
+
+MISFITS = {
+    "log a mapping": lambda run: run.log(Mapping()),
+    "log a mapping inside": lambda run: run.log({"x": Mapping()}),
+    "log a number": lambda run: run.log({"x": Number()}),
+    "log a step": lambda run: run.log({}, step=Number()),
+    "a histogram": lambda run: run.log_histogram("h", [Number()]),
+    "bins": lambda run: run.log_histogram("h", [1.0], bins=[Number()]),
+    "progress": lambda run: run.progress(done=Number()),
+    "an artifact": lambda run: run.log_artifact(Figure()),
+}
+
+
+@pytest.mark.parametrize("call", MISFITS.values(), ids=MISFITS)
+def test_what_a_value_raises_when_it_is_looked_at_is_counted(call):
+    run, _ = memory_run(strict=False)
+    call(run)
+    run.close()
+    assert list(run.stats().drops.values()) == [1]
+
+
+@pytest.mark.parametrize("name", ["log", "log_histogram", "progress"])
+def test_what_a_signal_handler_raises_meanwhile_is_the_callers(name, monkeypatch):
+    """The handler runs between two instructions of ours: here between two of a function that each of them calls."""
+
+    def interrupted(_name, _value):
+        raise TimeoutError
+
+    for module in ("scalars", "histogram", "progress"):
+        monkeypatch.setattr(f"esper_telemetry.recorder.{module}.plain_value", interrupted)
+    calls = {**CALLS, "log": lambda run: run.log({"x": 1})}
+    run, _ = memory_run(strict=False)
+    with pytest.raises(TimeoutError):
+        calls[name](run)
+    run.close()
     assert run.stats().dropped == 0

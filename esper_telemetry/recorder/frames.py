@@ -1,0 +1,302 @@
+"""Cuts what waits in the buffer into batches of one frame each: numbers, stamps and joins events. Writer thread only.
+
+The position of an entry in the deque is its number, so a number cannot be given out without an event (or a counted
+loss) behind it. Entries leave the deque into `taken` by one C call, and `taken` only when the batch that holds them is
+made: a cut that an exception breaks off is done again from the same entries. It never writes, and never waits for
+anything but the interpreter.
+
+Other threads may read; while `version` is None, or when it changed between two readings, what they read does not
+belong together.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import time
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from esper_telemetry.schema import MAX_BATCH_BYTES, Batch
+from esper_telemetry.schema.envelope import EnvelopeParts, join_events
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable, Mapping
+
+    from esper_telemetry.recorder.ledger import LossLedger
+    from esper_telemetry.schema import EventType
+
+# Per event in the deque: envelope, monotonic time, payload. Flat, because a tuple for each would be an object that the
+# garbage collector follows.
+WIDTH = 3
+# Events whose envelopes are joined before another thread may run: 0.1 ms of the interpreter.
+_SLICE = 256
+_NO_TYPE = 0
+_room = operator.attrgetter("room")
+
+
+class Loss(EnvelopeParts):
+    """An entry that stands for an event that could not be built: it has a number, and is counted when it is taken.
+
+    Attributes:
+        full_name: full message name of the event.
+        cause: DropCause number.
+    """
+
+    __slots__ = ("cause", "full_name")
+
+    def __init__(self, full_name: str, cause: int) -> None:
+        super().__init__(_NO_TYPE, b"")
+        self.full_name = full_name
+        self.cause = cause
+
+
+class Given(NamedTuple):
+    """What was taken from the deque so far; replaced as a whole.
+
+    Attributes:
+        seq: last number given out.
+        losses: losses of the ledger that have numbers up to `seq`.
+        recorded: events taken and not lost since, by type id.
+        latest: monotonic time of the last event.
+    """
+
+    seq: int
+    losses: int
+    recorded: Counter[int]
+    latest: int
+
+
+class Ending(NamedTuple):
+    """The last event of a stream, built when everything before it has its number.
+
+    Attributes:
+        envelope: of its type and context.
+        time: monotonic, nanoseconds.
+        build: makes the payload from its number and the losses before it, by type and cause.
+    """
+
+    envelope: EnvelopeParts
+    time: int
+    build: Callable[[int, Counter[tuple[str, int]]], bytes]
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A frame in the making. Losses are still in it, as events of no type."""
+
+    first: int
+    latest: int
+    events: list[bytes] = field(default_factory=list)
+    type_ids: list[int] = field(default_factory=list)
+    size: int = 0
+
+
+class FrameCutter:
+    """Makes batches of entries.
+
+    Args:
+        entries: WIDTH values an event; others append to it, only this class takes from it.
+        ledger: where entries that stand for a loss are counted.
+        types: the type table; it may grow.
+        offset: what makes wall time of monotonic time, nanoseconds.
+        frame_bytes: size at which a frame is cut.
+
+    Attributes:
+        taken: entries that are in no batch yet.
+        given: what was taken so far.
+        batch: the batch that was made last and not yet settled (written or dropped).
+        spent: what the entries of the last cut had been reckoned at, in bytes; less than that if nothing was left.
+        ended: the ending is in a batch.
+        version: changes with every change of the above; None during one.
+    """
+
+    def __init__(
+        self,
+        entries: deque[Any],
+        ledger: LossLedger,
+        types: Mapping[int, EventType],
+        *,
+        offset: int,
+        frame_bytes: int,
+    ) -> None:
+        self._entries = entries
+        self._ledger = ledger
+        self._types = types
+        self._declared = set(types)
+        self._offset = offset
+        self._frame_bytes = min(frame_bytes, MAX_BATCH_BYTES)
+        self._covered = 0
+        self.taken: list[Any] = []
+        self.given = Given(0, 0, Counter(), 0)
+        self.batch: Batch | None = None
+        self.spent = 0
+        self.ended = False
+        self.version: object | None = object()
+
+    @property
+    def numbered(self) -> int:
+        """Events offered so far: those that have a number, those that wait, and losses that have no place."""
+        given = self.given
+        waiting = (len(self.taken) + len(self._entries)) // WIDTH
+        return given.seq + waiting + self._ledger.total - given.losses
+
+    def cut(self, *, patient: bool, ending: Ending | None = None) -> None:
+        """Make a batch of the next entries, up to the size of a frame; none is made where there is nothing to write.
+
+        A patient cut lets go of the interpreter between slices. It gets it back when the training thread waits for
+        something, or after 5 ms: a writer that is behind and let go ten times a frame would never catch up.
+
+        Args:
+            patient: let others run.
+            ending: goes into the batch that empties the deque.
+        """
+        frame = _Frame(self.given.seq + 1, self.given.latest)
+        while frame.size < self._frame_bytes and self._add_slice(frame):
+            if patient:
+                time.sleep(0)
+        if _NO_TYPE in frame.type_ids:
+            self._settle_losses(frame)
+        else:
+            self._commit(frame, ending if self._last(frame) and not self.ended else None)
+
+    def written(self) -> None:
+        """Let go of the batch: the sink has it."""
+        batch = self.batch
+        if batch is not None:
+            self._declared.update(number for number, _ in batch.new_types)
+            self._covered = batch.last_seq
+            self.batch = None
+
+    def drop(self, cause: int) -> None:
+        """Count the events of the batch as lost; the next batch covers their numbers."""
+        batch = self.batch
+        if batch is None:
+            return
+        counts = Counter(batch.type_ids)
+        given = self.given
+        self.version = None
+        self.batch = None
+        for number, events in counts.items():
+            self._ledger.count(self._types[number].full_name, cause, events)
+        self.given = given._replace(losses=given.losses + len(batch.type_ids), recorded=given.recorded - counts)
+        self.version = object()
+
+    def drop_all(self, cause: int) -> None:
+        """Count everything that was not written as lost."""
+        self.drop(cause)
+        self._pull(len(self._entries) // WIDTH)
+        self.version = None
+        for parts in self.taken[::WIDTH]:
+            self._count(parts, cause)
+        events, given = len(self.taken) // WIDTH, self.given
+        self.given = given._replace(seq=given.seq + events, losses=given.losses + events)
+        self.taken.clear()
+        self.version = object()
+
+    def _add_slice(self, frame: _Frame) -> bool:
+        """Join some entries more; return False if there are none, or if the frame is full."""
+        start = len(frame.type_ids) * WIDTH
+        if start == len(self.taken) and not self._pull(self._slice_events(frame)):
+            return False
+        entries = self.taken[start : start + _SLICE * WIDTH]
+        events = list(join_events(entries, self._offset, frame.first + start // WIDTH, frame.latest))
+        size = sum(map(len, events))
+        if frame.size + size > self._frame_bytes:
+            fit = _fitting(events, frame.size, self._frame_bytes)
+            events, entries = events[:fit], entries[: fit * WIDTH]
+            size = sum(map(len, events))
+        if not events:
+            return False
+        frame.events += events
+        frame.type_ids += [parts.type_id for parts in entries[::WIDTH]]
+        frame.size += size
+        frame.latest = max(frame.latest, *entries[1::WIDTH])
+        return True
+
+    def _slice_events(self, frame: _Frame) -> int:
+        """Return how many entries to take at once: to the end of the frame, if they are like the next one."""
+        waiting = len(self._entries) // WIDTH
+        if not waiting:
+            return 0
+        size: int = self._entries[0].room + len(self._entries[2])
+        return min(waiting, _SLICE, 1 + (self._frame_bytes - frame.size) // size)
+
+    def _pull(self, events: int) -> bool:
+        """Move so many entries from the deque to `taken`."""
+        self.version = None
+        self.taken.extend(map(operator.call, itertools.repeat(self._entries.popleft, events * WIDTH)))
+        self.version = object()
+        return events > 0
+
+    def _last(self, frame: _Frame) -> bool:
+        return len(frame.type_ids) * WIDTH == len(self.taken) and not self._entries
+
+    def _settle_losses(self, frame: _Frame) -> None:
+        """Commit a frame without the entries in it that stand for losses, which are counted."""
+        losses = [parts for parts in self.taken[: len(frame.type_ids) * WIDTH : WIDTH] if parts.type_id == _NO_TYPE]
+        frame.events = [event for event, number in zip(frame.events, frame.type_ids, strict=True) if number]
+        frame.size = sum(map(len, frame.events))
+        self._commit(frame, None, losses)
+
+    def _commit(self, frame: _Frame, ending: Ending | None, lost: list[Loss] | None = None) -> None:
+        """Make the batch, and let go of its entries."""
+        given, losses, entries = self.given, self._ledger.losses, len(frame.type_ids)
+        total = losses.total()
+        used = self.taken[: entries * WIDTH]
+        seq = given.seq + entries + total - given.losses
+        if ending is not None and frame.size < self._frame_bytes:
+            seq += 1
+            payload = ending.build(seq, losses)
+            used += (ending.envelope, ending.time, payload)
+            frame.events += join_events(used[-WIDTH:], self._offset, seq, frame.latest)
+            frame.type_ids.append(ending.envelope.type_id)
+            frame.latest = max(frame.latest, ending.time)
+        else:
+            ending = None
+        type_ids = list(filter(None, frame.type_ids)) if lost else frame.type_ids
+        counts = Counter(type_ids)
+        batch = self._batch(frame, type_ids, counts, seq, used) if type_ids else None
+        after = Given(seq, total + len(lost or ()), given.recorded + counts, frame.latest)
+        drained = entries * WIDTH == len(self.taken) and not self._entries
+        # What producers reckoned with costs 40 ns an event to add up, and is of no use where nothing is left.
+        spent = frame.size if drained else sum(map(_room, used[::WIDTH])) + sum(map(len, used[2::WIDTH]))
+        self.version = None
+        for one in lost or ():
+            self._ledger.count(one.full_name, one.cause)
+        self.given, self.batch, self.spent = after, batch, spent
+        self.ended |= ending is not None
+        del self.taken[: entries * WIDTH]
+        self.version = object()
+
+    def _batch(
+        self, frame: _Frame, type_ids: list[int], counts: Counter[int], last_seq: int, entries: list[Any]
+    ) -> Batch:
+        first = next(moment for number, moment in zip(frame.type_ids, entries[1::WIDTH], strict=True) if number)
+        return Batch(
+            events=frame.events,
+            type_ids=type_ids,
+            first_seq=self._covered + 1,
+            last_seq=last_seq,
+            min_time=self._offset + max(self.given.latest, first),
+            max_time=self._offset + frame.latest,
+            raw_size=sum(map(len, frame.events)),
+            new_types=[(number, self._types[number]) for number in counts if number not in self._declared],
+        )
+
+    def _count(self, parts: EnvelopeParts, cause: int) -> None:
+        """Count the event of an entry as lost; an entry that stands for a loss keeps its own cause."""
+        if isinstance(parts, Loss):
+            self._ledger.count(parts.full_name, parts.cause)
+        else:
+            self._ledger.count(self._types[parts.type_id].full_name, cause)
+
+
+def _fitting(events: list[bytes], size: int, frame_bytes: int) -> int:
+    """Return how many of `events` belong to a frame of so many bytes: up to the one that fills it."""
+    sizes = list(itertools.accumulate(map(len, events), initial=size))
+    fit = min(bisect_left(sizes, frame_bytes), len(events))
+    return fit if sizes[fit] <= MAX_BATCH_BYTES else fit - 1
