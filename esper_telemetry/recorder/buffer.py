@@ -234,9 +234,9 @@ class Buffer:
         self._closed = True
 
     @property
-    def in_hand(self) -> Batch | None:
-        """The batch that was taken and neither written nor dropped yet."""
-        return self._cutter.batch
+    def taken_seq(self) -> int:
+        """Last number given out: it moves on with every batch."""
+        return self._cutter.given.seq
 
     def take(self) -> Batch | None:
         """Return the next frame's batch, or None if nothing waits; the same one until it was written or dropped."""
@@ -270,7 +270,7 @@ class Buffer:
         self._out = self._out_next
 
     def drop(self, cause: int) -> None:
-        """Count the events of the batch in hand as lost."""
+        """Count the events of the batch in hand as lost, or those that no batch could be made of."""
         self._cutter.drop(cause)
         self._out = self._out_next
 

@@ -19,7 +19,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from esper_telemetry.schema import MAX_BATCH_BYTES, Batch
+from esper_telemetry.recorder.ledger import TOO_LARGE
+from esper_telemetry.schema import MAX_BATCH_BYTES, MAX_EVENT_BYTES, Batch
 from esper_telemetry.schema.envelope import EnvelopeParts, join_events
 
 if TYPE_CHECKING:
@@ -86,13 +87,17 @@ class Ending(NamedTuple):
 
 @dataclass(slots=True)
 class _Frame:
-    """A frame in the making. Losses are still in it, as events of no type."""
+    """A frame in the making. Until `_drop_losses`, entries that stand for losses are in it as events of no type."""
 
     first: int
     latest: int
     events: list[bytes] = field(default_factory=list)
     type_ids: list[int] = field(default_factory=list)
     size: int = 0
+    min_time: int | None = None
+    entries: int = 0
+    losses: list[Loss] = field(default_factory=list)
+    ends: bool = False
 
 
 class FrameCutter:
@@ -135,6 +140,7 @@ class FrameCutter:
         self.batch: Batch | None = None
         self.spent = 0
         self.ended = False
+        self._ending_fails = False
         self.version: object | None = object()
 
     @property
@@ -159,9 +165,13 @@ class FrameCutter:
             if patient:
                 time.sleep(0)
         if _NO_TYPE in frame.type_ids:
-            self._settle_losses(frame)
-        else:
-            self._commit(frame, ending if self._last(frame) and not self.ended else None)
+            self._drop_losses(frame)
+        losses = self._ledger.losses
+        seq = self.given.seq + frame.entries + losses.total() - self.given.losses
+        if ending is not None and self._has_room_for_the_end(frame):
+            seq += 1
+            self._end(frame, ending, seq, losses)
+        self._commit(frame, seq, losses.total() + len(frame.losses))
 
     def written(self) -> None:
         """Let go of the batch: the sink has it."""
@@ -172,10 +182,26 @@ class FrameCutter:
             self.batch = None
 
     def drop(self, cause: int) -> None:
-        """Count the events of the batch as lost; the next batch covers their numbers."""
+        """Count the events of the batch as lost, or the entries that none could be made of; the next one covers them.
+
+        Where there are neither and the ending cannot be built, the stream goes without.
+        """
         batch = self.batch
-        if batch is None:
-            return
+        if batch is not None:
+            self._drop_batch(batch, cause)
+        elif self.taken:
+            self._drop_taken(cause)
+        elif self._ending_fails:
+            self.ended = True
+
+    def drop_all(self, cause: int) -> None:
+        """Count everything that was not written as lost."""
+        if self.batch is not None:
+            self._drop_batch(self.batch, cause)
+        self._pull(len(self._entries) // WIDTH)
+        self._drop_taken(cause)
+
+    def _drop_batch(self, batch: Batch, cause: int) -> None:
         counts = Counter(batch.type_ids)
         given = self.given
         self.version = None
@@ -185,10 +211,7 @@ class FrameCutter:
         self.given = given._replace(losses=given.losses + len(batch.type_ids), recorded=given.recorded - counts)
         self.version = object()
 
-    def drop_all(self, cause: int) -> None:
-        """Count everything that was not written as lost."""
-        self.drop(cause)
-        self._pull(len(self._entries) // WIDTH)
+    def _drop_taken(self, cause: int) -> None:
         self.version = None
         for parts in self.taken[::WIDTH]:
             self._count(parts, cause)
@@ -199,11 +222,11 @@ class FrameCutter:
 
     def _add_slice(self, frame: _Frame) -> bool:
         """Join some entries more; return False if there are none, or if the frame is full."""
-        start = len(frame.type_ids) * WIDTH
+        start = frame.entries * WIDTH
         if start == len(self.taken) and not self._pull(self._slice_events(frame)):
             return False
         entries = self.taken[start : start + _SLICE * WIDTH]
-        events = list(join_events(entries, self._offset, frame.first + start // WIDTH, frame.latest))
+        events = list(join_events(entries, self._offset, frame.first + frame.entries, frame.latest))
         size = sum(map(len, events))
         if frame.size + size > self._frame_bytes:
             fit = _fitting(events, frame.size, self._frame_bytes)
@@ -211,10 +234,15 @@ class FrameCutter:
             size = sum(map(len, events))
         if not events:
             return False
-        frame.events += events
-        frame.type_ids += [parts.type_id for parts in entries[::WIDTH]]
-        frame.size += size
+        type_ids = [parts.type_id for parts in entries[::WIDTH]]
+        if frame.min_time is None:
+            first = next((time for number, time in zip(type_ids, entries[1::WIDTH], strict=True) if number), None)
+            frame.min_time = None if first is None else max(frame.latest, first)
         frame.latest = max(frame.latest, *entries[1::WIDTH])
+        frame.events += events
+        frame.type_ids += type_ids
+        frame.entries += len(events)
+        frame.size += size
         return True
 
     def _slice_events(self, frame: _Frame) -> int:
@@ -232,56 +260,57 @@ class FrameCutter:
         self.version = object()
         return events > 0
 
-    def _last(self, frame: _Frame) -> bool:
-        return len(frame.type_ids) * WIDTH == len(self.taken) and not self._entries
+    def _has_room_for_the_end(self, frame: _Frame) -> bool:
+        """Tell whether everything is in `frame`, and an event more fits in."""
+        waiting = self._entries or frame.entries * WIDTH < len(self.taken) or frame.losses
+        return not (self.ended or waiting) and frame.size + MAX_EVENT_BYTES <= MAX_BATCH_BYTES
 
-    def _settle_losses(self, frame: _Frame) -> None:
-        """Commit a frame without the entries in it that stand for losses, which are counted."""
-        losses = [parts for parts in self.taken[: len(frame.type_ids) * WIDTH : WIDTH] if parts.type_id == _NO_TYPE]
+    def _end(self, frame: _Frame, ending: Ending, seq: int, losses: Counter[tuple[str, int]]) -> None:
+        """Add the last event, which knows what was offered and lost before it."""
+        self._ending_fails = True
+        payload = ending.build(seq, losses)
+        self._ending_fails = False
+        frame.ends = True
+        if len(payload) > MAX_EVENT_BYTES:
+            frame.losses.append(Loss(self._types[ending.envelope.type_id].full_name, TOO_LARGE))
+            return
+        frame.latest = max(frame.latest, ending.time)
+        if frame.min_time is None:
+            frame.min_time = frame.latest
+        frame.events += join_events((ending.envelope, frame.latest, payload), self._offset, seq)
+        frame.type_ids.append(ending.envelope.type_id)
+
+    def _drop_losses(self, frame: _Frame) -> None:
+        """Take what stands for losses out of `frame`; they are counted when it is committed."""
+        parts = self.taken[: frame.entries * WIDTH : WIDTH]
+        frame.losses = [one for one in parts if one.type_id == _NO_TYPE]
         frame.events = [event for event, number in zip(frame.events, frame.type_ids, strict=True) if number]
-        frame.size = sum(map(len, frame.events))
-        self._commit(frame, None, losses)
+        frame.type_ids = list(filter(None, frame.type_ids))
 
-    def _commit(self, frame: _Frame, ending: Ending | None, lost: list[Loss] | None = None) -> None:
-        """Make the batch, and let go of its entries."""
-        given, losses, entries = self.given, self._ledger.losses, len(frame.type_ids)
-        total = losses.total()
-        used = self.taken[: entries * WIDTH]
-        seq = given.seq + entries + total - given.losses
-        if ending is not None and frame.size < self._frame_bytes:
-            seq += 1
-            payload = ending.build(seq, losses)
-            used += (ending.envelope, ending.time, payload)
-            frame.events += join_events(used[-WIDTH:], self._offset, seq, frame.latest)
-            frame.type_ids.append(ending.envelope.type_id)
-            frame.latest = max(frame.latest, ending.time)
-        else:
-            ending = None
-        type_ids = list(filter(None, frame.type_ids)) if lost else frame.type_ids
-        counts = Counter(type_ids)
-        batch = self._batch(frame, type_ids, counts, seq, used) if type_ids else None
-        after = Given(seq, total + len(lost or ()), given.recorded + counts, frame.latest)
-        drained = entries * WIDTH == len(self.taken) and not self._entries
+    def _commit(self, frame: _Frame, seq: int, losses: int) -> None:
+        """Make the batch, and let go of its entries: all that can fail comes before anything is changed."""
+        used = frame.entries * WIDTH
+        counts = Counter(frame.type_ids)
+        batch = self._batch(frame, counts, seq) if frame.events else None
+        given = Given(seq, losses, self.given.recorded + counts, frame.latest)
         # What producers reckoned with costs 40 ns an event to add up, and is of no use where nothing is left.
-        spent = frame.size if drained else sum(map(_room, used[::WIDTH])) + sum(map(len, used[2::WIDTH]))
+        drained = used == len(self.taken) and not self._entries
+        spent = frame.size if drained else _reckoned(self.taken[:used])
         self.version = None
-        for one in lost or ():
+        for one in frame.losses:
             self._ledger.count(one.full_name, one.cause)
-        self.given, self.batch, self.spent = after, batch, spent
-        self.ended |= ending is not None
-        del self.taken[: entries * WIDTH]
+        self.given, self.batch, self.spent = given, batch, spent
+        self.ended |= frame.ends
+        del self.taken[:used]
         self.version = object()
 
-    def _batch(
-        self, frame: _Frame, type_ids: list[int], counts: Counter[int], last_seq: int, entries: list[Any]
-    ) -> Batch:
-        first = next(moment for number, moment in zip(frame.type_ids, entries[1::WIDTH], strict=True) if number)
+    def _batch(self, frame: _Frame, counts: Counter[int], last_seq: int) -> Batch:
         return Batch(
             events=frame.events,
-            type_ids=type_ids,
+            type_ids=frame.type_ids,
             first_seq=self._covered + 1,
             last_seq=last_seq,
-            min_time=self._offset + max(self.given.latest, first),
+            min_time=self._offset + (frame.min_time or 0),
             max_time=self._offset + frame.latest,
             raw_size=sum(map(len, frame.events)),
             new_types=[(number, self._types[number]) for number in counts if number not in self._declared],
@@ -293,6 +322,12 @@ class FrameCutter:
             self._ledger.count(parts.full_name, parts.cause)
         else:
             self._ledger.count(self._types[parts.type_id].full_name, cause)
+
+
+def _reckoned(entries: list[Any]) -> int:
+    """Return the bytes that producers took `entries` for."""
+    envelopes: int = sum(map(_room, entries[::WIDTH]))
+    return envelopes + sum(map(len, entries[2::WIDTH]))
 
 
 def _fitting(events: list[bytes], size: int, frame_bytes: int) -> int:

@@ -51,6 +51,8 @@ class RunStats:
         bytes_written: bytes in the record's files.
         buffer_high_water: most bytes that ever waited for the disk.
         writer_cpu_s: processor time of the writer thread, in seconds.
+        writer_alive: the writer thread is at work. It ends with the run; before that it should not.
+        error: what keeps events from being written at the moment; None if nothing does.
         deaths: threads beside the writer that died (the system sampler, the reader of artifacts), and of what.
     """
 
@@ -61,6 +63,8 @@ class RunStats:
     bytes_written: int
     buffer_high_water: int
     writer_cpu_s: float
+    writer_alive: bool = False
+    error: str | None = None
     deaths: dict[str, str] = field(default_factory=dict)
 
 
@@ -169,6 +173,8 @@ class Run(Shorthand):
             bytes_written=getattr(self._sink, "bytes_written", 0),
             buffer_high_water=core.buffer.high_water,
             writer_cpu_s=core.writer_cpu_seconds(),
+            writer_alive=core.writer is not None and core.writer.alive,
+            error=str(core.writer.error) if core.writer is not None and core.writer.error is not None else None,
             deaths=core.deaths,
         )
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import SinkError, TelemetryError
@@ -64,7 +65,7 @@ class WriterThread:
         self._given_up = False
         self._retry = _RETRY_FIRST
         self._said = False
-        self._odd_batch: int | None = None  # last number of the batch that something unexpected happened to
+        self._odd_at: int | None = None  # last number taken when something unexpected happened
         self.error: TelemetryError | None = None
         self.ended = False
         self.cpu_seconds = 0.0
@@ -126,9 +127,8 @@ class WriterThread:
             while not self.ended:
                 self._step()
                 self.cpu_seconds = time.thread_time()
-        finally:
-            if not self.ended:
-                self._die()
+        except BaseException as error:  # noqa: BLE001 - it is said, and what is lost by it is counted
+            self._die(error)
 
     def _step(self) -> None:
         """Wait for something to do, and do it; whatever happens, the thread goes on."""
@@ -195,35 +195,37 @@ class WriterThread:
     def _fail(self, error: Exception) -> None:
         self._retry = min(self._retry * 2, _RETRY_LAST) if self.error else _RETRY_FIRST
         self.error = error if isinstance(error, TelemetryError) else TelemetryError(str(error))
-        if not self._said:
-            self._said = True
-            _log.warning(
-                "telemetry cannot be written and is kept in memory as far as it fits; training goes on: %s", error
-            )
+        self._say(f"telemetry cannot be written and is kept in memory as far as it fits; training goes on: {error}")
 
     def _recovered(self) -> None:
         if self.error:
-            self.error, self._said, self._odd_batch = None, False, None
-            _log.warning("telemetry is being written again")
+            self.error, self._said, self._odd_at = None, False, None
+            _log_safely(logging.WARNING, "telemetry is being written again")
 
     def _survive(self, error: BaseException) -> None:
-        """Go on after what should not have happened: the batch is tried once more, then counted as lost."""
-        batch = self._buffer.in_hand
-        lost = batch is not None and self._odd_batch == batch.last_seq
-        if batch is not None:
-            self._odd_batch = batch.last_seq
-        if lost:
+        """Go on after what should not have happened: the events at hand are tried once more, then counted as lost."""
+        again, self._odd_at = self._odd_at == self._buffer.taken_seq, self._buffer.taken_seq
+        if again:
             self._buffer.drop(WRITER_FAILED)
+            self._odd_at = None
         self._retry = _RETRY_FIRST
-        self.error = SinkError(f"the writer thread met {type(error).__name__}: {error}; it goes on")
+        self.error = SinkError(f"the telemetry writer met {type(error).__name__}: {error}; it goes on")
+        self._say(f"the telemetry writer met an error that it does not know and goes on; training does too: {error!r}")
+
+    def _say(self, text: str) -> None:
+        """Log a failure, once until it is over."""
         if not self._said:
             self._said = True
-            _log.error("the telemetry writer met an unexpected error and goes on; training does too", exc_info=error)
+            _log_safely(logging.WARNING, text)
 
-    def _die(self) -> None:
+    def _die(self, error: BaseException) -> None:
         """Say that the thread is over, and count what nobody will write."""
-        self.error = SinkError("the writer thread has ended; nothing more is recorded")
-        try:
-            _log.critical("the telemetry writer thread has ended: nothing more is recorded; training goes on")
-        finally:
-            self._buffer.drop_all(WRITER_FAILED, refuse=True)
+        self.error = SinkError(f"the telemetry writer has ended ({error!r}): nothing more is recorded")
+        self._buffer.drop_all(WRITER_FAILED, refuse=True)
+        _log_safely(logging.CRITICAL, f"{self.error}; training goes on")
+
+
+def _log_safely(level: int, text: str) -> None:
+    """Log from the writer thread, which a handler of the program's that raises must not end."""
+    with suppress(Exception):
+        _log.log(level, "%s", text)
