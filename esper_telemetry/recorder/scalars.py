@@ -49,13 +49,22 @@ def log_scalars(core: Core, emitter: Emitter, values: Any, step: Any) -> None:
     found = _Found()
     found.take(values, "", 0)
     number = found.step(step)
-    scalars = iter(found.scalars.items())
-    while chunk := dict(islice(scalars, _MOST_SCALARS)):
-        emitter.emit(ScalarsLogged(scalars=chunk, step=number))
+    for part in _parts(found.scalars):
+        emitter.emit(ScalarsLogged(scalars=part, step=number))
     for name, text in found.texts.items():
         emit_text(emitter if number is None or number < 0 else emitter.bind(step=number), name, text)
     for error in found.refused:
         core.reject(ScalarsLogged.DESCRIPTOR.full_name, error)
+
+
+def _parts(scalars: dict[str, float]) -> Iterator[dict[str, float]]:
+    """Yield `scalars` in parts that an event has room for."""
+    if 0 < len(scalars) <= _MOST_SCALARS:
+        yield scalars
+        return
+    items = iter(scalars.items())
+    while part := dict(islice(items, _MOST_SCALARS)):
+        yield part
 
 
 class _Found:
@@ -94,8 +103,10 @@ class _Found:
             self.refused.append(as_refusal(error))
             return None
 
-    def _items(self, values: Any, prefix: str, depth: int) -> Iterator[tuple[Any, Any]]:
+    def _items(self, values: Any, prefix: str, depth: int) -> list[tuple[Any, Any]]:
         """Return the items of a dict as they are now; another thread may be changing it."""
+        if type(values) is dict and depth <= _DEEPEST:
+            return list(values.items())
         place = repr(prefix.removesuffix("/")) if prefix else "run.log"
         if not isinstance(values, Mapping):
             self.refused.append(SchemaError(f"{place} was given a {_kind(values)}; pass a dict of names and numbers"))
@@ -103,10 +114,10 @@ class _Found:
             self.refused.append(SchemaError(f"{place} is a dict inside {depth} others; log it flat"))
         else:
             try:
-                return iter(list(values.items()))
+                return list(values.items())
             except Exception as error:  # noqa: BLE001 - a mapping runs code of its own
                 self.refused.append(as_refusal(error))
-        return iter(())
+        return []
 
     def _take_one(self, name: str, value: Any, depth: int) -> None:
         if value is None:
