@@ -169,7 +169,7 @@ class Artifacts:
         self._queue.put(number)
         if self._companion is None:
             self._companion = Companion("reader of artifacts", self._work, ask=lambda: self._queue.put(None))
-            self._core.accompany(self._companion, self.stop)
+            self._core.background.accompany(self._companion, self.stop)
 
     def _work(self, _: threading.Event) -> None:
         """Finish one artifact after the other, up to the None that comes behind the last one."""

@@ -11,12 +11,10 @@ import logging
 import os
 import time
 import weakref
-from collections import Counter
 from typing import TYPE_CHECKING
 
-from esper_telemetry.errors import SinkError
+from esper_telemetry.recorder.background import Background
 from esper_telemetry.recorder.buffer import Buffer, Plan
-from esper_telemetry.recorder.heartbeat import Heartbeat, signs_of_life
 from esper_telemetry.recorder.ledger import INVALID, drop_counts
 from esper_telemetry.recorder.wakeup import Wakeup
 from esper_telemetry.recorder.writer import WriterThread
@@ -24,15 +22,14 @@ from esper_telemetry.schema import EventType, event_type
 from esper_telemetry.schema.encoder import payload_encoders
 from esper_telemetry.schema.envelope import EnvelopeParts
 from esper_telemetry.v1 import options_pb2, run_pb2
-from esper_telemetry.v1.process_pb2 import RunHeartbeat
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Sequence
 
     from google.protobuf.message import Message
 
     from esper_telemetry.clock import Clock
-    from esper_telemetry.recorder.companion import Companion
     from esper_telemetry.recorder.emitter import Emitter
     from esper_telemetry.recorder.options import RecordOptions
     from esper_telemetry.sinks import Sink
@@ -49,7 +46,7 @@ class Core:
         level: number of the level in force.
         append: what emitters call with a plan and a payload.
         strict: errors of a call are raised at the caller instead of counted.
-        heartbeat: decides when the writer thread says that the program is silent.
+        background: the threads beside the program.
     """
 
     def __init__(
@@ -71,9 +68,7 @@ class Core:
         self._emitters: set[weakref.ref[Emitter]] = set()
         self.writer: WriterThread | None = None
         self._said: set[tuple[str, str]] = set()
-        self.heartbeat = Heartbeat()
-        self._own_bytes: Counter[str] = Counter()
-        self._companions: list[tuple[Companion, Callable[[float], None]]] = []
+        self.background = Background(self)
         self._last_report = 0.0
         self._pid = os.getpid()
         _alive.add(self)
@@ -85,7 +80,7 @@ class Core:
 
     def open(self, sink: Sink, flush_interval: float) -> None:
         """Start the writer thread on `sink`."""
-        self.writer = WriterThread(self.buffer, sink, self.wakeup, flush_interval, self.report)
+        self.writer = WriterThread(self.buffer, sink, self.wakeup, flush_interval, self._report)
         self.writer.start()
 
     def _number(self, one: EventType) -> int:
@@ -161,32 +156,17 @@ class Core:
             return
         if self.writer is not None and self.writer.error is not None:
             raise self.writer.error
-        for name, error in self.deaths.items():
-            raise SinkError(f"the {name} has died: {error}")
+        self.background.check()
 
     def _append_or_raise(self, plan: Plan, payload: bytes) -> bool:
         accepted = self.buffer.append(plan, payload)
         self.check_sink()
         return accepted
 
-    def report(self) -> None:
-        """Emit what the recorder has to say of itself. Writer thread only."""
+    def _report(self) -> None:
+        """Emit what the writer thread has to say by itself."""
         self.report_losses()
-        idle = self.heartbeat.due(self.buffer.stored_bytes - self._own_bytes.total())
-        if idle is not None:
-            self.emit_own("heartbeat", RunHeartbeat(idle_s=idle, **signs_of_life()))
-
-    def emit_own(self, source: str, message: Message) -> None:
-        """Record what a thread of the recorder has to say by itself; it breaks no silence of the program's.
-
-        Args:
-            source: who says it: one thread for each.
-            message: the event.
-        """
-        plan = self.plan(type(message), b"")
-        payload = message.SerializeToString()
-        if self.wants(plan.type) and self.buffer.append(plan, payload):
-            self._own_bytes[source] += plan.envelope.room + len(payload)
+        self.background.beat()
 
     def report_losses(self) -> None:
         """Emit a DropReport if something was lost since the last one, at most once a second."""
@@ -197,22 +177,7 @@ class Core:
         if drops and self.level != options_pb2.LEVEL_OFF:
             self._last_report = now
             report = run_pb2.DropReport(drops=drops, total_dropped=total, total_offered=offered)
-            self.emit_own("losses", report)
-
-    def accompany(self, companion: Companion, stop: Callable[[float], None]) -> None:
-        """Watch over a thread that works for the run; `stop` is called with seconds when the run ends."""
-        self._companions.append((companion, stop))
-
-    def stop_companions(self, timeout: float) -> None:
-        """End the threads beside the writer, before the last event; in `timeout` seconds for all of them together."""
-        deadline = time.monotonic() + timeout
-        for _, stop in self._companions:
-            stop(max(0.0, deadline - time.monotonic()))
-
-    @property
-    def deaths(self) -> dict[str, str]:
-        """What each thread that died of itself did, and what it died of."""
-        return {one.name: repr(one.error) for one, _ in self._companions if one.error is not None}
+            self.background.emit("losses", report)
 
     def finish(self, finished: run_pb2.RunFinished) -> None:
         """Record how the run ended, with what was offered and lost, and close the sink; it takes close_timeout at most.

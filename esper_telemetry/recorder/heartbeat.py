@@ -36,7 +36,7 @@ class Heartbeat:
             stored: how much the program has recorded so far, in whatever grows with each event.
         """
         now = time.monotonic()
-        if stored != self._stored:
+        if stored > self._stored:
             self._stored, self._silent_since = stored, now
         if now - max(self._silent_since, self._beaten) < self.interval:
             return None

@@ -175,7 +175,7 @@ class Run(Shorthand):
             writer_cpu_s=core.writer_cpu_seconds(),
             writer_alive=core.writer is not None and core.writer.alive,
             error=str(core.writer.error) if core.writer is not None and core.writer.error is not None else None,
-            deaths=core.deaths,
+            deaths=core.background.deaths,
         )
 
     def close(self, outcome: Outcome = "completed", error: BaseException | None = None) -> None:
@@ -191,7 +191,7 @@ class Run(Shorthand):
         core = self._core
         if core is None or self._closed or core.inherited:
             return
-        core.stop_companions(core.options.close_timeout)
+        core.background.stop(core.options.close_timeout)
         core.finish(self._finished(outcome, error))
         self._closed = True
         atexit.unregister(self._close_at_exit)

@@ -32,9 +32,9 @@ _LONGEST_WAIT_S = 0.2
 
 def start_sampler(core: Core, interval: float) -> None:
     """Start the sampler of a run; it ends with the run. The first sample comes after one interval."""
-    sampler = SystemSampler(lambda sample: core.emit_own("samples", SystemSampled(**sample)), interval)
+    sampler = SystemSampler(lambda sample: core.background.emit("samples", SystemSampled(**sample)), interval)
     companion = Companion("system sampler", sampler.work)
-    core.accompany(companion, lambda timeout: companion.stop(min(timeout, _LONGEST_WAIT_S)))
+    core.background.accompany(companion, lambda timeout: companion.stop(min(timeout, _LONGEST_WAIT_S)))
 
 
 class SystemSampler:

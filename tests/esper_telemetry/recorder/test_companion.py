@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 
 import pytest
 
-import esper_telemetry as et
-from esper_telemetry.errors import SinkError
 from esper_telemetry.recorder.companion import Companion
-from esper_telemetry.testing import memory_run
 
 
 def wait(stopping):
@@ -43,40 +39,6 @@ def test_a_death_is_logged_and_kept(caplog):
     companion.stop(5.0)
     assert isinstance(companion.error, SystemExit)
     assert "the sick one has died, and the run goes on without it: SystemExit('a bug')" in caplog.text
-
-
-def test_a_death_shows_in_the_statistics_of_the_run_which_goes_on():
-    run, _ = memory_run()
-    companion = Companion("sick one", die)
-    run._core.accompany(companion, companion.stop)
-    companion.stop(5.0)
-    run.emit(et.events.ScalarLogged, name="x", value=1.0)
-    assert run.stats().deaths == {"sick one": "SystemExit('a bug')"}
-    run.close()
-    assert run.stats().dropped == 0
-
-
-def test_a_death_is_raised_where_the_user_asked_for_that():
-    run, _ = memory_run(record=et.RecordOptions(on_error="raise"))
-    companion = Companion("sick one", die)
-    run._core.accompany(companion, companion.stop)
-    companion.stop(5.0)
-    with pytest.raises(SinkError, match="sick one has died"):
-        run.emit(et.events.ScalarLogged, name="x", value=1.0)
-    with pytest.raises(SinkError, match="sick one has died"):
-        run.close()
-
-
-def test_all_companions_share_the_time_of_a_close():
-    release = threading.Event()
-    run, _ = memory_run(record=et.RecordOptions(close_timeout=0.2))
-    for number in range(20):
-        companion = Companion(f"hanging one {number}", lambda _: release.wait())
-        run._core.accompany(companion, companion.stop)
-    begun = time.monotonic()
-    run.close()
-    assert time.monotonic() - begun < 20 * 0.2
-    release.set()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
