@@ -42,7 +42,7 @@ class RolloutCompleted(_message.Message):
     def __init__(self, steps: _Optional[int] = ..., total_steps: _Optional[int] = ..., episodes: _Optional[int] = ..., return_mean: _Optional[float] = ..., length_mean: _Optional[float] = ..., success_rate: _Optional[float] = ..., rollout_time_ms: _Optional[float] = ...) -> None: ...
 
 class EvalCompleted(_message.Message):
-    __slots__ = ("split", "episodes", "return_mean", "return_std", "return_min", "return_max", "length_mean", "success_rate", "deterministic", "loss", "metrics", "is_best", "eval_time_ms")
+    __slots__ = ("split", "episodes", "return_mean", "return_std", "return_min", "return_max", "length_mean", "success_rate", "deterministic", "loss", "samples", "metrics", "is_best", "eval_time_ms")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,7 @@ class EvalCompleted(_message.Message):
     SUCCESS_RATE_FIELD_NUMBER: _ClassVar[int]
     DETERMINISTIC_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
     IS_BEST_FIELD_NUMBER: _ClassVar[int]
     EVAL_TIME_MS_FIELD_NUMBER: _ClassVar[int]
@@ -73,10 +74,11 @@ class EvalCompleted(_message.Message):
     success_rate: float
     deterministic: bool
     loss: float
+    samples: int
     metrics: _containers.ScalarMap[str, float]
     is_best: bool
     eval_time_ms: float
-    def __init__(self, split: _Optional[str] = ..., episodes: _Optional[int] = ..., return_mean: _Optional[float] = ..., return_std: _Optional[float] = ..., return_min: _Optional[float] = ..., return_max: _Optional[float] = ..., length_mean: _Optional[float] = ..., success_rate: _Optional[float] = ..., deterministic: bool = ..., loss: _Optional[float] = ..., metrics: _Optional[_Mapping[str, float]] = ..., is_best: bool = ..., eval_time_ms: _Optional[float] = ...) -> None: ...
+    def __init__(self, split: _Optional[str] = ..., episodes: _Optional[int] = ..., return_mean: _Optional[float] = ..., return_std: _Optional[float] = ..., return_min: _Optional[float] = ..., return_max: _Optional[float] = ..., length_mean: _Optional[float] = ..., success_rate: _Optional[float] = ..., deterministic: bool = ..., loss: _Optional[float] = ..., samples: _Optional[int] = ..., metrics: _Optional[_Mapping[str, float]] = ..., is_best: bool = ..., eval_time_ms: _Optional[float] = ...) -> None: ...
 
 class OffPolicyUpdateCompleted(_message.Message):
     __slots__ = ("actor_loss", "critic_loss", "temperature_loss", "temperature", "q_mean", "q_target_mean", "td_error", "entropy", "exploration_rate", "lr", "grad_norm", "buffer_size", "updates", "total_updates", "update_time_ms")
