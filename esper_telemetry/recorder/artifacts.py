@@ -112,6 +112,8 @@ class Artifacts:
         folder: of the run; None where it has none, and then nothing can be copied.
     """
 
+    name = "reader of artifacts"
+
     def __init__(self, core: Core, folder: Path | None) -> None:
         self._core = core
         self._folder = folder
@@ -120,6 +122,7 @@ class Artifacts:
         self._unfinished: dict[int, Artifact] = {}  # who takes one out emits it
         self._queue: SimpleQueue[int | None] = SimpleQueue()
         self._companion: Companion | None = None
+        core.background.accompany(self)
 
     def log(self, emitter: Emitter, source: Any, name: Any, mime: str | None, *, copy: bool) -> None:
         """Take an artifact.
@@ -141,18 +144,24 @@ class Artifacts:
             return
         if os.getpid() != self._pid:
             artifact.emit(self._finished(artifact))
-        elif self._companion is not None and self._companion.error is not None:
+        elif self.error is not None:
             artifact.emit(Outcome(artifact.path, error="the thread that reads artifacts has died"))
         elif self._is_full():
             self._core.buffer.lose(_FULL_NAME, BUFFER_FULL)
         else:
             self._hand_over(artifact)
 
+    @property
+    def error(self) -> BaseException | None:
+        """What the thread died of, or None."""
+        return self._companion.error if self._companion is not None else None
+
     def stop(self, timeout: float) -> None:
         """Let the thread finish; what it has not come to after `timeout` seconds is recorded as it is known."""
-        if self._companion is None or os.getpid() != self._pid:
+        if os.getpid() != self._pid:
             return
-        self._companion.stop(timeout)
+        if self._companion is not None:
+            self._companion.stop(timeout)
         for number in list(self._unfinished):
             artifact = self._unfinished.pop(number, None)
             if artifact is not None:
@@ -168,8 +177,7 @@ class Artifacts:
         self._unfinished[number] = artifact
         self._queue.put(number)
         if self._companion is None:
-            self._companion = Companion("reader of artifacts", self._work, ask=lambda: self._queue.put(None))
-            self._core.background.accompany(self._companion, self.stop)
+            self._companion = Companion(self.name, self._work, ask=lambda: self._queue.put(None))
 
     def _work(self, _: threading.Event) -> None:
         """Finish one artifact after the other, up to the None that comes behind the last one."""

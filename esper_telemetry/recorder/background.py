@@ -8,19 +8,31 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recorder.heartbeat import Heartbeat, signs_of_life
 from esper_telemetry.v1.process_pb2 import RunHeartbeat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from google.protobuf.message import Message
 
-    from esper_telemetry.recorder.companion import Companion
     from esper_telemetry.recorder.core import Core
+
+
+class Worker(Protocol):
+    """Who has a thread that works for a run."""
+
+    @property
+    def name(self) -> str:
+        """What it does, for people."""
+
+    @property
+    def error(self) -> BaseException | None:
+        """What it died of, or None."""
+
+    def stop(self, timeout: float) -> None:
+        """End it, in `timeout` seconds at most."""
 
 
 class Background:
@@ -37,22 +49,22 @@ class Background:
         self.heartbeat = Heartbeat()
         self._core = core
         self._own_bytes: Counter[str] = Counter()
-        self._companions: list[tuple[Companion, Callable[[float], None]]] = []
+        self._companions: list[Worker] = []
 
-    def accompany(self, companion: Companion, stop: Callable[[float], None]) -> None:
-        """Watch over a thread that works for the run; `stop` is called with seconds when the run ends."""
-        self._companions.append((companion, stop))
+    def accompany(self, companion: Worker) -> None:
+        """Watch over a thread that works for the run, and stop it when the run ends."""
+        self._companions.append(companion)
 
     def stop(self, timeout: float) -> None:
         """End the companions, before the last event; in `timeout` seconds for all of them together."""
         deadline = time.monotonic() + timeout
-        for _, stop in self._companions:
-            stop(max(0.0, deadline - time.monotonic()))
+        for companion in self._companions:
+            companion.stop(max(0.0, deadline - time.monotonic()))
 
     @property
     def deaths(self) -> dict[str, str]:
         """What each companion that died of itself did, and what it died of."""
-        return {one.name: repr(one.error) for one, _ in self._companions if one.error is not None}
+        return {one.name: repr(one.error) for one in self._companions if one.error is not None}
 
     def check(self) -> None:
         """Raise the death of a companion.

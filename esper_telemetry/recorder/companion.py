@@ -7,6 +7,7 @@ daemon, ends with the run within a bounded time, and does not exist in a fork ch
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ class Companion:
         name: what it does, for people: "system sampler".
         work: called in the thread with an event that is set when it has to return.
         ask: called by `stop` after that event is set, to wake `work` up.
+        patience: seconds that `stop` waits at most, whatever it is given.
 
     Attributes:
         name: as given.
@@ -31,12 +33,18 @@ class Companion:
     """
 
     def __init__(
-        self, name: str, work: Callable[[threading.Event], None], ask: Callable[[], None] = lambda: None
+        self,
+        name: str,
+        work: Callable[[threading.Event], None],
+        *,
+        ask: Callable[[], None] = lambda: None,
+        patience: float = math.inf,
     ) -> None:
         self.name = name
         self.error: BaseException | None = None
         self._work = work
         self._ask = ask
+        self._patience = patience
         self._stopping = threading.Event()
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name=f"esper-telemetry {name}", daemon=True)
@@ -49,7 +57,7 @@ class Companion:
         self._stopping.set()
         self._ask()
         if self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+            self._thread.join(min(timeout, self._patience))
 
     def _run(self) -> None:
         try:

@@ -43,15 +43,15 @@ class Phase:
 
     def __enter__(self) -> None:
         self._around = around = _path.get()
-        _path.set(f"{around}/{self._name}" if around else self._name)
         self._started = perf_counter()
+        _path.set(f"{around}/{self._name}" if around else self._name)  # last: a signal may raise after any call
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        duration = perf_counter() - self._started
         around = self._around
         _path.set(around)  # not `reset`: a generator may be closed in another task than it was entered in
+        duration = perf_counter() - self._started
         path = f"{around}/{self._name}" if around else self._name
         # Under on_error="raise" a sink that failed is raised, but not in place of the exception that is under way.
         with contextlib.suppress(TelemetryError) if kind is not None else contextlib.nullcontext():

@@ -27,14 +27,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger("esper_telemetry")
 
 # A run that ends does not wait for a driver that hangs.
-_LONGEST_WAIT_S = 0.2
+_PATIENCE_S = 0.2
 
 
 def start_sampler(core: Core, interval: float) -> None:
     """Start the sampler of a run; it ends with the run. The first sample comes after one interval."""
     sampler = SystemSampler(lambda sample: core.background.emit("samples", SystemSampled(**sample)), interval)
-    companion = Companion("system sampler", sampler.work)
-    core.background.accompany(companion, lambda timeout: companion.stop(min(timeout, _LONGEST_WAIT_S)))
+    core.background.accompany(Companion("system sampler", sampler.work, patience=_PATIENCE_S))
 
 
 class SystemSampler:

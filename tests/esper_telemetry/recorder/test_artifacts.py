@@ -260,3 +260,21 @@ def test_a_fork_child_harms_nothing_of_its_parents(tmp_path):
     subprocess.run([sys.executable, "-c", program, tmp_path], check=True, timeout=60)
     names = {data["name"] for data in logged(tmp_path / "fork")}
     assert {"parent.bin", "after.bin"} <= names
+
+
+def test_an_interrupt_between_taking_and_handing_over_loses_no_artifact(table):
+    run, sink = memory_run()
+    run.log_artifact(table)
+
+    class Interrupted:
+        def put(self, _number):
+            raise KeyboardInterrupt
+
+    queue = run._artifacts._queue
+    run._artifacts._queue = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        run.log_artifact(table)
+    run._artifacts._queue = queue
+    run.close()
+    found = [event.data.get("error") for event in recorded(sink) if event.name == "artifact.logged"]
+    assert found == [None, "it was not read before the run ended"]

@@ -22,7 +22,7 @@ def die(_stopping):
 def test_a_death_shows_in_the_statistics_of_the_run_which_goes_on():
     run, _ = memory_run()
     companion = Companion("sick one", die)
-    run._core.background.accompany(companion, companion.stop)
+    run._core.background.accompany(companion)
     companion.stop(5.0)
     run.emit(et.events.ScalarLogged, name="x", value=1.0)
     assert run.stats().deaths == {"sick one": "SystemExit('a bug')"}
@@ -33,7 +33,7 @@ def test_a_death_shows_in_the_statistics_of_the_run_which_goes_on():
 def test_a_death_is_raised_where_the_user_asked_for_that():
     run, _ = memory_run(record=et.RecordOptions(on_error="raise"))
     companion = Companion("sick one", die)
-    run._core.background.accompany(companion, companion.stop)
+    run._core.background.accompany(companion)
     companion.stop(5.0)
     with pytest.raises(SinkError, match="sick one has died"):
         run.emit(et.events.ScalarLogged, name="x", value=1.0)
@@ -46,7 +46,7 @@ def test_all_companions_share_the_time_of_a_close():
     run, _ = memory_run(record=et.RecordOptions(close_timeout=0.2))
     for number in range(20):
         companion = Companion(f"hanging one {number}", lambda _: release.wait())
-        run._core.background.accompany(companion, companion.stop)
+        run._core.background.accompany(companion)
     begun = time.monotonic()
     run.close()
     assert time.monotonic() - begun < 20 * 0.2
