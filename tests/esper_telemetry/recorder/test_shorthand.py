@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import collections.abc
 import numbers
+import sys
 import threading
+from fractions import Fraction
 
 import pytest
 
@@ -158,3 +160,52 @@ def test_what_a_signal_handler_raises_meanwhile_is_the_callers(name, monkeypatch
         calls[name](run)
     run.close()
     assert run.stats().dropped == 0
+
+
+class TimeLimitError(Exception):
+    """What a handler of a time limit raises."""
+
+
+def raising_at(target, lines):
+    """Return a trace function that raises at a line of the SDK, as a signal handler may."""
+
+    def trace(frame, what, _argument):
+        lines[0] += what == "line" and "esper_telemetry" in frame.f_code.co_filename
+        if lines[0] == target:
+            lines[0] += 1
+            raise TimeLimitError("time is up")
+        return trace
+
+    return trace
+
+
+def phased(run):
+    with run.phase("p"):
+        pass
+
+
+INTERRUPTED = {
+    **{name: CALLS[name] for name in ("log_text", "log_histogram", "progress")},
+    "log": lambda run: run.log({"loss": 0.5, "n": 1, "deep": {"x": Fraction(1, 2)}}, step=1),
+    "phase": phased,
+}
+
+
+@pytest.mark.parametrize("call", INTERRUPTED.values(), ids=INTERRUPTED)
+def test_an_exception_that_arrives_at_any_line_of_a_call_reaches_its_caller(call):
+    run, _ = memory_run(strict=False)
+    monitored = 0
+    for target in range(1, 1000):
+        lines, before = [0], sys.gettrace()
+        try:
+            sys.settrace(raising_at(target, lines))
+            call(run)
+        except TimeLimitError:
+            monitored += 1
+        finally:
+            sys.settrace(before)
+        if lines[0] < target:
+            break
+    assert monitored == target - 1 > 5
+    run.close()
+    assert run.stats().dropped == 0, "nothing was taken for a bad value"
