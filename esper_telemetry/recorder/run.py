@@ -191,7 +191,6 @@ class Run(Shorthand):
         core = self._core
         if core is None or self._closed or core.inherited:
             return
-        core.background.stop(core.options.close_timeout)
         core.finish(self._finished(outcome, error))
         self._closed = True
         atexit.unregister(self._close_at_exit)

@@ -103,7 +103,7 @@ class Shorthand:
 
         The event is written when a thread has read the file, so leave a file in place until the run is closed. With
         `copy`, one of up to 1 MiB is read in the call (1 ms) and may be removed right after. `close` waits for what is
-        still to be read as long as for a slow disk (RecordOptions.close_timeout); what is left is recorded unread.
+        still to be read for half of RecordOptions.close_timeout at most; what is left is recorded unread.
 
         Args:
             source: path of a regular file; or bytes; or a figure with `savefig`, which is drawn as PNG in the call.
