@@ -192,10 +192,12 @@ class Core:
             return finished.SerializeToString()
 
         deadline = time.monotonic() + self.options.close_timeout
-        self.background.stop(self.options.close_timeout / 2)  # the other half is the disk's
-        self.buffer.end(self.plan(run_pb2.RunFinished, b""), build)
-        if self.writer is not None:
-            self.writer.finish(max(0.0, deadline - time.monotonic()))
+        try:
+            self.background.stop(self.options.close_timeout / 2)  # the other half is the disk's
+        finally:  # an interrupt of the wait takes nothing from the end
+            self.buffer.end(self.plan(run_pb2.RunFinished, b""), build)
+            if self.writer is not None:
+                self.writer.finish(max(0.0, deadline - time.monotonic()))
 
     def forget(self) -> None:
         """In a fork child: become inert. The thread is not here, and the file belongs to the parent."""

@@ -10,6 +10,7 @@ import contextlib
 from contextvars import ContextVar
 from time import perf_counter
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from esper_telemetry.errors import TelemetryError
 from esper_telemetry.v1.process_pb2 import PhaseTimed
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
 _MS = 1000.0
 
-# The phase that this thread or task is in. One for the process: a context variable is never freed.
-_path: ContextVar[str] = ContextVar("esper_telemetry_phase", default="")
+# The phases that this thread or task is in, from the outermost. One variable for the process: it is never freed. Weak,
+# because a phase may be left without its end (an interrupt while it begins, a generator that nobody goes on with):
+# then nobody holds it, and it is around nothing any more.
+_phases: ContextVar[tuple[ref[Phase], ...]] = ContextVar("esper_telemetry_phases", default=())
 
 
 class Phase:
@@ -33,26 +36,32 @@ class Phase:
         name: its own name, without those around it.
     """
 
-    __slots__ = ("_around", "_emitter", "_name", "_started")
+    __slots__ = ("__weakref__", "_around", "_emitter", "_name", "_path", "_started")
 
     def __init__(self, emitter: Emitter, name: str) -> None:
         self._emitter = emitter
-        self._name = name
-        self._around = ""
+        self._name = self._path = name
+        self._around: tuple[ref[Phase], ...] = ()
         self._started = 0.0
 
     def __enter__(self) -> None:
-        self._around = around = _path.get()
+        around = _phases.get()
+        if around:
+            self._enter_within(around)
         self._started = perf_counter()
-        _path.set(f"{around}/{self._name}" if around else self._name)  # last: a signal may raise after any call
+        _phases.set((*self._around, ref(self)))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        around = self._around
-        _path.set(around)  # not `reset`: a generator may be closed in another task than it was entered in
+        _phases.set(self._around)  # not `reset`: a generator may be closed in another task than it was entered in
         duration = perf_counter() - self._started
-        path = f"{around}/{self._name}" if around else self._name
         # Under on_error="raise" a sink that failed is raised, but not in place of the exception that is under way.
         with contextlib.suppress(TelemetryError) if kind is not None else contextlib.nullcontext():
-            self._emitter.emit(PhaseTimed, phase=path, duration_ms=duration * _MS, failed=kind is not None)
+            self._emitter.emit(PhaseTimed, phase=self._path, duration_ms=duration * _MS, failed=kind is not None)
+
+    def _enter_within(self, around: tuple[ref[Phase], ...]) -> None:
+        alive = [(one, phase) for one in around if (phase := one()) is not None]
+        self._around = tuple(one for one, _ in alive)
+        if alive:
+            self._path = f"{alive[-1][1]._path}/{self._name}"  # noqa: SLF001 - of the same class

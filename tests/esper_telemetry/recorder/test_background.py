@@ -79,3 +79,20 @@ def test_what_its_threads_say_follows_the_level():
     run._core.background.emit("losses", run_pb2.DropReport(total_dropped=1))
     run.close()
     assert [event.name for event in recorded(sink)] == ["run.started", "telemetry.dropped", "run.finished"]
+
+
+def test_an_interrupt_while_a_companion_is_waited_for_takes_nothing_from_the_end():
+    class Interrupted:
+        name, error = "interrupted one", None
+
+        def stop(self, _timeout):
+            raise once.pop()
+
+    once = [KeyboardInterrupt]
+    run, sink = memory_run()
+    run._core.background.accompany(Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        run.close()
+    run._core.background._companions.clear()
+    run.close()
+    assert [event.name for event in recorded(sink)] == ["run.started", "run.finished"]

@@ -95,6 +95,23 @@ def test_a_generator_closed_elsewhere_ends_its_phase():
     assert [(data["phase"], data["failed"]) for data in phases(sink)] == [("rollouts", True)]
 
 
+def test_a_phase_that_was_left_without_its_end_is_around_nothing():
+    run, sink = memory_run()
+
+    def abandoned():
+        with run.phase("outer"):
+            run.phase("begun").__enter__()  # as if an interrupt had come before its block
+            with run.phase("inner"):
+                pass
+
+    abandoned()
+    run.phase("begun").__enter__()
+    with run.phase("after"):
+        pass
+    run.close()
+    assert paths(sink) == ["outer/inner", "outer", "after"]
+
+
 def test_a_name_that_is_none_is_counted_and_the_block_runs():
     run, sink = memory_run(strict=False)
     ran = []
