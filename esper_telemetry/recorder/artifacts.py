@@ -26,6 +26,7 @@ from esper_telemetry.recorder.ledger import BUFFER_FULL
 from esper_telemetry.recorder.misfit import as_refusal
 from esper_telemetry.recorder.names import plain_name, writable
 from esper_telemetry.recorder.storing import Digest, hash_file, open_regular, store
+from esper_telemetry.schema import event_type
 from esper_telemetry.v1.logged_pb2 import ArtifactLogged
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Artifact(NamedTuple):
             self.emitter.emit(
                 ArtifactLogged,
                 name=self.name,
-                path=writable(str(path)) if path is not None else None,
+                path=writable(path.as_posix() if copied else str(path)) if path is not None else None,
                 copied=copied,
                 mime=self.mime,
                 size_bytes=digest.size if digest is not None else None,
@@ -137,6 +138,8 @@ class Artifacts:
         Raises:
             SchemaError: only with strict=True, when `source` or `name` is none.
         """
+        if not self._core.wants(event_type(ArtifactLogged)):
+            return
         try:
             artifact = _artifact(emitter, source, name, mime, copy=copy)
         except Exception as error:  # noqa: BLE001 - what is no misfit is raised again

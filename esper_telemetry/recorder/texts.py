@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import SchemaError
 from esper_telemetry.recorder.names import plain_name, writable
+from esper_telemetry.schema import event_type
 from esper_telemetry.v1.logged_pb2 import TextLogged
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def log_text(core: Core, emitter: Emitter, name: Any, text: Any, mime: str | Non
     Raises:
         SchemaError: only with strict=True, when name or text is none.
     """
+    if not core.wants(event_type(TextLogged)):
+        return
     try:
         called = plain_name("a text", name)
         if not isinstance(text, str):

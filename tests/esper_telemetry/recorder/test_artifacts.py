@@ -106,6 +106,11 @@ def test_a_real_figure_is_a_png(record_run):
     assert (folder / data["path"]).read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_is_not_recorded_is_not_copied_either(record_run, table):
+    folder = record_run(lambda run: run.log_artifact(table, copy=True), level="lifecycle")
+    assert not (folder / "artifacts").exists()
+
+
 def test_what_cannot_be_read_is_recorded_with_the_reason(record_run, tmp_path):
     def fill(run):
         for source in (tmp_path / "missing.pt", tmp_path, "nul\0.pt"):
