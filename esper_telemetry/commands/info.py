@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,12 +11,13 @@ import click
 from esper_telemetry.commands.output import FINE, INCOMPLETE, duration, plural, print_json, print_table, size, warn
 from esper_telemetry.commands.reading import files_argument, find_files, json_option, time_format_option
 from esper_telemetry.commands.times import TimeFormat
-from esper_telemetry.decode import StreamSummary, Summary, summarize
+from esper_telemetry.decode import RunConfiguration, StreamSummary, Summary, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _NANOS = 1_000_000_000
+_CONFIG_WIDTH = 100  # signs of a configuration that is shown in a line
 
 
 @click.command
@@ -31,7 +34,7 @@ def command(files: tuple[str, ...], as_json: bool, time_format: str) -> int:
         _print_text(summary, times)
     for warning in summary.warnings:
         warn(warning)
-    return INCOMPLETE if summary.warnings or _dropped(summary.streams) else FINE
+    return INCOMPLETE if summary.warnings else FINE
 
 
 def _print_text(summary: Summary, times: TimeFormat) -> None:
@@ -68,7 +71,9 @@ def _run_facts(run_id: str, streams: Sequence[StreamSummary], times: TimeFormat)
     if started.get("telemetry"):
         yield "level", _level(started["telemetry"])
     if started.get("git"):
-        yield "source", " ".join(filter(None, (started["git"].get("commit", "")[:12], started["git"].get("branch"))))
+        yield "source", _source(started["git"])
+    if first.configuration is not None:
+        yield "config", _config(first.configuration)
     events, stored, raw = (
         sum(getattr(stream, name) for stream in streams) for name in ("events", "bytes", "raw_bytes")
     )
@@ -93,10 +98,30 @@ def _outcome(streams: Sequence[StreamSummary]) -> str:
     outcomes = list(dict.fromkeys(stream.outcome for stream in streams))
     errors = [stream.finished for stream in streams if "error_type" in stream.finished]
     text = ", ".join(outcomes)
+    reasons = dict.fromkeys(stream.finished["reason"] for stream in streams if stream.finished.get("reason"))
+    text += f" ({', '.join(reasons)})" if reasons else ""
     if errors:
         said = (errors[0]["error_type"], errors[0].get("error_message"))
         text += "".join(f": {part}" for part in said if part)
     return text
+
+
+def _source(git: dict[str, Any]) -> str:
+    dirty = "with changes" if git.get("dirty") else ""
+    return " ".join(filter(None, (git.get("commit", "")[:12], git.get("branch"), dirty)))
+
+
+def _config(config: RunConfiguration) -> str:
+    """Return the settings of a run in a line: as many as fit, and what marks them all."""
+    settings = [f"{name}={value}" for name, value in config.settings.items()]
+    line = ", ".join(settings)
+    if len(line) > _CONFIG_WIDTH:
+        line = line[:_CONFIG_WIDTH].rpartition(", ")[0] or line[:_CONFIG_WIDTH]
+        line += ", ..."
+    notes = [plural(len(settings), "value"), f"sha256 {(config.sha256 or '?')[:12]}"]
+    notes += [f"{len(config.redacted)} redacted"] if config.redacted else []
+    notes += ["cut"] if config.cut else []
+    return f"{line} ({', '.join(notes)})".strip()
 
 
 def _level(telemetry: dict[str, Any]) -> str:
@@ -109,22 +134,17 @@ def _closed(streams: Sequence[StreamSummary]) -> str:
     return "being written" if any(stream.writing for stream in streams) else "not closed: the writer is gone"
 
 
-def _dropped(streams: Sequence[StreamSummary]) -> int:
-    return sum(int(stream.finished.get("dropped", 0)) for stream in streams)
-
-
 def _losses(streams: Sequence[StreamSummary]) -> str:
-    """Return what the run says it lost, and what its numbers say."""
+    """Return what was lost, measured by the numbers; of several streams all together."""
+    if len(streams) == 1:
+        return streams[0].losses
     missing = sum(stream.missing for stream in streams)
-    if not all(stream.finished for stream in streams):
-        return f"{plural(missing, 'event')} so far by their numbers; the run has not said how it ended"
-    dropped, offered = _dropped(streams), sum(int(stream.finished.get("offered", 0)) for stream in streams)
-    causes = [
-        f"{drop['count']:,} {drop['full_name']} ({drop.get('cause', '?')})"
-        for stream in streams
-        for drop in stream.finished.get("drops", [])
-    ]
-    return f"{dropped:,} of {plural(offered, 'event')}" + (f": {', '.join(causes)}" if causes else "")
+    given = missing + sum(stream.events for stream in streams)
+    causes: Counter[str] = Counter()
+    for stream in streams:
+        causes.update(stream.causes)
+    said = ", ".join(f"{cause} {count:,}" for cause, count in causes.most_common())
+    return f"{missing:,} of {plural(given, 'event')}" + (f"; the run says: {said}" if said else "")
 
 
 def _stream_row(stream: StreamSummary) -> tuple[object, ...]:
@@ -155,4 +175,5 @@ def _stream_document(stream: StreamSummary, times: TimeFormat) -> dict[str, Any]
     plain = {name: getattr(stream, name) for name in StreamSummary.__slots__}
     for name in ("first_time", "last_time"):
         plain[name] = None if plain[name] is None else times.json(plain[name])
-    return {"outcome": stream.outcome, **plain}
+    config = stream.configuration
+    return {"outcome": stream.outcome, "configuration": config and asdict(config), **plain}

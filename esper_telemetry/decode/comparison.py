@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby, zip_longest
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,19 +11,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from esper_telemetry.decode.filter import Filter
 from esper_telemetry.decode.records import Records
 from esper_telemetry.decode.statistics import count_events, flatten
-from esper_telemetry.decode.streams import ordered_segments
 from esper_telemetry.decode.summary import summarize
+from esper_telemetry.decode.survey import survey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
     from esper_telemetry.decode.event import Event
+    from esper_telemetry.decode.inputs import RecordFiles
     from esper_telemetry.decode.statistics import FieldStatistics, TypeStatistics
     from esper_telemetry.decode.summary import Summary
 
 # What a run is made of and measures of itself: never the same twice.
-_OWN = frozenset({"run_id", "config_json", "config_sha256", "argv"})
+_OWN = frozenset({"run_id", "config_json", "config_sha256", "config_bytes", "redacted", "argv"})
 _TIMES = frozenset({"s", "ms", "us", "ns", "min", "h"})
 RUN_STARTED = "run.started"
 
@@ -102,7 +101,7 @@ class Comparison:
     warnings: list[str] = field(default_factory=list)
 
 
-def compare(left: Sequence[Path], right: Sequence[Path], wanted: Filter | None = None) -> Comparison:
+def compare(left: RecordFiles, right: RecordFiles, wanted: Filter | None = None) -> Comparison:
     """Compare what two records say of their runs, and the statistics of their events.
 
     Args:
@@ -118,7 +117,7 @@ def compare(left: Sequence[Path], right: Sequence[Path], wanted: Filter | None =
     found.results = list(_pairs(_results(found.left), _results(found.right)))
     both = []
     for files in (left, right):
-        records = Records(ordered_segments(files), wanted or Filter(), strict=False)
+        records = Records(survey(files), wanted or Filter(), strict=False)
         both.append({known.name: known for known in count_events(records).values()})
         found.warnings += records.warnings
     counts = [{name: known.events for name, known in one.items()} for one in both]
@@ -127,7 +126,7 @@ def compare(left: Sequence[Path], right: Sequence[Path], wanted: Filter | None =
     return found
 
 
-def partings(left: Sequence[Path], right: Sequence[Path], wanted: Filter | None = None) -> Iterator[Parting]:
+def partings(left: RecordFiles, right: RecordFiles, wanted: Filter | None = None) -> Iterator[Parting]:
     """Yield where the events of two records part, stream by stream; nothing where they hold the same.
 
     Times are not compared, nor fields that hold durations or rates, nor RunStarted, which
@@ -161,9 +160,10 @@ def _measures_time(unit: str) -> bool:
     return unit in _TIMES or unit.endswith("/s")
 
 
-def _streams(files: Sequence[Path], wanted: Filter) -> dict[tuple[str, int], Records]:
-    groups = groupby(ordered_segments(files), key=attrgetter("header.stream", "header.rank"))
-    return {key: Records(list(group), wanted) for key, group in groups}
+def _streams(files: RecordFiles, wanted: Filter) -> dict[tuple[str, int], Records]:
+    found = survey(files)
+    groups = groupby(found.places, key=attrgetter("header.stream", "header.rank"))
+    return {key: Records(replace(found, places=tuple(group)), wanted) for key, group in groups}
 
 
 def _comparable(records: Records | None) -> Iterator[Event]:
@@ -176,15 +176,15 @@ def _pairs(left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Pair]:
 
 
 def _settings(summary: Summary) -> dict[str, Any]:
-    """Return what a run was started with, in single values."""
-    started = next((stream.started for stream in summary.streams if stream.started), {})
-    plain = {name: value for name, value in started.items() if name not in _OWN}
+    """Return what a run was started and configured with, in single values."""
+    first = next((stream for stream in summary.streams if stream.started), None)
+    if first is None:
+        return {}
+    plain = {name: value for name, value in first.started.items() if name not in _OWN}
     plain["versions"] = {package["name"]: package.get("version", "") for package in plain.get("versions", [])}
-    try:
-        config = json.loads(started.get("config_json", "{}"))
-    except ValueError:
-        config = started["config_json"]
-    return dict(flatten({**plain, "config": config}))
+    config = first.configuration
+    settings = config.settings if config is not None else {}
+    return {**dict(flatten(plain)), **{f"config.{name}": value for name, value in settings.items()}}
 
 
 def _results(summary: Summary) -> dict[str, Any]:

@@ -66,6 +66,11 @@ class Event:
         return self._origin.stream
 
     @property
+    def path(self) -> str:
+        """The file it was read from, as text."""
+        return self._origin.path
+
+    @property
     def rank(self) -> int:
         """Distributed rank of the process that emitted it."""
         return self._origin.rank

@@ -1,22 +1,25 @@
 """Reads records back: a file, or a run with all its segments and ranks, as one series of events.
 
-Each stream is given in the order of its numbers, whatever files its segments are in; streams
-are merged by time, and memory is bounded by a frame of each stream. Nothing is written, and no loss is silent: what is
-damaged is raised (or collected), what is cut off or missing stands in `warnings`.
+Each stream is given in the order of its numbers, whatever files its segments are in, and each event once; streams
+are merged by time. Memory is bounded by a frame of each stream at the present time, and files are opened when
+they are due. Nothing is written, and no loss is silent: what is damaged is raised (or collected), what is cut off or
+missing stands in `warnings`.
 """
 
 from __future__ import annotations
 
-import heapq
 from datetime import datetime
-from operator import attrgetter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.decode.faults import Faults, FileDamage
 from esper_telemetry.decode.filter import Filter
-from esper_telemetry.decode.inputs import record_files
+from esper_telemetry.decode.losses import StreamLosses
+from esper_telemetry.decode.merging import TimedStream, merge_by_time
 from esper_telemetry.decode.segments import SegmentDecoder
-from esper_telemetry.decode.streams import OpenReaders, by_stream, ordered_segments
+from esper_telemetry.decode.streams import OpenReaders, by_stream, parts
+from esper_telemetry.decode.survey import survey
+from esper_telemetry.errors import CorruptRecordError, RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,8 +27,10 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from esper_telemetry.decode.event import Event
-    from esper_telemetry.decode.inputs import RecordPath
+    from esper_telemetry.decode.inputs import RecordFiles, RecordPath
     from esper_telemetry.decode.streams import SegmentPlace
+    from esper_telemetry.decode.survey import Survey
+    from esper_telemetry.recordfile import RecordReader, Segment
 
     TypeName = str | type[Message]
 
@@ -36,7 +41,7 @@ class Records:
     """The events of one or more record files. Each iteration reads them anew.
 
     Args:
-        segments: what to read, ordered.
+        found: what to read.
         wanted: which events.
         expand: whether a block of steps is given as its rows.
         strict: raise damage instead of passing over it.
@@ -45,16 +50,15 @@ class Records:
         segments: what is read, in the order of streams and segments.
     """
 
-    def __init__(
-        self, segments: Sequence[SegmentPlace], wanted: Filter, *, expand: bool = True, strict: bool = True
-    ) -> None:
-        self.segments = tuple(segments)
+    def __init__(self, found: Survey, wanted: Filter, *, expand: bool = True, strict: bool = True) -> None:
+        self.segments = found.places
+        self._passed_over = found.warnings
         self._wanted = wanted
         self._expand = expand
-        self._faults = Faults(strict=strict)
+        self._start_over(strict=strict)
 
     def __iter__(self) -> Iterator[Event]:
-        self._faults = Faults(strict=self._faults.strict)
+        self._start_over(strict=self._faults.strict)
         return self._events(SegmentDecoder(self._wanted, self._faults, expand=self._expand))
 
     @property
@@ -73,39 +77,109 @@ class Records:
         return self._faults.warnings
 
     @property
+    def notes(self) -> Sequence[str]:
+        """What is worth knowing and no fault, such as segments that retention deleted: one sentence each."""
+        return self._faults.notes
+
+    @property
     def damage(self) -> Sequence[FileDamage]:
         """Stretches that could not be read so far; empty when reading is strict, as then they are raised."""
         return self._faults.damage
 
     @property
     def missing(self) -> int:
-        """Numbers met so far that were given out and have no event: the writer dropped it."""
+        """Numbers of the streams read so far that were given out and have no event, whatever the cause."""
         return self._faults.missing
+
+    @property
+    def marked(self) -> int:
+        """Those of `missing` whose loss a file accounts for: damage that is told, and ranges marked as lost."""
+        return self._faults.marked
+
+    @property
+    def losses(self) -> Sequence[tuple[str, str]]:
+        """File and sentence for what the numbers of the streams read so far tell; in `warnings` too."""
+        return self._faults.losses
 
     @property
     def unknown(self) -> Mapping[str, int]:
         """Events met so far that the record does not explain, by the name of their type."""
         return self._faults.unknown
 
+    def _start_over(self, *, strict: bool) -> None:
+        self._faults = Faults(strict=strict)
+        self._faults.warnings += self._passed_over
+
     def _events(self, decoder: SegmentDecoder) -> Iterator[Event]:
         readers = OpenReaders(self.segments, self._faults)
         try:
-            streams = [self._stream_events(places, readers, decoder) for places in by_stream(self.segments)]
-            yield from streams[0] if len(streams) == 1 else heapq.merge(*streams, key=attrgetter("time_unix_nano"))
+            streams = [
+                TimedStream(_earliest(places[0]), partial(self._stream_events, places, readers, decoder))
+                for places in by_stream(self.segments)
+            ]
+            yield from merge_by_time(streams)
         finally:
             readers.close()
 
     def _stream_events(
         self, places: Sequence[SegmentPlace], readers: OpenReaders, decoder: SegmentDecoder
     ) -> Iterator[Event]:
-        for place in places:
-            reader = readers.take(place.path)
-            yield from decoder.events(reader, reader.segments[place.number])
-            readers.give_back(place.path)
+        losses = StreamLosses()
+        *before, last = parts(places)
+        for part in before:
+            yield from self._part_events(part, readers, decoder, losses, is_last=False)
+        yield from self._part_events(last, readers, decoder, losses, is_last=True)
+        self._faults.lost(losses)
+
+    def _part_events(
+        self,
+        part: Sequence[SegmentPlace],
+        readers: OpenReaders,
+        decoder: SegmentDecoder,
+        losses: StreamLosses,
+        *,
+        is_last: bool,
+    ) -> Iterator[Event]:
+        """Yield the events of a segment, or of several that hold the same numbers."""
+        copies = self._take(part, readers)
+        if not copies:
+            return
+        place, reader, segment = copies[0]
+        losses.add(place, reader, [each for _, _, each in copies])
+        if len(copies) == 1:
+            yield from decoder.events(reader, segment)
+        else:
+            self._faults.copied([str(each.path) for each, _, _ in copies])
+            yield from decoder.events_once([(each, own) for _, each, own in copies])
+        if is_last:
+            losses.end(place, reader, segment)
+        for each in part:
+            readers.give_back(each.path)
+
+    def _take(
+        self, part: Sequence[SegmentPlace], readers: OpenReaders
+    ) -> list[tuple[SegmentPlace, RecordReader, Segment]]:
+        """Open the segments of a part; what is not there any more is told."""
+        taken = []
+        for place in part:
+            try:
+                taken.append((place, *readers.take(place)))
+            except CorruptRecordError:
+                raise
+            except RecordError as error:
+                numbers = place.header.previous_last_seq + 1, place.last_seq
+                self._faults.gone(str(place.path), error, numbers)
+        return taken
+
+
+def _earliest(place: SegmentPlace) -> int:
+    """Return a time before which no event of a stream can be; rows of a block are earlier than the block itself."""
+    started = place.header.anchor_unix_nano
+    return min(started, place.first_time) if started else place.first_time
 
 
 def read(
-    path: RecordPath | Iterable[RecordPath],
+    path: RecordPath | Iterable[RecordPath] | RecordFiles | None,
     *,
     types: TypeName | Iterable[TypeName] | None = None,
     envs: Iterable[int] | None = None,
@@ -123,7 +197,9 @@ def read(
             print(event.time_unix_nano, event.type, event.data)
 
     Args:
-        path: a record file, a run folder (all its segments and ranks), a pattern, or several of these.
+        path: a record file, a run folder (all its segments and ranks), a pattern, or several of these. What is no
+            record in a folder is passed over, and stands in `warnings`. None, the folder of a run that is
+            switched off, holds no event.
         types: names of types ("seed.culled", "esper.v1.SeedCulled", "seed.*") or event classes.
         envs: environments; events without an env_id are left out.
         ranks: ranks of the processes.
@@ -138,7 +214,7 @@ def read(
         The events, to be iterated over; `warnings` says what is cut off or missing.
 
     Raises:
-        RecordError: a file is no record or cannot be opened.
+        RecordError: nothing of it can be read; of a file named alone, because it is no record.
         ValueError: a datetime has no time zone.
     """
     wanted = Filter(
@@ -150,7 +226,7 @@ def read(
         first_seq=first_seq,
         last_seq=last_seq,
     )
-    return Records(ordered_segments(record_files(path)), wanted, expand=expand, strict=strict)
+    return Records(survey(path), wanted, expand=expand, strict=strict)
 
 
 def _type_names(types: TypeName | Iterable[TypeName]) -> tuple[str, ...]:

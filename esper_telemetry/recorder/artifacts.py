@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from esper_telemetry.errors import SchemaError, TelemetryError
 from esper_telemetry.recorder.companion import Companion
 from esper_telemetry.recorder.ledger import BUFFER_FULL
-from esper_telemetry.recorder.misfit import as_refusal
 from esper_telemetry.recorder.names import plain_name, writable
 from esper_telemetry.recorder.storing import Digest, hash_file, open_regular, store
 from esper_telemetry.schema import event_type
+from esper_telemetry.schema.misfit import as_refusal
 from esper_telemetry.v1.logged_pb2 import ArtifactLogged
 
 if TYPE_CHECKING:

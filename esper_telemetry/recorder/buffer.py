@@ -18,6 +18,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.recorder.frames import WIDTH, Ending, FrameCutter, Loss
+from esper_telemetry.recorder.late import LateEvents
 from esper_telemetry.recorder.ledger import BUFFER_FULL, TOO_LARGE, LossLedger
 from esper_telemetry.schema import MAX_EVENT_BYTES, Batch, EventType
 from esper_telemetry.v1 import options_pb2
@@ -100,6 +101,7 @@ class Buffer:
 
     Attributes:
         ledger: what was lost.
+        late: what came after the end.
         high_water: most bytes that ever waited.
         anchor_unix_nano: wall clock at the start; times are this plus monotonic time, so they never step back.
         anchor_monotonic_nano: monotonic clock at the start.
@@ -117,6 +119,7 @@ class Buffer:
             options_pb2.SHEDDING_NEVER: options.buffer_bytes + options.reserve_bytes,
         }
         self.ledger = LossLedger()
+        self.late = LateEvents()
         self.high_water = 0
         self._entries: deque[Any] = deque()
         self._extend = self._entries.extend
@@ -162,8 +165,8 @@ class Buffer:
         loss = Loss(full_name, cause)
         size = self._in + loss.room
         if self._closed:
-            return
-        if size - self._out > self._limits[options_pb2.SHEDDING_LATER]:
+            self._count_late(full_name)
+        elif size - self._out > self._limits[options_pb2.SHEDDING_LATER]:
             self.ledger.count(full_name, cause)
         else:
             self._in = size
@@ -171,12 +174,19 @@ class Buffer:
 
     def _refuse(self, plan: Plan, length: int) -> bool:
         """Count an event that is not stored."""
-        if self._refusing is not None:
-            self.ledger.count(plan.type.full_name, self._refusing)
-        elif not self._closed:
+        if self._closed:
+            self._count_late(plan.type.full_name)
+        else:
             self.ledger.count(plan.type.full_name, TOO_LARGE if length > MAX_EVENT_BYTES else BUFFER_FULL)
             self._wakeup.set()
         return False
+
+    def _count_late(self, full_name: str) -> None:
+        """Count an event that comes after the end, be it that of the run or that of its writer."""
+        if self._refusing is not None:
+            self.ledger.count(full_name, self._refusing)
+        else:
+            self.late.count(full_name)
 
     def _attend(self, size: int, *, urgent: bool) -> None:
         """Wake the writer for a frame that is full, or for an event that is not to wait."""
@@ -214,7 +224,7 @@ class Buffer:
                 losses[parts.full_name, parts.cause] += events
             else:
                 recorded[parts.type_id] += events
-        return Account(recorded, losses)
+        return Account(recorded, losses + self.late.losses)
 
     def _reading(self) -> tuple[list[Any], Counter[int], Counter[tuple[str, int]]]:
         """Return the entries that wait, what was taken and what was lost, all of one moment."""

@@ -10,9 +10,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import SchemaError
-from esper_telemetry.recorder.misfit import as_refusal
 from esper_telemetry.recorder.names import plain_name
 from esper_telemetry.schema.guard import plain_value
+from esper_telemetry.schema.misfit import as_refusal
 from esper_telemetry.v1.process_pb2 import RunProgress
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import SchemaError
-from esper_telemetry.recorder.misfit import as_refusal
 from esper_telemetry.recorder.names import plain_name
 from esper_telemetry.recorder.texts import emit_text
 from esper_telemetry.schema import event_type
 from esper_telemetry.schema.guard import plain_value
+from esper_telemetry.schema.misfit import as_refusal
 from esper_telemetry.v1.logged_pb2 import ScalarsLogged
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class _Found:
             return
         if name in self.scalars or name in self.texts:
             raise SchemaError(f"{name!r} was given twice: once by this name, and once by a dict inside a dict")
-        plain = plain_value(name, value)
+        plain = plain_value(f"value {name!r}", value)
         if isinstance(plain, str):
             self.texts[name] = plain
         elif isinstance(plain, (int, float)):

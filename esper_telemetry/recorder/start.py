@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.clock import SYSTEM_CLOCK
-from esper_telemetry.errors import ConfigError, SinkError
+from esper_telemetry.errors import ConfigError, SchemaError, SinkError
+from esper_telemetry.facts.configuration import Configuration, configuration
+from esper_telemetry.facts.redaction import Redaction
+from esper_telemetry.facts.started import run_started
+from esper_telemetry.recorder import openruns
+from esper_telemetry.recorder.arguments import (
+    checked_clock,
+    checked_folder,
+    checked_name,
+    checked_rank,
+    checked_run_id,
+    checked_tags,
+    checked_type,
+)
 from esper_telemetry.recorder.core import Core
-from esper_telemetry.recorder.facts import run_started
 from esper_telemetry.recorder.options import RUN_ID_VARIABLE, RecordOptions, StreamOptions, disabled_by_environment
 from esper_telemetry.recorder.run import Run
+from esper_telemetry.recorder.runfiles import RunFiles
 from esper_telemetry.schema import EventType, effective_level, event_classes, event_type, level_number
-from esper_telemetry.v1 import logged_pb2, options_pb2, process_pb2, rl_pb2, run_pb2, steps_pb2, training_pb2
+from esper_telemetry.schema.builtin import built_in_types
+from esper_telemetry.v1 import options_pb2, run_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from esper_telemetry.clock import Clock
-    from esper_telemetry.sinks import FileSink, Sink
+    from esper_telemetry.sinks import Sink
 
 _log = logging.getLogger("esper_telemetry")
-_BUILT_IN = (run_pb2, training_pb2, rl_pb2, logged_pb2, process_pb2, steps_pb2)
 _START_TIMEOUT = 30.0
 
 
@@ -34,8 +49,8 @@ def start_run(
     dir: str | os.PathLike[str] | None,  # noqa: A002 - the word users expect; nothing here needs the builtin
     *,
     name: str,
-    config: Mapping[str, Any] | None = None,
-    tags: Mapping[str, str] | None = None,
+    config: Any = None,
+    tags: Mapping[str, Any] | None = None,
     level: str = "normal",
     lifecycle_only: bool = False,
     rank: int = 0,
@@ -52,8 +67,11 @@ def start_run(
     Args:
         dir: folder of runs; the record goes to `<dir>/<run_id>/`. None with a collector: a temporary spool.
         name: name of the run for people.
-        config: what the run was configured with; recorded as canonical JSON.
-        tags: labels for grouping runs.
+        config: what the run was configured with: a dict, Namespace, dataclass, OmegaConf, attrs or pydantic object, ...
+            Recorded as canonical JSON, less what its names say to be secrets (RecordOptions.redact adds to those). What
+            is not known is recorded as the name of its type; nothing in it can stop the start. `run.update_config`
+            adds to it later.
+        tags: labels for grouping runs: one text or number each; None leaves one out.
         level: "off", "lifecycle", "minimal", "normal" or "debug": events above it are not recorded.
         lifecycle_only: let lifecycle events flow whatever the level (a floor: "normal" stays "normal").
         rank: distributed rank of this process; ranks of one run share `run_id`.
@@ -77,64 +95,46 @@ def start_run(
         SchemaError: `schemas` holds something that declares no event.
     """
     chosen = effective_level(level, lifecycle_only=lifecycle_only)
-    record = record or RecordOptions()
+    name, rank = checked_name(name), checked_rank(rank)
+    run_id = checked_run_id(run_id) or checked_run_id(os.environ.get(RUN_ID_VARIABLE))
+    record = checked_type(record, RecordOptions, "record") or RecordOptions()
     if disabled_by_environment():
-        return Run(None, None, run_id or "disabled", None)
-    if collector is None and dir is None:
-        raise ConfigError("dir is None: name the folder that run folders are made in, such as 'runs'")
+        return Run(None, run_id or "disabled", None)
+    openruns.close_forgotten()
     if collector is not None:
-        stream = stream or StreamOptions()
+        stream = checked_type(stream, StreamOptions, "stream") or StreamOptions()
         record = replace(record, flush_interval=min(record.flush_interval, stream.flush_interval))
-    root = _root(dir, collector)
-    if rank < 0:
-        raise ConfigError(f"rank is {rank}; it must be 0 or more")
-    run_id = run_id or os.environ.get(RUN_ID_VARIABLE) or new_run_id(name, clock)
-    core = Core(record, clock, event_types(schemas), chosen, strict=strict)
-    started = run_started(name, run_id, config, tags)
-
-    def file_sink(core: Core) -> FileSink:
-        from esper_telemetry.sinks import FileSink, HeaderInfo  # zstandard: only when a file is written
-
-        header = HeaderInfo(
-            run_id=run_id,
-            producer_id=os.urandom(16),
-            rank=rank,
-            run_name=name,
-            anchor_unix_nano=core.buffer.anchor_unix_nano,
-            anchor_monotonic_nano=core.buffer.anchor_monotonic_nano,
-            frame_bytes=record.frame_bytes,
-            flush_interval_s=record.flush_interval,
-            sync=record.sync,
-        )
-        return FileSink(
-            root,
-            header,
-            core.declared,
-            sync=record.sync,
-            sync_interval_s=record.flush_interval,
-            max_bytes=record.segment_bytes,
-            max_age_s=record.segment_seconds,
-            keep_bytes=record.keep_bytes,
-            clock=clock,
-        )
-
-    folder = root / run_id
-    run = open_run(core, file_sink, started, level=level, lifecycle_only=lifecycle_only, folder=folder)
+    checked_clock(clock)
+    redaction = Redaction(record.redact)
+    clean_tags = checked_tags(tags, redaction)
+    root = _root(checked_folder(dir), collector)
+    run_id = run_id or new_run_id(name, clock)
+    given = None if config is None else configuration(config, redaction)
+    started = run_started(name, run_id, given, clean_tags, argv=record.argv, redaction=redaction)
+    files = RunFiles(root, run_id, name, rank, started.host.hostname, record)
+    core = Core(record, clock, event_types(schemas), chosen, strict=strict, files=files)
+    run = open_run(
+        core, files.own_sink, started, level=level, lifecycle_only=lifecycle_only, folder=files.folder, config=given
+    )
     if collector is not None and stream is not None:
         from esper_telemetry.recorder.agent_process import start_agent
 
-        start_agent(folder, collector, stream, temporary=dir is None)
+        start_agent(files.folder, collector, stream, temporary=dir is None)
     return run
 
 
-def _root(dir: str | os.PathLike[str] | None, collector: str | None) -> Path:  # noqa: A002 - as in start_run
+def _root(folder: Path | None, collector: str | None) -> Path:
     if collector is not None:
         from esper_telemetry.recorder.agent_process import check_collector, spool_folder  # only who streams pays
 
         check_collector(collector)
-        if dir is None:
+        if folder is None:
             return spool_folder()
-    return Path(dir or ".")
+    if folder is None:
+        raise ConfigError("dir is None: name the folder that run folders are made in, such as 'runs'")
+    with contextlib.suppress(OSError):  # the working directory may have been removed
+        return folder.absolute()  # a daemon changes its directory, and a child writes to the same folder all the same
+    return folder
 
 
 def open_run(
@@ -145,6 +145,7 @@ def open_run(
     level: str = "normal",
     lifecycle_only: bool = False,
     folder: Path | None = None,
+    config: Configuration | None = None,
 ) -> Run:
     """Start `core` on a sink, with its first events written and synced.
 
@@ -155,7 +156,7 @@ def open_run(
     sink = make_sink(core)
     try:
         core.open(sink, core.options.flush_interval)
-        run = Run(core, sink, started.run_id, folder)
+        run = Run(core, started.run_id, folder, config)
         started.telemetry.CopyFrom(_settings(core, level, lifecycle_only=lifecycle_only))
         run.emit_always(started)
         if level_number(level) == options_pb2.LEVEL_OFF:
@@ -187,6 +188,7 @@ def _settings(core: Core, level: str, *, lifecycle_only: bool) -> run_pb2.Teleme
         buffer_bytes=core.options.buffer_bytes,
         flush_interval_s=core.options.flush_interval,
         sync=core.options.sync,
+        children=core.options.children,
     )
 
 
@@ -209,12 +211,14 @@ def event_types(schemas: Iterable[object]) -> list[EventType]:
     """Return the built-in event types and those of `schemas` (generated modules or event classes).
 
     Raises:
-        SchemaError: an item of `schemas` declares no event.
+        SchemaError: `schemas` is no list, or an item of it declares no event.
     """
-    classes = [cls for module in _BUILT_IN for cls in event_classes(module)]
+    if not isinstance(schemas, Iterable):
+        raise SchemaError(f"schemas is {schemas!r}; give a list of modules or event classes, such as [beam_pb2]")
+    classes: list[type] = []
     for item in schemas:
         classes.extend([item] if isinstance(item, type) else event_classes(item))
-    return list(dict.fromkeys(event_type(cls) for cls in classes))
+    return list(dict.fromkeys([*built_in_types(), *(event_type(cls) for cls in classes)]))
 
 
 def new_run_id(name: str, clock: Clock = SYSTEM_CLOCK) -> str:

@@ -7,12 +7,13 @@ zstandard is imported here and nowhere else.
 
 from esper_telemetry.recordfile.damage import Damage, Truncation
 from esper_telemetry.recordfile.filter import Filtered, filter_record
+from esper_telemetry.recordfile.folder import PassedOver, RunFolder, list_run, look_into
 from esper_telemetry.recordfile.follow import Followed, StreamFollower, follow
 from esper_telemetry.recordfile.header import HeaderInfo, random_id
 from esper_telemetry.recordfile.index import FrameRef
 from esper_telemetry.recordfile.layout import Skip, SkipReason
 from esper_telemetry.recordfile.merge import Merge, merge, merge_events
-from esper_telemetry.recordfile.paths import SUFFIX, SegmentName, list_run
+from esper_telemetry.recordfile.paths import SUFFIX, SegmentName
 from esper_telemetry.recordfile.reader import RecordReader
 from esper_telemetry.recordfile.recover import Recovery, recover
 from esper_telemetry.recordfile.retention import prune
@@ -29,9 +30,11 @@ __all__ = [
     "FrameRef",
     "HeaderInfo",
     "Merge",
+    "PassedOver",
     "RecordReader",
     "RecordWriter",
     "Recovery",
+    "RunFolder",
     "Segment",
     "SegmentName",
     "Selection",
@@ -43,6 +46,7 @@ __all__ = [
     "filter_record",
     "follow",
     "list_run",
+    "look_into",
     "merge",
     "merge_events",
     "prune",

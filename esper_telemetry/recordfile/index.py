@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.layout import Descriptor, SeekEntry
+from esper_telemetry.recordfile.parity import MAX_PARITY_BYTES
 from esper_telemetry.recordfile.piece import Kind, Piece, frame_piece, piece_at
 from esper_telemetry.v1 import record_pb2
 
@@ -206,7 +207,7 @@ def _skippable(source: Source, offset: int, size: int, number: int, count: int) 
         return Piece(Kind.PROLOGUE, offset, offset + size)
     if number == count - 1:
         return Piece(Kind.INDEX, offset, offset + size)
-    if size == layout.SKIP_BYTES:
+    if size <= MAX_PARITY_BYTES:  # a skip marker or a parity may stand there
         piece = piece_at(source.read_at(offset, size), 0, offset)
         if piece is not None:
             return piece

@@ -26,8 +26,9 @@ _PAYLOAD_TAG = b"\x2a"
 pack_time = Struct("<Q").pack
 
 _TIME_BYTES = 8
-# Bytes of the two lengths of an event of up to 512 KiB, and of a number up to 2**35.
-_LONGEST_LENGTHS, _LONGEST_NUMBER = 6, 5
+_FIXED_BYTES = _TIME_BYTES + len(SEQ_TAG)
+# Bytes of the tag, of the two lengths of an event of up to 512 KiB, and of a number up to 2**35.
+_MOST_ADDED = len(ELEMENT_TAG) + 6 + 5
 _VARINT_BITS = 7
 _CACHED = 1 << 14
 
@@ -86,8 +87,23 @@ class EnvelopeParts:
         self.type_id = type_id
         self.head = envelope_head(type_id)
         self.middle = envelope_middle(context)
-        self.constant = len(self.head) + _TIME_BYTES + len(SEQ_TAG) + len(self.middle)
-        self.room = len(ELEMENT_TAG) + self.constant + _LONGEST_LENGTHS + _LONGEST_NUMBER
+        self.constant = len(self.head) + _FIXED_BYTES + len(self.middle)
+        self.room = self.constant + _MOST_ADDED
+
+    def within(self, context: bytes) -> EnvelopeParts:
+        """Return the parts for the same type in another context, at a third of the constructor's price."""
+        parts = _new_parts(EnvelopeParts)
+        parts.type_id = self.type_id
+        parts.head = head = self.head
+        size = len(context)
+        tagged = _CONTEXT_TAG + (SHORT_VARINTS[size] if size < _CACHED else encode_varint(size))
+        parts.middle = middle = tagged + context + _PAYLOAD_TAG if context else _PAYLOAD_TAG
+        parts.constant = constant = len(head) + _FIXED_BYTES + len(middle)
+        parts.room = constant + _MOST_ADDED
+        return parts
+
+
+_new_parts = EnvelopeParts.__new__
 
 
 def join_events(entries: Iterable[Any], offset: int, seq: int, earliest: int = 0) -> Iterator[bytes]:

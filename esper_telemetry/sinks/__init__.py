@@ -2,8 +2,23 @@
 
 from esper_telemetry.recordfile import HeaderInfo
 from esper_telemetry.sinks.base import Sink
+from esper_telemetry.sinks.child import CHILD_STREAM, MOST_CHILDREN, ChildSink, stream_is_written
 from esper_telemetry.sinks.fanout import FanoutSink
 from esper_telemetry.sinks.file import SYNC_POLICIES, FileSink
 from esper_telemetry.sinks.memory import MemorySink
+from esper_telemetry.sinks.tally import remove_tally, tallied
 
-__all__ = ["SYNC_POLICIES", "FanoutSink", "FileSink", "HeaderInfo", "MemorySink", "Sink"]
+__all__ = [
+    "CHILD_STREAM",
+    "MOST_CHILDREN",
+    "SYNC_POLICIES",
+    "ChildSink",
+    "FanoutSink",
+    "FileSink",
+    "HeaderInfo",
+    "MemorySink",
+    "Sink",
+    "remove_tally",
+    "stream_is_written",
+    "tallied",
+]

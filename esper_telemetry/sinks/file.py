@@ -16,6 +16,7 @@ from esper_telemetry.clock import SYSTEM_CLOCK
 from esper_telemetry.errors import ConfigError, RecordError, SinkError
 from esper_telemetry.recordfile import RecordWriter, SegmentName, prune, random_id
 from esper_telemetry.recordfile.paths import path_component
+from esper_telemetry.recordfile.retention import KEEP_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,6 +77,8 @@ class FileSink:
             header = dataclasses.replace(
                 header, anchor_unix_nano=clock.wall_ns(), anchor_monotonic_nano=clock.monotonic_ns()
             )
+        if keep_bytes is not None:  # readers tell deleted segments from lost ones by it
+            header = dataclasses.replace(header, attributes={**header.attributes, KEEP_BYTES: str(keep_bytes)})
         self._folder = Path(root) / path_component("run id", header.run_id)
         self._types = dict(types)
         self._level = level

@@ -26,6 +26,29 @@ def test_a_finished_run_at_a_glance(cli, record_run):
     assert "     1  seed.culled\n" in finished.out
 
 
+def test_the_configuration_is_shown_in_a_line_as_it_was_merged(cli, record_run):
+    folder = record_run(
+        lambda run: run.update_config({"lr": 0.2, "net": {"sizes": [1, 2]}}), config={"lr": 0.1, "api_key": "x"}
+    )
+    line = next(line for line in cli("info", folder).out.splitlines() if line.startswith("config"))
+    assert line.split(None, 1)[1].startswith("api_key=[redacted], lr=0.2, net.sizes=[1,2] (3 values, sha256 ")
+    assert line.endswith(", 1 redacted)")
+    (stream,) = json.loads(cli("info", "--json", folder).out)["streams"]
+    assert stream["configuration"]["values"] == {"lr": 0.2, "net": {"sizes": [1, 2]}, "api_key": "[redacted]"}
+
+
+def test_a_long_configuration_is_shown_as_far_as_it_fits(cli, record_run):
+    folder = record_run(config={f"name{number}": "x" * 20 for number in range(50)})
+    line = next(line for line in cli("info", folder).out.splitlines() if line.startswith("config"))
+    assert ", ... (50 values, sha256 " in line
+    assert len(line) < 160
+
+
+def test_a_run_that_nobody_closed_says_so(cli, record_run):
+    folder = record_run(lambda run: run.close("abandoned", reason="closed at exit"))
+    assert "outcome    abandoned (closed at exit)\n" in cli("info", folder).out
+
+
 def test_json_holds_the_same_as_one_document(cli, record_run):
     folder = record_run()
     document = json.loads(cli("info", "--json", folder).out)

@@ -113,7 +113,9 @@ def test_the_last_event_knows_everything_before_it_and_closes_the_buffer():
     assert not buffer.append(plan, b"")
     assert numbers(taken(buffer)) == [1, 3]
     assert seen == [(3, 1)]
-    assert buffer.last_seq == buffer.account().offered == 3
+    assert buffer.last_seq == 3
+    assert buffer.late.losses == {("esper_telemetry.v1.ScalarLogged", 9): 1}
+    assert buffer.account().offered == 4
 
 
 def test_threads_and_the_writer_meet_without_losing_or_doubling_an_event():

@@ -61,12 +61,19 @@ def test_every_option_of_the_record_reaches_its_place(tmp_path, mocker):
     opened = mocker.spy(et.sinks.FileSink, "__init__")
     options = et.RecordOptions(
         flush_interval=0.5, sync="every", frame_bytes=5000, buffer_bytes=70_000, reserve_bytes=8000, close_timeout=3.0,
-        segment_bytes=90_000, segment_seconds=7.0, keep_bytes=200_000, on_error="raise", system_interval=60.0,
+        segment_bytes=90_000, segment_seconds=7.0, keep_bytes=200_000, on_error="raise", children="count",
+        redact=("lr",), argv=False, system_interval=60.0,
     )  # fmt: skip
     assert not {field.name for field in dataclasses.fields(options) if getattr(options, field.name) == field.default}
-    with et.start_run(tmp_path, name="x", record=options) as run, RecordReader(run.paths[0]) as reader:
+    with (
+        et.start_run(tmp_path, name="x", record=options, config={"lr": 1, "n": 2}) as run,
+        RecordReader(run.paths[0]) as reader,
+    ):
         header = reader.header
         core = run._core
+    started = next(iter(et.read(run.folder))).data
+    assert "argv" not in started
+    assert started["config_json"] == '{"lr":"[redacted]","n":2}'
     policy = header.flush_policy
     assert (policy.frame_bytes, policy.flush_interval_s, policy.sync) == (5000, 0.5, "every")
     given = opened.call_args.kwargs

@@ -177,7 +177,9 @@ def test_a_name_that_is_no_message_is_refused():
 def test_the_events_of_a_module_are_found_in_the_order_of_its_file():
     assert [event_type(cls).name for cls in event_classes(run_pb2)] == [
         "run.started",
+        "run.configured",
         "run.finished",
+        "stream.finished",
         "telemetry.disabled",
         "telemetry.level_changed",
         "telemetry.dropped",
