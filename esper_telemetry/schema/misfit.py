@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Error as ProtobufError
 
-from esper_telemetry.errors import TelemetryError
+from esper_telemetry.errors import SchemaError, TelemetryError
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 # Modules that read values, ours and what they call: whatever else runs in there is a value's, or came from outside.
 _READING = (
     "esper_telemetry.schema.",
+    "esper_telemetry.recorder.artifacts",
+    "esper_telemetry.recorder.histogram",
+    "esper_telemetry.recorder.names",
+    "esper_telemetry.recorder.progress",
+    "esper_telemetry.recorder.scalars",
     "google.protobuf",
     "collections",
     "_collections_abc",
@@ -42,6 +47,18 @@ def is_misfit(error: Exception) -> bool:
     if isinstance(error, (TelemetryError, ProtobufError)):
         return True
     return _raised_here(error)
+
+
+def as_refusal(error: Exception) -> SchemaError:
+    """Return what a value did when it was looked at as an error of the call; `error` itself is raised if it is none.
+
+    Call it where the exception was caught.
+    """
+    if not is_misfit(error):
+        raise error
+    if isinstance(error, SchemaError):
+        return error
+    return SchemaError(f"a value raised {type(error).__name__} when it was looked at")
 
 
 def is_of_this_line(error: Exception) -> bool:
