@@ -18,7 +18,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.recorder.frames import WIDTH, Ending, FrameCutter, Loss
-from esper_telemetry.recorder.ledger import BUFFER_FULL, TOO_LARGE, LossLedger
+from esper_telemetry.recorder.ledger import BUFFER_FULL, TOO_LARGE, WRITER_FAILED, LossLedger
 from esper_telemetry.schema import MAX_EVENT_BYTES, Batch, EventType
 from esper_telemetry.v1 import options_pb2
 
@@ -134,7 +134,7 @@ class Buffer:
         self._wake_at = options.frame_bytes  # bytes ever stored at which the writer is woken
         self._urgent = False
         self._closed = False
-        self._refusing: int | None = None  # cause that events are refused for
+        self._over: int | None = None  # cause for which what waits is lost
         self._ending: Ending | None = None
 
     def limit(self, shedding: int) -> int:
@@ -171,8 +171,8 @@ class Buffer:
 
     def _refuse(self, plan: Plan, length: int) -> bool:
         """Count an event that is not stored."""
-        if self._refusing is not None:
-            self.ledger.count(plan.type.full_name, self._refusing)
+        if self._over == WRITER_FAILED:
+            self.ledger.count(plan.type.full_name, WRITER_FAILED)
         elif not self._closed:
             self.ledger.count(plan.type.full_name, TOO_LARGE if length > MAX_EVENT_BYTES else BUFFER_FULL)
             self._wakeup.set()
@@ -212,6 +212,8 @@ class Buffer:
         for parts, events in Counter(waiting[::WIDTH]).items():
             if isinstance(parts, Loss):
                 losses[parts.full_name, parts.cause] += events
+            elif self._over is not None:
+                losses[self._types[parts.type_id].full_name, self._over] += events
             else:
                 recorded[parts.type_id] += events
         return Account(recorded, losses)
@@ -274,12 +276,16 @@ class Buffer:
         self._cutter.drop(cause)
         self._out = self._out_next
 
-    def drop_all(self, cause: int, *, refuse: bool = False) -> None:
-        """Count everything that was not written as lost, and with `refuse` also what is emitted from now on."""
-        if refuse:
-            self._refusing, self._closed = cause, True
+    def drop_all(self, cause: int) -> None:
+        """Count everything that was not written as lost: nothing is written any more."""
+        self.stop(cause)
         self._cutter.drop_all(cause)
         self._out = self._out_next = self._in
+
+    def stop(self, cause: int) -> None:
+        """Take no more: what waits is lost for `cause`, and so is what a thread is just about to store."""
+        self._over = cause
+        self._closed = True
 
     def unreported_losses(self) -> tuple[list[run_pb2.DropCount], int, int]:
         """Return the losses since the last call, all losses and all events offered. Writer thread only."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import threading
 import time
 import weakref
 from typing import TYPE_CHECKING
@@ -69,19 +70,27 @@ class Core:
         self.writer: WriterThread | None = None
         self._said: set[tuple[str, str]] = set()
         self.background = Background(self)
+        self._saying: set[int] = set()
         self._last_report = 0.0
         self._pid = os.getpid()
-        _alive.add(self)
+        _alive.add(weakref.ref(self, _alive.discard))
 
     @property
     def declared(self) -> list[tuple[int, EventType]]:
         """The types that stand in the first header."""
         return list(self._declared)
 
-    def open(self, sink: Sink, flush_interval: float) -> None:
-        """Start the writer thread on `sink`."""
-        self.writer = WriterThread(self.buffer, sink, self.wakeup, flush_interval, self._report)
-        self.writer.start()
+    def open(self, make_sink: Callable[[Core], Sink], timeout: float) -> Sink:
+        """Start the writer thread, which opens the sink; return that.
+
+        Raises:
+            SinkError: it cannot be opened, or not in `timeout` seconds.
+            ConfigError: an option of the sink cannot be used.
+        """
+        self.writer = WriterThread(
+            self.buffer, lambda: make_sink(self), self.wakeup, self.options.flush_interval, self._report
+        )
+        return self.writer.start(timeout)
 
     def _number(self, one: EventType) -> int:
         """Return the number of a type; where two callers ask for a new one at once, a number stays unused."""
@@ -141,10 +150,15 @@ class Core:
         if self.strict:
             raise error
         self.buffer.lose(name, INVALID)
-        key = (name, str(error))
-        if key not in self._said:
-            self._said.add(key)
+        key, thread = (name, str(error)), threading.get_ident()
+        if key in self._said or thread in self._saying:  # a log handler that emits is not to be called by itself
+            return
+        self._said.add(key)
+        try:
+            self._saying.add(thread)
             _log.warning("%s was not recorded (counted as invalid, said once): %s", name, error)
+        finally:
+            self._saying.discard(thread)
 
     def check_sink(self) -> None:
         """Raise what the sink reported, if the user asked for that.
@@ -179,11 +193,11 @@ class Core:
             report = run_pb2.DropReport(drops=drops, total_dropped=total, total_offered=offered)
             self.background.emit("losses", report)
 
-    def finish(self, finished: run_pb2.RunFinished) -> None:
+    def finish(self, finished: run_pb2.RunFinished) -> bool:
         """Record how the run ended, with what was offered and lost, and close the sink; it takes close_timeout at most.
 
         Called again, it waits for the end that was asked for first: RunFinished is written once. No event that comes
-        after the first call is recorded.
+        after the first call is recorded. False in the writer thread (a finalizer, a log handler), which ends later.
         """
 
         def build(offered: int, losses: Counter[tuple[str, int]]) -> bytes:
@@ -196,8 +210,8 @@ class Core:
             self.background.stop(self.options.close_timeout / 2)  # the other half is the disk's
         finally:  # an interrupt of the wait takes nothing from the end
             self.buffer.end(self.plan(run_pb2.RunFinished, b""), build)
-            if self.writer is not None:
-                self.writer.finish(max(0.0, deadline - time.monotonic()))
+            done = self.writer is None or self.writer.finish(max(0.0, deadline - time.monotonic()))
+        return done
 
     def forget(self) -> None:
         """In a fork child: become inert. The thread is not here, and the file belongs to the parent."""
@@ -210,12 +224,15 @@ class Core:
         return os.getpid() != self._pid
 
 
-_alive: weakref.WeakSet[Core] = weakref.WeakSet()
+# A plain set, because a WeakSet removes in Python: an exception that arrives in there is swallowed by the interpreter.
+_alive: set[weakref.ref[Core]] = set()
 
 
 def _forget_all() -> None:
-    for core in list(_alive):
-        core.forget()
+    for ref in list(_alive):
+        core = ref()
+        if core is not None:
+            core.forget()
 
 
 if hasattr(os, "register_at_fork"):

@@ -12,7 +12,6 @@ belong together.
 from __future__ import annotations
 
 import itertools
-import operator
 import time
 from bisect import bisect_left
 from collections import Counter
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.recorder.ledger import TOO_LARGE
 from esper_telemetry.schema import MAX_BATCH_BYTES, MAX_EVENT_BYTES, Batch
-from esper_telemetry.schema.envelope import EnvelopeParts, join_events
+from esper_telemetry.schema.envelope import EnvelopeParts, Joined, join_events
 
 if TYPE_CHECKING:
     from collections import deque
@@ -36,7 +35,6 @@ WIDTH = 3
 # Events whose envelopes are joined before another thread may run: 0.1 ms of the interpreter.
 _SLICE = 256
 _NO_TYPE = 0
-_room = operator.attrgetter("room")
 
 
 class Loss(EnvelopeParts):
@@ -94,6 +92,7 @@ class _Frame:
     events: list[bytes] = field(default_factory=list)
     type_ids: list[int] = field(default_factory=list)
     size: int = 0
+    room: int = 0
     min_time: int | None = None
     entries: int = 0
     losses: list[Loss] = field(default_factory=list)
@@ -114,7 +113,7 @@ class FrameCutter:
         taken: entries that are in no batch yet.
         given: what was taken so far.
         batch: the batch that was made last and not yet settled (written or dropped).
-        spent: what the entries of the last cut had been reckoned at, in bytes; less than that if nothing was left.
+        spent: what the entries of the last cut had been reckoned at, in bytes.
         ended: the ending is in a batch.
         version: changes with every change of the above; None during one.
     """
@@ -226,24 +225,30 @@ class FrameCutter:
         if start == len(self.taken) and not self._pull(self._slice_events(frame)):
             return False
         entries = self.taken[start : start + _SLICE * WIDTH]
-        events = list(join_events(entries, self._offset, frame.first + frame.entries, frame.latest))
-        size = sum(map(len, events))
+        joined = self._join(frame, entries)
+        size = sum(map(len, joined.events))
         if frame.size + size > self._frame_bytes:
-            fit = _fitting(events, frame.size, self._frame_bytes)
-            events, entries = events[:fit], entries[: fit * WIDTH]
-            size = sum(map(len, events))
-        if not events:
+            fit = _fitting(joined.events, frame.size, self._frame_bytes)
+            if fit < len(joined.events):
+                entries = entries[: fit * WIDTH]
+                joined = self._join(frame, entries)
+                size = sum(map(len, joined.events))
+        if not entries:
             return False
         type_ids = [parts.type_id for parts in entries[::WIDTH]]
         if frame.min_time is None:
             first = next((time for number, time in zip(type_ids, entries[1::WIDTH], strict=True) if number), None)
             frame.min_time = None if first is None else max(frame.latest, first)
-        frame.latest = max(frame.latest, *entries[1::WIDTH])
-        frame.events += events
+        frame.latest = joined.latest
+        frame.events += joined.events
         frame.type_ids += type_ids
-        frame.entries += len(events)
+        frame.entries += len(type_ids)
         frame.size += size
+        frame.room += joined.room
         return True
+
+    def _join(self, frame: _Frame, entries: list[Any]) -> Joined:
+        return join_events(entries, self._offset, frame.first + frame.entries, frame.latest)
 
     def _slice_events(self, frame: _Frame) -> int:
         """Return how many entries to take at once: to the end of the frame, if they are like the next one."""
@@ -256,7 +261,7 @@ class FrameCutter:
     def _pull(self, events: int) -> bool:
         """Move so many entries from the deque to `taken`."""
         self.version = None
-        self.taken.extend(map(operator.call, itertools.repeat(self._entries.popleft, events * WIDTH)))
+        self.taken.extend(itertools.starmap(self._entries.popleft, itertools.repeat((), events * WIDTH)))
         self.version = object()
         return events > 0
 
@@ -277,7 +282,8 @@ class FrameCutter:
         frame.latest = max(frame.latest, ending.time)
         if frame.min_time is None:
             frame.min_time = frame.latest
-        frame.events += join_events((ending.envelope, frame.latest, payload), self._offset, seq)
+        frame.events += join_events((ending.envelope, frame.latest, payload), self._offset, seq).events
+        frame.size += len(frame.events[-1])
         frame.type_ids.append(ending.envelope.type_id)
 
     def _drop_losses(self, frame: _Frame) -> None:
@@ -286,6 +292,7 @@ class FrameCutter:
         frame.losses = [one for one in parts if one.type_id == _NO_TYPE]
         frame.events = [event for event, number in zip(frame.events, frame.type_ids, strict=True) if number]
         frame.type_ids = list(filter(None, frame.type_ids))
+        frame.size = sum(map(len, frame.events))
 
     def _commit(self, frame: _Frame, seq: int, losses: int) -> None:
         """Make the batch, and let go of its entries: all that can fail comes before anything is changed."""
@@ -293,13 +300,10 @@ class FrameCutter:
         counts = Counter(frame.type_ids)
         batch = self._batch(frame, counts, seq) if frame.events else None
         given = Given(seq, losses, self.given.recorded + counts, frame.latest)
-        # What producers reckoned with costs 40 ns an event to add up, and is of no use where nothing is left.
-        drained = used == len(self.taken) and not self._entries
-        spent = frame.size if drained else _reckoned(self.taken[:used])
         self.version = None
         for one in frame.losses:
             self._ledger.count(one.full_name, one.cause)
-        self.given, self.batch, self.spent = given, batch, spent
+        self.given, self.batch, self.spent = given, batch, frame.room
         self.ended |= frame.ends
         del self.taken[:used]
         self.version = object()
@@ -312,7 +316,7 @@ class FrameCutter:
             last_seq=last_seq,
             min_time=self._offset + (frame.min_time or 0),
             max_time=self._offset + frame.latest,
-            raw_size=sum(map(len, frame.events)),
+            raw_size=frame.size,
             new_types=[(number, self._types[number]) for number in counts if number not in self._declared],
         )
 
@@ -322,12 +326,6 @@ class FrameCutter:
             self._ledger.count(parts.full_name, parts.cause)
         else:
             self._ledger.count(self._types[parts.type_id].full_name, cause)
-
-
-def _reckoned(entries: list[Any]) -> int:
-    """Return the bytes that producers took `entries` for."""
-    envelopes: int = sum(map(_room, entries[::WIDTH]))
-    return envelopes + sum(map(len, entries[2::WIDTH]))
 
 
 def _fitting(events: list[bytes], size: int, frame_bytes: int) -> int:

@@ -191,7 +191,8 @@ class Run(Shorthand):
         core = self._core
         if core is None or self._closed or core.inherited:
             return
-        core.finish(self._finished(outcome, error))
+        if not core.finish(self._finished(outcome, error)):
+            return
         self._closed = True
         atexit.unregister(self._close_at_exit)
         stats = self.stats()

@@ -146,15 +146,14 @@ def open_run(
     lifecycle_only: bool = False,
     folder: Path | None = None,
 ) -> Run:
-    """Start `core` on a sink, with its first events written and synced.
+    """Start `core` on a sink, with its first events written and synced; what breaks it off leaves nothing open.
 
     Raises:
-        SinkError: they could not be.
+        SinkError: the sink could not be opened, or they could not be written.
     """
     run = None
-    sink = make_sink(core)
     try:
-        core.open(sink, core.options.flush_interval)
+        sink = core.open(make_sink, _START_TIMEOUT)
         run = Run(core, sink, started.run_id, folder)
         started.telemetry.CopyFrom(_settings(core, level, lifecycle_only=lifecycle_only))
         run.emit_always(started)

@@ -8,6 +8,7 @@ the other looks at plain attributes in growing intervals: nothing is held while 
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ class Wakeup:
     def wait(self, timeout: float) -> None:
         """Return when `set` was called since the last return, or after `timeout` seconds."""
         with suppress(queue.Empty):
-            self._queue.get(timeout=max(0.0, timeout))
+            self._queue.get(timeout=min(max(0.0, timeout), threading.TIMEOUT_MAX))
         while not self._queue.empty():
             self._queue.get_nowait()
 

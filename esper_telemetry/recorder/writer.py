@@ -1,7 +1,9 @@
 """The writer thread: takes frames from the buffer and gives them to the sink.
 
-It alone talks to the sink, its end included: whoever flushes or closes leaves a wish in plain attributes, wakes it and
-looks on, for a bounded time and without a lock, so that a signal handler may flush while it has interrupted a flush.
+It alone talks to the sink, from its opening to its end, so that no signal comes between a file and its owner. Who
+flushes or closes leaves a wish in plain attributes, wakes it and looks on, for a bounded time and without a lock, so
+that a signal handler may flush while it has interrupted a flush.
+
 A sink that fails keeps its batch: the write is tried again with growing pauses while training goes on and the buffer
 sheds by class. Whatever else goes wrong in here is survived: the batch is tried once more and then counted as lost. If
 the thread should end all the same, that is logged at once, nobody waits for it, and what comes later is counted.
@@ -9,6 +11,7 @@ the thread should end all the same, that is logged at once, nobody waits for it,
 
 from __future__ import annotations
 
+import _thread
 import logging
 import threading
 import time
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
     from esper_telemetry.recorder.buffer import Buffer
     from esper_telemetry.recorder.wakeup import Wakeup
+    from esper_telemetry.schema import Batch
     from esper_telemetry.sinks import Sink
 
 _log = logging.getLogger("esper_telemetry")
@@ -31,6 +35,10 @@ _log = logging.getLogger("esper_telemetry")
 # An event that is never shed is on its way within 50 ms; until then its neighbours may join its frame.
 URGENT_DELAY = 0.03
 _RETRY_FIRST, _RETRY_LAST = 0.1, 5.0
+# Seconds after which a thread that has not begun is taken for one that never will.
+_BIRTH = 1.0
+# Seconds in which a thread that is not in the sink comes by on a machine that is busy.
+_TURN = 1.0
 
 
 class WriterThread:
@@ -38,22 +46,29 @@ class WriterThread:
 
     Args:
         buffer: where events come from.
-        sink: where they go.
+        make_sink: opens where they go.
         wakeup: what the buffer wakes it by.
         flush_interval: longest time an event waits, in seconds.
         report_losses: called in every cycle.
 
     Attributes:
+        sink: where events go, once it is open.
+        failed_start: what opening it raised, or None.
         error: the failure that the sink, or the thread, has not recovered from, or None.
         ended: everything was written and the sink is closed, or it was given up.
         cpu_seconds: processor time of the thread so far.
     """
 
     def __init__(
-        self, buffer: Buffer, sink: Sink, wakeup: Wakeup, flush_interval: float, report_losses: Callable[[], None]
+        self,
+        buffer: Buffer,
+        make_sink: Callable[[], Sink],
+        wakeup: Wakeup,
+        flush_interval: float,
+        report_losses: Callable[[], None],
     ) -> None:
         self._buffer = buffer
-        self._sink = sink
+        self._make_sink = make_sink
         self._wakeup = wakeup
         self._interval = flush_interval
         self._report_losses = report_losses
@@ -62,23 +77,65 @@ class WriterThread:
         self._sync_granted: object | None = None
         self._hurry = False
         self._deadline: float | None = None  # of the end, once somebody wishes for it
-        self._given_up = False
+        self._given_up = self._in_sink = False
+        self._droppers: list[object] = []
         self._retry = _RETRY_FIRST
         self._said = False
         self._odd_at: int | None = None  # last number taken when something unexpected happened
+        self._launched = self._over = False
+        self.sink: Sink | None = None
+        self.failed_start: BaseException | None = None
         self.error: TelemetryError | None = None
         self.ended = False
         self.cpu_seconds = 0.0
-        self._thread = threading.Thread(target=self._run, name="esper-telemetry-writer", daemon=True)
+        self._claims: list[int] = []  # threads that began; the first is the writer
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+    def start(self, timeout: float) -> Sink:
+        """Start the thread and return the sink that it has opened.
+
+        Raises:
+            SinkError: it could not be opened, or not in `timeout` seconds.
+            ConfigError: an option of the sink cannot be used.
+        """
+        self._launched = True
+        deadline = time.monotonic() + timeout
+        while not self._claims and self.failed_start is None and time.monotonic() < deadline:
+            self._launch()
+            wait_until(lambda: bool(self._claims or self.failed_start), min(deadline, time.monotonic() + _BIRTH))
+        self._look_on(lambda: self.sink is not None, deadline)
+        if self.failed_start is not None:
+            raise self.failed_start
+        if self.sink is None:
+            raise SinkError(f"the record could not be opened in {timeout:g} s: the disk did not answer")
+        return self.sink
+
+    def _launch(self) -> None:
+        """Start the thread by way of another one, so that an exception set for this thread cannot end it at birth.
+
+        CPython 3.11 gives a thread that is being born the identity of the one that starts it: PyThreadState_SetAsyncExc
+        then hits the new thread, which is gone before its first instruction, and Thread.start waits for ever. What it
+        hits here is tried again. Whoever waits for the interpreter to set one is let in before.
+        """
+        time.sleep(0)
+        try:
+            _thread.start_new_thread(self._give_birth, ())
+        except RuntimeError as error:
+            self._no_thread(error)
+
+    def _give_birth(self) -> None:
+        try:
+            threading.Thread(target=self._run, name="esper-telemetry-writer", daemon=True).start()
+        except RuntimeError as error:
+            self._no_thread(error)
+
+    def _no_thread(self, error: RuntimeError) -> None:
+        self.failed_start = SinkError(f"no thread can be started for the record: {error}")
+        self.ended = self._over = True
 
     @property
     def alive(self) -> bool:
-        """The thread is at work."""
-        return self._thread.is_alive()
+        """The thread is at work, or about to begin."""
+        return self._launched and not self._over
 
     def flush(self, timeout: float, *, sync: bool = False) -> bool:
         """Wait until everything emitted before this call was written; return False if it was not in time.
@@ -92,25 +149,37 @@ class WriterThread:
         self._look_on(lambda: self._done >= cycle or self.ended, time.monotonic() + timeout)
         return self._done >= cycle or (self.ended and not self._given_up and self.error is None)
 
-    def finish(self, timeout: float) -> None:
+    def finish(self, timeout: float) -> bool:
         """Write what is left and close the sink; when `timeout` seconds have passed, give up and count what is lost.
 
         The time runs from the first call. A call that an exception breaks off leaves the wish: the thread goes on, and
-        the next call waits for it.
+        the next call waits for it. In the writer thread itself, False: it is done when the caller has returned.
         """
         if self._deadline is None:
             self._deadline = time.monotonic() + timeout
         self._press()
-        if self._look_on(lambda: self.ended, self._deadline) or threading.current_thread() is self._thread:
-            return
-        if not self._given_up:
-            self._given_up = True
-            self._buffer.drop_all(SHUTDOWN)
-        if self.alive:  # it closes the sink, unless that hangs
-            self._wakeup.set()
-            self._look_on(lambda: self.ended, time.monotonic() + URGENT_DELAY)
-        else:
+        if not self._look_on(lambda: self.ended, self._deadline):
+            if self._is_here():
+                return False
+            self._give_up()
+        return True
+
+    def _give_up(self) -> None:
+        """Count what is not written as lost. The thread does that itself, unless it hangs in the sink or is no more."""
+        self._given_up = True
+        self._wakeup.set()
+        self._look_on(lambda: self.ended or self._in_sink, time.monotonic() + _TURN)
+        self._look_on(lambda: self.ended, time.monotonic() + URGENT_DELAY)
+        self._drop_all(SHUTDOWN)
+        if not self.alive:
             self._close_sink()
+
+    def _drop_all(self, cause: int) -> None:
+        """Count all that waits as lost, if nobody does yet: only one thread may take from the buffer."""
+        me = object()
+        self._droppers.append(me)
+        if self._droppers[0] is me:
+            self._buffer.drop_all(cause)
 
     def _press(self) -> None:
         self._hurry = True
@@ -118,27 +187,42 @@ class WriterThread:
 
     def _look_on(self, condition: Callable[[], bool], deadline: float) -> bool:
         """Wait for the thread to make `condition` true; return whether it did."""
-        if threading.current_thread() is self._thread:
+        if self._is_here():
             return condition()
         return wait_until(lambda: condition() or not self.alive, deadline) and condition()
 
+    def _is_here(self) -> bool:
+        """This is the writer thread."""
+        return self._claims[:1] == [threading.get_ident()]
+
     def _run(self) -> None:
+        self._claims.append(threading.get_ident())
+        if not self._is_here():  # another one was born after all
+            return
+        try:
+            self.sink = self._make_sink()
+        except BaseException as error:  # noqa: BLE001 - `start` raises it
+            self.failed_start, self.ended, self._over = error, True, True
+            return
         try:
             while not self.ended:
-                self._step()
+                self._step(self.sink)
                 self.cpu_seconds = time.thread_time()
         except BaseException as error:  # noqa: BLE001 - it is said, and what is lost by it is counted
             self._die(error)
+        finally:
+            self._over = True
 
-    def _step(self) -> None:
+    def _step(self, sink: Sink) -> None:
         """Wait for something to do, and do it; whatever happens, the thread goes on."""
         try:
             self._wait()
             self._hurry = False
             if self._given_up:
+                self._drop_all(SHUTDOWN)
                 self._close_sink()
             else:
-                self._cycle()
+                self._cycle(sink)
         except (TelemetryError, OSError) as error:
             self._fail(error)
         except BaseException as error:  # noqa: BLE001 - nothing ends this thread but the end of its work
@@ -164,29 +248,45 @@ class WriterThread:
         """Somebody waits, and there is no failure to wait for."""
         return self._given_up or (self.error is None and (self._hurry or self._deadline is not None))
 
-    def _cycle(self) -> None:
+    def _cycle(self, sink: Sink) -> None:
         cycle = self._begun = self._begun + 1
         wish = self._sync_wish
         ending = self._deadline is not None
         self._report_losses()
         goal = self._buffer.last_seq
-        while (batch := self._buffer.take()) is not None and not self._given_up:
-            self._sink.write(batch)
+        while not self._is_given_up() and (batch := self._buffer.take()) is not None:
+            self._use(sink.write, batch)
+            if self._is_given_up():  # the batch was counted as lost, which it may not be
+                return
             self._buffer.written()
             if batch.last_seq >= goal and not ending:
                 break
         if wish is not self._sync_granted:
-            self._sink.sync()
+            self._use(sink.sync)
             self._sync_granted = wish
         self._recovered()
         self._done = cycle
         if ending:
             self._close_sink()
 
+    def _is_given_up(self) -> bool:
+        """A thread that closes has stopped waiting (another one: it may change between two lines)."""
+        return self._given_up
+
+    def _use(self, call: Callable[..., None], *arguments: Batch) -> None:
+        """Call the sink; who looks on can see that the thread is in there."""
+        self._in_sink = True
+        try:
+            call(*arguments)
+        finally:
+            self._in_sink = False
+
     def _close_sink(self) -> None:
         """Close the sink: the last thing that is done."""
+        self._buffer.stop(SHUTDOWN)
         try:
-            self._sink.close()
+            if self.sink is not None:
+                self._use(self.sink.close)
         except (TelemetryError, OSError) as error:
             self._fail(error)
         finally:
@@ -221,7 +321,7 @@ class WriterThread:
     def _die(self, error: BaseException) -> None:
         """Say that the thread is over, and count what nobody will write."""
         self.error = SinkError(f"the telemetry writer has ended ({error!r}): nothing more is recorded")
-        self._buffer.drop_all(WRITER_FAILED, refuse=True)
+        self._drop_all(WRITER_FAILED)
         _log_safely(logging.CRITICAL, f"{self.error}; training goes on")
 
 

@@ -48,7 +48,7 @@ class AppendFile:
         except OSError as error:
             raise SinkError(f"{path}: cannot create the record: {error}; check folder and permissions") from error
         lock_exclusive(self._fd)
-        _open_files.add(self)
+        _open_files.add(weakref.ref(self, _open_files.discard))
 
     @property
     def closed(self) -> bool:
@@ -125,13 +125,16 @@ def _write(fd: int, pieces: Sequence[bytes]) -> None:
             view = view[os.write(fd, view) :]
 
 
-_open_files: weakref.WeakSet[AppendFile] = weakref.WeakSet()
+# A plain set, because a WeakSet removes in Python: an exception that arrives in there is swallowed by the interpreter.
+_open_files: set[weakref.ref[AppendFile]] = set()
 
 
 def _close_inherited() -> None:
     """In a fork child: the files belong to the parent, and its locks must not outlive it here."""
-    for file in list(_open_files):
-        file.close()
+    for ref in list(_open_files):
+        file = ref()
+        if file is not None:
+            file.close()
 
 
 if hasattr(os, "register_at_fork"):

@@ -95,7 +95,7 @@ def batches(made: Sequence[Made], types: dict[type, tuple[int, EventType]]) -> I
         type_ids.append(envelope.type_id)
         size += envelope.room + len(payload)
         if size >= FRAME_BYTES or seq == len(made):
-            elements = list(join_events(entries, 0, first))
+            elements = join_events(entries, 0, first).events
             yield Batch(elements, type_ids, first, seq, made[first - 1].time, one.time, sum(map(len, elements)))
             entries, type_ids, size, first = [], [], 0, seq + 1
 

@@ -241,7 +241,7 @@ def test_when_the_thread_ends_that_is_said_at_once_and_nobody_waits_for_it(caplo
 
 def test_exceptions_set_in_the_writer_thread_neither_end_it_unsaid_nor_lose_an_event():
     run, sink, _ = faulty_run(frame_bytes=1000)
-    target = run._core.writer._thread.ident
+    target = run._core.writer._claims[0]
     for number in range(200):
         for step in range(50):
             run.emit(events.ScalarLogged, name="a", step=50 * number + step)
@@ -323,3 +323,27 @@ def test_flush_and_close_from_the_writer_thread_do_not_wait_for_themselves(caplo
     assert handler.flushed is False
     assert [event.name for event in testing.recorded(sink)][-1] == "run.finished"
     assert steps(sink) == [1, 2]
+
+
+def test_a_disk_that_does_not_answer_when_the_record_is_opened_is_an_error_and_not_a_hang(tmp_path, mocker):
+    mocker.patch("esper_telemetry.recorder.start._START_TIMEOUT", 0.1)
+    gate = threading.Event()
+    mocker.patch("esper_telemetry.sinks.FileSink", side_effect=lambda *_, **__: gate.wait(30))
+    with pytest.raises(errors.SinkError, match="did not answer"):
+        et.start_run(tmp_path, name="stuck", record=et.RecordOptions(close_timeout=0.1))
+    gate.set()
+
+
+def test_what_a_close_gives_up_while_the_thread_is_at_work_is_counted_once():
+    for _ in range(20):
+        run, sink, disk = faulty_run(frame_bytes=300, close_timeout=0.01)
+        write = disk.sink.write
+        disk.sink.write = lambda batch, write=write: (time.sleep(0.002), write(batch))
+        for step in range(200):
+            run.emit(events.ScalarLogged, name="slow", step=step)
+        run.close()
+        stats = run.stats()
+        assert stats.offered == sum(stats.recorded.values()) + stats.dropped == 201
+        assert sum(stats.recorded.values()) <= len(testing.recorded(sink))
+        until(lambda run=run: not run.stats().writer_alive)
+        assert sink.closed

@@ -82,8 +82,10 @@ def test_many_joined_at_once_are_those_joined_one_by_one_and_no_time_steps_back(
     contexts = [b"", b"\x08\x01", b"\x12\x03cpu"]
     parts = [EnvelopeParts(number + 1, context) for number, context in enumerate(contexts)]
     entries = [value for which, time, payload in drawn for value in (parts[which], time, payload)]
-    joined = list(join_events(entries, 1000, seq, earliest))
+    joined, latest, room = join_events(entries, 1000, seq, earliest)
     times = list(itertools.accumulate((time for _, time, _ in drawn), max, initial=earliest))[1:]
+    assert latest == max([earliest, *times])
+    assert room == sum(parts[which].room + len(payload) for which, _, payload in drawn)
     assert joined == [
         frame_event(which + 1, time + 1000, number, contexts[which], payload)
         for number, time, (which, _, payload) in zip(itertools.count(seq), times, drawn, strict=False)
@@ -95,7 +97,7 @@ def test_many_joined_at_once_are_those_joined_one_by_one_and_no_time_steps_back(
 def test_an_element_takes_no_more_than_the_room_reckoned_for_it():
     parts = EnvelopeParts(2**20, b"c" * 200)
     for size in (0, 127, 128, 16_383, 16_384, 512 * 1024):
-        (element,) = join_events([parts, 2**62, bytes(size)], 0, 2**35 - 1)
+        ((element,), _, _) = join_events([parts, 2**62, bytes(size)], 0, 2**35 - 1)
         assert len(element) <= parts.room + size
 
 
