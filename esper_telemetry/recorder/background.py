@@ -50,13 +50,18 @@ class Background:
         self._core = core
         self._own_bytes: Counter[str] = Counter()
         self._companions: list[Worker] = []
+        self._ended = False
 
     def accompany(self, companion: Worker) -> None:
         """Watch over a thread that works for the run, and stop it when the run ends."""
         self._companions.append(companion)
 
     def stop(self, timeout: float) -> None:
-        """End the companions, before the last event; in `timeout` seconds for all of them together."""
+        """End the companions, before the last event; in `timeout` seconds for all of them together.
+
+        From here on the recorder says nothing by itself: what it could say stands in the last event.
+        """
+        self._ended = True
         deadline = time.monotonic() + timeout
         for companion in self._companions:
             companion.stop(max(0.0, deadline - time.monotonic()))
@@ -89,7 +94,7 @@ class Background:
             message: the event.
         """
         plan = self._core.plan(type(message), b"")
-        if not self._core.wants(plan.type):
+        if self._ended or not self._core.wants(plan.type):
             return
         payload = message.SerializeToString()
         size = plan.envelope.room + len(payload)

@@ -127,7 +127,7 @@ class _Found:
             return
         if name in self.scalars or name in self.texts:
             raise SchemaError(f"{name!r} was given twice: once by this name, and once by a dict inside a dict")
-        plain = plain_value(name, value)
+        plain = plain_value(f"value {name!r}", value)
         if isinstance(plain, str):
             self.texts[name] = plain
         elif isinstance(plain, (int, float)):
