@@ -1,9 +1,9 @@
 """The ONE file of esper that knows the SDK: what the trainer says, and the hub that says it.
 
 The trainer builds a `TelemetryEvent`: a type and one flat dict, with the keys and values that
-`esper_telemetry.read(path)` gives back as `.data`. The hub splits it by the schema into payload and
-context, turns names of enum values into numbers, and hands it to the run. A bad event is counted by
-the SDK as invalid; nothing here raises into the trainer, reads a device, or changes what it learns.
+`esper_telemetry.read(path)` gives back as `.data`: payload and context together, enums by the names that
+readers print. The SDK takes it as it is. A bad event is counted there as invalid; nothing here raises into
+the trainer, reads a device, or changes what it learns.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 import logging
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Any
 import esper_telemetry
 from esper.v1 import seed_pb2, trainer_pb2
 from esper_telemetry.errors import TelemetryError
-from esper_telemetry.schema import CONTEXT_FIELDS, LEVELS, enum_labels, event_classes, event_type
-from esper_telemetry.v1 import steps_pb2, training_pb2
+from esper_telemetry.schema import LEVELS, event_classes, event_type
+from esper_telemetry.v1 import logged_pb2, process_pb2, rl_pb2, steps_pb2, training_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from google.protobuf.descriptor import Descriptor, FieldDescriptor
     from google.protobuf.message import Message
 
     from esper_telemetry.counters import DeviceCounters, Snapshot
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 TELEMETRY_LEVELS = tuple(LEVELS)
 """Names of the levels, least first."""
 
-SCHEMAS = (seed_pb2, trainer_pb2, training_pb2, steps_pb2)
+SCHEMAS = (seed_pb2, trainer_pb2, training_pb2, rl_pb2, logged_pb2, process_pb2, steps_pb2)
 """Modules whose events the trainer emits."""
 
 __all__ = [
@@ -50,10 +49,10 @@ __all__ = [
     "use_run",
 ]
 
-_CONTEXT_ORDER = tuple(sorted(CONTEXT_FIELDS))
+SYSTEM_INTERVAL_S = 10.0
+"""Seconds between two samples of what the trainer takes of its machine."""
 
 log = logging.getLogger(__name__)
-_MAX_BOUND = 512  # emitters kept; a context of env and epoch is used for a few events, then never again
 
 
 class TelemetryEventType(enum.Enum):
@@ -69,6 +68,7 @@ class TelemetryEventType(enum.Enum):
     GOVERNOR_ROLLED_BACK = "governor.rolled_back"
     ACTION_TAKEN = "policy.action_taken"
     COUNTERFACTUAL_COMPUTED = "counterfactual.computed"
+    HOST_COMPLETED = "host.completed"
     EPISODE_COMPLETED = "episode.completed"
     EPOCH_COMPLETED = "epoch.completed"
     BATCH_COMPLETED = "batch.completed"
@@ -83,11 +83,13 @@ class TelemetryEventType(enum.Enum):
     SCALAR_SUMMARIZED = "scalar.summarized"
     HISTOGRAM_SUMMARIZED = "histogram.summarized"
     STEP_BLOCK = "steps.block"
+    CHECKPOINT_SAVED = "checkpoint.saved"
+    CHECKPOINT_LOADED = "checkpoint.loaded"
 
     @property
     def message_class(self) -> type[Message]:
         """The event class of the schema."""
-        return _plan(self).cls
+        return _message_class(self)
 
 
 @dataclass(slots=True)
@@ -103,49 +105,19 @@ class TelemetryEvent:
     data: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What the hub needs of one event type: its class, its fields, and those of them that hold enums."""
-
-    cls: type[Message]
-    payload: frozenset[str]
-    converters: dict[str, Callable[[Any], Any]]
-
-
 @cache
-def _plan(kind: TelemetryEventType) -> _Plan:
+def _message_class(kind: TelemetryEventType) -> type[Message]:
     classes = [cls for module in SCHEMAS for cls in event_classes(module)]
-    cls = next(cls for cls in classes if event_type(cls).name == kind.value)
-    return _Plan(cls, frozenset(cls.DESCRIPTOR.fields_by_name), _number_enums(cls.DESCRIPTOR))
+    return next(cls for cls in classes if event_type(cls).name == kind.value)
 
 
-@cache
-def _number_enums(message: Descriptor) -> dict[str, Callable[[Any], Any]]:
-    """Return field name → function that turns shown names of enum values into numbers, for fields that need it."""
-    converters: dict[str, Callable[[Any], Any]] = {}
-    for item in message.fields:
-        convert = _converter(item)
-        if convert is not None:
-            converters[item.name] = convert
-    return converters
-
-
-def _converter(item: FieldDescriptor) -> Callable[[Any], Any] | None:
-    if item.enum_type is not None:
-        numbers = {label: number for number, label in enum_labels(item.enum_type).items()}
-        return lambda name: numbers.get(name, name) if isinstance(name, str) else name
-    nested = item.message_type
-    if nested is None or not _number_enums(nested):
-        return None
-    one = _nested_converter(_number_enums(nested))
-    return (lambda items: [one(each) for each in items]) if item.is_repeated else one
-
-
-def _nested_converter(converters: Mapping[str, Callable[[Any], Any]]) -> Callable[[Any], Any]:
-    def convert(fields: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: converters[key](value) if key in converters else value for key, value in fields.items()}
-
-    return convert
+@contextmanager
+def _said_and_not_raised() -> Iterator[None]:
+    """Keep an error of telemetry out of the trainer."""
+    try:
+        yield
+    except Exception:
+        log.exception("telemetry failed; training goes on")
 
 
 class Hub:
@@ -166,11 +138,10 @@ class Hub:
         self.seconds = 0.0
         self.counter_reads = 0
         self._configured = run.level if run is not None else "off"
-        self._bound: dict[tuple[Any, ...], Any] = {}
 
     def wants(self, kind: TelemetryEventType) -> bool:
         """Tell whether events of this kind are recorded now: ask before measuring for telemetry alone."""
-        return self.run is not None and self.run.wants(_plan(kind).cls)
+        return self.run is not None and self.run.wants(_message_class(kind))
 
     def emit(self, event: TelemetryEvent) -> None:
         """Hand `event` to the run; what is wrong with it is counted there, never raised here."""
@@ -178,9 +149,9 @@ class Hub:
             return
         started = time.perf_counter()  # not `timed`: a generator costs as much as a small event
         try:
-            self._emit(self.run, event)
-        except Exception:  # noqa: BLE001 - telemetry never raises into the trainer
-            self._count_invalid(self.run, event)
+            self.run.emit(event.event_type.message_class, **event.data)
+        except Exception:  # telemetry never raises into the trainer
+            log.exception("%r is no event of the schema and was not recorded", event)
         self.seconds += time.perf_counter() - started
 
     @contextmanager
@@ -192,41 +163,32 @@ class Hub:
         finally:
             self.seconds += time.perf_counter() - started
 
+    @contextmanager
+    def phase(self, name: str, **context: Any) -> Iterator[None]:
+        """Time a block as a phase of the run; blocks inside it get its name before theirs."""
+        phase = self.run.phase(name, **context) if self.run is not None else nullcontext()
+        phase.__enter__()
+        error: BaseException | None = None
+        try:
+            yield
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            with _said_and_not_raised():
+                phase.__exit__(type(error) if error is not None else None, error, None)
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """Say how far the training is; said as often as one likes, recorded once a second."""
+        if self.run is not None:
+            with _said_and_not_raised():
+                self.run.progress(done=done, total=total, unit=unit)
+
     def share_of(self, seconds: float) -> float:
         """Return what telemetry took of a wall time: calls of this hub and the writer's processor time, 0 to 1."""
         if self.run is None or seconds <= 0.0:
             return 0.0
         return (self.seconds + self.run.stats().writer_cpu_s) / seconds
-
-    def _emit(self, run: esper_telemetry.Run, event: TelemetryEvent) -> None:
-        plan = _plan(event.event_type)
-        if not run.wants(plan.cls):
-            return
-        fields: dict[str, Any] = {}
-        context: dict[str, Any] = {}
-        for key, value in event.data.items():
-            if key in CONTEXT_FIELDS and key not in plan.payload:
-                context[key] = value
-            else:
-                fields[key] = plan.converters[key](value) if key in plan.converters else value
-        self._emitter(run, context).emit(plan.cls, **fields)
-
-    def _emitter(self, run: esper_telemetry.Run, context: dict[str, Any]) -> Any:
-        key = tuple(map(context.get, _CONTEXT_ORDER))  # whatever the order an event names its context in
-        emitter = self._bound.get(key)
-        if emitter is None:
-            if len(self._bound) >= _MAX_BOUND:
-                self._bound.clear()
-            emitter = self._bound[key] = run.bind(**context)
-        return emitter
-
-    @staticmethod
-    def _count_invalid(run: esper_telemetry.Run, event: TelemetryEvent) -> None:
-        """Offer the event as it is, so that the SDK refuses, counts and names it."""
-        try:
-            run.emit(event.event_type.message_class, **event.data)
-        except Exception:
-            log.exception("%r is no event of the schema and was not recorded", event)
 
     def escalate(self) -> None:
         """Record everything from now on; a run whose user turned telemetry off stays off."""
@@ -338,7 +300,8 @@ def open_hub(
     if directory is None and not options.get("collector"):
         yield _silent
         return
-    options = {"level": level, "lifecycle_only": lifecycle_only, "schemas": SCHEMAS, **options}
+    record = esper_telemetry.RecordOptions(system_interval=SYSTEM_INTERVAL_S)
+    options = {"level": level, "lifecycle_only": lifecycle_only, "schemas": SCHEMAS, "record": record, **options}
     with (
         esper_telemetry.start_run(directory, name=name, config=config, **options) as run,
         use_run(run, step_blocks=step_blocks) as hub,

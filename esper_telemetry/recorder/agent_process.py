@@ -66,8 +66,8 @@ def start_agent(folder: Path, address: str, stream: StreamOptions, *, temporary:
         temporary: remove the folder once everything is durable at the collector.
     """
     reap_agents()
-    command = agent_command(folder, address, stream, temporary=temporary)
     try:
+        command = agent_command(folder, address, stream, temporary=temporary)
         if not command[0]:
             raise FileNotFoundError("this Python does not know its own executable")
         with (folder / LOG_NAME).open("ab") as log:
