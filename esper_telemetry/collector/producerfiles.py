@@ -311,6 +311,7 @@ class ProducerFiles:
             if left is None or left.last_seq < segment.last_seq:
                 first = segment.first_seq if left is None else left.last_seq + 1
                 self.lost.append((first, segment.last_seq))
+                LOG.error("%s: numbers %d to %d were durable and are lost", self.key, first, segment.last_seq)
         if kept != list(promised):
             self.published = tuple(kept)
             self._go_back(promised)
@@ -319,14 +320,7 @@ class ProducerFiles:
         missing = segment.absence()
         if not missing:
             return segment
-        LOG.error(
-            "%s: %s %s; numbers %d to %d of it were durable",
-            self.key,
-            segment.path,
-            missing,
-            segment.first_seq,
-            segment.last_seq,
-        )
+        LOG.error("%s: %s %s", self.key, segment.path, missing)
         if not (missing.startswith("was cut") or segment.is_copied()):
             return None
         try:

@@ -1,9 +1,10 @@
-"""A producer's client as a process: `python chaos_client.py RECORD STATE PORT_FILE FRAMES_PER_S [GO]`.
+"""A producer's client as a process: `python chaos_client.py RECORD STATE PORT_FILE FRAMES_PER_S [GO [keep]]`.
 
 The file names one port or several. The client sends a record's frames, believes every ack, and after a kill goes on
 behind what was acked last: a collector that acked what it lost is asked for a skip,
 because an acked frame's spool is gone.
 Where a file GO is named, the last frames wait until it exists: who kills things may take the time it needs.
+With `keep` nothing is dropped from the spool, and everything behind what the collector has is sent again.
 """
 
 import random
@@ -25,8 +26,8 @@ KEPT_BACK = 20
 class Client:
     """One producer and what it was promised."""
 
-    def __init__(self, record: Path, state: Path, port_file: Path, rate: float, go: Path | None) -> None:
-        self.go = go
+    def __init__(self, record: Path, state: Path, port_file: Path, rate: float, go: Path | None, *, keep: bool) -> None:
+        self.go, self.keep, self.asked = go, keep, False
         self.state, self.port_file, self.pause = state, port_file, 1 / rate
         with RecordReader(record) as reader:
             header = merged_header(reader.header, reader.descriptor_sets)
@@ -36,7 +37,7 @@ class Client:
 
     @property
     def done(self) -> bool:
-        return self.acked >= self.batches[-1].last_seq
+        return self.acked >= self.batches[-1].last_seq and (self.asked or not self.keep)
 
     def stream(self) -> None:
         """Send from where the collector is, to the end."""
@@ -44,15 +45,19 @@ class Client:
         who = {"run_id": header.run_id, "producer_id": header.producer_id}
         with open_stub(int(random.choice(self.port_file.read_text().split()))) as stub:
             known = stub.GetWatermark(collector_pb2.GetWatermarkRequest(**who), timeout=10)
+            first = 1 if self.keep else self.acked + 1
             hello = collector_pb2.Hello(
                 min_protocol=1, max_protocol=1, session_epoch=known.session_epoch + 1,
-                first_available_seq=self.acked + 1, schema_fingerprint=self.schema.fingerprint, **who,
+                first_available_seq=first, schema_fingerprint=self.schema.fingerprint, **who,
             )  # fmt: skip
             stream = Publication(stub).send(hello)
             try:
                 durable = stream.receive("welcome").durable_seq
+                self.asked = True
                 stream.send(self.schema)
-                if durable < self.acked:
+                if self.keep:
+                    self.acked = durable
+                elif durable < self.acked:
                     lost = collector_pb2.SKIP_REASON_SPOOL_LOST
                     stream.send(collector_pb2.Skip(first_seq=durable + 1, last_seq=self.acked, reason=lost))
                 self._send_frames(stream, max(durable, self.acked))
@@ -86,7 +91,8 @@ class Client:
 
 def main() -> None:
     record, state, port_file = map(Path, sys.argv[1:4])
-    client = Client(record, state, port_file, float(sys.argv[4]), Path(sys.argv[5]) if sys.argv[5:] else None)
+    go = Path(sys.argv[5]) if sys.argv[5:] else None
+    client = Client(record, state, port_file, float(sys.argv[4]), go, keep=sys.argv[6:] == ["keep"])
     while not client.done:
         try:
             client.stream()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.esper_telemetry.collector.chaos import Trial
+from tests.esper_telemetry.collector.tampering import Tampering
 
 
 @pytest.fixture
@@ -37,3 +38,35 @@ def test_a_collector_that_acks_before_it_syncs_is_found_out(trial):
 def test_two_hundred_kills_lose_nothing_that_was_acked_and_repeat_nothing(trial):
     outcome = trial(150, 50, producers=4, frames=8000, rate=40, early=False, seed=13)
     assert (outcome.lost, outcome.unfinished) == (0, 0), outcome
+
+
+@pytest.fixture
+def tampering(tmp_path, start_collector):
+    """A function that has the collector's files handled by somebody and returns what came of it."""
+    trials = []
+
+    def run(acts: int, **how):
+        trials.append(Tampering(tmp_path, start_collector, **how))
+        return trials[-1].run(acts)
+
+    yield run
+    for each in trials:
+        each.stop()
+
+
+def nothing_went_unseen(outcome) -> bool:
+    unseen = (outcome.unreported, outcome.twice, outcome.changed)
+    return unseen == (0, 0, 0) and outcome.counted >= outcome.missing
+
+
+def test_files_that_are_handled_under_load_lose_nothing_unseen(tampering):
+    outcome = tampering(8, producers=2, frames=300, rate=150, seed=14)
+    assert nothing_went_unseen(outcome), outcome
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_files_that_are_handled_two_hundred_times_under_load_lose_nothing_unseen(tampering):
+    outcome = tampering(200, producers=4, frames=4000, rate=80, seed=15)
+    assert nothing_went_unseen(outcome), outcome
+    assert len(outcome.done) >= 9, outcome
