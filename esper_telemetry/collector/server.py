@@ -22,6 +22,7 @@ from esper_telemetry.collector.callbudget import CallBudget
 from esper_telemetry.collector.certificates import Certificates
 from esper_telemetry.collector.fileengine import FileEngine
 from esper_telemetry.collector.intake import Intake
+from esper_telemetry.collector.malformed import Malformed
 from esper_telemetry.collector.metrics import Metrics, MetricsServer
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.service import TICK_S, CollectorService
@@ -181,7 +182,7 @@ class CollectorServer:
             compression=grpc.Compression.NoCompression,
             # Streams that have not said Hello yet count too; gRPC answers RESOURCE_EXHAUSTED beyond.
             maximum_concurrent_rpcs=limits.streams + limits.readers + limits.watches + _SPARE_CALLS,
-            interceptors=[CallBudget(SERVICE, limits.watches, self.metrics)],
+            interceptors=[Malformed(SERVICE, self.metrics), CallBudget(SERVICE, limits.watches, self.metrics)],
         )
         add_collector: Any = collector_pb2_grpc.add_CollectorServicer_to_server
         add_collector(self._service, server)

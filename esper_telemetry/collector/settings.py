@@ -16,6 +16,9 @@ from esper_telemetry.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Sizes of a log are signed.
+_MOST_BYTES = 1 << 63
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -114,9 +117,11 @@ class LogSettings:
         """
         if not name or not all(char.isascii() and (char.isalnum() or char in "-_") for char in name):
             raise ConfigError(f"--log-name {name!r}: only letters, digits, - and _ may be in it")
-        for option, value in (("--log-partitions", partitions), ("--log-replicas", replicas), ("--log-gib", gib)):
+        for option, value in (("--log-partitions", partitions), ("--log-replicas", replicas)):
             if value <= 0:
-                raise ConfigError(f"{option} {value:g} must be above 0")
+                raise ConfigError(f"{option} {value} must be above 0")
+        if not 1 <= gib * (1 << 30) < _MOST_BYTES:
+            raise ConfigError(f"--log-gib {gib:g} is no size of a log, e.g. 16")
         return cls(
             servers=servers, names=Names(name), partitions=partitions, replicas=replicas, max_bytes=int(gib * (1 << 30))
         )
