@@ -12,6 +12,8 @@ from esper_telemetry.v1 import collector_pb2
 REFUSAL_KEY = "esper-telemetry-refusal-bin"
 
 _PREFIX = "REFUSAL_REASON_"
+# A status with all its metadata has to fit into 8 KiB; a letter may travel as 12.
+_LONGEST_MESSAGE = 500
 
 STATUS = {
     "FENCED": "ABORTED",
@@ -46,19 +48,21 @@ class Refused(TelemetryError):  # noqa: N818 - an answer of the protocol, named 
 
     Args:
         reason: a RefusalReason without its prefix, e.g. "GAP".
-        message: the value that offends and the next step.
+        message: the value that offends and the next step; it is cut where it is too long for a status, and becomes
+            one printable line, for a client chooses parts of it and logs hold it.
         retry_after_ms: when to come back, milliseconds; 0 where waiting does not help.
         expected_seq: the number that was to come; 0 where numbers are not the matter.
 
     Attributes:
         reason: as given.
         status: name of the gRPC status.
-        message: as given.
+        message: as above.
         retry_after_ms: as given.
         expected_seq: as given.
     """
 
     def __init__(self, reason: str, message: str, *, retry_after_ms: int = 0, expected_seq: int = 0) -> None:
+        message = one_line(message)
         super().__init__(message)
         self.reason = reason
         self.status = STATUS[reason]
@@ -73,3 +77,9 @@ class Refused(TelemetryError):  # noqa: N818 - an answer of the protocol, named 
             retry_after_ms=self.retry_after_ms,
             expected_seq=self.expected_seq,
         )
+
+
+def one_line(text: str) -> str:
+    """Return a text that a stranger chose a part of as one printable line of bounded length."""
+    cut = text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}…"
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in cut)

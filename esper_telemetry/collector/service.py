@@ -283,6 +283,8 @@ async def _push(intake: Intake, request: collector_pb2.PushBatchRequest, tenant:
             await listener.moved.wait()
         if listener.refused is not None:
             raise listener.refused
+        key, ledger = admission.producer.key, admission.producer.ledger
+        LOG.info("%s: push %d of %s is durable up to %d", key, ledger.epoch, tenant.name, ledger.durable_seq)
         return admission.session.take_ack()
     finally:
         intake.leave(admission.producer, listener)

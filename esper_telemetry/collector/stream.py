@@ -67,11 +67,17 @@ class PublishStream:
         self._admission = admission
         key, ledger = admission.producer.key, admission.producer.ledger
         LOG.info("%s: stream %d of %s begins behind %d", key, ledger.epoch, self._tenant.name, ledger.durable_seq)
+        why = "its client is gone"
         try:
             await self._context.write(collector_pb2.ServerMessage(welcome=admission.welcome))
             await self._converse()
+            why = "all is said"
+        except Refused as refused:
+            why = refused.reason
+            raise
         finally:
-            LOG.info("%s: stream %d ends; durable up to %d", key, admission.session.epoch, ledger.durable_seq)
+            epoch, durable_seq = admission.session.epoch, ledger.durable_seq
+            LOG.info("%s: stream %d ends, durable up to %d: %s", key, epoch, durable_seq, why)
             self._intake.leave(admission.producer, self)
 
     @property

@@ -28,3 +28,10 @@ def test_the_table_agrees_with_the_comments_of_the_schema():
         before, _, _ = text.partition(f"  REFUSAL_REASON_{reason} = ")
         comment = before[before.rindex(";\n") :]
         assert f"// {status}:" in comment, f"{reason}: the schema says {comment!r}, the table {status}"
+
+
+def test_a_message_is_one_printable_line_of_bounded_length():
+    refused = Refused("IDENTITY", "run_id is 'a\nCRITICAL forged\x1b[2J\u202e' " + "x" * 100_000)
+    assert refused.message.isprintable()
+    assert len(refused.message) < 1100
+    assert "\\nCRITICAL" in refused.message
