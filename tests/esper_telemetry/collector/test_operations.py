@@ -17,6 +17,7 @@ from esper_telemetry.collector.recordermetrics import RecorderMetrics
 from esper_telemetry.collector.refusal import STATUS
 from esper_telemetry.commands.collect import command
 from esper_telemetry.commands.record import command as record_command
+from esper_telemetry.commands.runs import command as runs_command
 
 FOLDER = Path(collector.__file__).parent
 DEPLOY = FOLDER / "deploy"
@@ -34,7 +35,8 @@ def exposed() -> set[str]:
 
 
 def options() -> set[str]:
-    return {name for option in (*command.params, *record_command.params) for name in option.opts}
+    verbs = [command, record_command, *runs_command.commands.values()]
+    return {name for verb in verbs for option in verb.params for name in option.opts}
 
 
 def test_every_metric_is_explained_and_no_other():
