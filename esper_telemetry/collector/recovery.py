@@ -94,9 +94,11 @@ def recover(root: Path) -> Recovery:
         if segment is not None:
             key = ProducerKey(segment.header.run_id, segment.header.producer_id)
             recovery.producers.setdefault(key, StoredProducer(key)).segments.append(segment)
-    for producer in recovery.producers.values():
+    for producer in list(recovery.producers.values()):
         producer.segments.sort(key=lambda segment: (segment.header.segment, segment.path.name))
         _seal_all(producer, recovery.notes)
+        if not producer.segments:
+            del recovery.producers[producer.key]
     for folder in sorted({path.parent for path in root.glob("*/*" + SUFFIX)}):
         sync_folder(folder)
     sync_folder(root)
@@ -167,9 +169,14 @@ def _seal_all(producer: StoredProducer, notes: list[str]) -> None:
     limit = _NO_LIMIT
     for segment in reversed(producer.segments):
         if not segment.sealed:
-            segment.last_seq = seal_segment(segment.path, limit, notes)
+            try:
+                segment.last_seq = seal_segment(segment.path, limit, notes)
+            except CorruptRecordError as error:
+                notes.append(f"{error}; renamed to {set_aside(segment.path).name}: recover reads what is whole in it")
+                continue
             segment.sealed = True
         limit = segment.header.previous_last_seq
+    producer.segments = [segment for segment in producer.segments if segment.sealed]
 
 
 def seal_segment(path: Path, limit: int, notes: list[str]) -> int:

@@ -114,12 +114,12 @@ class SchemaWorker:
 # The process finds this package where the collector found it.
 _BOOTSTRAP = (
     "import sys; sys.path[:] = sys.argv[1:]; from esper_telemetry.collector.schema_worker import serve;"
-    " serve(sys.stdin.buffer, sys.stdout.buffer)"
+    " serve(sys.stdin.buffer, open(1, 'wb', 0))"
 )
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer until the other end is closed."""
+    """Answer until the other end is closed; `answers` is not buffered."""
     from esper_telemetry.collector.schema_check import check_descriptors
 
     while prefix := requests.read(_LENGTH.size):
@@ -130,5 +130,7 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
             )
         except Exception as error:  # noqa: BLE001 - a schema that breaks the check is a bad one
             answer = f"the schema cannot be checked: {type(error).__name__}".encode()
-        answers.write(_LENGTH.pack(len(answer)) + answer)
-        answers.flush()
+        try:
+            answers.write(_LENGTH.pack(len(answer)) + answer)
+        except BrokenPipeError:  # the collector was killed
+            return

@@ -77,8 +77,8 @@ class Settings:
             raise ConfigError("say where records go: either --dir, or --engine nats://HOST:PORT")
         if self.log is not None and self.retain_s:
             raise ConfigError("--retain-days goes with --dir: a door keeps no files")
-        if not 0 <= self.min_free < 1:
-            raise ConfigError(f"--min-free {self.min_free * 100:g} is no percentage below 100")
+        if not 0 <= self.min_free <= 1:
+            raise ConfigError(f"--min-free {self.min_free * 100:g} is no percentage")
         if not 0 <= self.retain_s < math.inf:
             raise ConfigError(f"--retain-days {self.retain_s / 86_400:g} is no number of days; 0 keeps everything")
         if self.limits.streams < 1:

@@ -136,7 +136,7 @@ class Delivery:
             self._report.error = f"refused ({ending}); nothing is lost: correct that and push the folder again"
         else:
             self._report.error = (
-                f"given up after {waited:.0f} s without progress ({ending}); nothing is lost: push the folder again"
+                f"given up after {waited:.1f} s without progress ({ending}); nothing is lost: push the folder again"
                 " when the collector is back"
             )
         return True

@@ -194,7 +194,7 @@ def test_settings_are_taken_or_named(tmp_path_factory, listen, said, insecure):
     )
     with contextlib.suppress(ConfigError):
         given_.check()
-        assert 0 <= min_free < 1
+        assert 0 <= min_free <= 1
         assert retain_s >= 0
         assert streams > 0
         assert insecure or is_local(listen)

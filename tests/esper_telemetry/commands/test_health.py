@@ -15,5 +15,5 @@ def test_nobody_at_home_is_a_problem_said_in_one_line(cli):
 
 def test_a_certificate_file_that_is_not_there_is_a_failure(cli, tmp_path):
     finished = cli("health", "localhost:1", "--tls-ca", tmp_path / "gone")
-    assert finished.code == 1
-    assert "cannot be read" in finished.err
+    assert finished.code == 2
+    assert "does not exist" in finished.err

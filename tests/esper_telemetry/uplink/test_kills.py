@@ -1,5 +1,6 @@
 """Trainers, agents and the collector are killed at random; afterwards everything is where it belongs, once."""
 
+import contextlib
 import json
 import os
 import random
@@ -92,7 +93,8 @@ class Scene:
             end_trainer(trainer)
         for pid in self._agents:
             kill_agent(pid)
-            os.waitpid(pid, 0)
+            with contextlib.suppress(ChildProcessError):  # the start of a later one has waited for it
+                os.waitpid(pid, 0)
 
     def push_and_check(self, kit):
         """Send what is missing: then the collector has each run byte for byte, and a second push sends nothing."""

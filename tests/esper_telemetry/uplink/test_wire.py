@@ -37,7 +37,7 @@ class Collector:
         kind = message.WhichOneof("message")
         if kind == "hello":
             hello = message.hello
-            self.ledger.claim(hello.session_epoch)
+            self.ledger.claim(hello.session_epoch, Limits().epoch_step)
             known = hello.schema_fingerprint if hello.schema_fingerprint == self.known else b""
             self.stream = CollectorSession(self.ledger, hello.session_epoch, known, LIMITS, now)
             welcome = collector_pb2.Welcome(
