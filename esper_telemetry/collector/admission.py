@@ -83,6 +83,16 @@ class Quotas:
             )
             raise Refused("QUOTA", message, retry_after_ms=_BYTES_RETRY_MS)
 
+    def check_runs(self, runs: int, tenant: Tenant) -> None:
+        """Check that there may be as many runs as there are with the one that begins.
+
+        Raises:
+            Refused: QUOTA.
+        """
+        if tenant.max_runs and runs > tenant.max_runs:
+            message = f"{tenant.name} has {runs - 1:,} runs stored and may have {tenant.max_runs:,}: delete some"
+            raise Refused("QUOTA", message, retry_after_ms=_BYTES_RETRY_MS)
+
     def rate(self, tenant: Tenant) -> TokenBucket:
         """Return the payload rate that all calls of a tenant share."""
         bucket = self._rates.setdefault(tenant.name, TokenBucket(tenant.bytes_per_s))

@@ -42,6 +42,7 @@ _AMOUNTS: dict[str, type | tuple[type, ...]] = {
     "max_readers": int,
     "bytes_per_s": (int, float),
     "max_run_bytes": int,
+    "max_runs": int,
 }
 _TENANT_KEYS = {"run_prefix", "san", "may", *_AMOUNTS}
 _TOKEN_KEYS = {"tenant", "token", "sha256", "expires", "may"}
@@ -61,6 +62,7 @@ class Tenant:
         max_readers: live readers at once; 0 means no limit of its own.
         bytes_per_s: payload; 0 means no limit.
         max_run_bytes: stored bytes of each run; 0 means no limit.
+        max_runs: stored runs whose id it may use; 0 means no limit.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Tenant:
     max_readers: int = 0
     bytes_per_s: float = 0.0
     max_run_bytes: int = 0
+    max_runs: int = 0
 
     def check_run(self, run_id: str) -> None:
         """Check that this tenant may use a run.

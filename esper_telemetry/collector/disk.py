@@ -43,13 +43,13 @@ def claim_folder(directory: Path) -> BufferedWriter:
 
 
 def try_storage(directory: Path, failed: bool) -> tuple[float, str]:
-    """Return the free part of the disk, and what is wrong with it.
+    """Return the free part of the disk, of its bytes or its inodes, whichever is less, and what is wrong with it.
 
     After an error a file as large as the largest frame is written to find out: a disk that takes 4 KiB, or a limit on
     the size of files, may refuse frames all the same.
     """
     try:
-        usage = shutil.disk_usage(directory)
+        usage, inodes = shutil.disk_usage(directory), os.statvfs(directory)
         if failed:
             probe = directory / _PROBE_NAME
             with probe.open("wb") as file:
@@ -61,7 +61,8 @@ def try_storage(directory: Path, failed: bool) -> tuple[float, str]:
         with contextlib.suppress(OSError):
             (directory / _PROBE_NAME).unlink()
         return 0.0, f"{directory}: {error}"
-    return usage.free / usage.total if usage.total else 0.0, ""
+    free = usage.free / usage.total if usage.total else 0.0
+    return min(free, inodes.f_favail / inodes.f_files if inodes.f_files else 1.0), ""
 
 
 def raise_file_limit() -> None:

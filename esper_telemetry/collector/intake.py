@@ -139,6 +139,7 @@ class Intake:
         self._check_quotas(known, key, tenant)
         producer = await self.roster.enter(key)
         try:
+            await self._check_runs(key, tenant)
             self._check_quotas(producer, key, tenant)
             producer.ledger.claim(hello.session_epoch, self.limits.epoch_step)
         except Refused:
@@ -332,6 +333,13 @@ class Intake:
         if producer is None or producer.tenant != tenant.name:  # else it takes the place of its own stream
             self._quotas.check_stream(tenant)
         self._quotas.check_bytes(key.run_id, self.roster.run_bytes(key.run_id), tenant)
+
+    async def _check_runs(self, key: ProducerKey, tenant: Tenant) -> None:
+        """Check that the run of a producer in memory may be there; one that has something stored may."""
+        if not tenant.max_runs or self.roster.run_bytes(key.run_id):
+            return
+        runs = {*await self.engine.runs(), *(each.run_id for each in self.roster.producers)}
+        self._quotas.check_runs(sum(run_id.startswith(tenant.run_prefix) for run_id in runs), tenant)
 
     def _forgot(self, producer: Producer) -> None:
         if producer.fingerprint:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # A producer without a stream keeps its segment open for so long: most come back at once.
 _IDLE_SEAL_S = 60.0
+# As many at once as this may do so: each has a file open, and clients that come and go could use up all descriptors.
+_MOST_IDLE = 256
 # And stays in memory for so long after it was sealed.
 _FORGET_S = 5.0
 _STORAGE_RETRY_MS = 2000
@@ -119,12 +121,14 @@ class Roster:
             now: on the loop's clock.
             held: runs that somebody reads; their producers stay.
         """
-        for producer in list(self.producers.values()):
-            if producer.left_at is None or producer.listener is not None:
-                continue
-            idle = now - producer.left_at
+        alone = [each for each in self.producers.values() if each.left_at is not None and each.listener is None]
+        alone.sort(key=lambda each: -(each.left_at or 0.0))
+        opened = 0
+        for producer in alone:
+            idle = now - (producer.left_at or 0.0)
             if producer.lane.is_open or producer.queued_bytes:
-                if idle > _IDLE_SEAL_S and not producer.sealing:
+                opened += 1
+                if (idle > _IDLE_SEAL_S or opened > _MOST_IDLE) and not producer.sealing:
                     producer.sealing = True
                     self._engine.put(producer.lane, Seal())
             elif idle > _FORGET_S and producer.key.run_id not in held:

@@ -113,6 +113,9 @@ class CollectorServer:
         self.intake = Intake(_engine(settings, self.metrics), settings.limits, settings.validation, self.metrics)
         await self.intake.start()
         undo.push_async_callback(self.intake.stop, _SEAL_S)
+        if settings.directory is not None:
+            self._clock = WallClock(settings.directory)
+            await self._look_at_clock()  # now, so that the shortest use leaves its mark
         for note in self.intake.engine.notes:
             LOG.warning("%s", note)
         self._service = CollectorService(self.intake, self._tokens, self.metrics)
@@ -143,7 +146,6 @@ class CollectorServer:
         duties.every(_WATCH_S, "storage", self._watch_storage)
         duties.every(_WATCH_S, "gauges", self._gauge)
         if self._settings.directory is not None:
-            self._clock = WallClock(self._settings.directory)
             duties.every(_WATCH_S, "retention", self._retain)
 
     async def stop(self) -> None:
@@ -227,15 +229,18 @@ class CollectorServer:
         self._service.check_callers()
 
     async def _retain(self) -> None:
-        now, doubted = asyncio.get_running_loop().time(), self._clock.doubt
-        believed = await asyncio.to_thread(self._clock.look, time.time(), now)
-        if not self._settings.retain_s:
-            return
-        if self._clock.doubt != doubted:
-            LOG.warning("%s", self._clock.doubt or "the wall clock is believed again: retention goes on")
-        if believed and now >= self._expire_at:
+        now, believed = asyncio.get_running_loop().time(), await self._look_at_clock()
+        if self._settings.retain_s and believed and now >= self._expire_at:
             self._expire_at = now + _EXPIRE_S
             await expire(self.intake, time.time() - self._settings.retain_s)
+
+    async def _look_at_clock(self) -> bool:
+        """Tell whether the wall clock is believed; say so where that is new and matters."""
+        doubted = self._clock.doubt
+        believed = await asyncio.to_thread(self._clock.look, time.time(), asyncio.get_running_loop().time())
+        if self._settings.retain_s and self._clock.doubt != doubted:
+            LOG.warning("%s", self._clock.doubt or "the wall clock is believed again: retention goes on")
+        return believed
 
     async def _watch_storage(self) -> None:
         broken = self.intake.engine.broken

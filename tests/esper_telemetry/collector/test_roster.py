@@ -8,10 +8,12 @@ import tracemalloc
 
 import pytest
 
-from esper_telemetry.collector.auth import Tenant
+from esper_telemetry.collector import roster
+from esper_telemetry.collector.auth import EVERYBODY, Tenant
 from esper_telemetry.collector.identity import ProducerKey
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.roster import restore
+from esper_telemetry.collector.upkeep import delete_run
 from esper_telemetry.recordfile.verify import verify
 from tests.esper_telemetry.collector.publisher import Produced, stored
 from tests.esper_telemetry.collector.test_appender import files_end_at
@@ -22,9 +24,9 @@ def key_of(produced) -> ProducerKey:
     return ProducerKey(produced.run_id, produced.producer_id)
 
 
-async def fill(intake, produced, epoch=1, frames=None):
+async def fill(intake, produced, epoch=1, frames=None, tenant=EVERYBODY):
     """Send a producer's frames in one stream, to its end."""
-    admission, listener = await connect(intake, produced, epoch)
+    admission, listener = await connect(intake, produced, epoch, tenant)
     send(intake, admission, produced.schema, *(produced.batches if frames is None else frames))
     await listener.until(lambda: admission.session.done)
     intake.leave(admission.producer, listener)
@@ -203,6 +205,48 @@ def test_a_producer_of_another_run_keeps_its_id_while_it_is_in_memory(tmp_path):
             assert caught.value.reason == "PRODUCER_TAKEN"
 
     asyncio.run(scenario())
+
+
+def test_producers_that_come_and_go_leave_a_bounded_number_of_files_open(tmp_path, monkeypatch):
+    async def scenario():
+        monkeypatch.setattr(roster, "_MOST_IDLE", 5)
+        async with running(tmp_path) as intake:
+            for number in range(20):
+                await fill(intake, Produced(frames=1), number + 1)
+            intake.seal_idle(asyncio.get_running_loop().time())
+            await until(lambda: sum(each.lane.is_open for each in intake.roster.producers.values()) == 5)
+            held = [each for each in intake.roster.producers.values() if each.lane.is_open]
+            assert held == list(intake.roster.producers.values())[-5:], "those that left last"
+
+    asyncio.run(scenario())
+
+
+def test_a_tenant_has_as_many_runs_as_it_may_and_gets_back_what_is_deleted(tmp_path):
+    async def scenario():
+        tenant = Tenant("t", run_prefix="t-", max_runs=2)
+        async with running(tmp_path) as intake:
+            await fill(intake, Produced(run_id="other-1"))
+            for number in range(2):
+                await fill(intake, Produced(run_id=f"t-{number}"), tenant=tenant)
+            await connect(intake, Produced(run_id="t-1"), tenant=tenant)  # another rank of a run that is there
+            await seal_all_but_open(intake)
+            for _ in range(3):
+                with pytest.raises(Refused) as caught:
+                    await connect(intake, Produced(run_id="t-2"), tenant=tenant)
+                assert (caught.value.reason, caught.value.retry_after_ms > 0) == ("QUOTA", True)
+            assert not [key for key in intake.roster.producers if key.run_id == "t-2"]
+            await delete_run(intake, "t-0", tenant)
+            await connect(intake, Produced(run_id="t-2"), tenant=tenant)
+
+    asyncio.run(scenario())
+
+
+async def seal_all_but_open(intake) -> None:
+    """Let minutes pass for those that have no stream."""
+    later = asyncio.get_running_loop().time() + 1000
+    while any(each.listener is None for each in intake.roster.producers.values()):
+        intake.seal_idle(later)
+        await asyncio.sleep(0.01)
 
 
 def test_streams_that_only_bring_schemas_and_go_do_not_run_up_a_credit(tmp_path):
