@@ -168,7 +168,7 @@ async def restore(engine: Engine, key: ProducerKey) -> Restored:
     """
     try:
         return await engine.restore(key)
-    except SinkError as error:
+    except (SinkError, OSError) as error:
         raise storage_refusal(str(error)) from error
 
 

@@ -212,7 +212,8 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
             if context.cancelled():  # its client is gone, and every write to it fails
                 return
             self._metrics.failed_calls.inc()
-            LOG.exception("a call ended with an error inside the collector")
+            trace = None if isinstance(error, OSError) else error  # what the system refused is one line
+            LOG.error("a call ended with an error inside the collector: %r", error, exc_info=trace)  # noqa: TRY400 - as above
             said = f"an error inside the collector ({type(error).__name__}); its log has it, come back later"
             await context.abort(grpc.StatusCode.UNAVAILABLE, said)
 

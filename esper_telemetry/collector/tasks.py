@@ -82,7 +82,8 @@ class Supervisor:
         self._failures.labels(name).inc()
         text = f"{type(error).__name__}: {error}"
         if self.failing.get(name) != text:
-            self._log.error("%s failed and is tried again: %s", name, text, exc_info=error)
+            trace = None if isinstance(error, OSError) else error  # what the system refused is one line
+            self._log.error("%s failed and is tried again: %s", name, text, exc_info=trace)
         self.failing[name] = text
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -7,6 +7,7 @@ import socket
 import threading
 import urllib.request
 from dataclasses import replace
+from pathlib import Path
 
 import grpc
 import pytest
@@ -324,3 +325,26 @@ def test_close_ends_a_stream_once_all_is_durable(collector):
         assert stream.acked(100)
         assert all(message.HasField("ack") for message in stream.call)  # to the end, without a half-close
         assert stream.call.code() == grpc.StatusCode.OK
+
+
+def test_a_collector_without_a_descriptor_left_answers_in_words_and_comes_back(collector):
+    produced, pid = Produced(), collector.process.pid
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    with open_stub(collector.port) as stub:
+        publish(stub, produced)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(list(Path(f"/proc/{pid}/fd").iterdir())), hard))
+        codes = set()
+        for number in range(30):
+            other = Produced(run_id=f"run-{number}")
+            calls = [
+                stub.ListRuns.future(collector_pb2.ListRunsRequest(), timeout=30),
+                stub.GetWatermark.future(
+                    collector_pb2.GetWatermarkRequest(run_id=other.run_id, producer_id=other.producer_id), timeout=30
+                ),
+                stub.PushBatch.future(collector_pb2.PushBatchRequest(hello=other.hello()), timeout=30),
+            ]
+            codes |= {call.exception() and call.exception().code() for call in calls}
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+        assert codes <= {None, grpc.StatusCode.UNAVAILABLE}
+        assert "Traceback" not in collector.log()
+        assert publish(stub, produced, 2)[0].welcome.durable_seq == 100

@@ -46,6 +46,21 @@ def test_a_duty_that_fails_is_logged_once_counted_and_done_again(caplog):
     ]
 
 
+@pytest.mark.parametrize(("error", "traced"), [(OSError(24, "Too many open files"), False), (TypeError("a bug"), True)])
+def test_what_the_system_refused_a_duty_is_one_line_and_a_bug_has_its_place(error, traced, caplog):
+    async def scenario():
+        async def turn() -> None:
+            raise error
+
+        supervisor = Supervisor(logging.getLogger("duties"), MetricSet("test_").task_failures, [].append)
+        supervisor.every(0.001, "watch", turn)
+        await until(lambda: caplog.records)
+        await supervisor.end()
+
+    asyncio.run(scenario())
+    assert ("Traceback" in caplog.text) == traced
+
+
 @pytest.mark.parametrize("error", [None, ValueError("broken"), KeyboardInterrupt])
 def test_a_task_that_ends_though_it_must_not_is_told(error, caplog):
     metrics, dead = MetricSet("test_"), []
