@@ -10,17 +10,15 @@ to one. torch and numpy are imported when a bank is asked for.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.counters.emission import emit_snapshot
 from esper_telemetry.counters.pending import PendingSnapshot
-from esper_telemetry.counters.snapshot import (
-    HistogramSummary,
-    ScalarSummary,
-    Snapshot,
-    merge_snapshots,
-)
+from esper_telemetry.counters.snapshot import Snapshot, merge_snapshots
+from esper_telemetry.counters.spaces import from_space
 from esper_telemetry.counters.spec import CounterSpec, StepRow
+from esper_telemetry.counters.summary import HistogramSummary, ScalarSummary
 from esper_telemetry.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -40,6 +38,7 @@ __all__ = [
     "Snapshot",
     "StepRow",
     "emit_snapshot",
+    "from_space",
     "merge_snapshots",
     "new_state",
     "update_",
@@ -66,3 +65,9 @@ def __getattr__(name: str) -> Any:
         raise MissingExtraError(error.name, "torch") from None
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    """Name what is loaded late too, where it can be: `help(esper_telemetry.counters)` shows it."""
+    late = set(_LAZY) if find_spec("torch") is not None and find_spec("numpy") is not None else set()
+    return sorted({*globals(), *late})

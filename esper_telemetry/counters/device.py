@@ -1,6 +1,7 @@
 """Counters on the device: nothing per step, one fold and one copy per batch, no wait.
 
-`record_*` append references to a list: no operation, no launch, no wait. `flush` folds
+`record_*` append references to a list: no operation, no launch, no wait, unless the memory
+is not the caller's alone, which is copied (`keeping`). `flush` folds
 them (some twenty launches, however many steps) and starts one copy into pinned memory;
 `poll` looks whether it has arrived. With no slot free the copy is skipped and counting
 goes on: nothing is lost.
@@ -20,7 +21,8 @@ import torch
 
 from esper_telemetry.clock import SYSTEM_CLOCK, Clock
 from esper_telemetry.counters.backend import Backend, backend_of, indexed
-from esper_telemetry.counters.guard import GuardMode, Misuse
+from esper_telemetry.counters.guard import Misuse
+from esper_telemetry.counters.keeping import GuardMode
 from esper_telemetry.counters.pending import Outbox, PendingSnapshot
 from esper_telemetry.counters.readback import Copy, Reader
 from esper_telemetry.counters.recording import Mode, Recording
@@ -51,8 +53,9 @@ class DeviceCounters(Recording):
         slots: snapshots that may be under way before a flush is coalesced into the next one.
         mode: "deferred" keeps references until the flush; "inline" counts each record at once
             (some fifteen launches), for static buffers and CUDA graphs.
-        guard: "auto" watches the first 4 windows and then 1 in 64 for tensors that were written
-            into after they were recorded; "always"; "off".
+        guard: how memory is watched that is kept by reference. "auto": every window, by the writes that torch
+            counts; on the CPU the first 4 windows and then 1 in 16 by their content too. "always": by their content
+            in every window (CPU). "off": not at all: then each record must have tensors of its own.
         max_pending_bytes: memory the references may keep alive; beyond it they are folded before
             the flush. A fold needs about four times what it folds; on the CPU it keeps that for the next.
         strict: raise on any misuse. Otherwise only this constructor and a first record raise,
@@ -143,7 +146,7 @@ class DeviceCounters(Recording):
             The snapshot under way; None if no slot was free (then it is coalesced with the
             next one), and on ranks that added theirs to the first one of a process group.
         """
-        if self._inert or not self._guard.owned("flush"):
+        if self._inert or not self._owner.is_here("flush"):
             return None
         try:
             return self._flush(batch_idx)
@@ -154,7 +157,10 @@ class DeviceCounters(Recording):
             return None
 
     def _flush(self, batch_idx: int) -> PendingSnapshot | None:
+        if self._watching:
+            self._check_stream()
         self._fold()
+        self._window.add_misuse(self._misuse.take())
         self._last_batch = batch_idx
         if self._first_batch is None:
             self._first_batch = batch_idx
@@ -169,7 +175,7 @@ class DeviceCounters(Recording):
 
     def poll(self) -> list[Snapshot]:
         """Take the snapshots that have arrived, oldest first; never waits."""
-        if self._inert or not self._guard.owned("poll"):
+        if self._inert or not self._owner.is_here("poll"):
             return []
         try:
             return self._outbox.poll()
@@ -185,6 +191,7 @@ class DeviceCounters(Recording):
         if self._inert:
             return []
         self._fold()
+        self._window.add_misuse(self._misuse.take())
         if self._coalesced:
             self._coalesced -= 1  # the last of those flushes is the snapshot itself
         else:
@@ -207,8 +214,8 @@ class DeviceCounters(Recording):
     def _start(self) -> tuple[Copy, PendingSnapshot]:
         """Start the copy of everything folded; a slot must be free."""
         first = self._last_batch if self._first_batch is None else self._first_batch
-        tag = Tag(first, self._last_batch, self._coalesced, self.rank, str(self.device), self._overwritten)
-        self._first_batch, self._coalesced, self._overwritten = None, 0, 0
+        tag = Tag(first, self._last_batch, self._coalesced, self.rank, str(self.device))
+        self._first_batch, self._coalesced = None, 0
         copy = self._reader.start(tag)
         return copy, self._outbox.put(PendingSnapshot(copy, tag))
 
@@ -222,4 +229,5 @@ def _after_fork_in_child() -> None:
         bank.silence()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+if hasattr(os, "register_at_fork"):  # not everywhere
+    os.register_at_fork(after_in_child=_after_fork_in_child)

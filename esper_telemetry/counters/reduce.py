@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 
+from esper_telemetry.counters.moments import reals_of
+
 if TYPE_CHECKING:
     from esper_telemetry.counters.state import CounterState
 
@@ -25,11 +27,18 @@ def reduce_to_root_(state: CounterState, group: dist.ProcessGroup) -> bool:
     root = dist.get_global_rank(group, 0)
     layout = state.layout
     dist.reduce(state.buffer.narrow(0, 0, layout.int_cells), root, dist.ReduceOp.SUM, group)
-    values = layout.mins - layout.sums
-    if values:
-        reals = state.buffer.narrow(0, layout.sums, layout.cells - layout.sums).view(torch.float64)
-        for part, operation in enumerate((dist.ReduceOp.SUM, dist.ReduceOp.MIN, dist.ReduceOp.MAX)):
-            dist.reduce(reals.narrow(0, part * values, values), root, operation, group)
+    weights, sums, squares, mins, maxs = reals_of(state).unbind(0)
+    if weights.shape[0]:
+        mine, moments = sums / weights, torch.stack([weights, sums])
+        dist.all_reduce(moments, dist.ReduceOp.SUM, group)
+        # A rank's squares about the mean of all ranks are those about its own, and its weight times the distance.
+        apart = mine - moments[1] / moments[0]
+        squares.add_(torch.where(weights > 0.0, weights * apart * apart, 0.0))
+        dist.reduce(squares, root, dist.ReduceOp.SUM, group)
+        dist.reduce(mins, root, dist.ReduceOp.MIN, group)
+        dist.reduce(maxs, root, dist.ReduceOp.MAX, group)
+        weights.copy_(moments[0])
+        sums.copy_(moments[1])
     return dist.get_rank() == root
 
 

@@ -7,7 +7,6 @@ What was not recorded is absent from its dicts, never zero.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,12 +14,20 @@ from esper_telemetry.counters.emission import events_of
 from esper_telemetry.counters.layout import (
     ACTION_ROWS,
     ACTION_STEPS,
+    DOUBTFUL,
+    INVALID_ROWS,
     JOINT_ROWS,
+    LEFT_OUT,
     MASK_ROWS,
     MASK_STEPS,
+    MISUSE,
+    MISUSES,
     SUCCESS_ROWS,
+    VALUES_DOUBTFUL,
+    VALUES_LEFT_OUT,
     layout_of,
 )
+from esper_telemetry.counters.summary import HistogramSummary, ScalarSummary, joined_moments, Moments
 from esper_telemetry.errors import CounterError
 
 if TYPE_CHECKING:
@@ -29,46 +36,6 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from esper_telemetry.counters.spec import CounterSpec
-
-
-@dataclass(frozen=True, slots=True)
-class ScalarSummary:
-    """Summary of a recorded value.
-
-    Attributes:
-        count: values recorded.
-        sum: of the finite ones, float64.
-        min: smallest finite one; None if there was none.
-        max: largest finite one; None if there was none.
-        non_finite: values that were NaN or infinite.
-    """
-
-    count: int
-    sum: float
-    min: float | None
-    max: float | None
-    non_finite: int
-
-    @property
-    def mean(self) -> float | None:
-        """Mean of the finite values; None if there was none."""
-        finite = self.count - self.non_finite
-        return self.sum / finite if finite else None
-
-
-@dataclass(frozen=True, slots=True)
-class HistogramSummary:
-    """Histogram of a recorded value.
-
-    Attributes:
-        edges: rising; bucket i holds edges[i-1] <= value < edges[i], the first and last are open.
-        counts: values in each bucket, one more than edges.
-        nan: values that were NaN.
-    """
-
-    edges: tuple[float, ...]
-    counts: list[int]
-    nan: int
 
 
 class Tag(NamedTuple):
@@ -80,7 +47,6 @@ class Tag(NamedTuple):
         coalesced: earlier flushes that had no free slot and are merged into this one.
         rank: distributed rank of the bank.
         device: device of the bank, as text.
-        overwritten: steps left out because their tensors were written in place before the flush.
     """
 
     first_batch_idx: int
@@ -88,7 +54,6 @@ class Tag(NamedTuple):
     coalesced: int
     rank: int
     device: str
-    overwritten: int = 0
 
 
 class Snapshot:
@@ -102,6 +67,11 @@ class Snapshot:
         tag: batches, rank and device.
         ints, reals: the cells of the bank (see `layout`).
         blocks: fields of one StepBlock each; empty unless `steps=True`.
+        invalid_rows: rows that were no decision (`valid` was False); they are in no other count.
+        left_out, values_left_out: rows and values of records that could not be counted: written into before they
+            were, of a form that does not fit, or lost to a failing device.
+        doubtful, values_doubtful: rows and values that are counted, whose memory came again without a counted
+            write; they may have been overwritten.
     """
 
     def __init__(
@@ -120,7 +90,9 @@ class Snapshot:
         self._layout = layout_of(spec)
         self.batch_idx, self.first_batch_idx = tag.batch_idx, tag.first_batch_idx
         self.coalesced, self.rank, self.device = tag.coalesced, tag.rank, tag.device
-        self.overwritten = tag.overwritten
+        self.invalid_rows = ints[INVALID_ROWS]
+        self.left_out, self.doubtful = ints[LEFT_OUT], ints[DOUBTFUL]
+        self.values_left_out, self.values_doubtful = ints[VALUES_LEFT_OUT], ints[VALUES_DOUBTFUL]
         self.steps = ints[ACTION_STEPS] or ints[MASK_STEPS]
         self.action_rows, self.mask_rows = ints[ACTION_ROWS], ints[MASK_ROWS]
 
@@ -216,9 +188,10 @@ class Snapshot:
         summaries = {}
         for i, name in enumerate(self.spec.scalars):
             count, finite = self.ints[place.recorded + i], self.ints[place.finite + i]
-            low, high = (self.reals[n + i], self.reals[2 * n + i]) if finite else (None, None)
+            weight, total, squares, low, high = self.reals[i::n]
             if count:
-                summaries[name] = ScalarSummary(count, self.reals[i], low, high, count - finite)
+                extremes = (low, high) if finite else (None, None)
+                summaries[name] = ScalarSummary(count, total, *extremes, count - finite, weight, squares)
         return summaries
 
     @cached_property
@@ -231,6 +204,12 @@ class Snapshot:
             if recorded:
                 found[name] = HistogramSummary(edges, counts, recorded - below[-1])
         return found
+
+    @cached_property
+    def misuse(self) -> dict[str, int]:
+        """Kind → how often the bank was misused since the snapshot before; empty when it was not."""
+        counts = self.ints[MISUSE : MISUSE + len(MISUSES)]
+        return {kind: count for kind, count in zip(MISUSES, counts, strict=True) if count}
 
     @property
     def context(self) -> dict[str, Any]:
@@ -282,17 +261,20 @@ def merge_snapshots(snapshots: Iterable[Snapshot]) -> Snapshot:
     first = every[0]
     if any(repr(other.spec) != repr(first.spec) or len(other.ints) != len(first.ints) for other in every):
         raise CounterError("merge_snapshots: the snapshots have different specs; merge those of one spec")
-    n = len(first.spec.scalars)
-    sums = [math.fsum(values) for values in zip(*(other.reals[:n] for other in every), strict=True)]
-    mins = [min(values) for values in zip(*(other.reals[n : 2 * n] for other in every), strict=True)]
-    maxs = [max(values) for values in zip(*(other.reals[2 * n :] for other in every), strict=True)]
+    reals = _merged_reals([other.reals for other in every], len(first.spec.scalars))
     tag = Tag(
         first_batch_idx=min(other.first_batch_idx for other in every),
         batch_idx=max(other.batch_idx for other in every),
         coalesced=max(other.coalesced for other in every),
         rank=min(other.rank for other in every),
         device=",".join(sorted({other.device for other in every})),
-        overwritten=sum(other.overwritten for other in every),
     )
     ints = [sum(cells) for cells in zip(*(other.ints for other in every), strict=True)]
-    return Snapshot(first.spec, ints, [*sums, *mins, *maxs], tag, [block for other in every for block in other.blocks])
+    return Snapshot(first.spec, ints, reals, tag, [block for other in every for block in other.blocks])
+
+
+def _merged_reals(every: Sequence[Sequence[float]], n: int) -> list[float]:
+    sets = [joined_moments(Moments(*reals[i : 3 * n : n]) for reals in every) for i in range(n)]
+    mins = [min(reals[3 * n + i] for reals in every) for i in range(n)]
+    maxs = [max(reals[4 * n + i] for reals in every) for i in range(n)]
+    return [*(cell for row in zip(*sets, strict=True) for cell in row), *mins, *maxs]

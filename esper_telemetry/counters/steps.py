@@ -90,7 +90,7 @@ class StepDetail:
 
     def form_of(self, entry: Entry) -> tuple[Any, ...]:
         """Return what entries of one chunk have in common beyond their parts: environments, scalars, context."""
-        actions, masks, _, scalars, context, _ = entry
+        actions, masks, _, _, scalars, context, _ = entry
         if context.keys() != self._keys:
             self._keys = frozenset(context)
             self._per_env = [name for name, value in context.items() if not isinstance(value, int)]
@@ -110,12 +110,12 @@ class StepDetail:
             TypeError: a context that was an integer in one step is none in another.
         """
         envs = folded.rows // len(entries)
-        newest = entries[-1][4]
+        newest = entries[-1][5]
         env_context = {name: tuple(value) for name, value in newest.items() if not isinstance(value, int)}
         for name, values in {"env_ids": self._env_ids or range(envs), **env_context}.items():
             if len(values) != envs:
                 raise ValueError(f"{name} has {len(values)} values for the {envs} environments of a step")
-        context = {name: [entry[4][name] for entry in entries] for name in newest if name not in env_context}
+        context = {name: [entry[5][name] for entry in entries] for name in newest if name not in env_context}
         if any(set(map(type, column)) != {int} for column in context.values()):
             raise TypeError(f"context {', '.join(context)}: give an integer in each step, or a sequence in each")
         parts, sizes, scalars = self._parts(folded, entries, layout, envs)
@@ -124,7 +124,7 @@ class StepDetail:
             return
         self._used += sum(sizes)
         self._bytes.append(torch.cat(parts))
-        times = [entry[5] for entry in entries]
+        times = [entry[6] for entry in entries]
         span = folded.flags.shape[1]
         self._chunks.append(Chunk(len(entries), envs, span, tuple(sizes), tuple(scalars), context, env_context, times))
 
@@ -142,9 +142,9 @@ class StepDetail:
             parts.append(folded.took.contiguous().view(torch.uint8))
             sizes[2] = folded.rows
         scalars = []
-        for name in _names(entries[0][3]):
-            if name in self._row.scalars and all(entry[3][name].numel() == envs for entry in entries):
-                column = _real(torch.cat([entry[3][name].reshape(-1) for entry in entries]))
+        for name in _names(entries[0][4]):
+            if name in self._row.scalars and all(entry[4][name].numel() == envs for entry in entries):
+                column = _real(torch.cat([entry[4][name].reshape(-1) for entry in entries]))
                 parts.append(column.view(torch.uint8))
                 sizes.append(parts[-1].numel())
                 scalars.append((name, "<f4" if column.dtype == torch.float32 else "<f8"))
