@@ -157,7 +157,7 @@ class DeviceCounters(Recording):
             return None
 
     def _flush(self, batch_idx: int) -> PendingSnapshot | None:
-        if self._watching:
+        if self._keep is not None:
             self._check_stream()
         self._fold()
         self._window.add_misuse(self._misuse.take())

@@ -32,9 +32,9 @@ class Emitter(Protocol):
 
 def events_of(snapshot: Snapshot) -> Iterator[tuple[type[Message], dict[str, Any]]]:
     """Yield (event class, fields) for each event of `snapshot`."""
-    for head in snapshot.action_count:
+    for head in sorted(snapshot.action_count, key=lambda head: head != snapshot.spec.deciding_head):
         yield training_pb2.ActionDistribution, _action_distribution(snapshot, head)
-    if snapshot.mask_rows and snapshot.spec.heads:
+    if snapshot.restricted:
         yield training_pb2.MaskHitRates, _mask_hit_rates(snapshot)
     for name, summary in snapshot.scalars.items():
         yield training_pb2.ScalarSummarized, {"name": name, **_summary(summary)}
@@ -45,7 +45,8 @@ def events_of(snapshot: Snapshot) -> Iterator[tuple[type[Message], dict[str, Any
         )
     for block in snapshot.blocks:
         yield steps_pb2.StepBlock, block
-    yield training_pb2.CountersChecked, _checked(snapshot)
+    if any(snapshot.ints):
+        yield training_pb2.CountersChecked, _checked(snapshot)
 
 
 def _action_distribution(snapshot: Snapshot, head: str) -> dict[str, Any]:

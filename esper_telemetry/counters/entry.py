@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # A step: (actions, masks, success, valid, scalars, context, time). A value: (name, tensor, weight).
 Entry: TypeAlias = tuple[Any, ...]
 STEP_FIELDS = 7
+DECISION_FIELDS = 4
 TENSOR_FIELDS = 5
 
 # The least a device allocator gives to a tensor.
@@ -87,13 +88,15 @@ def detached(value: Any) -> Any:
 
 
 def signature_of(entry: Entry) -> tuple[Any, ...]:
-    """Return what decides whether an entry fits: equal signatures, equal judgement. No value is read.
+    """Return what decides whether the decisions of a step, or a value, fit: equal signatures, equal judgement.
+
+    No value is read.
 
     Raises:
         AttributeError: something is no tensor.
     """
     found: list[Any] = []
-    for part in entry[:TENSOR_FIELDS] if len(entry) == STEP_FIELDS else entry:
+    for part in entry[:DECISION_FIELDS] if len(entry) == STEP_FIELDS else entry:
         if isinstance(part, Tensor):
             found += (part.dtype, part.shape, part.device)
         elif part is None or isinstance(part, str):
@@ -105,33 +108,48 @@ def signature_of(entry: Entry) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def check_entry(spec: CounterSpec, device: torch.device, entry: Entry) -> int:
-    """Return the rows of an entry (0 for a value).
+def check_entry(spec: CounterSpec, device: torch.device, entry: Entry) -> None:
+    """Raise CounterError unless an entry has in every part the form that `spec` and the bank's device ask for."""
+    check_counted(spec, device, entry)
+    if len(entry) == STEP_FIELDS:
+        for value in values_of(entry):
+            check_counted(spec, device, value)
+        check_context(entry[5])
 
-    Raises:
-        CounterError: it has not the form that `spec` and the bank's device ask for.
-    """
+
+def check_counted(spec: CounterSpec, device: torch.device, entry: Entry) -> None:
+    """Raise CounterError unless the decisions of a step, or a value, have such a form."""
     if len(entry) != STEP_FIELDS:
         name, value, weight = entry
         facts = _facts(f"scalar {name!r}", value, device)
         check_value(spec, name, facts, _maybe(f"weight of scalar {name!r}", weight, device))
-        return 0
-    actions, masks, success, valid, scalars, context, _ = entry
-    rows = check_step(
-        spec,
-        Shape(
-            _given("actions", actions, device),
-            _given("masks", masks, device),
-            _maybe("success", success, device),
-            _maybe("valid", valid, device),
-        ),
+        return
+    actions, masks, success, valid, *_ = entry
+    given = Shape(
+        _given("actions", actions, device),
+        _given("masks", masks, device),
+        _maybe("success", success, device),
+        _maybe("valid", valid, device),
     )
-    if scalars is not None and not hasattr(scalars, "items"):
+    check_step(spec, given)
+
+
+def values_of(step: Entry) -> list[Entry]:
+    """Return the scalars of a step as values: those with one for each row count where the row does.
+
+    Raises:
+        CounterError: they are no dict.
+    """
+    valid, scalars = step[3], step[4]
+    if scalars is None:
+        return []
+    if not hasattr(scalars, "items"):
         raise CounterError(f"scalars: got a {type(scalars).__name__}; give a dict of name to tensor")
-    for name, value in (scalars or {}).items():
-        check_value(spec, name, _facts(f"scalar {name!r}", value, device), None)
-    check_context(context)
-    return rows
+    return [(name, value, valid if _same_shape(value, valid) else None) for name, value in scalars.items()]
+
+
+def _same_shape(value: Any, valid: Any) -> bool:
+    return isinstance(valid, Tensor) and isinstance(value, Tensor) and value.shape == valid.shape
 
 
 def _maybe(what: str, part: Any, device: torch.device) -> Facts | None:

@@ -63,8 +63,8 @@ def fold_(
     actions: Sequence[Heads],
     masks: Sequence[Heads],
     success: Sequence[Tensor],
-    valid: Sequence[Tensor],
     workspace: Workspace,
+    valid: Sequence[Tensor] = (),
 ) -> Folded:
     """Count T steps in place, all of one form; an empty sequence means that part was not recorded.
 
@@ -73,8 +73,8 @@ def fold_(
         actions: T times any form of `forms`; B may differ between steps.
         masks: likewise.
         success: T times [B]; needs actions.
-        valid: T times [B]: False rows count in no flag, and the totals of rows are added here.
         workspace: gives the memory for it, the flags and indices of the result included.
+        valid: T times [B]: False rows count in no flag, and the totals of rows are added here.
 
     Raises:
         ValueError: the parts have different numbers of rows.

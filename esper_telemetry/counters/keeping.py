@@ -10,7 +10,8 @@ At the fold each reference is looked at again. One that was written into is left
 memory came again without a counted write (a captured graph's output, or a constant) is doubtful:
 it is counted, and the number of such rows goes into the record beside the counts. On the CPU
 the first windows and then one in 16 also hold the bytes that each reference had at its call,
-which shows writes that leave no trace, and gives back what they destroyed.
+which shows writes that leave no trace, and gives back what they destroyed. What no bank on a
+device can see is one such write into memory that never comes again.
 
 Nothing here waits for a device. Fresh tensors cost no operation.
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import torch
@@ -34,24 +36,6 @@ GuardMode: TypeAlias = Literal["auto", "always", "off"]
 
 _FIRST_WINDOWS = 4
 _THEN_ONE_IN = 16
-
-
-class Note(NamedTuple):
-    """What was seen of the parts that an entry refers to.
-
-    Attributes:
-        parts: those kept by reference.
-        places: their numbers among all parts of the entry.
-        storages: the memory of each.
-        versions: the writes it had seen at the call.
-        held: its bytes at the call; empty outside the windows that hold them.
-    """
-
-    parts: Sequence[Tensor]
-    places: Sequence[int]
-    storages: Sequence[torch.UntypedStorage]
-    versions: Sequence[int]
-    held: Sequence[bytes]
 
 
 class Problem(NamedTuple):
@@ -77,22 +61,33 @@ class Keeper:
     Args:
         device: of the bank.
         mode: "auto"; "always": on the CPU every window holds bytes; "off": everything is kept by reference, unwatched.
+
+    Attributes:
+        watching: False with "off".
+        can_hold: the bytes of references can be held: they are on the host.
     """
 
     def __init__(self, device: torch.device, mode: GuardMode) -> None:
         self.watching = mode != "off"
+        self.can_hold = device.type == "cpu"
         self._device = device
         self._every_window = mode == "always"
-        self._holding = device.type == "cpu"
+        self._holding = self.can_hold
         self._windows = 0
-        self._notes: list[Note | None] = []
+        # The references of each record, and in one row of all records the writes that they had seen.
+        self._references: list[Sequence[Tensor]] = []
+        self._starts: list[int] = []
+        self._versions: list[int] = []
+        self._places: dict[int, list[int]] = {}  # of records that are copied in part: which parts are references
+        self._bytes: dict[int, bytes] = {}
+        # By kind, the memory of this window's references, and where the first record that had it starts.
         self._seen: dict[str, dict[Any, int]] = {}
         self._lent: set[str] = set()
         self._traceless: set[str] = set()
-        self._before: dict[str, tuple[tuple[weakref.ref[Any], ...], Problem]] = {}
+        self._before: dict[str, tuple[list[weakref.ref[Any]], Problem]] = {}
         self._carried: list[Problem] = []
         self._shelves = Shelves(as_bytes=device.type == "cuda")
-        self._whole: dict[str, Shelf] = {}
+        self._copied_whole: dict[str, Shelf] = {}
 
     def keep(self, kind: str, parts: Sequence[Any], entry: Entry) -> Entry:
         """Return the entry to hold for `entry`, just recorded.
@@ -102,87 +97,122 @@ class Keeper:
             parts: `parts_of(entry)`.
             entry: as it was given.
         """
+        versions = self._versions
+        start = len(versions)
+        self._starts.append(start)
         seen = self._seen.get(kind)
-        if seen is None or self._lent or self._holding:
-            shelf = self._whole.get(kind)
-            if shelf is None or not shelf.fits(parts):
+        if self._lent or self._holding:
+            return self._keep_lent(kind, parts, entry)
+        if seen is None:
+            if not self._begins_well(kind, parts):
                 return self._keep_each(kind, parts, entry)
-            copies = shelf.copy(parts)
-            self._notes.append(None)
-            return rebuilt(entry, copies)
-        storages, versions = [], []
+            seen = self._seen[kind]
         try:
             for part in parts:
                 storage = part.untyped_storage()
-                if storage in seen or not storage.resizable():
-                    return self._keep_each(kind, parts, entry)
-                storages.append(storage)
+                if seen.setdefault(storage, start) != start or not storage.resizable():
+                    break
                 versions.append(part._version)
+            else:
+                self._references.append(parts)
+                return entry
         except (AttributeError, RuntimeError):  # no tensor, or one without memory or without a count of writes
+            pass
+        del versions[start:]
+        for storage in [storage for storage, first in seen.items() if first == start]:
+            del seen[storage]
+        return self._keep_each(kind, parts, entry)
+
+    def _begins_well(self, kind: str, parts: Sequence[Any]) -> bool:
+        """Ask of a window's first record what is not asked of each: has it all of its memory, and is that new?"""
+        self._seen[kind] = {}
+        refs, _ = self._before.get(kind, ([], None))
+        before = [ref() for ref in refs]
+        try:
+            return all(
+                part.untyped_storage().nbytes() == part.nbytes and part.untyped_storage() not in before
+                for part in parts
+            )
+        except (AttributeError, RuntimeError):
+            return False
+
+    def _keep_lent(self, kind: str, parts: Sequence[Any], entry: Entry) -> Entry:
+        """Copy a record all of whose parts were copied before; decide for each part of any other."""
+        shelf = self._copied_whole.get(kind)
+        if shelf is None or not shelf.fits(parts):
             return self._keep_each(kind, parts, entry)
-        number = len(self._notes)
-        for storage in storages:
-            seen[storage] = number
-        self._notes.append(Note(parts, range(len(parts)), storages, versions, ()))
-        return entry
+        copied = rebuilt(entry, shelf.copy(parts))
+        self._references.append(())
+        return copied
 
     def _keep_each(self, kind: str, parts: Sequence[Any], entry: Entry) -> Entry:
-        """Decide for each part by itself."""
-        seen = self._seen.setdefault(kind, {})
-        roles, number = names_of(entry), len(self._notes)
-        copied: list[int] = []
-        kept: list[int] = []
-        for place, (role, part) in enumerate(zip(roles, parts, strict=True)):
-            if not self._is_ours(part):
-                continue  # what does not fit is found by the check of its form
-            if role not in self._lent and self._is_lent(kind, role, part, number):
-                self._lent.add(role)
-            (copied if role in self._lent else kept).append(place)
-        for place in kept:
-            seen.setdefault(parts[place].untyped_storage(), number)
-        self._notes.append(self._note(parts, kept) if kept else None)
-        if not copied:
-            return entry
-        shelf = self._shelves.fitting(tuple([roles[place] for place in copied]), [parts[place] for place in copied])
-        copies = shelf.copy([parts[place] for place in copied])
-        if len(copied) == len(parts):
-            self._whole[kind] = shelf
+        """Decide for each part by itself; what does not fit is kept, and found by the check of its form."""
+        self._seen.setdefault(kind, {})
+        roles = names_of(entry)
+        ours = [place for place, part in enumerate(parts) if self._is_ours(part)]
+        for place in ours:
+            if roles[place] not in self._lent and self._is_lent(kind, roles[place], parts[place]):
+                self._lent.add(roles[place])
+        copied = [place for place in ours if roles[place] in self._lent]
         new = list(parts)
-        for place, copy in zip(copied, copies, strict=True):
-            new[place] = copy
-        return rebuilt(entry, new)
+        if copied:
+            lent = [parts[place] for place in copied]
+            shelf = self._shelves.fitting(tuple([roles[place] for place in copied]), lent)
+            if len(copied) == len(parts):
+                self._copied_whole[kind] = shelf
+            for place, copy in zip(copied, shelf.copy(lent), strict=True):
+                new[place] = copy
+        kept = [place for place in ours if roles[place] not in self._lent]
+        self._refer(self._seen[kind], [parts[place] for place in kept])
+        if len(kept) < len(parts):
+            self._places[len(self._starts) - 1] = kept
+        return rebuilt(entry, new) if copied else entry
+
+    def _refer(self, seen: dict[Any, int], parts: Sequence[Tensor]) -> None:
+        start = self._starts[-1]
+        for part in parts:
+            storage = part.untyped_storage()
+            seen.setdefault(storage, start)
+            if self._holding:
+                self._bytes[len(self._versions)] = _bytes_in(storage)
+            self._versions.append(part._version)
+        self._references.append(parts)
 
     def _is_ours(self, part: Any) -> bool:
         return isinstance(part, Tensor) and part.device.type == self._device.type and part.layout == torch.strided
 
-    def _is_lent(self, kind: str, role: str, part: Tensor, number: int) -> bool:
+    def _is_lent(self, kind: str, role: str, part: Tensor) -> bool:
         """Tell whether a part's memory may change unseen; note what that says about earlier records."""
-        storage = part.untyped_storage()
+        storage, seen = part.untyped_storage(), self._seen[kind]
+        if part.is_inference():
+            return True
         if type(part) is Tensor or isinstance(part, torch.nn.Parameter):  # memory of a wrapper is not its own
-            if not storage.resizable() or storage.nbytes() != part.nbytes or part.is_inference():
+            if not storage.resizable() or storage.nbytes() != part.nbytes:
                 return True
-            if not self._seen[kind] and self._device.type == "cpu" and part.is_shared():
-                return True  # asked once a window: it costs a microsecond
-        elif part.is_inference():
-            return True
-        earlier = self._seen[kind].get(storage, number)
-        if earlier != number:
-            self._suspect(role, earlier, storage)
-            return True
-        return self._was_here_before(kind, storage)
+            if not seen and self._holding and part.is_shared():  # type: ignore[no-untyped-call]  # torch's gap
+                return True  # asked in few records: it costs a microsecond
+        earlier = seen.get(storage)
+        if earlier is None:
+            return not seen and self._was_here_before(kind, storage)
+        if not self._shows_a_write(storage, earlier):
+            self._traceless.add(role)  # or a constant: all references of this role are doubtful
+        return True
 
-    def _suspect(self, role: str, earlier: int, storage: torch.UntypedStorage) -> None:
-        """Doubt this window's references of a role if memory came again and shows no write since."""
-        note = self._notes[earlier]
-        if note is not None and any(
-            one is storage and part._version == version
-            for part, one, version in zip(note.parts, note.storages, note.versions, strict=True)
-        ):
-            self._traceless.add(role)
+    def _shows_a_write(self, storage: torch.UntypedStorage, start: int) -> bool:
+        """Tell whether the memory that came again was seen to be written since the record that starts there."""
+        number = bisect_right(self._starts, start) - 1
+        while not self._references[number]:  # records without references start where the next one does
+            number -= 1
+        versions = self._versions[start : start + len(self._references[number])]
+        return all(
+            part._version != version
+            for part, version in zip(self._references[number], versions, strict=True)
+            if part.untyped_storage() is storage
+        )
 
     def _was_here_before(self, kind: str, storage: torch.UntypedStorage) -> bool:
         """Tell whether the window before ended with this memory: a buffer that is recorded once a window."""
-        refs, problem = self._before.get(kind, ((), None))
+        refs, problem = self._before.get(kind, ([], None))
         if not any(ref() is storage for ref in refs):
             return False
         if problem is not None and problem.size:
@@ -190,62 +220,43 @@ class Keeper:
             del self._before[kind]
         return True
 
-    def _note(self, parts: Sequence[Any], places: Sequence[int]) -> Note:
-        kept = [parts[place] for place in places]
-        storages = [part.untyped_storage() for part in kept]
-        held = [_bytes_in(storage) for storage in storages] if self._holding else ()
-        return Note(kept, places, storages, [part._version for part in kept], held)
-
     def forget_after(self, records: int) -> None:
         """Forget what was noted of a record that could not be kept: `records` are held."""
-        del self._notes[records:]
+        del self._versions[self._starts[records] :], self._references[records:], self._starts[records:]
+        self._places.pop(records, None)
 
     def settle(self, entries: Sequence[Entry]) -> Settled:
-        """Look at a window's references again and begin a new window; `entries` are what `keep` returned."""
+        """Look at a window's references again; `entries` are what `keep` returned."""
         settled = Settled([], [], self._carried)
-        for number, (entry, note) in enumerate(zip(entries, self._notes, strict=True)):
-            if note is None or self._is_untouched(note):
-                settled.entries.append(entry)
+        suspicious = bool(self._traceless or self._bytes)
+        for number, (entry, start) in enumerate(zip(entries, self._starts, strict=True)):
+            references = self._references[number]
+            if suspicious or not self._are_untouched(_kind_of(entry), references, start):
+                self._settle_one(number, entry, references, settled)
             else:
-                self._settle_one(number, entry, note, settled)
+                settled.entries.append(entry)
         self._remember_last(entries)
         return settled
 
-    def next_window(self) -> None:
-        """Forget the window, whose entries have been folded."""
-        self._windows += 1
-        sampled = self._every_window or self._windows < _FIRST_WINDOWS or self._windows % _THEN_ONE_IN == 0
-        self._holding = self._device.type == "cpu" and sampled
-        self._notes.clear()
-        self._seen.clear()
-        self._traceless.clear()
-        self._carried = []
-        self._shelves.rewind()
-
-    def _is_untouched(self, note: Note) -> bool:
-        for part, storage, version in zip(note.parts, note.storages, note.versions, strict=True):
-            if part._version != version or part.untyped_storage() is not storage or not storage.resizable():
+    def _are_untouched(self, kind: str, references: Sequence[Tensor], start: int) -> bool:
+        seen, versions = self._seen.get(kind, {}), self._versions
+        for i, part in enumerate(references, start):
+            storage = part.untyped_storage()
+            if part._version != versions[i] or seen.get(storage) != start or not storage.resizable():
                 return False
-        if note.held:
-            return all(_bytes_in(storage) == held for storage, held in zip(note.storages, note.held, strict=True))
-        return not self._traceless
+        return True
 
-    def _settle_one(self, number: int, entry: Entry, note: Note, settled: Settled) -> None:
+    def _settle_one(self, number: int, entry: Entry, references: Sequence[Tensor], settled: Settled) -> None:
+        """Judge each reference of a record: give back, leave out or doubt what was written into."""
         roles, parts = names_of(entry), parts_of(entry)
         written = doubted = ""
-        for i, place in enumerate(note.places):
-            part, storage, role = note.parts[i], note.storages[i], roles[place]
-            if not storage.resizable():
-                self._lent.add(role)  # somebody has taken an array of it since
-            swapped = part.untyped_storage() is not storage
-            if note.held and (swapped or _bytes_in(storage) != note.held[i]):
-                self._lent.add(role)
-                parts[place] = _tensor_of(note.held[i], part)
-            elif part._version != note.versions[i] and not note.held:
-                self._lent.add(role)
-                written = written or role
-            elif not note.held and (swapped or role in self._traceless or not storage.resizable()):
-                doubted = doubted or role
+        places = self._places.get(number, range(len(references)))
+        for i, (place, part) in enumerate(zip(places, references, strict=True)):
+            verdict = self._verdict(part, number, i, roles[place])
+            if verdict == "restored":
+                parts[place] = _tensor_of(self._bytes[self._starts[number] + i], part)
+            written = written or (roles[place] if verdict == "written" else "")
+            doubted = doubted or (roles[place] if verdict == "doubtful" else "")
         if written:
             settled.left_out.append(_problem(written, number, entry))
             return
@@ -253,19 +264,46 @@ class Keeper:
         if doubted:
             settled.doubtful.append(_problem(doubted, number, entry))
 
+    def _verdict(self, part: Tensor, number: int, i: int, role: str) -> str:
+        start = self._starts[number]
+        storage, held = part.untyped_storage(), self._bytes.get(start + i)
+        exposed = not storage.resizable()
+        swapped = not any(seen.get(storage) == start for seen in self._seen.values())
+        if exposed:  # somebody has taken an array of it since
+            self._lent.add(role)
+        if held is not None:
+            if not swapped and _bytes_in(storage) == held:
+                return ""
+            self._lent.add(role)
+            return "restored"
+        if part._version != self._versions[start + i]:
+            self._lent.add(role)
+            return "written"
+        return "doubtful" if swapped or exposed or role in self._traceless else ""
+
     def _remember_last(self, entries: Sequence[Entry]) -> None:
         """Remember the memory of each kind's last record: if it is the first of the next window, it is a buffer."""
         self._before.clear()
-        last: dict[str, int] = {}
-        for number, entry in enumerate(entries):
-            last[entry[0] if len(entry) != STEP_FIELDS else ""] = number
-        for kind, number in last.items():
-            note = self._notes[number]
-            if note is not None:
-                refs = tuple(weakref.ref(storage) for storage in note.storages)
-                sure = Problem("", number, 0, value=False)
-                role = names_of(entries[number])[note.places[0]]
-                self._before[kind] = refs, sure if note.held else _problem(role, number, entries[number])
+        for kind, number in {_kind_of(entry): number for number, entry in enumerate(entries)}.items():
+            refs = [weakref.ref(part.untyped_storage()) for part in self._references[number]]
+            if refs:
+                problem = _problem(names_of(entries[number])[0], number, entries[number])
+                self._before[kind] = refs, problem._replace(size=0) if self._bytes else problem
+
+    def next_window(self) -> None:
+        """Forget the window, whose entries have been folded."""
+        self._windows += 1
+        sampled = self._every_window or self._windows < _FIRST_WINDOWS or self._windows % _THEN_ONE_IN == 0
+        self._holding = self.can_hold and sampled
+        for noted in (self._references, self._starts, self._versions, self._places, self._bytes, self._seen):
+            noted.clear()  # type: ignore[attr-defined]  # lists and dicts
+        self._traceless.clear()
+        self._carried = []
+        self._shelves.rewind()
+
+
+def _kind_of(entry: Entry) -> str:
+    return "" if len(entry) == STEP_FIELDS else str(entry[0])
 
 
 def _problem(what: str, number: int, entry: Entry) -> Problem:

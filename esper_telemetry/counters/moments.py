@@ -37,31 +37,27 @@ def add_moments_(state: CounterState, first: int, values: Tensor, weights: Tenso
     if not values.shape[1]:
         return
     values = values.to(torch.float64)
-    finite = values.abs() < math.inf
+    used = values.abs() < math.inf
     recorded = state.buffer.narrow(0, state.layout.recorded + first, n)
     if weights is None:
         recorded.add_(values.shape[1])
-        weight = finite.to(torch.float64)
+        finite = used.sum(1)
+        weight, total = finite.to(torch.float64), torch.where(used, values, 0.0).sum(1)
     else:
-        weight = weights.to(torch.float64)
-        recorded.add_((weight != 0.0).sum(1))
-        finite = finite.logical_and(weight != 0.0)
-        weight = torch.where(finite, weight, 0.0)
-    total = (torch.where(finite, values, 0.0) * weight).sum(1)
-    total_weight = weight.sum(1)
-    apart = torch.where(finite, values - (total / total_weight).unsqueeze(1), 0.0)
-    squares = (apart * apart * weight).sum(1)
-    state.buffer.narrow(0, state.layout.finite + first, n).add_(finite.sum(1))
+        recorded.add_((weights != 0).sum(1))
+        used = used.logical_and(weights != 0)
+        finite = used.sum(1)
+        weights = torch.where(used, weights.to(torch.float64), 0.0)
+        weight, total = weights.sum(1), (torch.where(used, values, 0.0) * weights).sum(1)
+    mean = total / weight
+    apart = torch.where(used, values - mean.unsqueeze(1), 0.0).square()
+    squares = (apart if weights is None else apart * weights).sum(1)
+    state.buffer.narrow(0, state.layout.finite + first, n).add_(finite)
     weight_cells, sum_cells, square_cells, low, high = reals_of(state).narrow(1, first, n).unbind(0)
-    square_cells.add_(squares + _between(weight_cells, sum_cells, total_weight, total))
-    weight_cells.add_(total_weight)
+    # d^2 * w * v / (w + v) is what the distance d of two means adds; not a number where a set is empty, which adds 0
+    between = (mean - sum_cells / weight_cells).square() * (weight * weight_cells / (weight + weight_cells))
+    square_cells.add_(squares).add_(torch.nan_to_num(between))
+    weight_cells.add_(weight)
     sum_cells.add_(total)
-    torch.minimum(low, torch.where(finite, values, math.inf).amin(1), out=low)
-    torch.maximum(high, torch.where(finite, values, -math.inf).amax(1), out=high)
-
-
-def _between(weight: Tensor, total: Tensor, other_weight: Tensor, other_total: Tensor) -> Tensor:
-    """Return what the distance between two means adds to the squares: d^2 * w * v / (w + v); 0 where a set is empty."""
-    apart = total / weight - other_total / other_weight
-    added = apart * apart * (weight * other_weight / (weight + other_weight))
-    return torch.where((weight > 0.0).logical_and(other_weight > 0.0), added, 0.0)
+    torch.minimum(low, torch.where(used, values, math.inf).amin(1), out=low)
+    torch.maximum(high, torch.where(used, values, -math.inf).amax(1), out=high)

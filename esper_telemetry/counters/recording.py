@@ -78,11 +78,11 @@ class Recording:
         self.misuse = misuse.counts
         self._window, self._backend, self._misuse = window, backend, misuse
         self._keeper = Keeper(device, guard)
-        self._watching = self._keeper.watching and mode == "deferred"
+        self._keep = self._keeper.keep if self._keeper.watching and mode == "deferred" else None
         self._owner = Owner(misuse)
         self._wall_ns = clock.wall_ns if clock is not None else None
         self._pending: list[Entry] = []
-        self._look_at = 1  # number of records at which the bank looks at itself
+        self._look_at = self._measure_at = 1  # numbers of records at which the bank looks at itself, and at its memory
         self._steps_begun = self._values_begun = False
         self._held = self._measured = 0
         self._record_bytes = max_pending_bytes  # not known yet: look at the next record
@@ -118,21 +118,23 @@ class Recording:
         if is_dynamo_compiling():
             self._trace(actions, masks, success, scalars, valid)
             return
-        if self._inert:
-            return
-        if scalars is not None:
-            scalars = detached(scalars)
-        if context and not context.keys() <= CONTEXT_FIELDS:
-            context = self._without_unknown(context)
+        if not self._steps_begun or scalars is not None or (context and not context.keys() <= CONTEXT_FIELDS):
+            if self._inert:
+                return
+            scalars, context = self._looked_at(actions, masks, success, valid, scalars, context)
         wall_ns = self._wall_ns
-        entry = (actions, masks, success, valid, scalars, context, 0 if wall_ns is None else wall_ns())
-        if not self._steps_begun:
-            check_entry(self.spec, self.device, entry)
-            self._steps_begun = True
-        if type(actions) is type(masks) is type(success) is Tensor and valid is None and scalars is None:
-            self._take("", (actions, masks, success), entry)  # the usual form, spelt out: half the time
-        else:
-            self._take("", None, entry)
+        entry: Entry = (actions, masks, success, valid, scalars, context, 0 if wall_ns is None else wall_ns())
+        pending, keep = self._pending, self._keep
+        if keep is not None:
+            usual = valid is None and scalars is None and type(actions) is type(masks) is type(success) is Tensor
+            try:  # the usual form is spelt out: a third of the time
+                entry = keep("", (actions, masks, success) if usual else parts_of(entry), entry)
+            except Exception as error:  # noqa: BLE001 - a sick device is the trainer's to meet, not ours to report first
+                self._lose(entry, error)
+                return
+        pending.append(entry)
+        if len(pending) >= self._look_at or get_ident() != self._owner.ident:
+            self._look()
 
     def record_actions(self, actions: Heads, success: Tensor | None = None, *, valid: Tensor | None = None) -> None:
         """Record actions alone; see `record_step`."""
@@ -158,17 +160,27 @@ class Recording:
         if is_dynamo_compiling():
             self._window.update_value(name, value, weight)
             return
-        if self._inert:
-            return
         entry = (name, detached(value), detached(weight))
         if not self._values_begun:
+            if self._inert:
+                return
             check_entry(self.spec, self.device, entry)
             self._values_begun = True
-        self._take(name, None, entry)
+        pending, keep = self._pending, self._keep
+        if keep is not None:
+            try:
+                entry = keep(name, entry[1:2] if weight is None else entry[1:], entry)
+            except Exception as error:  # noqa: BLE001 - as in record_step
+                self._lose(entry, error)
+                return
+        pending.append(entry)
+        if len(pending) >= self._look_at or get_ident() != self._owner.ident:
+            self._look()
 
     def silence(self) -> None:
         """Turn the bank into one that ignores every call: what a fork child's bank is from the start."""
         self._inert = True
+        self._steps_begun = self._values_begun = False  # so that no call goes past a look at that
         self._pending = []
 
     def _trace(
@@ -184,22 +196,24 @@ class Recording:
         for name, value in (scalars or {}).items():
             self._window.update_value(name, value, valid if valid is not None and value.dim() else None)
 
-    def _take(self, kind: str, parts: Sequence[Any] | None, entry: Entry) -> None:
-        pending = self._pending
-        if self._watching:
-            try:
-                entry = self._keeper.keep(kind, parts_of(entry) if parts is None else parts, entry)
-            except Exception as error:  # noqa: BLE001 - a sick device is the trainer's to meet, not ours to report first
-                self._keeper.forget_after(len(pending))
-                self._lose(entry, f"keeping a record failed: {type(error).__name__}: {error}")
-                return
-        pending.append(entry)
-        if len(pending) >= self._look_at or get_ident() != self._owner.ident:
-            self._look()
+    def _looked_at(
+        self, actions: Any, masks: Any, success: Any, valid: Any, scalars: Any, context: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        """Return the scalars without graph and the context that the bank takes; check the first step."""
+        if scalars is not None:
+            scalars = detached(scalars)
+        if not context.keys() <= CONTEXT_FIELDS:
+            context = self._without_unknown(context)
+        if not self._steps_begun:
+            check_entry(self.spec, self.device, (actions, masks, success, valid, scalars, context, 0))
+            self._steps_begun = True
+        return scalars, context
 
-    def _lose(self, entry: Entry, message: str) -> None:
+    def _lose(self, entry: Entry, error: Exception) -> None:
+        """Report a record that could not be kept."""
+        self._keeper.forget_after(len(self._pending))
         self._window.add(VALUES_LEFT_OUT if isinstance(entry[0], str) else LEFT_OUT, size_of(entry))
-        self._misuse.report("failed", message)
+        self._misuse.report("failed", f"keeping a record failed: {type(error).__name__}: {error}")
 
     def _without_unknown(self, context: dict[str, Any]) -> dict[str, Any]:
         """Report keywords that nothing takes, and return the others; before the first step they raise."""
@@ -216,10 +230,12 @@ class Recording:
         """Look at where the call comes from, and bound the memory held."""
         if self._owner.is_here("record") and len(self._pending) == 1:
             self._check_place()
+            self._look_at = self._measure_at
         if self.mode == "inline":
             entries, self._pending = self._pending, []
             self._window.update(entries)
-        elif len(self._pending) >= self._look_at:
+            self._look_at = 1
+        elif len(self._pending) >= self._measure_at:
             self._measure()
 
     def _measure(self) -> None:
@@ -238,7 +254,7 @@ class Recording:
     def _plan(self) -> None:
         """Set when memory is measured next: never later than records four times as large would fill what is left."""
         room = (self.max_pending_bytes - self._held) // (4 * max(1, self._record_bytes))
-        self._look_at = len(self._pending) + max(1, min(_MAX_GAP, room))
+        self._measure_at = self._look_at = len(self._pending) + max(1, min(_MAX_GAP, room))
 
     def _check_place(self) -> None:
         """Report records that come from a second stream, or from inside a graph capture."""
@@ -262,7 +278,7 @@ class Recording:
         """Count what is pending: the device work of a window."""
         entries, self._pending = self._pending, []
         problems: list[tuple[str, Problem]] = []
-        if self._watching:
+        if self._keep is not None:
             settled = self._keeper.settle(entries)
             entries = settled.entries
             problems += [("overwritten", one) for one in settled.left_out]
@@ -275,6 +291,7 @@ class Recording:
             self._window.fold(entries)
         finally:  # a strict bank may have raised
             self._keeper.next_window()
+            self._plan()
             self._look_at = 1
         for kind, problem in problems:
             self._report(kind, problem)
@@ -304,4 +321,3 @@ class Recording:
                 " written later, and the record says that it is doubtful; if it never changes, all is well. From here"
                 " on the bank copies what it is given there",
             )
-

@@ -111,7 +111,7 @@ class Snapshot:
         }
 
     def _by_head(self, start: int, minus_from: int | None = None) -> dict[str, int]:
-        if not self.mask_rows:
+        if not self.ints[MASK_STEPS]:
             return {}
         cells = self.ints[start : start + len(self.spec.heads)]
         counts = cells if minus_from is None else [minus_from - cell for cell in cells]
@@ -120,8 +120,7 @@ class Snapshot:
     @cached_property
     def rows(self) -> dict[str, int]:
         """Decisions (mask_total)."""
-        rows = self.mask_rows or self.action_rows
-        return dict.fromkeys(self.spec.heads, rows) if rows else {}
+        return dict.fromkeys(self.spec.heads, self.mask_rows or self.action_rows) if self.steps else {}
 
     @cached_property
     def restricted(self) -> dict[str, int]:
@@ -135,13 +134,13 @@ class Snapshot:
 
     @cached_property
     def empty(self) -> dict[str, int]:
-        """Decisions in which no option was valid: a bug of the masks if not 0."""
+        """Decisions in which no option was valid: a bug of the masks, or rows that were no decision."""
         return self._by_head(self._layout.nonempty, minus_from=self.mask_rows)
 
     @cached_property
     def action_count(self) -> dict[str, list[int]]:
         """By option: decisions for it."""
-        return self._by_option(self._layout.chosen, measured=self.action_rows > 0)
+        return self._by_option(self._layout.chosen, measured=self.ints[ACTION_STEPS] > 0)
 
     @cached_property
     def success_count(self) -> dict[str, list[int]]:
@@ -152,7 +151,7 @@ class Snapshot:
     @cached_property
     def valid_count(self) -> dict[str, list[int]]:
         """By option: decisions in which it was valid."""
-        return self._by_option(self._layout.valid, measured=self.mask_rows > 0)
+        return self._by_option(self._layout.valid, measured=self.ints[MASK_STEPS] > 0)
 
     @cached_property
     def masked_count(self) -> dict[str, list[int]]:
@@ -166,8 +165,12 @@ class Snapshot:
 
     @cached_property
     def invalid_selected(self) -> dict[str, int]:
-        """Decisions for a masked option: a bug of the sampling if not 0. Needs actions and masks in one call."""
-        if not self.action_rows or self.ints[JOINT_ROWS] != self.action_rows:
+        """Decisions for a masked option: a bug of the sampling, or actions not sampled with these masks.
+
+        Needs actions and masks in one call.
+        """
+        together = self.ints[MASK_STEPS] > 0 and self.ints[JOINT_ROWS] == self.action_rows
+        if not together:
             return {}
         valid = self._by_option(self._layout.chosen_valid, measured=True)
         return {head: sum(counts) - sum(valid[head]) for head, counts in self.action_count.items()}
@@ -244,7 +247,7 @@ class Snapshot:
     def events(self) -> Iterator[tuple[type[Message], dict[str, Any]]]:
         """Yield (event class, fields) for each event of this snapshot, ready for `run.emit(event_class, **fields)`.
 
-        They require batch_idx, those of heads episodes_completed too: bind both first, or use `emit_snapshot`.
+        They require batch_idx: bind it first, or use `emit_snapshot`.
         """
         return events_of(self)
 

@@ -141,7 +141,7 @@ class CounterSpec:
         histograms: name → rising edges; bucket i holds edges[i-1] <= value < edges[i].
         relevant: head → (deciding head, its options for which the head matters). A head without
             an entry always matters.
-        deciding_head: the head of `ActionDistribution`; the first one by default.
+        deciding_head: the head whose `ActionDistribution` comes first; the first one by default.
         row: the message that per-step detail stands for; needed for `DeviceCounters(steps=True)` only.
 
     Attributes:

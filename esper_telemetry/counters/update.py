@@ -80,20 +80,20 @@ def update_value_(
         add_moments_(state, scalar, flat.unsqueeze(0), None if weights is None else weights.unsqueeze(0))
     if histogram >= 0:
         fill_buckets_(state, histogram, flat, weights)
+        if weights is None:
+            state.buffer.narrow(0, state.layout.buckets[histogram], 1).add_(flat.shape[0])
 
 
 def fill_buckets_(state: CounterState, histogram: int, values: Tensor, weights: Tensor | None) -> None:
-    """Add values [L] to the cells of a histogram: how many there are, and how many lie below each edge.
+    """Add values [L] to the cells of a histogram: how many lie below each edge.
 
-    Values of weight 0 are left out; any other weight is 1 here.
+    Values of weight 0 are left out, and the others counted as recorded; without weights their number is the caller's
+    to add, who knows it on the host.
     """
     edges = state.thresholds[histogram]
     below = values <= edges
-    recorded = state.buffer.narrow(0, state.layout.buckets[histogram], 1)
-    if weights is None:
-        recorded.add_(values.shape[0])
-    else:
+    if weights is not None:
         used = weights != 0
         below = below.logical_and(used)
-        recorded.add_(used.sum())
+        state.buffer.narrow(0, state.layout.buckets[histogram], 1).add_(used.sum())
     state.buffer.narrow(0, state.layout.buckets[histogram] + 1, edges.shape[0]).add_(below.sum(1))

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from esper_telemetry.counters.entry import STEP_FIELDS, Entry, check_entry, signature_of, size_of
+from esper_telemetry.counters.entry import (
+    DECISION_FIELDS,
+    STEP_FIELDS,
+    Entry,
+    check_counted,
+    signature_of,
+    size_of,
+    values_of,
+)
 from esper_telemetry.counters.fold import Folded, fold_
 from esper_telemetry.counters.layout import INVALID_ROWS, LEFT_OUT, MISUSE, MISUSES, VALUES_LEFT_OUT, Part
 from esper_telemetry.counters.moments import add_moments_
@@ -38,12 +46,10 @@ class Form(NamedTuple):
     """What one signature means.
 
     Attributes:
-        rows: decisions of a step.
         group: steps of one group can be joined.
         error: why it does not fit; "" if it does.
     """
 
-    rows: int
     group: Any
     error: str
 
@@ -104,8 +110,8 @@ class Window:
     def update(self, entries: Iterable[Entry]) -> None:
         """Count `entries`, each at once: some fifteen launches a record."""
         with quiet(self._device):
-            for number, entry in enumerate(entries):
-                if not self._form_of(number, entry).error:
+            for entry in entries:
+                if not self._form_of(entry).error:
                     self._attempt(self._update_each, [entry])
         self._report_misfits()
 
@@ -120,7 +126,7 @@ class Window:
                 continue
             actions, masks, success, valid, *_ = entry
             update_(self._state, actions, masks, success, valid)
-            for value in _values_of(entry):
+            for value in self._values_in(entry):
                 self.update_value(*value)
 
     def _sorted(self, entries: Sequence[Entry]) -> tuple[dict[Any, list[Entry]], list[Entry]]:
@@ -129,8 +135,10 @@ class Window:
         values: list[Entry] = []
         newest: Any = None
         add: Any = None
-        for number, entry in enumerate(entries):
-            form = self._form_of(number, entry)
+        for entry in entries:
+            if len(entry) == STEP_FIELDS and entry[4] is not None:
+                values.extend(self._values_in(entry))
+            form = self._form_of(entry)
             if form.error:
                 continue
             if len(entry) != STEP_FIELDS:
@@ -140,11 +148,22 @@ class Window:
             if group != newest:
                 newest, add = group, steps.setdefault(group, []).append
             add(entry)
-            if entry[4] is not None:
-                values.extend(_values_of(entry))
         return steps, values
 
-    def _form_of(self, number: int, entry: Entry) -> Form:
+    def _values_in(self, step: Entry) -> list[Entry]:
+        """Return the scalars of a step that fit; the step's decisions are right without the others."""
+        try:
+            values = values_of(step)
+        except CounterError as error:
+            self._leave_out(VALUES_LEFT_OUT, 1, str(error))
+            return []
+        return [value for value in values if not self._form_of(value).error]
+
+    def _leave_out(self, cell: int, size: int, why: str) -> None:
+        self.add(cell, size)
+        self._misfits.append(f"a record of this window is left out: {why}")
+
+    def _form_of(self, entry: Entry) -> Form:
         """Return what an entry is by its form; one that does not fit is counted as left out, and reported later."""
         try:
             signature = signature_of(entry)
@@ -156,17 +175,15 @@ class Window:
             if signature is not None and len(self._forms) < _MAX_FORMS:
                 self._forms[signature] = form
         if form.error:
-            self.add(LEFT_OUT if len(entry) == STEP_FIELDS else VALUES_LEFT_OUT, size_of(entry))
-            self._misfits.append(f"record {number} of this window is left out: {form.error}")
+            self._leave_out(LEFT_OUT if len(entry) == STEP_FIELDS else VALUES_LEFT_OUT, size_of(entry), form.error)
         return form
 
     def _examined(self, entry: Entry) -> Form:
         try:
-            rows = check_entry(self._spec, self._device, entry)
+            check_counted(self._spec, self._device, entry)
         except CounterError as error:
-            return Form(0, None, str(error))
-        group = tuple(map(_joinable, entry[:4])) if len(entry) == STEP_FIELDS else None
-        return Form(rows, group, "")
+            return Form(None, str(error))
+        return Form(tuple(map(_joinable, entry[:DECISION_FIELDS])) if len(entry) == STEP_FIELDS else None, "")
 
     def _report_misfits(self) -> None:
         misfits, self._misfits = self._misfits, []
@@ -203,9 +220,10 @@ class Window:
         if entries[0][0] is None and entries[0][1] is None:
             return  # values alone
         actions, masks, success, valid = (
-            [entry[part] for entry in entries] if entries[0][part] is not None else [] for part in range(4)
+            [entry[part] for entry in entries] if entries[0][part] is not None else []
+            for part in range(DECISION_FIELDS)
         )
-        folded = fold_(self._state, actions, masks, success, valid, self._workspace)
+        folded = fold_(self._state, actions, masks, success, self._workspace, valid)
         part = Part(bool(actions), bool(masks), bool(success))
         for cell in range(part.steps.start, part.steps.stop):
             self.add(cell, len(entries))
@@ -251,19 +269,12 @@ class Window:
 
     def _fold_histogram(self, entries: Sequence[Entry]) -> None:
         values = torch.cat([value.reshape(-1) for _, value, _ in entries])
-        weights = None
+        number, weights = self._histograms[entries[0][0]], None
         if any(weight is not None for _, _, weight in entries):
             weights = torch.cat([self._weight(value, weight) for _, value, weight in entries])
-        fill_buckets_(self._state, self._histograms[entries[0][0]], values, weights)
-
-
-def _values_of(step: Entry) -> list[Entry]:
-    """Return the scalars of a step as values; those of its rows count where the row does."""
-    scalars, valid = step[4] or {}, step[3]
-    return [
-        (name, value, valid if valid is not None and value.shape == valid.shape else None)
-        for name, value in scalars.items()
-    ]
+        else:
+            self.add(self._state.layout.buckets[number], values.shape[0])
+        fill_buckets_(self._state, number, values, weights)
 
 
 def _joinable(part: Any) -> Any:
