@@ -230,14 +230,14 @@ class Schema:
         columns = [(c.field, self.column(c, block.steps * block.envs, kinds.get(c.field))) for c in block.columns]
         places = self.message_class("esper_telemetry.v1.Context").DESCRIPTOR.fields_by_name
         times = [block.first_time_unix_nano + us * 1000 for us in block.time_offsets_us] or [event.time_unix_nano]
-        for row in range(block.steps * block.envs):
+        bits = getattr(block, "valid", b"")  # rows that were decisions; none: all
+        for row in [r for r in range(block.steps * block.envs) if not bits or bits[r >> 3] >> (r & 7) & 1]:
             step, env = divmod(row, block.envs)
             payload = {field: values[row] for field, values in columns if values[row] is not None}
             payload = self.plain(cls(**payload)) if cls else {field: json_ready(payload[field]) for field in payload}
             here = context | {"env_id": block.env_ids[env] if block.env_ids else env}
             here |= {"device": block.device} if block.HasField("device") else {}
-            here |= {one.field: one.values[env] for one in block.env_context}
-            here |= {one.field: one.values[step] for one in block.context}
+            here |= {c.field: c.values[env] for c in block.env_context} | {c.field: c.values[step] for c in block.context}
             here = {place: here[place] for place in places if place in here and place != "episodes_completed"}
             yield json_line(times[step % len(times)], event.seq, (name, block.row_type), payload | here | payload)
 

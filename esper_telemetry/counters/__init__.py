@@ -23,6 +23,7 @@ from esper_telemetry.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from esper_telemetry.counters.device import DeviceCounters
+    from esper_telemetry.counters.gradients import GradientWatch
     from esper_telemetry.counters.host import HostCounters
     from esper_telemetry.counters.state import CounterState, new_state
     from esper_telemetry.counters.update import update_
@@ -31,6 +32,7 @@ __all__ = [
     "CounterSpec",
     "CounterState",
     "DeviceCounters",
+    "GradientWatch",
     "HistogramSummary",
     "HostCounters",
     "PendingSnapshot",
@@ -47,6 +49,7 @@ __all__ = [
 _LAZY = {
     "CounterState": "state",
     "DeviceCounters": "device",
+    "GradientWatch": "gradients",
     "HostCounters": "host",
     "new_state": "state",
     "update_": "update",

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -29,7 +29,7 @@ from esper_telemetry.counters.recording import Mode, Recording
 from esper_telemetry.counters.reduce import current_rank, reduce_to_root_
 from esper_telemetry.counters.snapshot import Snapshot, Tag
 from esper_telemetry.counters.state import new_state
-from esper_telemetry.counters.window import Window
+from esper_telemetry.counters.window import Window, quiet
 from esper_telemetry.errors import CounterError
 
 if TYPE_CHECKING:
@@ -42,6 +42,13 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("esper_telemetry.counters")
 _MAX_PENDING_BYTES = 32 * 1024 * 1024
 _DETAIL_BYTES = 8 * 1024 * 1024
+
+
+class Source(Protocol):
+    """What measures by itself and hands its values over before a fold."""
+
+    def collect(self) -> list[tuple[str, torch.Tensor]]:
+        """Return (name, values) since this was last asked."""
 
 
 class DeviceCounters(Recording):
@@ -130,6 +137,7 @@ class DeviceCounters(Recording):
         )
         self.rank = current_rank() if rank is None else rank
         self._group = process_group
+        self._sources: list[Source] = []
         self._outbox = Outbox(slots)
         self._coalesced = 0
         self._first_batch: int | None = None
@@ -159,6 +167,8 @@ class DeviceCounters(Recording):
     def _flush(self, batch_idx: int) -> PendingSnapshot | None:
         if self._keep is not None:
             self._check_stream()
+        for source in self._sources:
+            self.take_from(source)
         self._fold()
         self._window.add_misuse(self._misuse.take())
         self._last_batch = batch_idx
@@ -190,6 +200,8 @@ class DeviceCounters(Recording):
         """
         if self._inert:
             return []
+        for source in self._sources:
+            self.take_from(source)
         self._fold()
         self._window.add_misuse(self._misuse.take())
         if self._coalesced:
@@ -205,6 +217,28 @@ class DeviceCounters(Recording):
             _LOG.error("close: %d snapshots had not arrived after %.1f s and are lost", lost, timeout)
         self.silence()
         return [snapshot for snapshot in taken if any(snapshot.ints) or snapshot.blocks]
+
+    def add_source(self, source: Source) -> None:
+        """Ask `source` for values before each fold of a flush: a `GradientWatch` adds itself."""
+        if source not in self._sources:
+            self._sources.append(source)
+
+    def take_from(self, source: Source) -> None:
+        """Record the values that a source has, now; nothing is raised unless the bank is strict."""
+        if self._inert:
+            return
+        try:
+            with quiet(self.device):
+                for name, values in source.collect():
+                    self.record_scalar(name, values)
+        except CounterError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as in flush
+            self._misuse.report("failed", f"taking values from {source!r} failed: {type(error).__name__}: {error}")
+
+    def report_unseen(self, message: str) -> None:
+        """Count and log that something which should have been counted was not seen."""
+        self._misuse.note("unseen", message)
 
     def silence(self) -> None:
         """Ignore every call from here on, and forget what is under way."""

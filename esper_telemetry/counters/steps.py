@@ -37,7 +37,7 @@ class Chunk(NamedTuple):
     Attributes:
         steps, envs: its rows are steps x envs.
         span: bytes of one flag column; steps x envs, rounded up.
-        sizes: bytes of indices, forced and free flags, success, and each scalar, in this order.
+        sizes: bytes of indices, forced and free flags, success, decided rows, and each scalar, in this order.
         scalars: the scalars and their numpy dtypes.
         context: context given with each step, a value for each.
         env_context: context that differs between environments, a value for each.
@@ -133,7 +133,7 @@ class StepDetail:
     ) -> tuple[list[Tensor], list[int], list[tuple[str, str]]]:
         """Return the columns as bytes [n] on the device, their sizes as in a chunk, and the scalars among them."""
         parts: list[Tensor] = [] if folded.indices is None else [folded.indices.view(torch.uint8).view(-1)]
-        sizes = [sum(part.numel() for part in parts), 0, 0]
+        sizes = [sum(part.numel() for part in parts), 0, 0, 0]
         if layout.free - folded.first < folded.flags.shape[0]:
             flags = folded.flags.narrow(0, layout.forced - folded.first, 2 * len(self._heads))
             parts.append(flags.view(torch.uint8).view(-1))
@@ -141,6 +141,9 @@ class StepDetail:
         if folded.took is not None:
             parts.append(folded.took.contiguous().view(torch.uint8))
             sizes[2] = folded.rows
+        if folded.decided is not None:
+            parts.append(folded.decided.contiguous().view(torch.uint8))
+            sizes[3] = folded.rows
         scalars = []
         for name in _names(entries[0][4]):
             if name in self._row.scalars and all(entry[4][name].numel() == envs for entry in entries):
@@ -165,20 +168,25 @@ class StepDetail:
             for size in chunk.sizes:
                 pieces.append(data[offset : offset + size])
                 offset += size
-            blocks += self._tiles(chunk, pieces)
+            decided = pieces.pop(3)
+            tiles = self._tiles(chunk, pieces, decided if len(decided) else None)
+            blocks += [tile for tile in tiles if "valid" not in tile or any(tile["valid"])]
         if rows_shed:
             if not blocks:
                 blocks.append({"row_type": self._row.row_type.DESCRIPTOR.full_name, "steps": 0, "envs": 0})
             blocks[0]["rows_shed"] = rows_shed
         return blocks
 
-    def _tiles(self, chunk: Chunk, pieces: list[NDArray[np.uint8]]) -> list[dict[str, Any]]:
+    def _tiles(
+        self, chunk: Chunk, pieces: list[NDArray[np.uint8]], decided: NDArray[np.uint8] | None
+    ) -> list[dict[str, Any]]:
         columns = self._read(chunk, pieces)
+        valid = None if decided is None else decided.reshape(chunk.steps, chunk.envs)
         row_bits = sum(8 if kind == "flags" else 8 * values.dtype.itemsize for _, kind, values in columns)
         rows = max(1, BLOCK_BYTES * 8 // max(1, row_bits))
         steps, envs = max(1, rows // chunk.envs), min(chunk.envs, rows)
         return [
-            self._block(chunk, columns, slice(step, step + steps), slice(env, env + envs))
+            self._block(chunk, columns, valid, slice(step, step + steps), slice(env, env + envs))
             for step in range(0, chunk.steps, steps)
             for env in range(0, chunk.envs, envs)
         ]
@@ -207,7 +215,12 @@ class StepDetail:
         ]
 
     def _block(
-        self, chunk: Chunk, columns: list[tuple[dict[str, Any], str, NDArray[Any]]], steps: slice, envs: slice
+        self,
+        chunk: Chunk,
+        columns: list[tuple[dict[str, Any], str, NDArray[Any]]],
+        valid: NDArray[np.uint8] | None,
+        steps: slice,
+        envs: slice,
     ) -> dict[str, Any]:
         times = chunk.times[steps]
         fields: dict[str, Any] = {
@@ -223,6 +236,8 @@ class StepDetail:
             "first_time_unix_nano": times[0],
             "time_offsets_us": [(time - times[0]) // _MICROSECOND for time in times],
         }
+        if valid is not None:
+            fields["valid"] = _bits(valid[steps, envs])
         if self._env_ids is not None:
             fields["env_ids"] = self._env_ids[envs]
         elif envs.start:
@@ -242,9 +257,13 @@ def _real(values: Tensor) -> Tensor:
     return values.detach().to(torch.float32)
 
 
+def _bits(values: NDArray[Any]) -> bytes:
+    return np.packbits(values, axis=None, bitorder="little").tobytes()
+
+
 def _packed(fixed: dict[str, Any], kind: str, values: NDArray[Any]) -> dict[str, Any]:
     if kind == "flags":
-        return {**fixed, "flags": np.packbits(values, axis=None, bitorder="little").tobytes()}
+        return {**fixed, "flags": _bits(values)}
     if kind == "reals":
         return {**fixed, "floats" if values.dtype.itemsize == np.dtype("<f4").itemsize else "doubles": values.tobytes()}
     return {**fixed, "indices": values.tobytes()}
