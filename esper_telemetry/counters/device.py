@@ -174,7 +174,7 @@ class DeviceCounters(Recording):
         self._last_batch = batch_idx
         if self._first_batch is None:
             self._first_batch = batch_idx
-        if self._group is not None and not reduce_to_root_(self.state, self._group):
+        if self._group is not None and not self._reduce(self._group):
             self._reader.reset()
             self._first_batch = None
             return None
@@ -182,6 +182,19 @@ class DeviceCounters(Recording):
             self._coalesced += 1
             return None
         return self._start()[1]
+
+    def _reduce(self, group: dist.ProcessGroup) -> bool:
+        """Add the counts of all ranks; where a rank is gone, this one reports its own from now on."""
+        try:
+            return reduce_to_root_(self.state, group)
+        except Exception as error:  # noqa: BLE001 - a rank that died is the trainer's to meet
+            self._group = None
+            self._misuse.report(
+                "failed",
+                f"adding the counts of all ranks failed, a rank may have died: {type(error).__name__}: {error}. From here"
+                " on each rank reports its own",
+            )
+            return True
 
     def poll(self) -> list[Snapshot]:
         """Take the snapshots that have arrived, oldest first; never waits."""
