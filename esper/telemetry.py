@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from google.protobuf.descriptor import Descriptor, FieldDescriptor
     from google.protobuf.message import Message
-
     from torch import Tensor
 
     from esper_telemetry.counters import DeviceCounters, GradientWatch, Snapshot

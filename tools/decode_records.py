@@ -237,7 +237,9 @@ class Schema:
             payload = self.plain(cls(**payload)) if cls else {field: json_ready(payload[field]) for field in payload}
             here = context | {"env_id": block.env_ids[env] if block.env_ids else env}
             here |= {"device": block.device} if block.HasField("device") else {}
-            here |= {c.field: c.values[env] for c in block.env_context} | {c.field: c.values[step] for c in block.context}
+            here |= {c.field: c.values[env] for c in block.env_context} | {
+                c.field: c.values[step] for c in block.context
+            }
             here = {place: here[place] for place in places if place in here and place != "episodes_completed"}
             yield json_line(times[step % len(times)], event.seq, (name, block.row_type), payload | here | payload)
 

@@ -147,7 +147,7 @@ class PPO:
         """Return (H,): the norm of the gradient of each head's own rows, before clipping."""
         layer = self.policy.heads
         rows = torch.cat((layer.weight.grad, layer.bias.grad[:, None]), dim=1)  # type: ignore[arg-type,index]  # after backward
-        return torch.stack([part.norm() for part in rows.split(self.policy.sizes)])
+        return torch.stack([part.norm() for part in rows.split_with_sizes(self.policy.sizes)])
 
 
 def _moments(values: Tensor, weights: Tensor) -> Tensor:

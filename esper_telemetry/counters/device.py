@@ -22,7 +22,6 @@ import torch
 from esper_telemetry.clock import SYSTEM_CLOCK, Clock
 from esper_telemetry.counters.backend import Backend, backend_of, indexed
 from esper_telemetry.counters.guard import Misuse
-from esper_telemetry.counters.keeping import GuardMode
 from esper_telemetry.counters.pending import Outbox, PendingSnapshot
 from esper_telemetry.counters.readback import Copy, Reader
 from esper_telemetry.counters.recording import Mode, Recording
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
     import torch.distributed as dist
 
+    from esper_telemetry.counters.keeping import GuardMode
     from esper_telemetry.counters.spec import CounterSpec
 
 _LOG = logging.getLogger("esper_telemetry.counters")
@@ -191,8 +191,8 @@ class DeviceCounters(Recording):
             self._group = None
             self._misuse.report(
                 "failed",
-                f"adding the counts of all ranks failed, a rank may have died: {type(error).__name__}: {error}. From here"
-                " on each rank reports its own",
+                f"adding the counts of all ranks failed, a rank may have died: {type(error).__name__}: {error}. From"
+                " here on each rank reports its own",
             )
             return True
 

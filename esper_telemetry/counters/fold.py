@@ -64,6 +64,7 @@ def fold_(
     masks: Sequence[Heads],
     success: Sequence[Tensor],
     workspace: Workspace,
+    *,
     valid: Sequence[Tensor] = (),
 ) -> Folded:
     """Count T steps in place, all of one form; an empty sequence means that part was not recorded.

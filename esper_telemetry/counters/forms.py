@@ -17,13 +17,14 @@ makes of odd values (a mask of 7, a one-hot row with two ones) shows in the coun
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from esper_telemetry.errors import CounterError
 from esper_telemetry.schema import CONTEXT_FIELDS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from esper_telemetry.counters.spec import CounterSpec
 
 _INDEX_KINDS = ("int", "bool")
@@ -108,13 +109,13 @@ def check_context(context: Mapping[str, Any]) -> None:
         fits = hasattr(numbers, "__iter__") and all(isinstance(number, int) for number in numbers)
         if name not in CONTEXT_FIELDS or not fits:
             raise CounterError(
-                f"record_step: {name}={value!r:.80} is no argument, and no integer field of the context (nor one integer"
-                f" for each environment); its fields are {', '.join(sorted(CONTEXT_FIELDS))}"
+                f"record_step: {name}={value!r:.80} is no argument, and no integer field of the context (nor one"
+                f" integer for each environment); its fields are {', '.join(sorted(CONTEXT_FIELDS))}"
             )
 
 
 def is_one_hot(facts: Facts, options: int) -> bool:
-    """Tell whether the actions of a head of so many options (or packed ones of all heads) are one-hot by their shape."""
+    """Tell whether the actions of a head of so many options (packed ones: of all heads) are one-hot by their shape."""
     return len(facts.shape) == _WIDE and facts.shape[1] == options > 1
 
 

@@ -15,6 +15,7 @@ Sums are in double precision. A parameter without a gradient counts in its weigh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,12 +25,12 @@ from torch import Tensor, nn
 from esper_telemetry.errors import CounterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from esper_telemetry.counters.device import DeviceCounters
 
-Groups = "nn.Module | Mapping[str, Iterable[Tensor]] | Iterable[Mapping[str, Any]]"
-
+# Torch's calls on lists of tensors: every optimizer is made of them, and they have no public name.
+_apart, _norms = torch._foreach_sub, torch._foreach_norm  # noqa: SLF001 - see above
 _MEASURES = ("grad_norm", "grad_max", "grad_finite", "update_ratio")
 # Steps whose results wait for the fold: each is a few numbers a parameter.
 _MAX_STEPS = 256
@@ -70,7 +71,9 @@ class GradientWatch:
         self._parameters = [one for parameters in named.values() for one in parameters]
         devices = {one.device for one in self._parameters}
         if len(devices) > 1:
-            raise CounterError(f"GradientWatch: parameters are on {len(devices)} devices; use one watch and bank for each")
+            raise CounterError(
+                f"GradientWatch: parameters are on {len(devices)} devices; use one watch and bank for each"
+            )
         (self.device,) = devices
         self._groups: dict[str, range] = {}
         start = 0
@@ -114,8 +117,10 @@ class GradientWatch:
     def collect(self) -> list[tuple[str, Tensor]]:
         """Return (scalar, values [steps]) of the steps since this was last asked: a few launches."""
         if self._handles and self._writes() != self._unseen and not self._steps and self._bank is not None:
-            self._bank.report_unseen("parameters were written and no step was seen: the optimizer's step is compiled,"
-                                     " or another optimizer moves them; GradientWatch has nothing of this window")  # fmt: skip
+            self._bank.report_unseen(
+                "parameters were written and no step was seen: the optimizer's step is compiled, or another optimizer"
+                " moves them; GradientWatch has nothing of this window"
+            )
         self._unseen = self._writes()
         steps, self._steps = self._steps, []
         found: list[tuple[str, Tensor]] = []
@@ -127,7 +132,7 @@ class GradientWatch:
         return found
 
     def _writes(self) -> int:
-        return sum(one._version for one in self._parameters)
+        return sum(one._version for one in self._parameters)  # noqa: SLF001 - torch documents no public name
 
     def _guarded(self, work: Any) -> None:
         """Do the work of a hook; what goes wrong in it is reported, and never reaches the optimizer."""
@@ -152,13 +157,13 @@ class GradientWatch:
         gradients = [_dense(parameters[i].grad) for i in with_gradient]
         weights, moving = (self._before, parameters) if self._updates else ([], [])
         # Of a gradient less itself: 0 where it is finite, else not a number; of 1 more, the sign is 1 or 0.
-        apart = torch._foreach_sub([*gradients, *moving], [*gradients, *weights]) if gradients or moving else []
+        apart = list(_apart([*gradients, *moving], [*gradients, *weights])) if gradients or moving else []
         finite, moved = apart[: len(gradients)], apart[len(gradients) :]
         if gradients:
             torch._foreach_add_(finite, 1.0)
             torch._foreach_sign_(finite)
-        norms = torch._foreach_norm([*gradients, *finite, *moved, *weights], 2, dtype=torch.float64)
-        largest = torch._foreach_norm(gradients, float("inf")) if gradients else []
+        norms = _norms([*gradients, *finite, *moved, *weights], 2, dtype=torch.float64)
+        largest = _norms(gradients, math.inf) if gradients else []
         self._steps.append(Measured(with_gradient, list(norms), list(largest)))
         if len(self._steps) >= _MAX_STEPS and self._bank is not None:
             self._bank.take_from(self)
@@ -189,7 +194,9 @@ class GradientWatch:
 
 def _dense(gradient: Tensor | None) -> Tensor:
     if gradient is None or gradient.layout != torch.strided:
-        raise CounterError(f"a gradient is {gradient if gradient is None else gradient.layout}; only dense ones are watched")
+        raise CounterError(
+            f"a gradient is {gradient if gradient is None else gradient.layout}; only dense ones are watched"
+        )
     return gradient.detach()
 
 

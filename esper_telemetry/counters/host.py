@@ -21,7 +21,7 @@ from esper_telemetry.counters.summary import Moments, joined_moments
 from esper_telemetry.errors import CounterError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -239,7 +239,7 @@ class HostCounters:
         pending, self._pending, self._pending_bytes = self._pending, {}, 0
         for (part, _), steps in pending.items():
             joined = [None if column[0] is None else np.concatenate(column) for column in zip(*steps, strict=True)]
-            self._fold_steps(part, len(steps), *joined)
+            self._fold_steps(part, len(steps), joined)
         for name, values in self._values.items():
             if values:
                 self._values[name] = []
@@ -249,14 +249,12 @@ class HostCounters:
         self,
         part: Part,
         steps: int,
-        actions: NDArray[np.int64] | None,
-        masks: NDArray[np.bool_] | None,
-        success: NDArray[np.bool_] | None,
-        valid: NDArray[np.bool_] | None,
+        joined: Sequence[NDArray[Any] | None],
     ) -> None:
+        actions, masks, success, valid = joined
         if valid is not None:
             self._ints[INVALID_ROWS] += len(valid) - valid.sum()
-            actions, masks, success = (None if one is None else one[valid] for one in (actions, masks, success))
+            actions, masks, success = (None if one is None else one[valid] for one in joined[:3])
         layout = self._layout
         if actions is not None:
             chosen = actions[:, self._head_of] == self._local

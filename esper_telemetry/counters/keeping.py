@@ -112,7 +112,7 @@ class Keeper:
                 storage = part.untyped_storage()
                 if seen.setdefault(storage, start) != start or not storage.resizable():
                     break
-                versions.append(part._version)
+                versions.append(part._version)  # noqa: SLF001 - torch documents no public name
             else:
                 self._references.append(parts)
                 return entry
@@ -175,7 +175,7 @@ class Keeper:
             seen.setdefault(storage, start)
             if self._holding:
                 self._bytes[len(self._versions)] = _bytes_in(storage)
-            self._versions.append(part._version)
+            self._versions.append(part._version)  # noqa: SLF001 - torch documents no public name
         self._references.append(parts)
 
     def _is_ours(self, part: Any) -> bool:
@@ -205,7 +205,7 @@ class Keeper:
             number -= 1
         versions = self._versions[start : start + len(self._references[number])]
         return all(
-            part._version != version
+            part._version != version  # noqa: SLF001 - torch documents no public name
             for part, version in zip(self._references[number], versions, strict=True)
             if part.untyped_storage() is storage
         )
@@ -242,7 +242,7 @@ class Keeper:
         seen, versions = self._seen.get(kind, {}), self._versions
         for i, part in enumerate(references, start):
             storage = part.untyped_storage()
-            if part._version != versions[i] or seen.get(storage) != start or not storage.resizable():
+            if part._version != versions[i] or seen.get(storage) != start or not storage.resizable():  # noqa: SLF001 - torch documents no public name
                 return False
         return True
 
@@ -276,7 +276,7 @@ class Keeper:
                 return ""
             self._lent.add(role)
             return "restored"
-        if part._version != self._versions[start + i]:
+        if part._version != self._versions[start + i]:  # noqa: SLF001 - torch documents no public name
             self._lent.add(role)
             return "written"
         return "doubtful" if swapped or exposed or role in self._traceless else ""
@@ -296,7 +296,7 @@ class Keeper:
         sampled = self._every_window or self._windows < _FIRST_WINDOWS or self._windows % _THEN_ONE_IN == 0
         self._holding = self.can_hold and sampled
         for noted in (self._references, self._starts, self._versions, self._places, self._bytes, self._seen):
-            noted.clear()  # type: ignore[attr-defined]  # lists and dicts
+            noted.clear()
         self._traceless.clear()
         self._carried = []
         self._shelves.rewind()

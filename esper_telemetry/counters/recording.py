@@ -121,7 +121,7 @@ class Recording:
         if not self._steps_begun or scalars is not None or (context and not context.keys() <= CONTEXT_FIELDS):
             if self._inert:
                 return
-            scalars, context = self._looked_at(actions, masks, success, valid, scalars, context)
+            scalars, context = self._looked_at((actions, masks, success, valid), scalars, context)
         wall_ns = self._wall_ns
         entry: Entry = (actions, masks, success, valid, scalars, context, 0 if wall_ns is None else wall_ns())
         pending, keep = self._pending, self._keep
@@ -197,7 +197,7 @@ class Recording:
             self._window.update_value(name, value, valid if valid is not None and value.dim() else None)
 
     def _looked_at(
-        self, actions: Any, masks: Any, success: Any, valid: Any, scalars: Any, context: dict[str, Any]
+        self, decisions: tuple[Any, ...], scalars: Any, context: dict[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
         """Return the scalars without graph and the context that the bank takes; check the first step."""
         if scalars is not None:
@@ -205,7 +205,7 @@ class Recording:
         if not context.keys() <= CONTEXT_FIELDS:
             context = self._without_unknown(context)
         if not self._steps_begun:
-            check_entry(self.spec, self.device, (actions, masks, success, valid, scalars, context, 0))
+            check_entry(self.spec, self.device, (*decisions, scalars, context, 0))
             self._steps_begun = True
         return scalars, context
 

@@ -6,7 +6,6 @@ What was not recorded is absent from its dicts, never zero.
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,7 +26,7 @@ from esper_telemetry.counters.layout import (
     VALUES_LEFT_OUT,
     layout_of,
 )
-from esper_telemetry.counters.summary import HistogramSummary, ScalarSummary, joined_moments, Moments
+from esper_telemetry.counters.summary import HistogramSummary, Moments, ScalarSummary, joined_moments
 from esper_telemetry.errors import CounterError
 
 if TYPE_CHECKING:
@@ -191,10 +190,10 @@ class Snapshot:
         summaries = {}
         for i, name in enumerate(self.spec.scalars):
             count, finite = self.ints[place.recorded + i], self.ints[place.finite + i]
-            weight, total, squares, low, high = self.reals[i::n]
+            weight, total, squares, smallest, largest = self.reals[i::n]
             if count:
-                extremes = (low, high) if finite else (None, None)
-                summaries[name] = ScalarSummary(count, total, *extremes, count - finite, weight, squares)
+                low, high = (smallest, largest) if finite else (None, None)
+                summaries[name] = ScalarSummary(count, total, low, high, count - finite, weight, squares)
         return summaries
 
     @cached_property

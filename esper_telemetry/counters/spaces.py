@@ -34,8 +34,8 @@ def _heads(space: Any, name: str, *, named: bool) -> Iterator[tuple[str, Options
     kind = next((base.__name__ for base in type(space).__mro__ if base.__name__ in _KINDS), "")
     if not kind:
         raise CounterError(
-            f"from_space: {name!r} is {str(space)!r:.80}; heads can be made of Discrete, MultiDiscrete, MultiBinary, and"
-            " Dict or Tuple of them"
+            f"from_space: {name!r} is {str(space)!r:.80}; heads can be made of Discrete, MultiDiscrete, MultiBinary,"
+            " and Dict or Tuple of them"
         )
     yield from _KINDS[kind](space, name, named)
 

@@ -223,7 +223,7 @@ class Window:
             [entry[part] for entry in entries] if entries[0][part] is not None else []
             for part in range(DECISION_FIELDS)
         )
-        folded = fold_(self._state, actions, masks, success, self._workspace, valid)
+        folded = fold_(self._state, actions, masks, success, self._workspace, valid=valid)
         part = Part(bool(actions), bool(masks), bool(success))
         for cell in range(part.steps.start, part.steps.stop):
             self.add(cell, len(entries))

@@ -110,7 +110,8 @@ def expand(
     valid = _valid(block)
     if not valid:
         return every
-    return compress(every, _flags_of(_sized(valid, -(-count // 8), where, "valid")))
+    _sized(valid, -(-count // 8), where, "valid")
+    return compress(every, _flags_of(valid))
 
 
 def _dicts(columns: Sequence[_Column], count: int) -> Iterator[dict[str, Any]]:

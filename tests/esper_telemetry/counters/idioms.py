@@ -1,4 +1,4 @@
-"""Ways in which trainers own the memory that they hand over: how a value of a role becomes a tensor, and what happens later."""
+"""Ways in which trainers own the memory that they hand over: how a value becomes a tensor, and what happens later."""
 
 from __future__ import annotations
 

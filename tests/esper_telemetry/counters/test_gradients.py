@@ -200,7 +200,7 @@ def test_what_cannot_be_watched_is_refused_with_its_cure():
     with pytest.raises(CounterError, match="group 'none' has no parameter"):
         GradientWatch({"none": []})
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    with pytest.raises(CounterError, match="no scalar 'grad_norm/all'; give it scalars=watch.scalars"):
+    with pytest.raises(CounterError, match=r"no scalar 'grad_norm/all'; give it scalars=watch\.scalars"):
         GradientWatch(net).attach(optimizer, DeviceCounters(CounterSpec({"op": 2})))
 
 

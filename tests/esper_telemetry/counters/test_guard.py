@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 from esper_telemetry.counters import CounterSpec, DeviceCounters, HostCounters
 from esper_telemetry.counters.guard import Misuse
 from esper_telemetry.errors import CounterError
-from tests.esper_telemetry.counters.naive import by_head, count, counts_of, random_step, spec_of
+from tests.esper_telemetry.counters.naive import count, counts_of, random_step, spec_of
 
 LOGGER = "esper_telemetry.counters"
 

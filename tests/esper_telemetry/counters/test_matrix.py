@@ -1,4 +1,4 @@
-"""Right on every buffer idiom, in every form: counts equal an oracle that counted at the call, or the event says what not.
+"""Right on every buffer idiom, in every form: counts equal an oracle that counted at the call, or the event says not.
 
 "cpu" is a bank as users have it. "device" is one that cannot hold the bytes of what it refers to,
 as no bank on an accelerator can: there a record may be left out or doubtful, and must be said to be.
@@ -36,28 +36,25 @@ SIZES = {
 }
 
 
-def parts_of(form: str, sizes: list[int], actions: Any, masks: Any, success: Any, valid: Any) -> dict[str, Any]:
-    """Return role → array of what is handed over."""
-    cuts = np.cumsum(sizes)[:-1]
-    blocks = dict(enumerate(np.split(masks, cuts, axis=1)))
-    packed = {"actions": actions, "masks": masks, "success": success}
-    if form == "dict":
-        heads = {f"actions {i}": actions[:, i].copy() for i in blocks}
-        return heads | {f"masks {i}": block.copy() for i, block in blocks.items()} | {"success": success}
-    if form == "flat":
-        return packed | {"actions": actions[:, 0].copy()}
-    if form == "one-hot":
-        return packed | {"actions": one_hot(actions[:, 0], sizes[0])}
-    if form == "one-hot dict":
-        heads = {f"actions {i}": one_hot(actions[:, i], sizes[i]) for i in blocks}
-        return heads | {"masks": masks}
-    if form == "multi-discrete":
-        return {"actions": actions}
-    if form == "equal heads":
-        return packed | {"masks": masks.reshape(len(masks), len(sizes), -1).copy()}
-    if form == "integer masks":
-        return packed | {"masks": masks.astype(np.int8)}
-    return packed | ({"valid": valid} if form == "valid" else {})
+def parts_of(form: str, sizes: list[int], given: dict[str, Any]) -> dict[str, Any]:
+    """Return role → array of what is handed over, of packed actions, masks, success and valid."""
+    actions, masks = given["actions"], given["masks"]
+    blocks = dict(enumerate(np.split(masks, np.cumsum(sizes)[:-1], axis=1)))
+    packed = {name: array for name, array in given.items() if name != "valid" or form == "valid"}
+    changes: dict[str, dict[str, Any]] = {
+        "flat": {"actions": actions[:, 0].copy()},
+        "one-hot": {"actions": one_hot(actions[:, 0], sizes[0])},
+        "equal heads": {"masks": masks.reshape(len(masks), len(sizes), -1).copy()} if len(set(sizes)) == 1 else {},
+        "integer masks": {"masks": masks.astype(np.int8)},
+    }
+    wholes: dict[str, dict[str, Any]] = {
+        "dict": {f"actions {i}": actions[:, i].copy() for i in blocks}
+        | {f"masks {i}": block.copy() for i, block in blocks.items()}
+        | {"success": given["success"]},
+        "one-hot dict": {f"actions {i}": one_hot(actions[:, i], sizes[i]) for i in blocks} | {"masks": masks},
+        "multi-discrete": {"actions": actions},
+    }
+    return wholes.get(form, packed | changes.get(form, {}))
 
 
 def one_hot(numbers: Any, options: int) -> Any:
@@ -88,12 +85,13 @@ class Loop:
         actions = np.stack([self.rng.integers(-1, size + 1, envs) for size in self.sizes], axis=1)
         masks = self.rng.random((envs, sum(self.sizes))) < 0.6
         success, valid = self.rng.random(envs) < 0.5, self.rng.random(envs) < 0.8
-        parts = parts_of(self.form, self.sizes, actions, masks, success, valid)
+        given = {"actions": actions, "masks": masks, "success": success, "valid": valid}
+        parts = parts_of(self.form, self.sizes, given)
         self.oracle.see(actions, masks, success, valid if self.form == "valid" else None)
         self.idiom.batch, self.idiom.step = batch, step
-        given, keywords = given_as({role: self.idiom.give(role, array) for role, array in parts.items()})
+        args, keywords = given_as({role: self.idiom.give(role, array) for role, array in parts.items()})
         for bank in banks:
-            bank.record_step(*given, **keywords)
+            bank.record_step(*args, **keywords)
         self.idiom.after()
 
     def expected(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Ranks: each for itself by default, added into the first one when a process group is given; uneven, or with one that dies."""
+"""Ranks: each for itself by default, or added into the first one of a process group: uneven, or with one that dies."""
 
 from __future__ import annotations
 
@@ -173,6 +173,6 @@ def test_under_torchrun_ranks_are_its_own_and_counts_are_added(tmp_path):
     script = tmp_path / "loop.py"
     script.write_text(textwrap.dedent(TORCHRUN), encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=240, cwd=os.getcwd())
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=240)
     lines = sorted(json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))
     assert lines == [[0, 0, 0, [[1, 1]]], [1, 1, 1, []]]
