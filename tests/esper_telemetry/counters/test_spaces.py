@@ -32,7 +32,7 @@ def test_each_kind_of_space_becomes_its_heads():
 
 def test_a_space_without_countable_options_is_refused_by_name():
     nested = space("Dict", spaces={"move": discrete(2), "speed": space("Box")})
-    with pytest.raises(CounterError, match="'speed' is .*heads can be made of Discrete"):
+    with pytest.raises(CounterError, match=r"'speed' is .*heads can be made of Discrete"):
         from_space(nested)
 
 
