@@ -1,9 +1,9 @@
 """The ONE file of esper that knows the SDK: what the trainer says, and the hub that says it.
 
 The trainer builds a `TelemetryEvent`: a type and one flat dict, with the keys and values that
-`esper_telemetry.read(path)` gives back as `.data`. The hub splits it by the schema into payload and
-context, turns names of enum values into numbers, and hands it to the run. A bad event is counted by
-the SDK as invalid; nothing here raises into the trainer, reads a device, or changes what it learns.
+`esper_telemetry.read(path)` gives back as `.data`: payload and context together, enums by the names that
+readers print. The SDK takes it as it is. A bad event is counted there as invalid; nothing here raises into
+the trainer, reads a device, or changes what it learns.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Any
 import esper_telemetry
 from esper.v1 import seed_pb2, trainer_pb2
 from esper_telemetry.errors import TelemetryError
-from esper_telemetry.schema import CONTEXT_FIELDS, LEVELS, enum_labels, event_classes, event_type
+from esper_telemetry.schema import LEVELS, event_classes, event_type
 from esper_telemetry.v1 import steps_pb2, training_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from google.protobuf.descriptor import Descriptor, FieldDescriptor
     from google.protobuf.message import Message
     from torch import Tensor
 
@@ -52,10 +51,7 @@ __all__ = [
     "watch_gradients",
 ]
 
-_CONTEXT_ORDER = tuple(sorted(CONTEXT_FIELDS))
-
 log = logging.getLogger(__name__)
-_MAX_BOUND = 512  # emitters kept; a context of env and epoch is used for a few events, then never again
 
 
 class TelemetryEventType(enum.Enum):
@@ -90,7 +86,7 @@ class TelemetryEventType(enum.Enum):
     @property
     def message_class(self) -> type[Message]:
         """The event class of the schema."""
-        return _plan(self).cls
+        return _message_class(self)
 
 
 @dataclass(slots=True)
@@ -106,49 +102,10 @@ class TelemetryEvent:
     data: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What the hub needs of one event type: its class, its fields, and those of them that hold enums."""
-
-    cls: type[Message]
-    payload: frozenset[str]
-    converters: dict[str, Callable[[Any], Any]]
-
-
 @cache
-def _plan(kind: TelemetryEventType) -> _Plan:
+def _message_class(kind: TelemetryEventType) -> type[Message]:
     classes = [cls for module in SCHEMAS for cls in event_classes(module)]
-    cls = next(cls for cls in classes if event_type(cls).name == kind.value)
-    return _Plan(cls, frozenset(cls.DESCRIPTOR.fields_by_name), _number_enums(cls.DESCRIPTOR))
-
-
-@cache
-def _number_enums(message: Descriptor) -> dict[str, Callable[[Any], Any]]:
-    """Return field name → function that turns shown names of enum values into numbers, for fields that need it."""
-    converters: dict[str, Callable[[Any], Any]] = {}
-    for item in message.fields:
-        convert = _converter(item)
-        if convert is not None:
-            converters[item.name] = convert
-    return converters
-
-
-def _converter(item: FieldDescriptor) -> Callable[[Any], Any] | None:
-    if item.enum_type is not None:
-        numbers = {label: number for number, label in enum_labels(item.enum_type).items()}
-        return lambda name: numbers.get(name, name) if isinstance(name, str) else name
-    nested = item.message_type
-    if nested is None or not _number_enums(nested):
-        return None
-    one = _nested_converter(_number_enums(nested))
-    return (lambda items: [one(each) for each in items]) if item.is_repeated else one
-
-
-def _nested_converter(converters: Mapping[str, Callable[[Any], Any]]) -> Callable[[Any], Any]:
-    def convert(fields: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: converters[key](value) if key in converters else value for key, value in fields.items()}
-
-    return convert
+    return next(cls for cls in classes if event_type(cls).name == kind.value)
 
 
 class Hub:
@@ -169,11 +126,10 @@ class Hub:
         self.seconds = 0.0
         self.counter_reads = 0
         self._configured = run.level if run is not None else "off"
-        self._bound: dict[tuple[Any, ...], Any] = {}
 
     def wants(self, kind: TelemetryEventType) -> bool:
         """Tell whether events of this kind are recorded now: ask before measuring for telemetry alone."""
-        return self.run is not None and self.run.wants(_plan(kind).cls)
+        return self.run is not None and self.run.wants(_message_class(kind))
 
     def emit(self, event: TelemetryEvent) -> None:
         """Hand `event` to the run; what is wrong with it is counted there, never raised here."""
@@ -181,9 +137,9 @@ class Hub:
             return
         started = time.perf_counter()  # not `timed`: a generator costs as much as a small event
         try:
-            self._emit(self.run, event)
-        except Exception:  # noqa: BLE001 - telemetry never raises into the trainer
-            self._count_invalid(self.run, event)
+            self.run.emit(event.event_type.message_class, **event.data)
+        except Exception:  # telemetry never raises into the trainer
+            log.exception("%r is no event of the schema and was not recorded", event)
         self.seconds += time.perf_counter() - started
 
     @contextmanager
@@ -200,36 +156,6 @@ class Hub:
         if self.run is None or seconds <= 0.0:
             return 0.0
         return (self.seconds + self.run.stats().writer_cpu_s) / seconds
-
-    def _emit(self, run: esper_telemetry.Run, event: TelemetryEvent) -> None:
-        plan = _plan(event.event_type)
-        if not run.wants(plan.cls):
-            return
-        fields: dict[str, Any] = {}
-        context: dict[str, Any] = {}
-        for key, value in event.data.items():
-            if key in CONTEXT_FIELDS and key not in plan.payload:
-                context[key] = value
-            else:
-                fields[key] = plan.converters[key](value) if key in plan.converters else value
-        self._emitter(run, context).emit(plan.cls, **fields)
-
-    def _emitter(self, run: esper_telemetry.Run, context: dict[str, Any]) -> Any:
-        key = tuple(map(context.get, _CONTEXT_ORDER))  # whatever the order an event names its context in
-        emitter = self._bound.get(key)
-        if emitter is None:
-            if len(self._bound) >= _MAX_BOUND:
-                self._bound.clear()
-            emitter = self._bound[key] = run.bind(**context)
-        return emitter
-
-    @staticmethod
-    def _count_invalid(run: esper_telemetry.Run, event: TelemetryEvent) -> None:
-        """Offer the event as it is, so that the SDK refuses, counts and names it."""
-        try:
-            run.emit(event.event_type.message_class, **event.data)
-        except Exception:
-            log.exception("%r is no event of the schema and was not recorded", event)
 
     def escalate(self) -> None:
         """Record everything from now on; a run whose user turned telemetry off stays off."""

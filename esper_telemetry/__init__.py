@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from esper_telemetry.recorder import Emitter, RecordOptions, Run, RunStats, StreamOptions, start_run
     from esper_telemetry.schema import proto_include
 
+    __version__: str
+
 __all__ = [
     "Emitter",
     "RecordOptions",
@@ -31,6 +33,7 @@ __all__ = [
     "RunStats",
     "StreamOptions",
     "TelemetryError",
+    "__version__",
     "errors",
     "events",
     "proto_include",
@@ -55,6 +58,8 @@ def __getattr__(name: str) -> Any:
     """Load a public name on first use (PEP 562), so that the import itself stays light."""
     if name in ("errors", "events"):
         return import_module(f"{__name__}.{name}")
+    if name == "__version__":
+        return _version()
     if name in _HOMES:
         value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
         globals()[name] = value
@@ -62,5 +67,15 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; its names are {', '.join(__all__)}")
 
 
+def _version() -> str:
+    """Return the version that is installed; "unknown" for a checkout that was never installed."""
+    from importlib import metadata  # it takes longer to import than the rest of this module
+
+    try:
+        return metadata.version("esper-telemetry")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
 def __dir__() -> list[str]:
-    return [*__all__, *globals()]
+    return list(__all__)

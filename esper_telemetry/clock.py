@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Clock(Protocol):
@@ -14,6 +14,23 @@ class Clock(Protocol):
 
     def monotonic_ns(self) -> int:
         """Return nanoseconds since an arbitrary moment; it never steps back."""
+
+
+class Anchor(NamedTuple):
+    """One moment by both clocks, in nanoseconds.
+
+    Attributes:
+        unix_nano: by the wall clock.
+        monotonic_nano: by the monotonic clock.
+    """
+
+    unix_nano: int
+    monotonic_nano: int
+
+    @property
+    def offset(self) -> int:
+        """What makes wall time of monotonic time."""
+        return self.unix_nano - self.monotonic_nano
 
 
 class SystemClock:

@@ -22,7 +22,15 @@ class TelemetryError(Exception):
 
 
 class SchemaError(TelemetryError):
-    """An event, a field or a context does not match its schema."""
+    """An event, a field or a context does not match its schema.
+
+    Attributes:
+        about: what offended, without its value: errors about the same thing are one mistake, and are said once.
+    """
+
+    def __init__(self, message: str, *, about: str = "") -> None:
+        super().__init__(message)
+        self.about = about or message
 
 
 class ConfigError(TelemetryError):

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from google.protobuf import descriptor_pool, message_factory
 
 from esper_telemetry.clock import SYSTEM_CLOCK
+from esper_telemetry.facts.started import run_started
 from esper_telemetry.recorder.core import Core
-from esper_telemetry.recorder.facts import run_started
 from esper_telemetry.recorder.options import RecordOptions
 from esper_telemetry.recorder.start import event_types, open_run
 from esper_telemetry.schema import effective_level, event_type, to_plain
@@ -89,8 +89,8 @@ def memory_run(
     """
     chosen = effective_level(level, lifecycle_only=lifecycle_only)
     core = Core(record or RecordOptions(), clock, event_types(schemas), chosen, strict=strict)
-    sink = MemorySink(core.declared)
-    started = run_started("memory", "memory", None, None)
+    sink = MemorySink(core.types())
+    started = run_started("memory", "memory")
     return open_run(core, lambda _: wrap(sink), started, level=level, lifecycle_only=lifecycle_only), sink
 
 

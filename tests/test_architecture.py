@@ -29,18 +29,19 @@ SDK, TRAINER = "esper_telemetry", "esper"
 # What each stop of a record's journey may know of the others, itself aside.
 EVERYONE_KNOWS = {"errors", "clock", "v1"}
 STOPS = {
-    "errors", "clock", "v1", "events", "schema", "counters", "recorder", "sinks", "recordfile", "uplink",
+    "errors", "clock", "v1", "events", "schema", "facts", "counters", "recorder", "sinks", "recordfile", "uplink",
     "collector", "decode", "views", "integrations", "commands", "testing",
 }  # fmt: skip
 SDK_IMPORTS: dict[str, set[str]] = {
     "errors": set(),
     "clock": set(),
-    "events": set(),
+    "events": {"schema"},
     "schema": set(),
     "counters": {"schema"},
     "recordfile": {"schema"},
     "sinks": {"schema", "recordfile"},
-    "recorder": {"schema", "sinks"},
+    "facts": {"schema"},
+    "recorder": {"schema", "facts", "sinks"},
     "uplink": {"schema", "recordfile"},
     "collector": {"schema", "recordfile"},
     "decode": {"schema", "recordfile"},

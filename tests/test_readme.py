@@ -67,6 +67,14 @@ def check_console(block: Block, folder: Path) -> None:
             assert same, f"README.md, line {block.line}: {command}\npromises:\n{promised}\nprints:\n{printed}"
 
 
+def test_the_readme_runs_to_its_end_when_telemetry_is_switched_off(tmp_path, monkeypatch):
+    monkeypatch.setenv("ESPER_TELEMETRY_DISABLED", "1")
+    said = [block.text for block in blocks("README.md") if block.language == "python" and "acme" not in block.text]
+    assert any("et.read(" in text for text in said)
+    assert run([sys.executable, "-W", "error", "-c", "".join(said)], tmp_path) == ""
+    assert not any(tmp_path.iterdir())
+
+
 def test_the_readme_does_what_it_says(tmp_path):
     """Python blocks share one namespace, as in a reader's session: each run repeats those before it."""
     said = []

@@ -114,8 +114,8 @@ def test_a_bad_event_is_counted_as_invalid_and_raises_nothing(memory, data, capl
 
 def test_an_event_without_its_context_is_counted_as_invalid(memory):
     hub, run, _ = memory
-    hub.emit(TelemetryEvent(TelemetryEventType.EPOCH_COMPLETED, {"val_loss": 1.0, "env_id": 0}))
-    assert run.stats().drops == {("esper_telemetry.v1.EpochCompleted", "invalid"): 1}
+    hub.emit(TelemetryEvent(TelemetryEventType.SEED_CULLED, {"slot_id": "mid", "env_id": 0}))
+    assert run.stats().drops == {("esper.v1.SeedCulled", "invalid"): 1}
 
 
 def test_what_is_no_event_at_all_raises_nothing(memory, caplog):
@@ -128,21 +128,6 @@ def test_what_is_no_event_at_all_raises_nothing(memory, caplog):
 def test_an_event_keeps_its_data_as_given(mocker):
     data = {"anything": mocker.Mock()}
     assert TelemetryEvent(mocker.Mock(), data).data is data
-
-
-def test_a_context_is_bound_once(memory, mocker):
-    hub, run, _ = memory
-    bind = mocker.spy(run, "bind")
-    for _ in range(3):
-        hub.emit(TelemetryEvent(TelemetryEventType.EPOCH_COMPLETED, {"val_loss": 1.0, **WHERE}))
-    assert bind.call_count == 1
-
-
-def test_many_contexts_do_not_pile_up(memory):
-    hub, _, _ = memory
-    for epoch in range(2000):
-        hub.emit(TelemetryEvent(TelemetryEventType.EPOCH_COMPLETED, {**WHERE, "inner_epoch": epoch}))
-    assert len(hub._bound) < 1000
 
 
 def test_without_a_run_the_hub_is_silent_and_wants_nothing():

@@ -62,6 +62,7 @@ message_type { name: "TypeEntry"
 DESC = Struct("<4sI4sIIIIQQQQI")
 ENTRY = Struct("<II4s")  # of the seek table: size in the file, raw size (0 if skippable), last 4 bytes of a zstd frame
 
+WARNINGS: list[str] = []
 Line = tuple[int, str, dict[str, Any]]  # time (nanoseconds since 1970 UTC), full name of the type, what is shown
 
 
@@ -285,15 +286,14 @@ class Record:
     def walk(self) -> Iterator[list[Line]]:
         """Yield the lines of one structure after the other."""
         with sys.stdin.buffer if self.path == "-" else Path(self.path).open("rb") as stream:
-            at = stream.seek(self.start) if self.start else 0
-            source = Source(stream, at)
+            source = Source(stream, at := stream.seek(self.start) if self.start else 0)
             try:
                 while (magic := source.magic()) and (lines := self.structure(source, magic, at)) is not None:
                     yield lines
                     at = source.offset
             except EOFError:
-                where = f"inside frame {self.frames + 1:,} at byte {source.offset:,}"
                 if self.contexts and not self.survey:
+                    where = f"inside frame {self.frames + 1:,} at byte {source.offset:,}"
                     warn(self.path, f"file ends {where}; {self.count:,} events before it are intact")
             except (KeyError, TypeError, ValueError, DecodeError, zstandard.ZstdError) as error:
                 raise ValueError(f"{self.path} at byte {at:,}: {error}") from None
@@ -351,21 +351,20 @@ def merged(paths: list[str]) -> Iterator[Line]:
     found: dict[tuple[Any, ...], Record] = {}
     for path in paths:
         survey = Record(path, survey=True)
-        with contextlib.suppress(ValueError):  # what is wrong is told when the file is read
+        with contextlib.suppress(OSError, ValueError):  # what is wrong is told when the file is read
             list(() if path == "-" else survey.walk())
+        if len(paths) > 1 and path != "-" and not survey.contexts:
+            warn(path, "passed over: it is no record, or not even its header can be read")
+            continue
         for header, start, counted in survey.contexts or [(survey.bootstrap().header.add(), 0, (0, 0))]:
             place = header.stream, header.rank, header.producer_id, header.segment, header.file_id
-            record = found.setdefault(place, Record(path, start, counted))
-            if record.path != path:
+            if (record := found.setdefault(place, Record(path, start, counted))).path != path:
                 warn(path, f"it is a copy of {record.path}, and is passed over")
     streams = [
         itertools.chain.from_iterable(lines for place in list(group) for lines in found[place].walk())
         for _, group in itertools.groupby(sorted(found), key=lambda place: place[:3])
     ]
     return heapq.merge(*streams, key=lambda line: line[0])
-
-
-WARNINGS: list[str] = []
 
 
 def warn(path: str, text: str) -> None:
@@ -380,12 +379,12 @@ def main() -> int:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="a record file, a run folder, or - for stdin")
     parser.add_argument("--type", action="append", help="only this type (short or full name, * allowed); repeatable")
     arguments = parser.parse_args()
-    files = [sorted(map(str, Path(p).glob("*.esr.zst"))) if Path(p).is_dir() else [p] for p in arguments.paths]
-    if not all(files):
+    paths = [[*filter(Path.is_file, Path(p).glob("*.esr.zst"))] if Path(p).is_dir() else [p] for p in arguments.paths]
+    if not all(paths):
         parser.error("a folder holds no *.esr.zst file")
     wanted = re.compile("|".join(map(fnmatch.translate, arguments.type or ["*"])))
     try:
-        for _, full_name, shown in merged(list(dict.fromkeys(itertools.chain(*files)))):
+        for _, full_name, shown in merged(list(dict.fromkeys(str(p) for found in paths for p in sorted(found)))):
             if wanted.match(shown["type"]) or wanted.match(full_name):
                 sys.stdout.buffer.write(json.dumps(shown, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
         sys.stdout.buffer.flush()

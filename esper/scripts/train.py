@@ -7,7 +7,10 @@ arguments is one line on stderr and exit code 2.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, NoReturn
 
@@ -24,9 +27,10 @@ from esper.tasks import TASKS, Task, TaskError, load_task
 from esper.telemetry import TELEMETRY_LEVELS, Hub, TelemetryError, open_hub
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+TERMINATED = 143  # 128 + SIGTERM
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -133,7 +137,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Measured on the digits host: one thread 22 ms an epoch, two 30 ms, and only one is reproducible.
         torch.set_num_threads(1)
     try:
-        exit_code: int = args.run(args)
+        with _unwound_by_sigterm():
+            exit_code: int = args.run(args)
     except (TaskError, ConfigError, CheckpointError, TelemetryError) as error:
         print(f"{parser.prog}: error: {error}".replace("\n", " "), file=sys.stderr)
         return 2
@@ -141,6 +146,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     return exit_code
+
+
+@contextmanager
+def _unwound_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM leave the block as SystemExit does, so that the record is closed; a second one ends the process."""
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(number: int, _frame: object) -> NoReturn:
+    signal.signal(number, signal.SIG_DFL)
+    sys.exit(TERMINATED)
 
 
 def run_heuristic(args: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.append import AppendFile
 from esper_telemetry.recordfile.frame import FrameEncoder
-from esper_telemetry.recordfile.header import header_frame_bytes, random_id, writer_name
+from esper_telemetry.recordfile.header import header_frame_bytes, header_parity, random_id, writer_name
 from esper_telemetry.recordfile.index import FooterBuilder
 from esper_telemetry.v1 import record_pb2
 
@@ -160,14 +160,19 @@ class SegmentAppender:
         raw = header_frame_bytes(header)
         frame = FrameEncoder(3).encode(raw)
         desc = layout.Descriptor(len(frame), len(raw), 0, 0, 0, 0, 0, 0)
-        self._file.append(prologue + frame + layout.pack_descriptor(desc))
+        parity = header_parity(frame, header)
+        self._file.append(prologue + frame + layout.pack_descriptor(desc) + parity)
         self._header_entry = layout.seek_entry(frame, len(raw))
+        self._parity_bytes = len(parity)
 
     def _footer(self) -> bytes:
         builder = FooterBuilder()
         builder.add_skippable(layout.PROLOGUE_BYTES)
         builder.add_header_entry(layout.PROLOGUE_BYTES, self._header_entry)
         offset = layout.PROLOGUE_BYTES + self._header_entry.compressed_size + layout.DESCRIPTOR_BYTES
+        if self._parity_bytes:
+            builder.add_skippable(self._parity_bytes)
+            offset += self._parity_bytes
         skips = Counter(self._skips)
         for number in range(self.frames + 1):
             for _ in range(skips[number]):

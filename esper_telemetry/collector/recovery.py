@@ -193,9 +193,9 @@ class _Row:
         return taken
 
     def _take(self, piece: Piece) -> bool:
-        if piece.kind is Kind.PROLOGUE:
+        if piece.kind in {Kind.PROLOGUE, Kind.PARITY}:
             self.footer.add_skippable(piece.end - piece.offset)
-            return piece.offset == 0
+            return piece.kind is Kind.PARITY or piece.offset == 0
         if piece.kind is Kind.HEADER and piece.descriptor is not None:
             return self._take_header(piece)
         if piece.kind is Kind.DATA and piece.descriptor is not None:

@@ -14,6 +14,7 @@ from esper_telemetry.commands.reading import (
     Choice,
     files_argument,
     filter_options,
+    latest_option,
     open_records,
     tell_losses,
     time_format_option,
@@ -45,11 +46,12 @@ def format_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.command(epilog=_EPILOG)
 @files_argument
 @filter_options
+@latest_option
 @format_options
 @time_format_option
-def command(files: tuple[str, ...], choice: Choice, *, form: str, time_format: str) -> int:
+def command(files: tuple[str, ...], choice: Choice, *, latest: bool, form: str, time_format: str) -> int:
     """Print the events: each stream in the order of its numbers, streams merged by time."""
-    records = open_records(files, choice)
+    records = open_records(files, choice, latest=latest)
     line = line_writer(form, time_format, ranks=records.streams > 1)
     write = sys.stdout.write
     for event in records:

@@ -8,9 +8,9 @@ import click
 
 from esper_telemetry.commands.eventtext import EventText
 from esper_telemetry.commands.output import FINE, INCOMPLETE, PROBLEM, note, plural, print_json, print_table, warn
-from esper_telemetry.commands.reading import Choice, filter_options, find_files, json_option, record_path
+from esper_telemetry.commands.reading import Choice, filter_options, find_files, json_option, latest_option, record_path
 from esper_telemetry.commands.times import TimeFormat
-from esper_telemetry.decode import Comparison, Parting, compare, partings
+from esper_telemetry.decode import Comparison, Parting, compare, partings, survey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,24 +22,31 @@ if TYPE_CHECKING:
 @click.argument("left", metavar="FILE", type=record_path)
 @click.argument("right", metavar="FILE", type=record_path)
 @filter_options
+@latest_option
 @json_option
 @click.option("--exact", is_flag=True, help="Hold the events against each other; exit 4 where they part.")
-def command(left: str, right: str, choice: Choice, *, as_json: bool, exact: bool) -> int:
+def command(left: str, right: str, choice: Choice, *, latest: bool, as_json: bool, exact: bool) -> int:
     """Compare two runs: settings, results, events by type, and the numbers of every field.
 
     With --exact the events must be the same, one by one. Times, durations, rates and the event
     that says where and when the run was are left out.
     """
-    files = find_files([left]), find_files([right])
+    sides = survey(find_files([left])), survey(find_files([right]))
     if exact:
-        return _print_partings(list(partings(*files, choice.wanted)), as_json=as_json)
-    found = compare(*files, choice.wanted)
+        code = _print_partings(list(partings(*sides, choice.wanted)), as_json=as_json)
+        warnings = [warning for side in sides for warning in side.warnings]
+        for warning in warnings:
+            warn(warning)
+        return code or (INCOMPLETE if warnings else FINE)
+    found = compare(*sides, choice.wanted, latest=latest)
     if as_json:
         print_json(_document(found))
     else:
         _print_text(found)
     for warning in found.warnings:
         warn(warning)
+    for text in found.notes:
+        note(text)
     return INCOMPLETE if found.warnings else FINE
 
 

@@ -22,7 +22,8 @@ class EventText:
     Args:
         times: how times are written.
         color: use colours.
-        ranks: put the rank before the number, as in r1#7: numbers count within one stream only.
+        ranks: put the rank before the number, as in r1#7, and the attempt if it is not the first, as in r1a2#7:
+            numbers count within one stream only.
     """
 
     def __init__(self, times: TimeFormat, *, color: bool, ranks: bool) -> None:
@@ -41,7 +42,9 @@ class EventText:
             if name not in _CONTEXT or name in hidden
         ]
         time, name = self._times.text(event.time_unix_nano), event.type
-        number = f"r{event.rank}#{event.seq}" if self._ranks else f"#{event.seq}"
+        number = f"#{event.seq}"
+        if self._ranks:
+            number = f"r{event.rank}{f'a{event.attempt}' if event.attempt > 1 else ''}{number}"
         place = f"[{' '.join(context)}]" if context else ""
         if self._color:
             time, name, place = click.style(time, dim=True), click.style(name, fg="cyan"), click.style(place, dim=True)

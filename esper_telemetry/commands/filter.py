@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import click
 
 from esper_telemetry.commands.output import FINE, INCOMPLETE, note, plural, print_json, warn
 from esper_telemetry.commands.progress import measured
-from esper_telemetry.commands.reading import Choice, files_argument, filter_options, find_files, json_option
+from esper_telemetry.commands.reading import Choice, EachFile, files_argument, filter_options, find_files, json_option
 from esper_telemetry.commands.recover import new_folder
 from esper_telemetry.decode import Origin
 from esper_telemetry.recordfile import filter_record
@@ -32,31 +33,30 @@ def command(files: tuple[str, ...], choice: Choice, output: Path, *, as_json: bo
     A block of steps is kept or left out whole: kept for the type of its rows, left out with --env.
     """
     paths = find_files(files)
-    targets = [output]
-    if len(paths) > 1 or Path(files[0]).is_dir():
-        folder = new_folder(output)
-        targets = [folder / path.name for path in paths]
-    chooser = _Chooser(choice)
-    with measured(paths, "filtering") as work:
-        found = [
-            filter_record(path, target, chooser.choose, progress=show)
-            for (path, show), target in zip(work, targets, strict=True)
-        ]
+    folder = new_folder(output) if len(paths) > 1 or Path(files[0]).is_dir() else None
+    chooser, each = _Chooser(choice), EachFile(paths)
+    found: dict[Path, Filtered] = {}
+    with measured(paths.files, "filtering") as work:
+        for path, show in work:
+            target = output if folder is None else folder / path.name
+            one = each.attempt(partial(filter_record, path, target, chooser.choose, progress=show))
+            if one is not None:
+                found[path] = one
     if as_json:
-        print_json([_document(str(path), one) for path, one in zip(paths, found, strict=True)])
+        print_json([_document(str(path), one) for path, one in found.items()])
     else:
-        for one in found:
+        for one in found.values():
             copied = f", {plural(one.copied, 'frame')} byte for byte" if one.copied else ""
             if one.segments:
                 print(f"{one.output}  {plural(one.events, 'event')} of {one.events + one.dropped:,}{copied}")
             else:
                 note(f"{one.output} was not written: its ranks are not wanted")
-    for path, one in zip(paths, found, strict=True):
+    for path, one in found.items():
         for fault in (*one.damage, *filter(None, [one.truncation])):
             warn(f"{path}: {fault}")
     if chooser.lost_blocks:
         note("blocks of steps hold several environments each; --env left them out")
-    return FINE if all(one.complete for one in found) else INCOMPLETE
+    return each.tell(FINE if all(one.complete for one in found.values()) else INCOMPLETE)
 
 
 class _Chooser:

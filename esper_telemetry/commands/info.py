@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,12 +12,13 @@ import click
 from esper_telemetry.commands.output import FINE, INCOMPLETE, duration, plural, print_json, print_table, size, warn
 from esper_telemetry.commands.reading import files_argument, find_files, json_option, time_format_option
 from esper_telemetry.commands.times import TimeFormat
-from esper_telemetry.decode import StreamSummary, Summary, summarize
+from esper_telemetry.decode import RunConfiguration, StreamSummary, Summary, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _NANOS = 1_000_000_000
+_CONFIG_WIDTH = 100  # signs of a configuration that is shown in a line
 
 
 @click.command
@@ -31,7 +35,7 @@ def command(files: tuple[str, ...], as_json: bool, time_format: str) -> int:
         _print_text(summary, times)
     for warning in summary.warnings:
         warn(warning)
-    return INCOMPLETE if summary.warnings or _dropped(summary.streams) else FINE
+    return INCOMPLETE if summary.warnings else FINE
 
 
 def _print_text(summary: Summary, times: TimeFormat) -> None:
@@ -41,7 +45,7 @@ def _print_text(summary: Summary, times: TimeFormat) -> None:
             print(f"{name:<10} {value}")
         if len(streams) > 1:
             print()
-            head = ("stream", "rank", "outcome", "events", "missing", "segments", "size", "host", "pid")
+            head = ("stream", "rank", "outcome", "events", "missing", "segments", "attempt", "size", "host", "pid")
             print_table(head, (_stream_row(stream) for stream in streams))
     print()
     counts = summary.events_by_type
@@ -52,33 +56,64 @@ def _print_text(summary: Summary, times: TimeFormat) -> None:
 
 
 def _run_facts(run_id: str, streams: Sequence[StreamSummary], times: TimeFormat) -> Iterator[tuple[str, str]]:
-    first = min(streams, key=lambda stream: stream.rank)
+    own = [stream for stream in streams if not stream.parent] or streams
+    attempts = [list(group) for _, group in groupby(sorted(own, key=_attempt), key=_attempt)]
+    first = min(attempts[-1], key=lambda stream: (not stream.started, stream.rank))
     started, finished = first.started, first.finished
     yield "run", run_id
     if first.run_name:
         yield "name", first.run_name
     if started.get("tags"):
         yield "tags", ", ".join(f"{key}={value}" for key, value in started["tags"].items())
-    yield "outcome", _outcome(streams)
+    yield "outcome", ", ".join(_outcome(attempt) for attempt in attempts)
     begin = [stream.first_time for stream in streams if stream.first_time is not None]
-    end = [stream.last_time for stream in streams if stream.last_time is not None]
     if begin:
         yield "started", times.text(min(begin)).strip()
-        yield "lasted", duration(finished.get("duration_s", (max(end) - min(begin)) / _NANOS))
+        yield "lasted", duration(sum(map(_lasted, attempts)))
+    for attempt in attempts if len(attempts) > 1 else ():
+        yield "attempt", _attempt_text(attempt, times)
     if started.get("telemetry"):
         yield "level", _level(started["telemetry"])
     if started.get("git"):
-        yield "source", " ".join(filter(None, (started["git"].get("commit", "")[:12], started["git"].get("branch"))))
+        yield "source", _source(started["git"])
+    if first.configuration is not None:
+        yield "config", _config(first.configuration)
     events, stored, raw = (
         sum(getattr(stream, name) for stream in streams) for name in ("events", "bytes", "raw_bytes")
     )
     yield "events", f"{events:,} in {plural(sum(stream.frames for stream in streams), 'frame')}"
     per_event = f", {stored / events:.1f} bytes an event" if events else ""
     yield "size", f"{size(stored)} ({size(raw)} before compression{per_event})"
-    yield "files", f"{plural(sum(len(stream.segments) for stream in streams), 'segment')}, {_closed(streams)}"
+    yield "files", f"{plural(sum(len(stream.segments) for stream in streams), 'segment')}, {_closed(own)}"
+    children = [stream for stream in streams if stream.parent]
+    if children:
+        yield "children", _children(children)
     yield "lost", _losses(streams)
     for name, value in finished.get("results", {}).items():
         yield "result", f"{name} = {value:.6g}"
+
+
+def _attempt(stream: StreamSummary) -> int:
+    return stream.attempt
+
+
+def _attempt_text(streams: Sequence[StreamSummary], times: TimeFormat) -> str:
+    """Return when an attempt began, how it ended, and where it went on."""
+    begin = min((stream.first_time for stream in streams if stream.first_time is not None), default=None)
+    resumed = next((stream.resumed for stream in streams if len(stream.resumed) > 1), {})
+    goal = [f"{name.removeprefix('from_')} {value:,}" for name, value in resumed.items() if name.startswith("from_")]
+    said = f"{streams[0].attempt}: {_outcome(streams)} after {duration(_lasted(streams))}"
+    said += f", begun {times.text(begin).strip()}" if begin is not None else ""
+    return said + (f", from {', '.join(goal)} on" if goal else "")
+
+
+def _lasted(streams: Sequence[StreamSummary]) -> float:
+    """Return the duration of one attempt, in seconds: what its longest rank says, or else shows."""
+    said = [stream.finished["duration_s"] for stream in streams if "duration_s" in stream.finished]
+    begin = [stream.first_time for stream in streams if stream.first_time is not None]
+    end = [stream.last_time for stream in streams if stream.last_time is not None]
+    shown = (max(end) - min(begin)) / _NANOS if begin else 0.0
+    return float(max(said)) if len(said) == len(streams) else max([shown, *said])
 
 
 def _amounts(streams: Sequence[StreamSummary]) -> Iterator[tuple[str, str]]:
@@ -93,10 +128,36 @@ def _outcome(streams: Sequence[StreamSummary]) -> str:
     outcomes = list(dict.fromkeys(stream.outcome for stream in streams))
     errors = [stream.finished for stream in streams if "error_type" in stream.finished]
     text = ", ".join(outcomes)
+    reasons = dict.fromkeys(stream.finished["reason"] for stream in streams if stream.finished.get("reason"))
+    text += f" ({', '.join(reasons)})" if reasons else ""
     if errors:
         said = (errors[0]["error_type"], errors[0].get("error_message"))
         text += "".join(f": {part}" for part in said if part)
     return text
+
+
+def _children(streams: Sequence[StreamSummary]) -> str:
+    """Return what became of the child processes that recorded: "8 recorded: 7 ended, 1 cut off"."""
+    endings = Counter(stream.outcome for stream in streams)
+    return f"{len(streams):,} recorded: {', '.join(f'{count:,} {how}' for how, count in endings.most_common())}"
+
+
+def _source(git: dict[str, Any]) -> str:
+    dirty = "with changes" if git.get("dirty") else ""
+    return " ".join(filter(None, (git.get("commit", "")[:12], git.get("branch"), dirty)))
+
+
+def _config(config: RunConfiguration) -> str:
+    """Return the settings of a run in a line: as many as fit, and what marks them all."""
+    settings = [f"{name}={value}" for name, value in config.settings.items()]
+    line = ", ".join(settings)
+    if len(line) > _CONFIG_WIDTH:
+        line = line[:_CONFIG_WIDTH].rpartition(", ")[0] or line[:_CONFIG_WIDTH]
+        line += ", ..."
+    notes = [plural(len(settings), "value"), f"sha256 {(config.sha256 or '?')[:12]}"]
+    notes += [f"{len(config.redacted)} redacted"] if config.redacted else []
+    notes += ["cut"] if config.cut else []
+    return f"{line} ({', '.join(notes)})".strip()
 
 
 def _level(telemetry: dict[str, Any]) -> str:
@@ -109,22 +170,17 @@ def _closed(streams: Sequence[StreamSummary]) -> str:
     return "being written" if any(stream.writing for stream in streams) else "not closed: the writer is gone"
 
 
-def _dropped(streams: Sequence[StreamSummary]) -> int:
-    return sum(int(stream.finished.get("dropped", 0)) for stream in streams)
-
-
 def _losses(streams: Sequence[StreamSummary]) -> str:
-    """Return what the run says it lost, and what its numbers say."""
+    """Return what was lost, measured by the numbers; of several streams all together."""
+    if len(streams) == 1:
+        return streams[0].losses
     missing = sum(stream.missing for stream in streams)
-    if not all(stream.finished for stream in streams):
-        return f"{plural(missing, 'event')} so far by their numbers; the run has not said how it ended"
-    dropped, offered = _dropped(streams), sum(int(stream.finished.get("offered", 0)) for stream in streams)
-    causes = [
-        f"{drop['count']:,} {drop['full_name']} ({drop.get('cause', '?')})"
-        for stream in streams
-        for drop in stream.finished.get("drops", [])
-    ]
-    return f"{dropped:,} of {plural(offered, 'event')}" + (f": {', '.join(causes)}" if causes else "")
+    given = missing + sum(stream.events for stream in streams)
+    causes: Counter[str] = Counter()
+    for stream in streams:
+        causes.update(stream.causes)
+    said = ", ".join(f"{cause} {count:,}" for cause, count in causes.most_common())
+    return f"{missing:,} of {plural(given, 'event')}" + (f"; the run says: {said}" if said else "")
 
 
 def _stream_row(stream: StreamSummary) -> tuple[object, ...]:
@@ -135,6 +191,7 @@ def _stream_row(stream: StreamSummary) -> tuple[object, ...]:
         stream.events,
         stream.missing,
         len(stream.segments),
+        stream.attempt,
         size(stream.bytes),
         stream.host,
         str(stream.pid),
@@ -155,4 +212,5 @@ def _stream_document(stream: StreamSummary, times: TimeFormat) -> dict[str, Any]
     plain = {name: getattr(stream, name) for name in StreamSummary.__slots__}
     for name in ("first_time", "last_time"):
         plain[name] = None if plain[name] is None else times.json(plain[name])
-    return {"outcome": stream.outcome, **plain}
+    config = stream.configuration
+    return {"outcome": stream.outcome, "configuration": config and asdict(config), **plain}

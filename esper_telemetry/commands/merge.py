@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from esper_telemetry.commands.output import FINE, INCOMPLETE, print_json
+from esper_telemetry.commands.output import FINE, INCOMPLETE, note, print_json, warn
 from esper_telemetry.commands.progress import progress
 from esper_telemetry.commands.reading import files_argument, find_files, json_option
 from esper_telemetry.commands.recover import placed_document, placed_text, tell_damage
@@ -24,11 +24,17 @@ def command(files: tuple[str, ...], output: Path, *, force: bool, as_json: bool)
     Damaged inputs are recovered on the way. Exit code 0: nothing is lost; 3: something is, or a
     record was never closed, so that nobody knows.
     """
+    paths = find_files(files)
     with progress("merging", 1) as show:
-        found = merge(find_files(files), output, force=force, progress=lambda done, total: show(done / max(1, total)))
+        found = merge(paths.files, output, force=force, progress=lambda done, total: show(done / max(1, total)))
     if as_json:
         print_json({"paths": found.paths, "runs": found.runs, **placed_document(found)})
     else:
         print(f"{found.output}  {placed_text(found)}, {len(found.paths):,} files")
     tell_damage(found)
-    return FINE if found.complete else INCOMPLETE
+    for text in (*paths.passed_over, *found.passed_over):
+        warn(str(text))
+    if len(found.attempts) > 1:
+        note(f"{found.output} holds {len(found.attempts)} attempts: what was done again stands there twice")
+    whole = found.complete and not (paths.passed_over or found.passed_over)
+    return FINE if whole else INCOMPLETE

@@ -43,7 +43,7 @@ def measured(paths: Sequence[Path], title: str) -> Iterator[Iterator[tuple[Path,
 
     The body is given each path with a function to call with what is done of it and what there is to do.
     """
-    sizes = [path.stat().st_size for path in paths]
+    sizes = [path.stat().st_size if path.exists() else 0 for path in paths]
     starts = accumulate(sizes, initial=0)
     with progress(title, sum(sizes)) as show:
         yield (

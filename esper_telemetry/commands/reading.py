@@ -8,19 +8,23 @@ import tempfile
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from esper_telemetry.commands.output import FINE, INCOMPLETE, plural, warn
+from esper_telemetry.commands.output import FINE, INCOMPLETE, note, plural, warn
 from esper_telemetry.commands.times import TIME_FORMATS, Moment
-from esper_telemetry.decode import Filter, Records, ordered_segments, record_files
+from esper_telemetry.decode import Filter, Records, record_files, survey
+from esper_telemetry.errors import RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from esper_telemetry.decode import RecordFiles
+
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+Done = TypeVar("Done")
 STDIN = "-"
 
 record_path = click.Path(allow_dash=True)  # patterns are no paths, so nothing is checked: it is for completion
@@ -98,8 +102,13 @@ _FILTERS: tuple[Decorator, ...] = (
 )
 
 
-def find_files(files: Sequence[str]) -> list[Path]:
-    """Return the record files that FILE... stands for; standard input is copied to a file first.
+latest_option = click.option(
+    "--latest", is_flag=True, help="Leave out what a later attempt at the run did again after a resume."
+)
+
+
+def find_files(files: Sequence[str]) -> RecordFiles:
+    """Return the files that FILE... stands for; standard input is copied to a file first.
 
     Raises:
         NotARecordError: nothing is there.
@@ -113,21 +122,67 @@ def find_files(files: Sequence[str]) -> list[Path]:
     return record_files([spool if name == STDIN else name for name in files])
 
 
-def open_records(files: Sequence[str], choice: Choice) -> Records:
-    """Open FILE... for reading; damage is passed over and told at the end.
+def open_records(files: Sequence[str], choice: Choice, *, latest: bool = False) -> Records:
+    """Open FILE... for reading; damage and what is no record are passed over and told at the end.
+
+    Args:
+        files: as they were given.
+        choice: which events.
+        latest: as in `decode.read`.
 
     Raises:
-        RecordError: a file is no record or cannot be opened.
+        RecordError: nothing of it can be read.
     """
-    return Records(ordered_segments(find_files(files)), choice.wanted, expand=not choice.blocks, strict=False)
+    return Records(survey(find_files(files)), choice.wanted, expand=not choice.blocks, strict=False, latest=latest)
 
 
 def tell_losses(records: Records) -> int:
     """Say on stderr what could not be read, and return the exit code."""
     for warning in records.warnings:
         warn(warning)
+    for text in records.notes:
+        note(text)
     tell_unknown(records.unknown)
     return INCOMPLETE if records.warnings or records.unknown else FINE
+
+
+class EachFile:
+    """Does something with each of several files; one that is no record does not keep the others from it.
+
+    Args:
+        found: the files.
+
+    Attributes:
+        failed: those of which it could not be done, and what was beside them.
+    """
+
+    def __init__(self, found: RecordFiles) -> None:
+        self._found = found
+        self.failed = [str(one) for one in found.passed_over]
+
+    def attempt(self, work: Callable[[], Done]) -> Done | None:
+        """Return what `work` on one file returns; None where that is no record.
+
+        Raises:
+            RecordError: the file was named by itself.
+        """
+        try:
+            return work()
+        except RecordError as error:
+            if self._found.alone:
+                raise
+            self.failed.append(str(error))
+            return None
+
+    def tell(self, code: int) -> int:
+        """Say which files were passed over, and return the exit code: `code` if there were none or it is a worse one.
+
+        Raises:
+            NotARecordError: nothing could be done with any file.
+        """
+        for text in self.failed:
+            warn(text)
+        return code if code or not self.failed else INCOMPLETE
 
 
 def tell_unknown(unknown: Mapping[str, int]) -> None:

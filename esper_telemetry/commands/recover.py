@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,35 +10,43 @@ import click
 
 from esper_telemetry.commands.output import FAILED, FINE, INCOMPLETE, plural, print_json, warn
 from esper_telemetry.commands.progress import measured
-from esper_telemetry.commands.reading import files_argument, find_files, json_option
-from esper_telemetry.errors import RecordError, SinkError
+from esper_telemetry.commands.reading import EachFile, files_argument, find_files, json_option
+from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile import recover
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from esper_telemetry.recordfile import Merge, Recovery
 
 
 @click.command
 @files_argument
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A new file, or a new folder.")
+@click.option(
+    "--schema-from",
+    metavar="FILE",
+    type=click.Path(exists=True, path_type=Path),
+    help="Where a header is lost, assume the schema of this record.",
+)
 @json_option
-def command(files: tuple[str, ...], output: Path, *, as_json: bool) -> int:
+def command(files: tuple[str, ...], output: Path, *, schema_from: Path | None, as_json: bool) -> int:
     """Write what is whole to a new record; the damaged one is never touched.
 
     For several files or a run folder the output is a new folder with a file for each. Whole
     frames are kept byte for byte, what is whole of a cut last frame is kept and marked as
-    unverified, and the output is verified. Exit code 0: nothing is lost; 3: something is, or the
+    unverified, and the output is verified. A header that is lost is assumed to be that of a segment
+    of the same stream, or of this SDK if the file proves it. Exit code 0: nothing is lost; 3: something is, or the
     record was never closed, so that nobody knows; 1: nothing can be recovered.
     """
     paths = find_files(files)
-    failed: list[RecordError] = []
-    if len(paths) == 1 and not Path(files[0]).is_dir():
-        with measured(paths, "recovering") as work:
-            found = [recover(path, output, progress=show) for path, show in work]
-    else:
-        found, failed = _recover_all(paths, new_folder(output))
+    folder = new_folder(output) if len(paths) > 1 or Path(files[0]).is_dir() else None
+    each = EachFile(paths)
+    found: list[Recovery] = []
+    with measured(paths.files, "recovering") as work:
+        for path, show in work:
+            target = output if folder is None else folder / path.name
+            one = each.attempt(partial(recover, path, target, schema_from=schema_from, progress=show))
+            if one is not None:
+                found.append(one)
     if as_json:
         print_json([{"path": one.path, **placed_document(one)} for one in found])
     else:
@@ -45,24 +54,8 @@ def command(files: tuple[str, ...], output: Path, *, as_json: bool) -> int:
             print(f"{one.output}  {placed_text(one)}")
     for one in found:
         tell_damage(one)
-    for error in failed:
-        warn(str(error))
-    if not found:
-        return FAILED
-    return FINE if all(one.complete for one in found) and not failed else INCOMPLETE
-
-
-def _recover_all(paths: Sequence[Path], folder: Path) -> tuple[list[Recovery], list[RecordError]]:
-    """Recover each file; one of which nothing can be recovered does not keep the others."""
-    found: list[Recovery] = []
-    failed: list[RecordError] = []
-    with measured(paths, "recovering") as work:
-        for path, show in work:
-            try:
-                found.append(recover(path, folder / path.name, progress=show))
-            except RecordError as error:
-                failed.append(error)
-    return found, failed
+    code = each.tell(FINE if all(one.complete for one in found) else INCOMPLETE)
+    return code if found else FAILED
 
 
 def new_folder(path: Path) -> Path:
@@ -94,6 +87,8 @@ def tell_damage(placed: Recovery | Merge) -> None:
     for path, damages in placed.damage.items():
         for damage in damages:
             warn(f"{path}: {damage}")
+    for path, origins in placed.assumed.items():
+        warn(f"{path}: its header is lost; assumed is that of {', '.join(origins)}")
     for _, first, last in placed.lost:
         warn(f"{placed.output}: numbers {first:,} to {last:,} are lost")
     if placed.open_end:
@@ -111,6 +106,7 @@ def placed_document(placed: Recovery | Merge) -> dict[str, Any]:
         "output": str(placed.output),
         **{name: getattr(placed, name) for name in names},
         "lost": [{"segment": number, "first_seq": first, "last_seq": last} for number, first, last in placed.lost],
+        "assumed": placed.assumed,
         "damage": [
             {"path": path, "offset": damage.offset, "end": damage.end, "reason": damage.reason}
             for path, damages in placed.damage.items()

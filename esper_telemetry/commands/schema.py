@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from esper_telemetry.commands.output import FINE, colored, print_json
+from esper_telemetry.commands.output import FINE, INCOMPLETE, colored, print_json, warn
 from esper_telemetry.commands.reading import files_argument, find_files, json_option
-from esper_telemetry.decode import Reference, record_reference
+from esper_telemetry.decode import Reference, record_reference, survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,14 +32,17 @@ def command(files: tuple[str, ...], types: tuple[str, ...], *, markdown: bool, a
 
     Everything comes from the record itself, so it holds for anybody's events.
     """
-    reference = _chosen(record_reference(find_files(files)), types)
+    found = survey(find_files(files))
+    reference = _chosen(record_reference(found), types)
     if as_json:
         print_json(dataclasses.asdict(reference))
     elif markdown:
         print("\n".join(markdown_lines(reference)))
     else:
         _print_text(reference)
-    return FINE
+    for warning in found.warnings:
+        warn(warning)
+    return INCOMPLETE if found.warnings else FINE
 
 
 def _chosen(reference: Reference, types: Sequence[str]) -> Reference:

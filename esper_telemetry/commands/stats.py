@@ -13,6 +13,7 @@ from esper_telemetry.commands.reading import (
     files_argument,
     filter_options,
     json_option,
+    latest_option,
     open_records,
     tell_losses,
 )
@@ -32,15 +33,16 @@ _SHOWN_TEXTS = 4
 @click.command
 @files_argument
 @filter_options
+@latest_option
 @json_option
 @click.option("--fields/--no-fields", default=True, show_default=True, help="Show the fields of each type.")
 @click.option("--by-rank", is_flag=True, help="Keep ranks apart; else they are counted together.")
-def command(files: tuple[str, ...], choice: Choice, *, as_json: bool, fields: bool, by_rank: bool) -> int:
+def command(files: tuple[str, ...], choice: Choice, *, latest: bool, as_json: bool, fields: bool, by_rank: bool) -> int:
     """Count events, bytes and values by type and field. Everything is read once.
 
     Bytes are those before compression. A list counts each of its values.
     """
-    records = open_records(files, choice)
+    records = open_records(files, choice, latest=latest)
     found = count_events(counted(records, "counting", records.events), by_rank=by_rank)
     if as_json:
         print_json([_document(rank, statistics, fields=fields) for (_, rank), statistics in found.items()])

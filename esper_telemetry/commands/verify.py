@@ -1,17 +1,21 @@
-"""`esper-telemetry verify`: check every frame, event, count and descriptor of a record."""
+"""`esper-telemetry verify`: check every frame, event, count and descriptor of a record, its numbers and its values."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from esper_telemetry.commands.output import FINE, PROBLEM, note, plural, print_json
 from esper_telemetry.commands.progress import measured
-from esper_telemetry.commands.reading import files_argument, find_files, json_option
+from esper_telemetry.commands.reading import EachFile, files_argument, find_files, json_option
+from esper_telemetry.decode import Filter, RangeCheck, Records, survey
+from esper_telemetry.errors import RecordError
 from esper_telemetry.recordfile import verify
 
 if TYPE_CHECKING:
+    from esper_telemetry.decode import OutOfRange, RecordFiles
     from esper_telemetry.recordfile import Verification
 
 
@@ -19,35 +23,89 @@ if TYPE_CHECKING:
 @files_argument
 @json_option
 def command(files: tuple[str, ...], *, as_json: bool) -> int:
-    """Check everything that a record states: checksums, sizes, counts, numbers, times, index, seek table.
+    """Check everything that a record states: checksums, sizes, counts, numbers, times, index, seek table, ranges.
 
-    Exit code 0: nothing is wrong; 4: something is. A record that is not closed is good as far as it goes.
+    Numbers that were given out and have no event are a problem, with a cause or without one, and
+    so are values outside the range of their schema. Exit code 0: nothing is wrong; 4: something
+    is; 3: nothing is wrong with the records, but not every file is one. A record that is not
+    closed is good as far as it goes.
     """
-    with measured(find_files(files), "verifying") as paths:
-        found = [verify(path, progress=show) for path, show in paths]
+    found = find_files(files)
+    each = EachFile(found)
+    with measured(found.files, "verifying") as paths:
+        verified = [each.attempt(partial(verify, path, progress=show)) for path, show in paths]
+    checked = [one for one in verified if one is not None]
+    content = _Content(found)
     if as_json:
-        print_json([_document(checked) for checked in found])
+        print_json([_document(one, content) for one in checked])
     else:
-        for checked in found:
-            _print_text(checked)
-    return FINE if all(checked.good for checked in found) else PROBLEM
+        for one in checked:
+            _print_text(one, content)
+    for text in content.notes:
+        note(f"  {text}")
+    good = all(one.good for one in checked) and content.good
+    return each.tell(FINE if good else PROBLEM)
 
 
-def _print_text(checked: Verification) -> None:
-    verdict = "good" if checked.good else plural(len(checked.problems), "problem")
+class _Content:
+    """What the events of all files say together: numbers that are missing, values that are out of range.
+
+    Attributes:
+        missing: numbers without an event, but those that are marked as lost, which is told with their frames.
+        losses: file and sentence.
+        ranges: values out of range.
+        notes: what is worth knowing and no problem.
+    """
+
+    def __init__(self, found: RecordFiles) -> None:
+        self.missing = 0
+        self.losses: list[tuple[str, str]] = []
+        self.ranges: list[OutOfRange] = []
+        self.notes: list[str] = []
+        try:
+            records = Records(survey(found), Filter(), strict=False)
+            check = RangeCheck()
+            for event in records:
+                check.look(event)
+        except RecordError:
+            return  # what cannot be read was told when it was verified
+        self.missing, self.losses = records.missing - records.marked, list(records.losses)
+        self.ranges = list(check.found.values())
+        self.notes = list(records.notes)
+        if not self.missing:  # an end that nobody wrote is no problem, but nobody should take it for an end
+            self.notes += [f"{path}: {text}" for path, text in self.losses]
+            self.losses = []
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.missing or self.ranges)
+
+    def problems(self, path: str) -> list[str]:
+        """Return what is wrong with the events of a file, or with the stream that ends in it."""
+        lost = [text for where, text in self.losses if where == path]
+        return lost + [str(one) for one in self.ranges if one.path == path]
+
+
+def _print_text(checked: Verification, content: _Content) -> None:
+    problems = content.problems(checked.path)
+    count = len(checked.problems) + len(problems)
+    verdict = plural(count, "problem") if count else "good"
     state = "closed" if checked.closed else "not closed"
     amount = f"{plural(checked.records, 'event')} in {plural(checked.frames, 'frame')}"
     print(f"{verdict}  {checked.path}  {amount}, {state}")
     for problem in checked.problems:
         print(f"  at byte {problem.offset:,}: {problem}")
+    for text in problems:
+        print(f"  {text}")
     for text in checked.notes:
         note(f"  {text}")
     if checked.unknown_types:
         note(f"  {plural(checked.unknown_types, 'event')} cannot be decoded by the descriptors of the record")
 
 
-def _document(checked: Verification) -> dict[str, Any]:
-    names = ("path", "good", "closed", "size", "segments", "frames", "records", "raw_bytes", "unknown_types", "notes")
+def _document(checked: Verification, content: _Content) -> dict[str, Any]:
+    names = ("path", "closed", "size", "segments", "frames", "records", "raw_bytes", "unknown_types", "notes")
     problems = [
         {
             "offset": problem.offset,
@@ -58,4 +116,10 @@ def _document(checked: Verification) -> dict[str, Any]:
         }
         for problem in checked.problems
     ]
-    return {**{name: getattr(checked, name) for name in names}, "problems": problems}
+    told = content.problems(checked.path)
+    return {
+        **{name: getattr(checked, name) for name in names},
+        "good": checked.good and not told,
+        "problems": problems,
+        "content": told,
+    }

@@ -5,12 +5,14 @@ events is neither needed nor used.
 """
 
 from esper_telemetry.decode.comparison import Comparison, FieldPair, Pair, Parting, compare, partings
+from esper_telemetry.decode.configuration import RunConfiguration, run_configuration
 from esper_telemetry.decode.event import Event, RowEvent
 from esper_telemetry.decode.faults import FileDamage
 from esper_telemetry.decode.filter import Filter
-from esper_telemetry.decode.inputs import record_files
+from esper_telemetry.decode.inputs import RecordFiles, record_files
 from esper_telemetry.decode.jsonlines import json_line, rfc3339
 from esper_telemetry.decode.origin import Origin
+from esper_telemetry.decode.ranges import OutOfRange, RangeCheck
 from esper_telemetry.decode.records import Records, read
 from esper_telemetry.decode.reference import (
     EnumReference,
@@ -21,8 +23,9 @@ from esper_telemetry.decode.reference import (
     record_reference,
 )
 from esper_telemetry.decode.statistics import FieldStatistics, TypeStatistics, count_events
-from esper_telemetry.decode.streams import SegmentPlace, ordered_segments
+from esper_telemetry.decode.streams import SegmentPlace
 from esper_telemetry.decode.summary import StreamSummary, Summary, summarize
+from esper_telemetry.decode.survey import Survey, survey
 from esper_telemetry.decode.tail import Tail
 
 __all__ = [
@@ -37,24 +40,30 @@ __all__ = [
     "Filter",
     "MessageReference",
     "Origin",
+    "OutOfRange",
     "Pair",
     "Parting",
+    "RangeCheck",
+    "RecordFiles",
     "Records",
     "Reference",
     "RowEvent",
+    "RunConfiguration",
     "SegmentPlace",
     "StreamSummary",
     "Summary",
+    "Survey",
     "Tail",
     "TypeStatistics",
     "compare",
     "count_events",
     "json_line",
-    "ordered_segments",
     "partings",
     "read",
     "record_files",
     "record_reference",
     "rfc3339",
+    "run_configuration",
     "summarize",
+    "survey",
 ]

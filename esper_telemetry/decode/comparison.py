@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby, zip_longest
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,19 +11,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from esper_telemetry.decode.filter import Filter
 from esper_telemetry.decode.records import Records
 from esper_telemetry.decode.statistics import count_events, flatten
-from esper_telemetry.decode.streams import ordered_segments
 from esper_telemetry.decode.summary import summarize
+from esper_telemetry.decode.survey import survey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
     from esper_telemetry.decode.event import Event
+    from esper_telemetry.decode.inputs import RecordFiles
     from esper_telemetry.decode.statistics import FieldStatistics, TypeStatistics
-    from esper_telemetry.decode.summary import Summary
+    from esper_telemetry.decode.summary import StreamSummary, Summary
+    from esper_telemetry.decode.survey import Survey
 
 # What a run is made of and measures of itself: never the same twice.
-_OWN = frozenset({"run_id", "config_json", "config_sha256", "argv"})
+_OWN = frozenset({"run_id", "config_json", "config_sha256", "config_bytes", "redacted", "argv"})
 _TIMES = frozenset({"s", "ms", "us", "ns", "min", "h"})
 RUN_STARTED = "run.started"
 
@@ -91,6 +91,7 @@ class Comparison:
         types: events by type where the counts differ.
         fields: numbers of fields whose mean, bounds or count differ.
         warnings: what could not be read of either.
+        notes: what is worth knowing of either, such as several attempts.
     """
 
     left: Summary
@@ -100,15 +101,19 @@ class Comparison:
     types: list[Pair] = field(default_factory=list)
     fields: list[FieldPair] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
-def compare(left: Sequence[Path], right: Sequence[Path], wanted: Filter | None = None) -> Comparison:
+def compare(
+    left: RecordFiles | Survey, right: RecordFiles | Survey, wanted: Filter | None = None, *, latest: bool = False
+) -> Comparison:
     """Compare what two records say of their runs, and the statistics of their events.
 
     Args:
         left: files of the first record.
         right: files of the second.
         wanted: which events to count; None for all.
+        latest: as in `read`.
 
     Raises:
         RecordError: a file is no record or cannot be opened.
@@ -118,16 +123,19 @@ def compare(left: Sequence[Path], right: Sequence[Path], wanted: Filter | None =
     found.results = list(_pairs(_results(found.left), _results(found.right)))
     both = []
     for files in (left, right):
-        records = Records(ordered_segments(files), wanted or Filter(), strict=False)
+        records = Records(survey(files), wanted or Filter(), strict=False, latest=latest)
         both.append({known.name: known for known in count_events(records).values()})
         found.warnings += records.warnings
+        found.notes += records.notes
     counts = [{name: known.events for name, known in one.items()} for one in both]
     found.types = [pair for pair in _pairs(*counts) if pair.left != pair.right]
     found.fields = list(_field_pairs(*both))
     return found
 
 
-def partings(left: Sequence[Path], right: Sequence[Path], wanted: Filter | None = None) -> Iterator[Parting]:
+def partings(
+    left: RecordFiles | Survey, right: RecordFiles | Survey, wanted: Filter | None = None
+) -> Iterator[Parting]:
     """Yield where the events of two records part, stream by stream; nothing where they hold the same.
 
     Times are not compared, nor fields that hold durations or rates, nor RunStarted, which
@@ -161,9 +169,10 @@ def _measures_time(unit: str) -> bool:
     return unit in _TIMES or unit.endswith("/s")
 
 
-def _streams(files: Sequence[Path], wanted: Filter) -> dict[tuple[str, int], Records]:
-    groups = groupby(ordered_segments(files), key=attrgetter("header.stream", "header.rank"))
-    return {key: Records(list(group), wanted) for key, group in groups}
+def _streams(files: RecordFiles | Survey, wanted: Filter) -> dict[tuple[str, int], Records]:
+    found = survey(files)
+    groups = groupby(found.places, key=attrgetter("header.stream", "header.rank"))
+    return {key: Records(replace(found, places=tuple(group)), wanted) for key, group in groups}
 
 
 def _comparable(records: Records | None) -> Iterator[Event]:
@@ -176,22 +185,29 @@ def _pairs(left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Pair]:
 
 
 def _settings(summary: Summary) -> dict[str, Any]:
-    """Return what a run was started with, in single values."""
-    started = next((stream.started for stream in summary.streams if stream.started), {})
-    plain = {name: value for name, value in started.items() if name not in _OWN}
+    """Return what a run was started and configured with, in single values."""
+    first = next((stream for stream in _latest_first(summary) if stream.started), None)
+    if first is None:
+        return {}
+    plain = {name: value for name, value in first.started.items() if name not in _OWN}
     plain["versions"] = {package["name"]: package.get("version", "") for package in plain.get("versions", [])}
-    try:
-        config = json.loads(started.get("config_json", "{}"))
-    except ValueError:
-        config = started["config_json"]
-    return dict(flatten({**plain, "config": config}))
+    config = first.configuration
+    settings = config.settings if config is not None else {}
+    return {**dict(flatten(plain)), **{f"config.{name}": value for name, value in settings.items()}}
 
 
 def _results(summary: Summary) -> dict[str, Any]:
-    finished = next((stream.finished for stream in summary.streams if stream.finished), {})
-    outcome = summary.streams[0].outcome if summary.streams else None
+    latest = _latest_first(summary)
+    own = [stream for stream in latest if not stream.parent] or latest
+    finished = next((stream.finished for stream in own if stream.finished), {})
+    outcome = own[0].outcome if own else None
     shown = {name: finished.get(name) for name in ("duration_s", "error_type", "dropped") if name in finished}
     return {"outcome": outcome, **shown, **finished.get("results", {})}
+
+
+def _latest_first(summary: Summary) -> list[StreamSummary]:
+    """Return the streams, those of the latest attempt first: it is the one that had a result."""
+    return sorted(summary.streams, key=lambda stream: -stream.attempt)
 
 
 def _field_pairs(left: Mapping[str, TypeStatistics], right: Mapping[str, TypeStatistics]) -> Iterator[FieldPair]:

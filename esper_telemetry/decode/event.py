@@ -66,9 +66,24 @@ class Event:
         return self._origin.stream
 
     @property
+    def path(self) -> str:
+        """The file it was read from, as text."""
+        return self._origin.path
+
+    @property
     def rank(self) -> int:
         """Distributed rank of the process that emitted it."""
         return self._origin.rank
+
+    @property
+    def attempt(self) -> int:
+        """The attempt at the run that it belongs to, from 1: a resume is the next one."""
+        return self._origin.attempt
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Where it stands in its stream: its number, and the row of the block it came in."""
+        return self.seq, 0
 
     @property
     def context(self) -> context_pb2.Context:
@@ -149,9 +164,9 @@ class RowEvent(Event):
     Its number is that of the block; `context` and `message` are made from the row.
     """
 
-    __slots__ = ("_row", "_size")
+    __slots__ = ("_at", "_row", "_size")
 
-    def __init__(self, kind: EventKind, origin: Origin, row: StepRow, size: int) -> None:
+    def __init__(self, kind: EventKind, origin: Origin, row: StepRow, size: int, at: int) -> None:
         self._kind = kind
         self._origin = origin
         self.time_unix_nano = row.time_unix_nano
@@ -159,6 +174,12 @@ class RowEvent(Event):
         self._data = None
         self._row = row
         self._size = size
+        self._at = at
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """The number of its block, and its row there."""
+        return self.seq, self._at
 
     @property
     def size(self) -> int:

@@ -6,11 +6,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.recordfile import Damage
-from esper_telemetry.recordfile.filter import FILTERED
 
 if TYPE_CHECKING:
-    from esper_telemetry.errors import CorruptRecordError
-    from esper_telemetry.recordfile import FrameRef, RecordReader, Segment
+    from collections.abc import Sequence
+
+    from esper_telemetry.decode.losses import StreamLosses
+    from esper_telemetry.errors import CorruptRecordError, RecordError
+    from esper_telemetry.recordfile import FrameRef, RecordReader
 
 
 class FileDamage(NamedTuple):
@@ -28,19 +30,23 @@ class Faults:
 
     Attributes:
         warnings: one sentence for each fault, with its file.
+        notes: what is worth knowing and no fault.
         damage: stretches that could not be read.
-        missing: numbers that were given out and have no event: dropped by the writer.
+        missing: numbers that were given out and have no event.
+        marked: those of `missing` whose loss a file itself accounts for.
+        losses: file and sentence for what the numbers of each stream tell; in `warnings` too.
         unknown: events that the record does not explain, by the name of their type.
     """
 
     def __init__(self, *, strict: bool) -> None:
         self.strict = strict
         self.warnings: list[str] = []
+        self.notes: list[str] = []
         self.damage: list[FileDamage] = []
         self.missing = 0
+        self.marked = 0
+        self.losses: list[tuple[str, str]] = []
         self.unknown: Counter[str] = Counter()
-        self._last_seq: dict[bytes, int] = {}
-        self._seen: set[tuple[bytes, int, int, int]] = set()
 
     def warn(self, path: str, text: str) -> None:
         """Take note of something that a person should know."""
@@ -77,40 +83,33 @@ class Faults:
         """
         if reader.truncation is not None:
             self.warn(reader.path, str(reader.truncation))
+        for repair in reader.repairs:
+            self.warn(reader.path, repair)
         inside = {damage for segment in reader.segments for damage in segment.damage}
         for damage in reader.damage:
             if damage not in inside:
                 self.damaged(reader.path, damage)
-        for segment in reader.segments:
-            self._count_missing(reader.path, segment)
 
-    def _count_missing(self, path: str, segment: Segment) -> None:
-        producer, before = segment.header.producer_id, segment.header.previous_last_seq
-        known = self._last_seq.get(producer, before)
-        if before > known:
-            self.missing += before - known
-            self.warn(path, f"numbers {known + 1:,} to {before:,} are missing: the segment before lost them")
-        self._last_seq[producer] = max(known, segment.last_seq)
-        missing = dropped_numbers(segment)
-        if missing:
-            self.missing += missing
-            self.warn(path, f"{missing:,} numbers have no event: dropped by the writer")
-        for skip in segment.skips:
-            self.missing += skip.last_seq - skip.first_seq + 1
-            self.warn(path, f"numbers {skip.first_seq:,} to {skip.last_seq:,} are marked as lost")
-
-    def is_copy(self, path: str, producer_id: bytes, frame: FrameRef) -> bool:
-        """Tell whether the same frame was read before, from a copy of the file; say so once for each frame."""
-        key = (producer_id, frame.first_seq, frame.last_seq, frame.records)
-        if key not in self._seen:
-            self._seen.add(key)
-            return False
+    def repeated(self, path: str, frame: FrameRef) -> None:
+        """Note a frame that came before; its events are given once."""
         self.warn(path, f"the events {frame.first_seq:,} to {frame.last_seq:,} came already, and are given once")
-        return True
 
+    def gone(self, path: str, error: RecordError, numbers: tuple[int, int]) -> None:
+        """Note a file that is not there any more, or holds something else, when its events are to be read."""
+        first, last = numbers
+        self.missing += last - first + 1
+        self.warn(path, f"{error.reason}; numbers {first:,} to {last:,} were in it and are missing")
 
-def dropped_numbers(segment: Segment) -> int:
-    """Return how many numbers inside the frames of a segment have no event because its writer dropped it."""
-    if FILTERED in segment.header.attributes:  # left out on purpose
-        return 0
-    return sum(frame.last_seq - frame.first_seq + 1 - frame.records for frame in segment.frames)
+    def lost(self, losses: StreamLosses) -> None:
+        """Note what was measured of a stream that has been read."""
+        self.missing += losses.missing
+        self.marked += losses.marked.total()
+        self.losses += losses.warnings
+        for path, text in losses.warnings:
+            self.warn(path, text)
+        self.notes += [f"{path}: {text}" for path, text in losses.notes]
+
+    def copied(self, paths: Sequence[str]) -> None:
+        """Note that files hold the same numbers, the most complete one first."""
+        for path in paths[1:]:
+            self.warn(path, f"it is a copy of {paths[0]}, or holds events of it: what came already is given once")

@@ -1,45 +1,131 @@
-"""What a person passes as a record, as files: a file, a run folder, a pattern, or several of them."""
+"""What a person passes as a record, as files: a file, a run folder, a pattern, or several of them.
+
+Only a file that is named alone must be a record: what a folder or a pattern brings along, or a shell that
+spelled a pattern out, is passed over with a reason where it is none.
+"""
 
 from __future__ import annotations
 
 import glob
 import os
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import NotARecordError
-from esper_telemetry.recordfile import list_run
+from esper_telemetry.recordfile import PassedOver, look_into
+from esper_telemetry.recordfile.folder import no_record_in, nothing_to_read, objection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
     RecordPath = str | os.PathLike[str]
 
 
-def record_files(path: RecordPath | Iterable[RecordPath]) -> list[Path]:
-    """Return the record files that `path` stands for, each once.
+@dataclass(frozen=True, slots=True)
+class RecordFiles:
+    """Files that may be records.
+
+    Attributes:
+        files: each once, in the order of what was passed, of a folder in the order of streams and segments.
+        passed_over: what was found beside them and cannot be a record.
+        folders: folders of which every file is among `files`: what is missing there is missing.
+        alone: it is one file, named by somebody: what is wrong with it is an error.
+    """
+
+    files: tuple[Path, ...]
+    passed_over: tuple[PassedOver, ...] = ()
+    folders: frozenset[Path] = frozenset()
+    alone: bool = False
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+def record_files(path: RecordPath | Iterable[RecordPath] | RecordFiles | None) -> RecordFiles:
+    """Return the record files that `path` stands for. None is opened.
 
     Args:
-        path: a file, a run folder, a pattern such as "runs/*/main-r0-*", or several of these.
+        path: a file, a run folder, a pattern such as "runs/*/main-r0-*", or several of these. None is the folder of
+            a run that records nothing, and stands for no file.
 
     Raises:
         NotARecordError: nothing is there.
     """
+    if path is None:
+        return RecordFiles(())
+    if isinstance(path, RecordFiles):
+        return path
     paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     if not paths:
         raise NotARecordError("no path was given; pass a record file or a run folder")
-    found: dict[str, Path] = {}
+    gathered = _Gathered()
     for each in paths:
-        for file in _files(each):
-            found.setdefault(os.path.realpath(file), file)
-    return list(found.values())
+        gathered.add(os.fspath(each))
+    if not gathered.files:
+        raise gathered.nothing(paths)
+    return RecordFiles(
+        tuple(gathered.files.values()),
+        tuple(gathered.passed_over),
+        frozenset(gathered.folders),
+        alone=len(paths) == 1 and gathered.named == 1,
+    )
 
 
-def _files(path: RecordPath) -> list[Path]:
-    text = os.fspath(path)
-    if not glob.has_magic(text) or os.path.lexists(text):
-        return list_run(text)
-    matches = sorted(glob.glob(text))  # noqa: PTH207 - Path.glob takes no absolute pattern
-    if not matches:
-        raise NotARecordError("no file matches this pattern; check the path, or quote nothing", path=text)
-    return [file for match in matches for file in list_run(match)]
+@dataclass(slots=True)
+class _Gathered:
+    """What was found so far."""
+
+    files: dict[str, Path] = field(default_factory=dict)
+    passed_over: list[PassedOver] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+    named: int = 0
+
+    def add(self, text: str) -> None:
+        path = Path(text)
+        if glob.has_magic(text) and not os.path.lexists(text):
+            self._pattern(text)
+        elif path.is_dir():
+            self._folder(path)
+        elif os.path.lexists(text):
+            self.named += 1
+            self._file(path)
+        else:
+            raise NotARecordError("there is no such file or folder; check the path", path=text)
+
+    def _pattern(self, text: str) -> None:
+        matches = sorted(glob.glob(text))  # noqa: PTH207 - Path.glob takes no absolute pattern
+        if not matches:
+            raise NotARecordError("no file matches this pattern; check the path, or quote nothing", path=text)
+        for match in map(Path, matches):
+            reason = "" if match.is_dir() else objection(match)
+            if reason:
+                self.passed_over.append(PassedOver(match, reason))
+            elif match.is_dir():
+                self._folder(match)
+            else:
+                self._file(match)
+
+    def _folder(self, path: Path) -> None:
+        try:
+            found = look_into(path)
+        except NotARecordError as error:
+            self.passed_over.append(PassedOver(path, error.reason))
+            return
+        self.passed_over += found.passed_over
+        if not found.records:
+            self.passed_over.append(PassedOver(path, no_record_in(path).reason))
+        self.folders.append(path)
+        for file in found.records:
+            self._file(file)
+
+    def _file(self, path: Path) -> None:
+        self.files.setdefault(os.path.realpath(path), path)
+
+    def nothing(self, paths: list[RecordPath]) -> NotARecordError:
+        if len(paths) == 1 and len(self.passed_over) == 1:
+            return NotARecordError(self.passed_over[0].reason, path=str(self.passed_over[0].path))
+        return nothing_to_read(self.passed_over)

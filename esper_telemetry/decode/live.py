@@ -145,6 +145,7 @@ class LiveTail:
             try:
                 for frame in self._subscribe(self._reached):
                     tries = 0
+                    self._tell_gap(frame)
                     events = [event for event in self._events(frame) if event.seq > self._reached_before(frame)]
                     self._advance(frame)
                     if events:
@@ -227,6 +228,14 @@ class LiveTail:
         raw = header_frame_bytes(header)
         encoded = self._encode(raw)
         return pack_prologue() + encoded + pack_descriptor(header_descriptor(encoded, raw)) + batch.payload
+
+    def _tell_gap(self, frame: collector_pb2.Frame) -> None:
+        """Say which numbers the collector has not any more, or never had."""
+        kind = frame.WhichOneof("content")
+        reached = self._reached.get(frame.producer_id)
+        if kind in ("batch", "skip") and reached is not None and getattr(frame, kind).first_seq > reached + 1:
+            last = getattr(frame, kind).first_seq - 1
+            self._faults.warn(self.run_id, f"numbers {reached + 1:,} to {last:,} are missing at the collector")
 
     def _reached_before(self, frame: collector_pb2.Frame) -> int:
         return self._reached.get(frame.producer_id, 0)

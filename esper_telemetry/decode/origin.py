@@ -21,6 +21,7 @@ class Origin:
         run_id: the run.
         stream: name of the stream.
         rank: distributed rank.
+        attempt: attempt at the run, from 1.
         producer_id: 16 bytes that number events together.
         schema: what its descriptors declare.
         kinds: its types by id.
@@ -29,6 +30,7 @@ class Origin:
     """
 
     __slots__ = (
+        "attempt",
         "block_ids",
         "kinds",
         "path",
@@ -47,6 +49,7 @@ class Origin:
         self.run_id = header.run_id
         self.stream = header.stream
         self.rank = header.rank
+        self.attempt = header.attempt or 1
         self.producer_id = header.producer_id
         self.schema = segment_schema(segment, path)
         self.kinds = KindTable(self.schema, segment.types)

@@ -1,22 +1,27 @@
 """Reads records back: a file, or a run with all its segments and ranks, as one series of events.
 
-Each stream is given in the order of its numbers, whatever files its segments are in; streams
-are merged by time, and memory is bounded by a frame of each stream. Nothing is written, and no loss is silent: what is
-damaged is raised (or collected), what is cut off or missing stands in `warnings`.
+Each stream is given in the order of its numbers, whatever files its segments are in, and each event once; streams
+are merged by time. Memory is bounded by a frame of each stream at the present time, and files are opened when
+they are due. Nothing is written, and no loss is silent: what is damaged is raised (or collected), what is cut off or
+missing stands in `warnings`.
 """
 
 from __future__ import annotations
 
-import heapq
 from datetime import datetime
-from operator import attrgetter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from esper_telemetry.decode.attempts import several_attempts, superseded
 from esper_telemetry.decode.faults import Faults, FileDamage
 from esper_telemetry.decode.filter import Filter
-from esper_telemetry.decode.inputs import record_files
+from esper_telemetry.decode.landmarks import Landmarks
+from esper_telemetry.decode.losses import StreamLosses
+from esper_telemetry.decode.merging import TimedStream, merge_by_time
 from esper_telemetry.decode.segments import SegmentDecoder
-from esper_telemetry.decode.streams import OpenReaders, by_stream, ordered_segments
+from esper_telemetry.decode.streams import OpenReaders, by_stream, parts
+from esper_telemetry.decode.survey import survey
+from esper_telemetry.errors import CorruptRecordError, RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,8 +29,10 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from esper_telemetry.decode.event import Event
-    from esper_telemetry.decode.inputs import RecordPath
+    from esper_telemetry.decode.inputs import RecordFiles, RecordPath
     from esper_telemetry.decode.streams import SegmentPlace
+    from esper_telemetry.decode.survey import Survey
+    from esper_telemetry.recordfile import RecordReader, Segment
 
     TypeName = str | type[Message]
 
@@ -36,25 +43,28 @@ class Records:
     """The events of one or more record files. Each iteration reads them anew.
 
     Args:
-        segments: what to read, ordered.
+        found: what to read.
         wanted: which events.
         expand: whether a block of steps is given as its rows.
         strict: raise damage instead of passing over it.
+        latest: leave out what a later attempt at the run did again.
 
     Attributes:
         segments: what is read, in the order of streams and segments.
     """
 
     def __init__(
-        self, segments: Sequence[SegmentPlace], wanted: Filter, *, expand: bool = True, strict: bool = True
+        self, found: Survey, wanted: Filter, *, expand: bool = True, strict: bool = True, latest: bool = False
     ) -> None:
-        self.segments = tuple(segments)
+        self.segments = found.places
+        self._latest = latest
+        self._passed_over = found.warnings
         self._wanted = wanted
         self._expand = expand
-        self._faults = Faults(strict=strict)
+        self._start_over(strict=strict)
 
     def __iter__(self) -> Iterator[Event]:
-        self._faults = Faults(strict=self._faults.strict)
+        self._start_over(strict=self._faults.strict)
         return self._events(SegmentDecoder(self._wanted, self._faults, expand=self._expand))
 
     @property
@@ -73,39 +83,135 @@ class Records:
         return self._faults.warnings
 
     @property
+    def notes(self) -> Sequence[str]:
+        """What is worth knowing and no fault, such as segments that retention deleted: one sentence each."""
+        return self._faults.notes
+
+    @property
     def damage(self) -> Sequence[FileDamage]:
         """Stretches that could not be read so far; empty when reading is strict, as then they are raised."""
         return self._faults.damage
 
     @property
     def missing(self) -> int:
-        """Numbers met so far that were given out and have no event: the writer dropped it."""
+        """Numbers of the streams read so far that were given out and have no event, whatever the cause."""
         return self._faults.missing
+
+    @property
+    def marked(self) -> int:
+        """Those of `missing` whose loss a file accounts for: damage that is told, and ranges marked as lost."""
+        return self._faults.marked
+
+    @property
+    def losses(self) -> Sequence[tuple[str, str]]:
+        """File and sentence for what the numbers of the streams read so far tell; in `warnings` too."""
+        return self._faults.losses
 
     @property
     def unknown(self) -> Mapping[str, int]:
         """Events met so far that the record does not explain, by the name of their type."""
         return self._faults.unknown
 
+    def _start_over(self, *, strict: bool) -> None:
+        self._faults = Faults(strict=strict)
+        self._faults.warnings += self._passed_over
+        if not self._latest:
+            self._faults.notes += several_attempts(self.segments)
+
     def _events(self, decoder: SegmentDecoder) -> Iterator[Event]:
+        kept = self._last_kept() if self._latest else {}
         readers = OpenReaders(self.segments, self._faults)
         try:
-            streams = [self._stream_events(places, readers, decoder) for places in by_stream(self.segments)]
-            yield from streams[0] if len(streams) == 1 else heapq.merge(*streams, key=attrgetter("time_unix_nano"))
+            streams = [
+                TimedStream(
+                    _earliest(places[0]),
+                    partial(self._kept_events, kept.get(places[0].stream_key), places, readers, decoder),
+                )
+                for places in by_stream(self.segments)
+            ]
+            # One stream needs no merge, which would cost a tenth of the time.
+            yield from streams[0].begin() if len(streams) == 1 else merge_by_time(streams)
         finally:
             readers.close()
+
+    def _last_kept(self) -> dict[tuple[str, int, bytes], tuple[int, int]]:
+        """Return where the last event stands that no later attempt did again, by stream; not of those kept whole."""
+        found = superseded(self.segments)
+        self._faults.warnings += found.warnings
+        self._faults.notes += found.notes
+        return found.last_kept
+
+    def _kept_events(
+        self,
+        last: tuple[int, int] | None,
+        places: Sequence[SegmentPlace],
+        readers: OpenReaders,
+        decoder: SegmentDecoder,
+    ) -> Iterator[Event]:
+        """Yield the events of a stream up to `last`; the rest is read as well, for it tells what is missing."""
+        events = self._stream_events(places, readers, decoder)
+        return events if last is None else (event for event in events if event.position <= last)
 
     def _stream_events(
         self, places: Sequence[SegmentPlace], readers: OpenReaders, decoder: SegmentDecoder
     ) -> Iterator[Event]:
-        for place in places:
-            reader = readers.take(place.path)
-            yield from decoder.events(reader, reader.segments[place.number])
-            readers.give_back(place.path)
+        losses = StreamLosses()
+        *before, last = parts(places)
+        for part in before:
+            yield from self._part_events(part, readers, decoder, losses, is_last=False)
+        yield from self._part_events(last, readers, decoder, losses, is_last=True)
+        self._faults.lost(losses)
+
+    def _part_events(
+        self,
+        part: Sequence[SegmentPlace],
+        readers: OpenReaders,
+        decoder: SegmentDecoder,
+        losses: StreamLosses,
+        *,
+        is_last: bool,
+    ) -> Iterator[Event]:
+        """Yield the events of a segment, or of several that hold the same numbers."""
+        copies = self._take(part, readers)
+        if not copies:
+            return
+        place, reader, segment = copies[0]
+        losses.add(place, Landmarks(reader, segment), [each for _, _, each in copies])
+        if len(copies) == 1:
+            yield from decoder.events(reader, segment)
+        else:
+            self._faults.copied([str(each.path) for each, _, _ in copies])
+            yield from decoder.events_once([(each, own) for _, each, own in copies])
+        if is_last:
+            place, reader, segment = max(copies, key=lambda one: (one[2].last_seq, one[2].closed))
+            losses.end(place, Landmarks(reader, segment), reader, segment)
+        for each in part:
+            readers.give_back(each.path)
+
+    def _take(
+        self, part: Sequence[SegmentPlace], readers: OpenReaders
+    ) -> list[tuple[SegmentPlace, RecordReader, Segment]]:
+        """Open the segments of a part; what is not there any more is told."""
+        taken = []
+        for place in part:
+            try:
+                taken.append((place, *readers.take(place)))
+            except CorruptRecordError:
+                raise
+            except RecordError as error:
+                numbers = place.header.previous_last_seq + 1, place.last_seq
+                self._faults.gone(str(place.path), error, numbers)
+        return taken
+
+
+def _earliest(place: SegmentPlace) -> int:
+    """Return a time before which no event of a stream can be; rows of a block are earlier than the block itself."""
+    started = place.header.anchor_unix_nano
+    return min(started, place.first_time) if started else place.first_time
 
 
 def read(
-    path: RecordPath | Iterable[RecordPath],
+    path: RecordPath | Iterable[RecordPath] | RecordFiles | None,
     *,
     types: TypeName | Iterable[TypeName] | None = None,
     envs: Iterable[int] | None = None,
@@ -116,6 +222,7 @@ def read(
     last_seq: int | None = None,
     expand: bool = True,
     strict: bool = True,
+    latest: bool = False,
 ) -> Records:
     """Read a record.
 
@@ -123,7 +230,9 @@ def read(
             print(event.time_unix_nano, event.type, event.data)
 
     Args:
-        path: a record file, a run folder (all its segments and ranks), a pattern, or several of these.
+        path: a record file, a run folder (all its segments and ranks), a pattern, or several of these. What is no
+            record in a folder is passed over, and stands in `warnings`. None, the folder of a run that is
+            switched off, holds no event.
         types: names of types ("seed.culled", "esper.v1.SeedCulled", "seed.*") or event classes.
         envs: environments; events without an env_id are left out.
         ranks: ranks of the processes.
@@ -133,12 +242,15 @@ def read(
         last_seq: last number, inclusive.
         expand: give a block of steps as its rows, not as the one event it travelled as.
         strict: raise when a part is damaged; otherwise it is passed over and noted in `damage`.
+        latest: of a run that was resumed, leave out what a later attempt did again: what earlier attempts of the same
+            rank emitted after their last event below the place that `start_run(resumed_from=...)` named. Where it
+            named none, nothing is left out, and `warnings` says so.
 
     Returns:
         The events, to be iterated over; `warnings` says what is cut off or missing.
 
     Raises:
-        RecordError: a file is no record or cannot be opened.
+        RecordError: nothing of it can be read; of a file named alone, because it is no record.
         ValueError: a datetime has no time zone.
     """
     wanted = Filter(
@@ -150,7 +262,7 @@ def read(
         first_seq=first_seq,
         last_seq=last_seq,
     )
-    return Records(ordered_segments(record_files(path)), wanted, expand=expand, strict=strict)
+    return Records(survey(path), wanted, expand=expand, strict=strict, latest=latest)
 
 
 def _type_names(types: TypeName | Iterable[TypeName]) -> tuple[str, ...]:

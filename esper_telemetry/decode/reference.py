@@ -5,27 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.descriptor import FieldDescriptor
-
+from esper_telemetry.decode.survey import survey
 from esper_telemetry.decode.types import CONTEXT, descriptor_of, segment_schema
 from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.schema import enum_labels, is_map, is_repeated, to_plain
+from esper_telemetry.schema.comments import Comments
+from esper_telemetry.schema.plain import SCALAR_NAMES
 from esper_telemetry.v1 import options_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
-    from google.protobuf.descriptor import Descriptor, EnumDescriptor
+    from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
     from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
+    from esper_telemetry.decode.inputs import RecordFiles, RecordPath
+    from esper_telemetry.decode.survey import Survey
     from esper_telemetry.decode.types import Schema
 
 # protoc types extensions as bare FieldDescriptors.
 _EVENT: Any = options_pb2.event
 _META: Any = options_pb2.meta
-# Numbers of fields in descriptor.proto: a path in source_code_info is made of them.
-_FILE_MESSAGE, _FILE_ENUM, _MESSAGE_FIELD, _MESSAGE_NESTED, _MESSAGE_ENUM, _ENUM_VALUE = 4, 5, 2, 3, 4, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +121,18 @@ class Reference:
     enums: dict[str, EnumReference] = field(default_factory=dict)
 
 
-def record_reference(paths: Iterable[Path]) -> Reference:
+def record_reference(path: RecordPath | Iterable[RecordPath] | RecordFiles | Survey) -> Reference:
     """Return the reference of all types that record files declare; of types with the same name, the first one met.
 
+    Args:
+        path: as for `read`.
+
     Raises:
-        RecordError: a file is no record, cannot be opened, or has invalid descriptors.
+        RecordError: as `read`, or a file has invalid descriptors.
     """
     whole = Reference()
-    for path in paths:
-        with RecordReader(path) as reader:
+    for file, spare in {place.path: place.spare for place in survey(path).places}.items():
+        with RecordReader(file, spare=spare) as reader:
             for segment in reader.segments:
                 found = describe(segment_schema(segment, reader.path), segment.types.values())
                 whole.events = dict(sorted({**found.events, **whole.events}.items()))
@@ -159,12 +162,7 @@ class _Describer:
 
     def __init__(self, files: Mapping[str, FileDescriptorProto], reference: Reference) -> None:
         self._reference = reference
-        self._comments = {
-            (name, tuple(place.path)): " ".join(place.leading_comments.split())
-            for name, file in files.items()
-            for place in file.source_code_info.location
-            if place.leading_comments
-        }
+        self._comments = Comments(files.values())
 
     def event(self, descriptor: Descriptor) -> EventReference:
         meta = to_plain(descriptor.GetOptions().Extensions[_EVENT])
@@ -185,7 +183,7 @@ class _Describer:
 
     def _message(self, descriptor: Descriptor) -> MessageReference:
         fields = tuple(self._field(descriptor, one, at) for at, one in enumerate(descriptor.fields))
-        comment = self._comment(descriptor.file.name, _message_path(descriptor))
+        comment = self._comments.of_message(descriptor)
         return MessageReference(descriptor.full_name, comment, fields)
 
     def _field(self, descriptor: Descriptor, one: FieldDescriptor, at: int) -> FieldReference:
@@ -201,14 +199,14 @@ class _Describer:
             maximum=plain.get("max"),
             kind=str(plain.get("kind", "")),
             goal=str(plain.get("goal", "")),
-            comment=self._comment(descriptor.file.name, (*_message_path(descriptor), _MESSAGE_FIELD, at)),
+            comment=self._comments.of_field(descriptor, at),
         )
 
     def _type(self, one: FieldDescriptor) -> str:
         if is_map(one) and one.message_type is not None:
             entry = one.message_type.fields_by_name
             return f"map<{self._type(entry['key'])}, {self._type(entry['value'])}>"
-        name = _SCALARS.get(one.type, "")
+        name = SCALAR_NAMES.get(one.type, "")
         if one.message_type is not None:
             self.note_message(one.message_type)
             name = one.message_type.name
@@ -220,34 +218,9 @@ class _Describer:
     def _note_enum(self, enum: EnumDescriptor) -> None:
         if enum.full_name in self._reference.enums:
             return
-        path, file = _enum_path(enum), enum.file.name
         labels = enum_labels(enum)
         values = tuple(
-            (value.number, labels[value.number], self._comment(file, (*path, _ENUM_VALUE, at)))
+            (value.number, labels[value.number], self._comments.of_value(enum, at))
             for at, value in enumerate(enum.values)
         )
-        self._reference.enums[enum.full_name] = EnumReference(enum.full_name, self._comment(file, path), values)
-
-    def _comment(self, file: str, path: tuple[int, ...]) -> str:
-        return self._comments.get((file, path), "")
-
-
-_SCALARS = {
-    number: name.removeprefix("TYPE_").lower()
-    for name, number in vars(FieldDescriptor).items()
-    if name.startswith("TYPE_")
-}
-
-
-def _message_path(descriptor: Descriptor) -> tuple[int, ...]:
-    outer = descriptor.containing_type
-    if outer is None:
-        return _FILE_MESSAGE, list(descriptor.file.message_types_by_name).index(descriptor.name)
-    return *_message_path(outer), _MESSAGE_NESTED, [nested.name for nested in outer.nested_types].index(descriptor.name)
-
-
-def _enum_path(enum: EnumDescriptor) -> tuple[int, ...]:
-    outer = enum.containing_type
-    if outer is None:
-        return _FILE_ENUM, list(enum.file.enum_types_by_name).index(enum.name)
-    return *_message_path(outer), _MESSAGE_ENUM, [nested.name for nested in outer.enum_types].index(enum.name)
+        self._reference.enums[enum.full_name] = EnumReference(enum.full_name, self._comments.of_enum(enum), values)

@@ -8,11 +8,12 @@ from esper_telemetry.decode import steps
 from esper_telemetry.decode.envelope import parse_frame
 from esper_telemetry.decode.event import Event, RowEvent
 from esper_telemetry.decode.origin import Origin
+from esper_telemetry.decode.streams import frames_once
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import Damage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from esper_telemetry.decode.envelope import Envelope
     from esper_telemetry.decode.faults import Faults
@@ -50,11 +51,35 @@ class SegmentDecoder:
             return
         origin = self.origin(segment, reader.path)
         selection = self._wanted.selection(origin, expand=self._expand)
+        given: set[tuple[int, int, int]] = set()
         for item in segment.items:
             if isinstance(item, Damage):
                 self._faults.damaged(reader.path, item)
-            elif not self._faults.is_copy(reader.path, origin.producer_id, item):
-                yield from self._frame(reader, item, origin, selection)
+                continue
+            numbers = item.first_seq, item.last_seq, item.records
+            if numbers in given:
+                self._faults.repeated(reader.path, item)
+                continue
+            given.add(numbers)
+            yield from self._frame(reader, item, origin, selection)
+
+    def events_once(self, copies: Sequence[tuple[RecordReader, Segment]]) -> Iterator[Event]:
+        """Yield the events of segments that hold the same numbers, each once; a frame is read from any that has it.
+
+        Raises:
+            CorruptRecordError: as `events`, for what no copy has whole.
+        """
+        if not self._wanted.wants_rank(copies[0][1].header.rank):
+            return
+        known = {id(segment): (reader, self.origin(segment, reader.path)) for reader, segment in copies}
+        reached = 0
+        for frames in frames_once(segment for _, segment in copies):
+            segment, frame = next((one for one in frames if _whole(known[id(one[0])][0], one[1])), frames[0])
+            reader, origin = known[id(segment)]
+            for event in self._frame(reader, frame, origin, self._wanted.selection(origin, expand=self._expand)):
+                if event.seq > reached:
+                    yield event
+            reached = frame.last_seq
 
     def last_events(self, reader: RecordReader, segment: Segment) -> Iterator[list[Event]]:
         """Yield the events that are wanted, frame by frame from the last one backwards.
@@ -123,7 +148,7 @@ class SegmentDecoder:
         for at, row in enumerate(rows):
             row_kind = origin.schema.kind(row.type_name)
             if self._wants(row_kind) and self._in_env(row.context):
-                yield RowEvent(row_kind, origin, row, share + (at < rest))
+                yield RowEvent(row_kind, origin, row, share + (at < rest), at)
 
     def _expanded(self, block: Event, origin: Origin, context: bytes) -> list[StepRow]:
         message: Any = block.message
@@ -146,3 +171,12 @@ class SegmentDecoder:
 
     def _in_env(self, context: Mapping[str, Any]) -> bool:
         return self._wanted.envs is None or context.get("env_id") in self._wanted.envs
+
+
+def _whole(reader: RecordReader, frame: FrameRef) -> bool:
+    """Tell whether a frame can be read here: it may be damaged in one copy of a file, and whole in another."""
+    try:
+        reader.decompress(frame)
+    except CorruptRecordError:
+        return False
+    return True

@@ -1,4 +1,7 @@
-"""A record in a few facts, without a scan: footers, descriptors, and at most two frames of each stream are read.
+"""A record in a few facts, without a scan: footers, descriptors, and few frames of each stream are read.
+
+Those are the first and the last one, and those that a configuration was given in, which the descriptors tell.
+Losses are measured by the numbers (`losses.py`), and what is there twice counts once, as in reading.
 
 Counts by type come from the index, which only a closed file has; without it they are
 unknown, not zero.
@@ -10,25 +13,21 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from esper_telemetry.decode.envelope import parse_frame
-from esper_telemetry.decode.event import Event
-from esper_telemetry.decode.faults import Faults, dropped_numbers
-from esper_telemetry.decode.inputs import record_files
+from esper_telemetry.decode.configuration import RunConfiguration, run_configuration
+from esper_telemetry.decode.faults import Faults
+from esper_telemetry.decode.landmarks import Landmarks
+from esper_telemetry.decode.losses import StreamLosses
 from esper_telemetry.decode.origin import Origin
-from esper_telemetry.decode.streams import OpenReaders, by_stream, ordered_segments
-from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile import Selection
-from esper_telemetry.recordfile.lock import writer_gone
+from esper_telemetry.decode.streams import OpenReaders, by_stream, frames_once, parts
+from esper_telemetry.decode.survey import survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from esper_telemetry.decode.inputs import RecordPath
+    from esper_telemetry.decode.inputs import RecordFiles, RecordPath
     from esper_telemetry.decode.streams import SegmentPlace
-    from esper_telemetry.recordfile import RecordReader, Segment
-
-
-_FIRST, _LAST = "run.started", "run.finished"
+    from esper_telemetry.decode.survey import Survey
+    from esper_telemetry.recordfile import Segment
 
 
 @dataclass(slots=True)
@@ -51,11 +50,18 @@ class StreamSummary:
         events_by_type: the same by short name; None where a file has no index.
         first_time: time of the first event, nanoseconds since 1970 UTC; None without events.
         last_time: time of the last event.
-        missing: numbers without an event, in the segments that are here.
+        missing: numbers that were given out and have no event, as far as the segments that are here can tell.
+        pruned: numbers before them that retention deleted as it was told to.
+        causes: what the run says was lost, by cause.
+        losses: the measured losses in words: "0 of 12 events", "12 of 90 events: buffer_full 7, 5 without a cause".
         closed: whether every file was closed in good order.
         writing: whether a process is writing the last file now.
+        attempt: attempt at the run, from 1.
+        parent: producer id of the run's own stream, hex, if a child process wrote this one; else empty.
         started: data of RunStarted; empty where it is not here.
-        finished: data of RunFinished; empty where it is not here.
+        resumed: data of RunResumed; empty where it is not here.
+        configured: data of each RunConfigured.
+        finished: data of RunFinished, or of StreamFinished in the stream of a child; empty where it is not here.
     """
 
     run_id: str
@@ -74,17 +80,36 @@ class StreamSummary:
     first_time: int | None = None
     last_time: int | None = None
     missing: int = 0
+    pruned: int = 0
+    causes: dict[str, int] = field(default_factory=dict)
+    losses: str = ""
     closed: bool = True
     writing: bool = False
+    attempt: int = 1
+    parent: str = ""
     started: dict[str, Any] = field(default_factory=dict)
+    resumed: dict[str, Any] = field(default_factory=dict)
+    configured: list[dict[str, Any]] = field(default_factory=list)
     finished: dict[str, Any] = field(default_factory=dict)
 
     @property
     def outcome(self) -> str:
-        """How it ended: the outcome of RunFinished, else "running" or "killed" by what its last file tells."""
+        """How it ended: the outcome of RunFinished, else "running" or "killed" by what its last file tells.
+
+        The stream of a child "ended" or "failed" by its own word, and is "cut off" without one: that is no outcome of
+        the run.
+        """
+        if self.parent:
+            ended = "failed" if self.finished.get("reason") == "failed" else "ended"
+            return ended if self.finished else "running" if self.writing else "cut off"
         if self.finished:
             return str(self.finished.get("outcome", "finished"))
         return "running" if self.writing else "unknown" if self.closed else "killed"
+
+    @property
+    def configuration(self) -> RunConfiguration | None:
+        """What the run was configured with, from its start or later; None if that was never given."""
+        return run_configuration(self.started, self.configured)
 
 
 @dataclass(slots=True)
@@ -93,7 +118,7 @@ class Summary:
 
     Attributes:
         paths: the files.
-        streams: in the order of stream, rank and producer.
+        streams: in the order of name, rank, attempt and start.
         warnings: what is damaged, missing or cut off, as far as that is told without reading everything.
     """
 
@@ -117,24 +142,24 @@ class Summary:
         return dict(total.most_common())
 
 
-def summarize(path: RecordPath | Iterable[RecordPath]) -> Summary:
+def summarize(path: RecordPath | Iterable[RecordPath] | RecordFiles | Survey | None) -> Summary:
     """Return the facts of a record.
 
     Args:
         path: as for `read`.
 
     Raises:
-        RecordError: a file is no record or cannot be opened.
+        RecordError: as `read`.
     """
-    files = record_files(path)
+    found = survey(path)
     faults = Faults(strict=False)
-    places = ordered_segments(files)
-    readers = OpenReaders(places, faults)
+    faults.warnings += found.warnings
+    readers = OpenReaders(found.places, faults)
     try:
-        streams = [_summarize_stream(group, readers, faults) for group in by_stream(places)]
+        streams = [_summarize_stream(group, readers, faults) for group in by_stream(found.places)]
     finally:
         readers.close()
-    return Summary([str(file) for file in files], streams, faults.warnings)
+    return Summary([str(file) for file in found.files], streams, faults.warnings)
 
 
 def _summarize_stream(places: Sequence[SegmentPlace], readers: OpenReaders, faults: Faults) -> StreamSummary:
@@ -142,35 +167,56 @@ def _summarize_stream(places: Sequence[SegmentPlace], readers: OpenReaders, faul
     summary = StreamSummary(
         header.run_id, header.run_name, header.stream, header.rank, header.host, header.pid, header.writer
     )
-    for place in places:
-        reader = readers.take(place.path)
-        segment = reader.segments[place.number]
-        origin = Origin(segment, reader.path, Counter())
+    summary.attempt = places[0].attempt
+    summary.parent = header.parent_producer_id.hex()
+    losses = StreamLosses()
+    ordered = parts(places)
+    for part in ordered:
+        taken = [readers.take(place) for place in part]
+        (reader, segment), *others = taken
+        if others:
+            faults.copied([str(place.path) for place in part])
         for damage in segment.damage:
             faults.damaged(reader.path, damage)
-        _add_segment(summary, segment, origin)
+        copies = [segment, *(other for _, other in others)]
+        _add_segment(summary, Origin(segment, reader.path, Counter()), copies)
         last_of_file = segment is reader.segments[-1]
-        summary.bytes += (reader.size if last_of_file else segment.end) - (segment.offset if place.number else 0)
+        summary.bytes += (reader.size if last_of_file else segment.end) - (segment.offset if part[0].number else 0)
         summary.closed = summary.closed and segment.closed
-        summary.writing = last_of_file and not reader.closed and not writer_gone(place.path)
-        summary.started = summary.started or _event_data(reader, segment, origin, _FIRST)
-        summary.finished = _event_data(reader, segment, origin, _LAST) or summary.finished
-        readers.give_back(place.path)
+        landmarks = Landmarks(reader, segment)
+        losses.add(part[0], landmarks, copies)
+        summary.started = summary.started or landmarks.started
+        summary.resumed = summary.resumed or landmarks.resumed
+        summary.configured += landmarks.configured
+        summary.finished = landmarks.finished or summary.finished
+        summary.configured += landmarks.configured
+        if part is ordered[-1]:
+            place, (reader, segment) = max(
+                zip(part, taken, strict=True), key=lambda one: (one[1][1].last_seq, one[1][1].closed)
+            )
+            landmarks = Landmarks(reader, segment)
+            summary.finished = landmarks.finished or summary.finished
+            losses.end(place, landmarks, reader, segment)
+        for place in part:
+            readers.give_back(place.path)
+    _add_losses(summary, losses)
+    faults.lost(losses)
     return summary
 
 
-def _add_segment(summary: StreamSummary, segment: Segment, origin: Origin) -> None:
+def _add_segment(summary: StreamSummary, origin: Origin, copies: Sequence[Segment]) -> None:
+    """Count the frames of a segment, and those that only a copy of it has."""
+    segment = copies[0]
+    frames = [found[0][1] for found in frames_once(copies)] if len(copies) > 1 else segment.frames
     summary.segments.append(segment.header.segment)
-    if segment.frames:
-        times = [frame.min_time for frame in segment.frames], [frame.max_time for frame in segment.frames]
-        first, last = min(times[0]), max(times[1])
+    if frames:
+        first, last = min(frame.min_time for frame in frames), max(frame.max_time for frame in frames)
         summary.first_time = first if summary.first_time is None else min(first, summary.first_time)
         summary.last_time = last if summary.last_time is None else max(last, summary.last_time)
-    summary.missing += dropped_numbers(segment) + sum(skip.last_seq - skip.first_seq + 1 for skip in segment.skips)
-    summary.frames += len(segment.frames)
-    summary.raw_bytes += sum(frame.raw_size for frame in segment.frames)
-    summary.events += segment.records
-    if segment.index is None:
+    summary.frames += len(frames)
+    summary.raw_bytes += sum(frame.raw_size for frame in frames)
+    summary.events += sum(frame.records for frame in frames)
+    if segment.index is None or len(frames) > len(segment.frames):
         summary.events_by_type = None
     elif summary.events_by_type is not None:
         counts = Counter(summary.events_by_type)
@@ -179,18 +225,8 @@ def _add_segment(summary: StreamSummary, segment: Segment, origin: Origin) -> No
         summary.events_by_type = dict(counts.most_common())
 
 
-def _event_data(reader: RecordReader, segment: Segment, origin: Origin, name: str) -> dict[str, Any]:
-    """Return the data of the first or last event of a segment, if it has this name; else nothing."""
-    first = name == _FIRST
-    frame = segment.frames[0 if first else -1] if segment.frames else None
-    wanted = frozenset(number for number in segment.types if origin.kinds[number].name == name)
-    if frame is None or not Selection(type_ids=wanted).concerns(frame):
-        return {}
-    try:
-        envelopes = parse_frame(reader.decompress(frame), frame, reader.path)
-    except CorruptRecordError:
-        return {}  # a scan of the events tells it
-    for envelope in envelopes if first else reversed(envelopes):
-        if envelope.type_id in wanted:
-            return Event(origin.kinds[envelope.type_id], origin, envelope).data
-    return {}
+def _add_losses(summary: StreamSummary, losses: StreamLosses) -> None:
+    summary.missing, summary.pruned = losses.missing, losses.pruned
+    summary.causes = dict(losses.causes.most_common())
+    summary.writing = losses.writing
+    summary.losses = losses.summary()

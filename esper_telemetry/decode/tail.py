@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import time
 from collections import deque
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from esper_telemetry.decode.faults import Faults
 from esper_telemetry.decode.inputs import record_files
 from esper_telemetry.decode.segments import SegmentDecoder
-from esper_telemetry.decode.streams import OpenReaders, by_stream, ordered_segments
-from esper_telemetry.errors import RecordError
+from esper_telemetry.decode.streams import OpenReaders, by_stream, parts
+from esper_telemetry.decode.survey import survey
+from esper_telemetry.errors import NotARecordError, RecordError
 from esper_telemetry.recordfile import StreamFollower
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from esper_telemetry.decode.event import Event
     from esper_telemetry.decode.filter import Filter
-    from esper_telemetry.decode.inputs import RecordPath
+    from esper_telemetry.decode.inputs import RecordFiles, RecordPath
     from esper_telemetry.decode.origin import Origin
     from esper_telemetry.decode.streams import SegmentPlace
     from esper_telemetry.recordfile import Followed
@@ -53,7 +55,9 @@ class Tail:
         RecordError: there is no such record.
     """
 
-    def __init__(self, path: RecordPath | Sequence[RecordPath], wanted: Filter, *, expand: bool = True) -> None:
+    def __init__(
+        self, path: RecordPath | Sequence[RecordPath] | RecordFiles, wanted: Filter, *, expand: bool = True
+    ) -> None:
         self._path = path
         self._wanted = wanted
         self._faults = Faults(strict=False)
@@ -61,8 +65,10 @@ class Tail:
         self._followers: dict[tuple[str, int, bytes], StreamFollower] = {}
         self._origins: dict[tuple[Path, int, int, int], Origin] = {}
         self._shown: dict[bytes, int] = {}
-        self._known = set(record_files(path))
-        self._places = ordered_segments(self._known)
+        found = survey(path)
+        self._known = set(found.files)  # a file that is no record may become one: its header is being written
+        self._places = list(found.places)
+        self._faults.warnings += found.warnings
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -101,7 +107,7 @@ class Tail:
             RecordError: a file cannot be read any more.
         """
         for places in self._wanted_streams(self._places):
-            self._followers[places[-1].stream_key] = StreamFollower(places[-1].path)
+            self._follow(places)
         looks = 0
         try:
             while not stop():
@@ -112,6 +118,7 @@ class Tail:
                 looks += 1
                 started = (finished or not looks % _LOOKS_PER_LISTING) and self._start_new()
                 if finished and not started:
+                    self._tell_ends()
                     return
                 if not grown:
                     sleep(_POLL_S)
@@ -125,9 +132,12 @@ class Tail:
     def _last_of_stream(self, places: Sequence[SegmentPlace], readers: OpenReaders, count: int) -> list[Event]:
         found: deque[list[Event]] = deque()
         held = 0
-        for place in reversed(places):
-            reader = readers.take(place.path)
-            segment = reader.segments[place.number]
+        for part in reversed(parts(places)):
+            try:
+                reader, segment = readers.take(part[0])
+            except RecordError as error:  # retention was faster
+                self._faults.gone(str(part[0].path), error, (part[0].header.previous_last_seq + 1, part[0].last_seq))
+                continue
             producer = segment.header.producer_id
             self._shown[producer] = max(self._shown.get(producer, 0), segment.last_seq)
             for events in self._decoder.last_events(reader, segment):
@@ -139,6 +149,20 @@ class Tail:
                 break
         return [event for events in found for event in events][-count:]
 
+    def _follow(self, places: Sequence[SegmentPlace]) -> None:
+        """Follow a stream from its last segment that is still there."""
+        for place in (part[0] for part in reversed(parts(places))):
+            with contextlib.suppress(NotARecordError):  # removed meanwhile
+                self._followers[place.stream_key] = StreamFollower(place.path, self._shown, place.spare)
+                return
+
+    def _tell_ends(self) -> None:
+        """Say which streams ended without saying so."""
+        for follower in self._followers.values():
+            if follower.cut and not follower.truncated:
+                said = "its writer is gone, and what came after the last event is unknown"
+                self._faults.warn(str(follower.path), f"no end: {said}")
+
     def _poll(self) -> tuple[list[Event], bool]:
         """Return the events that are new and wanted, and whether anything was new."""
         polled = [follower.poll() for follower in self._followers.values()]
@@ -147,18 +171,19 @@ class Tail:
 
     def _start_new(self) -> bool:
         """Follow streams that have appeared; tell whether there are any. A rotation is their follower's business."""
-        new = [path for path in record_files(self._path) if path not in self._known]
         started = len(self._followers)
-        for path in new:
+        for path in record_files(self._path):
+            if path in self._known:
+                continue
             try:
-                places = ordered_segments([path])
+                places = survey(path).places
             except RecordError:  # its header is being written
                 continue
             self._known.add(path)
             self._places += places
             for stream in self._wanted_streams(places):
                 if stream[0].stream_key not in self._followers:
-                    self._followers[stream[0].stream_key] = StreamFollower(path)
+                    self._follow(stream)
         return len(self._followers) > started
 
     def _events(self, followed: Followed) -> Iterator[Event]:

@@ -64,8 +64,8 @@ def start_agent(folder: Path, address: str, stream: StreamOptions, *, temporary:
         stream: how to send.
         temporary: remove the folder once everything is durable at the collector.
     """
-    command = agent_command(folder, address, stream, temporary=temporary)
     try:
+        command = agent_command(folder, address, stream, temporary=temporary)
         if not command[0]:
             raise FileNotFoundError("this Python does not know its own executable")
         with (folder / LOG_NAME).open("ab") as log:

@@ -1,44 +1,47 @@
-"""The bounded buffer between the training thread and the writer thread.
+"""The bounded buffer between the threads that emit and the writer thread.
 
-It gives every event its number and its time, sheds by class when it is full, and seals what it
-holds into parts of one frame each. Nothing in it waits for a disk: the lock is held for the length of a few
-list appends, and a writer that is behind is offered the interpreter, once a frame. Envelopes are joined in
-the writer thread, in slices that leave the interpreter to others.
+There is no lock. Storing an event is one C call, `deque.extend`: a signal, an asynchronous exception, a finalizer or
+another thread comes before it or after it and never in between, and may emit itself. Numbers are given by position when
+the writer thread takes the events (frames.py), so none can be given out without something behind it; what was offered
+is always derived, as recorded + lost, and never kept a second time.
+
+What waits is bounded by bytes and shed by class. Their sum is a plain attribute: CPython looks for signals, exceptions
+and other threads at calls and backward jumps only, none of which lies between reading and storing it; where an
+interpreter did otherwise, the sum would be off by an event until the buffer is next empty. Nothing here waits for a
+disk; a writer that is behind is offered the interpreter, once a frame.
 """
 
 from __future__ import annotations
 
-import itertools
-import threading
 import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from esper_telemetry.recorder.ledger import BUFFER_FULL, SHUTDOWN, TOO_LARGE, LossLedger
-from esper_telemetry.schema import MAX_BATCH_BYTES, MAX_EVENT_BYTES, Batch, EventType
-from esper_telemetry.schema.envelope import join_events
+from esper_telemetry.recorder.frames import WIDTH, Ending, FrameCutter, Loss
+from esper_telemetry.recorder.late import LateEvents
+from esper_telemetry.recorder.ledger import BUFFER_FULL, TOO_LARGE, WRITER_FAILED, LossLedger
+from esper_telemetry.recorder.timeline import Timeline
+from esper_telemetry.schema import MAX_EVENT_BYTES, Batch, EventType
 from esper_telemetry.v1 import options_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from esper_telemetry.clock import Clock
     from esper_telemetry.recorder.options import RecordOptions
+    from esper_telemetry.recorder.wakeup import Wakeup
     from esper_telemetry.schema.encoder import PayloadEncoders
     from esper_telemetry.schema.envelope import EnvelopeParts
     from esper_telemetry.v1 import run_pb2
 
-# Per event in the list of entries: envelope, number, monotonic time, payload. Flat, because a tuple for each
-# would be an object that the garbage collector follows.
-_WIDTH = 4
-# Events whose envelopes are joined before another thread may run: 0.1 ms of the interpreter.
-_SLICE = 256
 # Per-step detail is refused from here on, so that the rest of the buffer is left to what sheds later.
 _FIRST_SHARE = 0.75
-# Parts that wait while the writer is behind, because a loop that does nothing but emit leaves it no interpreter: each
+# Frames that wait while the writer is behind, because a loop that does nothing but emit leaves it no interpreter: each
 # time it wants it, it gets it after 5 ms only. It needs it about so often for a frame.
 _BEHIND = 4
 _TURNS = 4
+# Readings of the account that the writer thread may disturb: it does so for microseconds, once a slice.
+_READINGS = 100
 
 
 class Plan(NamedTuple):
@@ -59,27 +62,21 @@ class Plan(NamedTuple):
     encoders: PayloadEncoders
 
 
-class _Sealed(NamedTuple):
-    """Events that will be one frame.
+class Account(NamedTuple):
+    """What became of the events so far; what was offered is the sum of both.
 
     Attributes:
-        entries: _WIDTH values an event.
-        first_seq: first number it covers.
-        last_seq: last number it covers.
-        size: bytes it takes at most.
-        new_types: types first used in it.
+        recorded: events accepted and not lost since, by type id.
+        losses: events lost, by (full message name, DropCause number).
     """
 
-    entries: list[Any]
-    first_seq: int
-    last_seq: int
-    size: int
-    new_types: list[tuple[int, EventType]]
+    recorded: Counter[int]
+    losses: Counter[tuple[str, int]]
 
     @property
-    def type_ids(self) -> list[int]:
-        """The type of each event."""
-        return _type_ids(self.entries)
+    def offered(self) -> int:
+        """Events offered."""
+        return self.recorded.total() + self.losses.total()
 
 
 def _let_others_run() -> None:
@@ -91,201 +88,209 @@ def _let_others_run() -> None:
         time.sleep(0)
 
 
-def _type_ids(entries: list[Any]) -> list[int]:
-    return [envelope.type_id for envelope in entries[::_WIDTH]]
-
-
 class Buffer:
     """Events on their way to the writer thread.
 
+    `append`, `lose`, `end` and `account` may be called by any thread and from signal handlers and finalizers;
+    `take`, `written` and `drop` by one thread at a time.
+
+    Args:
+        options: limits.
+        clock: stamps the events.
+        types: the type table, as it stands in the first header; it may grow.
+        wakeup: set when the writer has something to do before its interval is over.
+
     Attributes:
-        wake: set when the writer has something to do before its interval is over.
         ledger: what was lost.
-        last_seq: last number given out: the events offered so far.
+        late: what came after the end.
         high_water: most bytes that ever waited.
+        timeline: makes times of monotonic ones. Writer thread only.
     """
 
-    def __init__(self, options: RecordOptions, clock: Clock) -> None:
-        """Take both anchors of the clock; times are wall anchor + monotonic, so they never step back."""
-        self._lock = threading.Lock()
+    def __init__(self, options: RecordOptions, clock: Clock, types: Mapping[int, EventType], wakeup: Wakeup) -> None:
         self._monotonic = clock.monotonic_ns
-        self.anchor_unix_nano = clock.wall_ns()
-        self.anchor_monotonic_nano = clock.monotonic_ns()
-        self._offset = self.anchor_unix_nano - self.anchor_monotonic_nano
+        self.timeline = Timeline(clock)
+        self._wakeup = wakeup
         self._frame_bytes = options.frame_bytes
         self._limits: dict[int, int] = {
             options_pb2.SHEDDING_FIRST: int(options.buffer_bytes * _FIRST_SHARE),
             options_pb2.SHEDDING_LATER: options.buffer_bytes,
             options_pb2.SHEDDING_NEVER: options.buffer_bytes + options.reserve_bytes,
         }
-        self.wake = threading.Event()
         self.ledger = LossLedger()
-        self.last_seq = 0
-        self._recorded: Counter[int] = Counter()
+        self.late = LateEvents()
         self.high_water = 0
-        self._closed = False
-        self._urgent = False
-        self._held = 0  # bytes in sealed parts and batches that the sink has not taken yet
-        self._sealed: deque[_Sealed] = deque()
-        self._joining: list[_Sealed] = []
-        self._new_types: list[tuple[int, EventType]] = []
-        self._first_seq = 1
-        # `with` on a lock costs 0.08 us more than its two methods: a tenth of an append (CPython 3.11).
-        self._acquire, self._release = self._lock.acquire, self._lock.release
-        self._start()
-
-    def _start(self) -> None:
-        self._entries: list[Any] = []
+        self._entries: deque[Any] = deque()
         self._extend = self._entries.extend
-        self._size = 0
+        self._cutter = FrameCutter(
+            self._entries, self.ledger, types, timeline=self.timeline, frame_bytes=options.frame_bytes
+        )
+        self._types = types
+        self._in = 0  # bytes that were ever stored
+        self._out = 0  # bytes of them that the sink has
+        self._out_next = 0  # the same when it has the batch in hand
+        self._wake_at = options.frame_bytes  # bytes ever stored at which the writer is woken
+        self._urgent = False
+        self._closed = False
+        self._over: int | None = None  # cause for which what waits is lost
+        self._ending: Ending | None = None
 
     def limit(self, shedding: int) -> int:
         """Return the bytes above which events of a Shedding class are dropped."""
         return self._limits[shedding]
 
-    def declare(self, type_id: int, event_type: EventType) -> None:
-        """Let the next batch carry a type that the file does not know yet."""
-        with self._lock:
-            self._new_types.append((type_id, event_type))
+    def append(self, plan: Plan, payload: bytes) -> bool:
+        """Stamp and store one event; return False if it was shed (and counted), or came after the last.
 
-    def append(self, plan: Plan, payload: bytes, *, last: bool = False) -> bool:
-        """Number, stamp and store one event; return False if it was shed (and counted), or came after the last.
-
-        It is one long function on purpose: a call inside it costs a tenth of what it does.
-
-        Args:
-            plan: of the event's type and context.
-            payload: the serialized event message.
-            last: the one event that a closed buffer takes.
+        It is one function on purpose: a call inside it costs a tenth of what it does.
         """
-        one, envelope, limit, urgent, _ = plan
-        length = len(payload)
-        self._acquire()
-        try:
-            if self._closed and not last:
-                return False
-            self.last_seq = seq = self.last_seq + 1
-            size = self._size + envelope.room + length
-            if self._held + size > limit or length > MAX_EVENT_BYTES:
-                self._shed(one, length)
-                return False
-            if size > MAX_BATCH_BYTES:
-                self._seal(seq - 1)
-                size = envelope.room + length
-            self._extend((envelope, seq, self._monotonic(), payload))
-            self._size = size
-            if size >= self._frame_bytes:
-                self._seal(seq)
-                self.wake.set()
-                behind = len(self._sealed) >= _BEHIND
-            else:
-                behind = False
-                if urgent and not self._urgent:
-                    self._urgent = True
-                    self.wake.set()
-        finally:
-            self._release()
-        if behind:
-            _let_others_run()
+        _, envelope, limit, urgent, _ = plan
+        room = envelope.room + len(payload)
+        size = self._in + room
+        if size - self._out > limit or room > MAX_EVENT_BYTES or self._closed:
+            return self._refuse(plan, room)
+        self._in = size
+        self._extend((envelope, self._monotonic(), payload))
+        if size > self._wake_at or urgent:
+            self._attend(size, urgent=urgent)
         return True
 
-    def append_last(self, plan: Plan, build: Callable[[int, LossLedger], bytes]) -> None:
-        """Store the last event: its payload is built knowing all that was offered and lost before."""
-        with self._lock:
-            self._closed = True
-            payload = build(self.last_seq + 1, self.ledger)
-        self.append(plan, payload, last=True)
-
-    def _shed(self, one: EventType, length: int) -> None:
-        self.ledger.count(one.full_name, TOO_LARGE if length > MAX_EVENT_BYTES else BUFFER_FULL)
-        self.wake.set()
-
     def lose(self, full_name: str, cause: int) -> None:
-        """Number an event that could not even be built, and count it as lost."""
-        with self._lock:
-            if not self._closed:
-                self.last_seq += 1
-                self.ledger.count(full_name, cause)
+        """Count an event that could not even be built as lost; its number shows where, as far as there is room."""
+        loss = Loss(full_name, cause)
+        size = self._in + loss.room
+        if self._closed:
+            self._count_late(full_name)
+        elif size - self._out > self._limits[options_pb2.SHEDDING_LATER]:
+            self.ledger.count(full_name, cause)
+        else:
+            self._in = size
+            self._extend((loss, 0, b""))
 
-    def _seal(self, last_seq: int) -> None:
-        """Close the current part; it covers every number from the part before up to `last_seq`."""
-        if not self._entries:
-            return
-        self._sealed.append(_Sealed(self._entries, self._first_seq, last_seq, self._size, self._new_types))
-        self._new_types = []
-        self._first_seq = last_seq + 1
-        self._held += self._size
-        self.high_water = max(self.high_water, self._held)
-        self._start()
+    def _refuse(self, plan: Plan, room: int) -> bool:
+        """Count an event that is not stored."""
+        if self._closed:
+            self._count_late(plan.type.full_name)
+        else:
+            self.ledger.count(plan.type.full_name, TOO_LARGE if room > MAX_EVENT_BYTES else BUFFER_FULL)
+            self._wakeup.set()
+        return False
 
-    def counted(self) -> Counter[int]:
-        """Return the events accepted so far, by type id."""
-        with self._lock:
-            waiting = [*(part.type_ids for part in (*self._joining, *self._sealed)), _type_ids(self._entries)]
-            return self._recorded + Counter(itertools.chain.from_iterable(waiting))
+    def _count_late(self, full_name: str) -> None:
+        """Count an event that comes after the end, be it that of the run or that of its writer."""
+        if self._over == WRITER_FAILED:
+            self.ledger.count(full_name, WRITER_FAILED)
+        else:
+            self.late.count(full_name)
+
+    def _attend(self, size: int, *, urgent: bool) -> None:
+        """Wake the writer for a frame that is full, or for an event that is not to wait."""
+        if size > self._wake_at:
+            self._wakeup.set()
+            self._wake_at = size + self._frame_bytes
+            waiting = size - self._out
+            self.high_water = max(self.high_water, waiting)
+            if waiting > _BEHIND * self._frame_bytes:
+                _let_others_run()
+        elif urgent and not self._urgent:
+            self._wakeup.set()
+            self._urgent = True
 
     @property
     def urgent(self) -> bool:
         """An event that is never shed is waiting."""
         return self._urgent
 
-    def take(self) -> list[Batch]:
-        """Return everything that waits, as batches of one frame each. Writer thread only."""
-        with self._lock:
-            self._seal(self.last_seq)
-            self._urgent = False
-            parts, self._sealed = self._sealed, deque()
-            self._joining += parts
-        batches: list[Batch] = []
-        patient = len(parts) == 1
-        while parts:  # one by one, so that a part is let go when its batch has taken its place
-            batches.append(self._joined(parts.popleft(), patient=patient))
-        return batches
+    @property
+    def last_seq(self) -> int:
+        """Events offered so far."""
+        return self._cutter.numbered
 
-    def _joined(self, part: _Sealed, *, patient: bool) -> Batch:
-        """Make a batch of a part: its envelopes are joined, which costs more than `append`.
+    def account(self) -> Account:
+        """Return what became of the events so far. It takes time with the events that wait."""
+        waiting, recorded, losses = self._reading()
+        for parts, events in Counter(waiting[::WIDTH]).items():
+            if isinstance(parts, Loss):
+                losses[parts.full_name, parts.cause] += events
+            elif self._over is not None:
+                losses[self._types[parts.type_id].full_name, self._over] += events
+            else:
+                recorded[parts.type_id] += events
+        return Account(recorded, losses + self.late.losses)
 
-        A patient writer lets go of the interpreter between slices. It gets it back when the training thread waits for
-        something, or after 5 ms: one that is behind and let go ten times a frame would never catch up.
-        """
-        entries = part.entries
-        events: list[bytes] = []
-        for start in range(0, len(entries), _WIDTH * _SLICE):
-            events += join_events(entries[start : start + _WIDTH * _SLICE], self._offset)
-            if patient:
-                time.sleep(0)
-        raw_size = sum(map(len, events))
-        type_ids = part.type_ids
-        counts = Counter(type_ids)
-        with self._lock:
-            self._joining.remove(part)
-            self._recorded.update(counts)
-            self._held += raw_size - part.size
-        return Batch(
-            events=events,
-            type_ids=type_ids,
-            first_seq=part.first_seq,
-            last_seq=part.last_seq,
-            min_time=self._offset + entries[2],
-            max_time=self._offset + entries[2 - _WIDTH],
-            raw_size=raw_size,
-            new_types=part.new_types,
-        )
+    def _reading(self) -> tuple[list[Any], Counter[int], Counter[tuple[str, int]]]:
+        """Return the entries that wait, what was taken and what was lost, all of one moment."""
+        cutter = self._cutter
+        for _ in range(_READINGS):
+            version = cutter.version
+            read = [*cutter.taken, *self._entries], Counter(cutter.given.recorded), self.ledger.losses
+            if version is not None and version is cutter.version:
+                break
+            time.sleep(0)
+        return read
 
-    def written(self, batch: Batch) -> None:
-        """Free the room of a batch that the sink has taken."""
-        with self._lock:
-            self._held -= batch.raw_size
+    def end(self, plan: Plan, build: Callable[[int, Counter[tuple[str, int]]], bytes]) -> None:
+        """Accept no more events but a last one, the first given, which is built when all before it have numbers."""
+        if self._ending is None:
+            self._ending = Ending(plan.envelope, self._monotonic(), build)
+        self._closed = True
 
-    def give_up(self, batches: list[Batch], names: dict[int, str]) -> None:
-        """Count the events of `batches` as lost because the process ends."""
-        with self._lock:
-            for batch in batches:
-                for type_id in batch.type_ids:
-                    self.ledger.count(names[type_id], SHUTDOWN)
-                self._held -= batch.raw_size
+    @property
+    def taken_seq(self) -> int:
+        """Last number given out: it moves on with every batch."""
+        return self._cutter.given.seq
+
+    def take(self) -> Batch | None:
+        """Return the next frame's batch, or None if nothing waits; the same one until it was written or dropped."""
+        cutter = self._cutter
+        self._urgent = False
+        while cutter.batch is None and self._pending():
+            cutter.cut(patient=self._in - self._out < 2 * self._frame_bytes, ending=self._ending)
+            self._reckon(cutter.spent)
+        return cutter.batch
+
+    def _pending(self) -> bool:
+        """Something is in no batch yet."""
+        last = self._ending is not None and not self._cutter.ended
+        return last or bool(self._entries or self._cutter.taken)
+
+    def _reckon(self, spent: int) -> None:
+        """Note what will be free when the batch in hand is."""
+        stored = self._in
+        self.high_water = max(self.high_water, stored - self._out)
+        if self._entries or self._cutter.taken:
+            self._out_next += spent
+        else:  # whatever the sum was off by is forgotten
+            self._out_next = stored
+            self._wake_at = stored + self._frame_bytes
+        if self._cutter.batch is None:
+            self._out = self._out_next
+
+    def written(self) -> None:
+        """Free the room of the batch in hand: the sink has it."""
+        self._cutter.written()
+        self._out = self._out_next
+
+    def drop(self, cause: int) -> None:
+        """Count the events of the batch in hand as lost, or those that no batch could be made of."""
+        self._cutter.drop(cause)
+        self._out = self._out_next
+
+    def drop_all(self, cause: int) -> None:
+        """Count everything that was not written as lost: nothing is written any more."""
+        self.stop(cause)
+        self._cutter.drop_all(cause)
+        self._out = self._out_next = self._in
+
+    def take_back(self, events: Counter[int], cause: int) -> None:
+        """Count events that were written, by type id, as lost: what held them is gone. Writer thread only."""
+        self._cutter.take_back(events, cause)
+
+    def stop(self, cause: int) -> None:
+        """Take no more: what waits is lost for `cause`, and so is what a thread is just about to store."""
+        self._over = cause
+        self._closed = True
 
     def unreported_losses(self) -> tuple[list[run_pb2.DropCount], int, int]:
-        """Return the losses since the last call, all losses and all events offered."""
-        with self._lock:
-            return self.ledger.take_unreported(), self.ledger.total, self.last_seq
+        """Return the losses since the last call, all losses and all events offered. Writer thread only."""
+        return self.ledger.take_unreported(), self.ledger.total, self.last_seq

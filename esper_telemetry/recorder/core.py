@@ -1,84 +1,173 @@
 """What the emitters of one run share: the type table, the level in force, the buffer and the writer.
 
 An emitter asks it once per type and context for a plan; after that, emitting touches
-the plan and the buffer only.
+the plan and the buffer only. A fork leaves a child without buffer, writer and file: its first event opens a stream
+of its own, and nothing of the parent's is used there.
+There is no lock: what must be done once is claimed by one C call.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
-import threading
 import time
 import weakref
 from typing import TYPE_CHECKING
 
+from esper_telemetry.errors import SinkError
 from esper_telemetry.recorder.buffer import Buffer, Plan
-from esper_telemetry.recorder.ledger import INVALID
+from esper_telemetry.recorder.child import child_sink, close_before_exit
+from esper_telemetry.recorder.clockwatch import ClockWatch
+from esper_telemetry.recorder.ledger import IN_CHILD, INVALID, SHUTDOWN, drop_counts
+from esper_telemetry.recorder.mistakes import Mistakes
+from esper_telemetry.recorder.plans import placed
+from esper_telemetry.recorder.removals import Removals
+from esper_telemetry.recorder.wakeup import Wakeup
 from esper_telemetry.recorder.writer import WriterThread
-from esper_telemetry.schema import EventType, event_type
+from esper_telemetry.schema import EventType, enum_labels, event_type
 from esper_telemetry.schema.encoder import payload_encoders
 from esper_telemetry.schema.envelope import EnvelopeParts
 from esper_telemetry.v1 import options_pb2, run_pb2
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Sequence
 
     from google.protobuf.message import Message
 
     from esper_telemetry.clock import Clock
+    from esper_telemetry.errors import SchemaError
     from esper_telemetry.recorder.emitter import Emitter
     from esper_telemetry.recorder.options import RecordOptions
-    from esper_telemetry.sinks import Sink
+    from esper_telemetry.recorder.runfiles import RunFiles
+    from esper_telemetry.sinks import Sink, Vanished
 
 _log = logging.getLogger("esper_telemetry")
 _REPORT_INTERVAL = 1.0
-_MUTE = -1  # below every level: nothing is recorded
+_CHILD_TIMEOUT = 1.0  # seconds for a thread to begin; the file of a child is opened later
+_STREAM = "stream"
+_ANY_TYPE = "*"  # events of children that have no stream are not told apart
 
 
 class Core:
-    """Shared state of a run's emitters.
+    """Shared state of a run's emitters, in one process.
+
+    Args:
+        options: how the record is written.
+        clock: source of time.
+        types: event types that the first header declares.
+        level: number of the level in force.
+        strict: errors of a call are raised at the caller instead of counted.
+        files: where the run writes; None for a run that keeps its events in memory.
+        owner: process id of the one that started the run, if it is another one.
 
     Attributes:
+        child: this process is not the one that started the run.
+        owner: process id of the one that started it.
+        token: 16 bytes that tell this run from every other, the same in all its processes.
+        clock: source of time.
         level: number of the level in force.
         append: what emitters call with a plan and a payload.
-        strict: errors of a call are raised at the caller instead of counted.
+        plans: how events of a class are emitted without a context, of those that were emitted.
+        writer: the thread that writes this process's stream; None before a child's first event.
+        closing: the end of this process's stream has been asked for, or had been when it was forked.
+        closed: that end was reached.
+        opened_at: monotonic time at which this process's stream began, in seconds.
+        has_children: this process was forked, or the run was handed to others, so that there may be children.
     """
 
     def __init__(
-        self, options: RecordOptions, clock: Clock, types: Sequence[EventType], level: int, *, strict: bool
+        self,
+        options: RecordOptions,
+        clock: Clock,
+        types: Sequence[EventType],
+        level: int,
+        *,
+        strict: bool,
+        files: RunFiles | None = None,
+        owner: int | None = None,
     ) -> None:
         """Build the type table; nothing is written before `open`."""
         self.options = options
-        self.buffer = Buffer(options, clock)
-        self.level = level
-        self.strict = strict
-        self.append: Callable[[Plan, bytes], bool] = (
-            self.buffer.append if options.on_error == "warn" else self._append_or_raise
-        )
-        self._emitters: weakref.WeakSet[Emitter] = weakref.WeakSet()
-        self.writer: WriterThread | None = None
-        self._lock = threading.Lock()
+        self.clock = clock
+        self._numbers = itertools.count(1)
         self._ids: dict[str, int] = {}
         self._types: dict[int, EventType] = {}
-        self._declared = [(self._number(one), one) for one in types]
-        self._said: set[tuple[str, str]] = set()
+        for one in types:
+            self._number(one)
+        self.level = level
+        self.strict = strict
+        self.files = files
+        self.token = files.producer_id if files is not None else os.urandom(16)
+        self.child = owner is not None
+        self.owner = owner or os.getpid()
+        self.closing = self.closed = False
+        self.opened_at = time.monotonic()
+        self.has_children = False
+        self._in_children = 0
+        self._emitters: set[weakref.ref[Emitter]] = set()
+        self.plans: dict[type[Message], Plan] = {}
+        self._mistakes = Mistakes()
         self._last_report = 0.0
-        self._pid = os.getpid()
-        _alive.add(self)
+        self.removals = Removals()
+        self._clocks = ClockWatch()
+        self._start_anew()
+        if not self.child:
+            self._make_buffer()
+        _alive.add(weakref.ref(self, _alive.discard))
+
+    def _start_anew(self) -> None:
+        """Have no buffer, writer and sink: what they are is made in this process."""
+        self.wakeup = Wakeup()
+        self._buffers: list[Buffer] = []
+        self._unopened = {_STREAM: True}  # taken by who opens the stream of a child
+        self.writer: WriterThread | None = None
+        self._connect(self._open_and_append)
 
     @property
-    def declared(self) -> list[tuple[int, EventType]]:
-        """The types that stand in the first header."""
-        return list(self._declared)
+    def buffer(self) -> Buffer:
+        """The buffer of this process: made, with both anchors of the clock, when it is first asked for."""
+        if not self._buffers:
+            self._make_buffer()
+        return self._buffers[0]  # the first of those that callers who met here have made
 
-    def open(self, sink: Sink, flush_interval: float) -> None:
-        """Start the writer thread on `sink`."""
-        self.writer = WriterThread(self.buffer, sink, flush_interval, self.report_losses)
+    def _make_buffer(self) -> None:
+        self._buffers.append(Buffer(self.options, self.clock, self._types, self.wakeup))
+
+    def open(self, make_sink: Callable[[Core], Sink], timeout: float) -> Sink:
+        """Start the writer thread, which opens the sink; return that. Events go through the buffer from now on.
+
+        Raises:
+            SinkError: it cannot be opened, or not in `timeout` seconds.
+            ConfigError: an option of the sink cannot be used.
+        """
+        self.opened_at = time.monotonic()
+        self.writer = WriterThread(
+            self.buffer, lambda: make_sink(self), self.wakeup, self.options.flush_interval, self.keep_house
+        )
+        sink = self.writer.start(timeout)
+        self._connect(self._append)
+        return sink
+
+    @property
+    def _append(self) -> Callable[[Plan, bytes], bool]:
+        return self.buffer.append if self.options.on_error == "warn" else self._append_or_raise
+
+    def _connect(self, append: Callable[[Plan, bytes], bool]) -> None:
+        self.append = append
+        for ref in list(self._emitters):
+            emitter = ref()
+            if emitter is not None:
+                emitter.connect(append)
 
     def _number(self, one: EventType) -> int:
-        number = self._ids.setdefault(one.full_name, len(self._ids) + 1)
-        self._types[number] = one
+        """Return the number of a type; where two callers ask for a new one at once, a number stays unused."""
+        number = self._ids.get(one.full_name)
+        if number is None:
+            fresh = next(self._numbers)
+            self._types[fresh] = one  # before anybody can find its number
+            number = self._ids.setdefault(one.full_name, fresh)
         return number
 
     @property
@@ -88,8 +177,7 @@ class Core:
 
     def types(self) -> list[tuple[int, EventType]]:
         """Return the type table."""
-        with self._lock:
-            return list(self._types.items())
+        return list(self._types.items())
 
     def writer_cpu_seconds(self) -> float:
         """Return the processor time of the writer thread so far."""
@@ -102,14 +190,20 @@ class Core:
     def set_level(self, level: int) -> None:
         """Put another level in force; emitters make new plans at their next event."""
         self.level = level
-        with self._lock:
-            for emitter in self._emitters:
+        for ref in list(self._emitters):
+            emitter = ref()
+            if emitter is not None:
                 emitter.forget_plans()
 
-    def adopt(self, emitter: Emitter) -> None:
-        """Remember an emitter, so that its plans can be forgotten when the level changes."""
-        with self._lock:
-            self._emitters.add(emitter)
+    @property
+    def has_emitters(self) -> bool:
+        """Somebody can still emit: the run's own emitter is alive, which those that were bound keep."""
+        return len(self._emitters) > 0
+
+    def adopt(self, emitter: Emitter) -> Callable[[Plan, bytes], bool]:
+        """Return what an emitter gives its events to, and remember it: it is told when that or the level changes."""
+        self._emitters.add(weakref.ref(emitter, self._emitters.discard))
+        return self.append
 
     def plan(self, cls: type[Message], context: bytes) -> Plan:
         """Return how events of `cls` are emitted in a context (serialized).
@@ -117,28 +211,29 @@ class Core:
         Raises:
             SchemaError: `cls` is no event.
         """
+        plan = self.plans.get(cls)
+        if plan is None:
+            plan = self.plans[cls] = self._first_plan(cls)
+        return placed(plan, context) if context else plan
+
+    def _first_plan(self, cls: type[Message]) -> Plan:
         one = event_type(cls)
-        with self._lock:
-            if one.full_name not in self._ids:
-                self.buffer.declare(self._number(one), one)
-            number = self._ids[one.full_name]
         return Plan(
             type=one,
-            envelope=EnvelopeParts(number, context),
+            envelope=EnvelopeParts(self._number(one), b""),
             limit=self.buffer.limit(one.shedding),
             urgent=one.shedding == options_pb2.SHEDDING_NEVER,
             encoders=payload_encoders(cls),
         )
 
-    def reject(self, name: str, error: Exception) -> None:
-        """Count an event that could not be built, and say so once per type and error."""
+    def reject(self, name: str, error: SchemaError) -> None:
+        """Count an event that could not be built and say so, or raise `error` with strict=True."""
         if self.strict:
             raise error
+        self.open_child()
         self.buffer.lose(name, INVALID)
-        key = (name, str(error))
-        if key not in self._said:
-            self._said.add(key)
-            _log.warning("%s was not recorded (counted as invalid, said once): %s", name, error)
+        if not self.closing:
+            self._mistakes.say(name, error)
 
     def check_sink(self) -> None:
         """Raise what the sink reported, if the user asked for that.
@@ -154,10 +249,35 @@ class Core:
         self.check_sink()
         return accepted
 
+    # --- the account of this process ----------------------------------------------------------------------------------
+
+    def account(self) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
+        """Return the events recorded, by short name, and those lost, by full message name and cause."""
+        account, types = self.buffer.account(), dict(self.types())
+        causes = enum_labels(run_pb2.DropCause.DESCRIPTOR)
+        recorded = {types[number]: count for number, count in sorted(account.recorded.items())}
+        lost = {(name, causes[cause]): count for (name, cause), count in account.losses.items()}
+        if self.counting:
+            given = {one: count for one, count in recorded.items() if one.cls is not run_pb2.StreamFinished}
+            lost.update({(one.full_name, causes[IN_CHILD]): count for one, count in given.items()})
+            recorded = {}
+        return {one.name: count for one, count in recorded.items()}, lost
+
+    @property
+    def sink(self) -> Sink | None:
+        """Where the events of this process go; None before it is open."""
+        return self.writer.sink if self.writer is not None else None
+
+    @property
+    def counting(self) -> bool:
+        """The events of this process are counted and not recorded: it is a child that has no stream."""
+        return bool(getattr(self.sink, "counting", False))
+
     def report_losses(self) -> None:
-        """Emit a DropReport if something was lost since the last one, at most once a second."""
+        """Emit a DropReport if something was lost since the last one, at most once a second. Writer thread only."""
+        self._count_children()
         now = time.monotonic()
-        if not self.buffer.ledger.total or now - self._last_report < _REPORT_INTERVAL:
+        if self.closing or self.counting or not self.buffer.ledger.total or now - self._last_report < _REPORT_INTERVAL:
             return
         drops, total, offered = self.buffer.unreported_losses()
         if drops and self.level != options_pb2.LEVEL_OFF:
@@ -165,25 +285,116 @@ class Core:
             report = run_pb2.DropReport(drops=drops, total_dropped=total, total_offered=offered)
             self.buffer.append(self.plan(run_pb2.DropReport, b""), report.SerializeToString())
 
-    def forget(self) -> None:
-        """In a fork child: become inert. The thread is not here, and the file belongs to the parent."""
-        self.writer = None
-        self._lock = threading.Lock()  # the fork may have copied it locked
-        self.set_level(_MUTE)
+    def keep_house(self) -> None:
+        """Look after files, clocks and losses: in every cycle of the writer thread, before it takes events."""
+        look_after_files = getattr(self.sink, "check", None)
+        if look_after_files is not None:
+            look_after_files()
+        parted = self._clocks.look(self.buffer.timeline)
+        if parted is not None and self.level > options_pb2.LEVEL_OFF and not self.closing:
+            self.buffer.append(self.plan(run_pb2.ClockReanchored, b""), parted.SerializeToString())
+        self.report_losses()
 
-    @property
-    def inherited(self) -> bool:
-        """This process is a fork child of the one that opened the run."""
-        return os.getpid() != self._pid
+    def record_vanished(self, vanished: Vanished) -> None:
+        """Count the events of a file that somebody took away. Writer thread."""
+        self.removals.count(vanished, self.buffer)
+
+    def _count_children(self) -> None:
+        """Give numbers to the events of children that have no stream, and count them as lost: here is the record."""
+        if self.child or self.files is None or not self.has_children:
+            return
+        from esper_telemetry.sinks import tallied  # loaded since the file was opened
+
+        found = tallied(self.files.folder)
+        if found > self._in_children:
+            self.buffer.ledger.count(_ANY_TYPE, IN_CHILD, found - self._in_children)
+            self._in_children = found
+
+    def finish(self, last: run_pb2.RunFinished | run_pb2.StreamFinished) -> bool:
+        """Record `last`, with what was offered and lost, and close the sink; it takes close_timeout at most.
+
+        The last event is written once, whoever calls again. No event that comes after the first call is recorded.
+        False in the writer thread (a finalizer, a log handler), which ends later.
+        """
+
+        def build(offered: int, losses: Counter[tuple[str, int]]) -> bytes:
+            last.offered, last.dropped = offered, losses.total()
+            last.drops.extend(drop_counts(losses))
+            return last.SerializeToString()
+
+        self.closing = True
+        self.buffer.end(self.plan(type(last), b""), build)
+        if self.writer is None:
+            self.buffer.drop_all(SHUTDOWN)
+        elif not self.writer.finish(self.options.close_timeout):
+            return False
+        if self._in_children and self.files is not None:
+            from esper_telemetry.sinks import remove_tally
+
+            remove_tally(self.files.folder)
+        self.closed = True
+        return True
+
+    def await_end(self) -> None:
+        """Wait for the end that was asked for, as long as that may still take."""
+        if self.closing and not self.closed and self.writer is not None:
+            self.writer.finish(self.options.close_timeout)
+
+    # --- child processes ----------------------------------------------------------------------------------------------
+
+    def open_child(self) -> None:
+        """In a child process that has no stream yet: open one. Its file is opened by the writer thread."""
+        if not self.child or self.closing or self._unopened.pop(_STREAM, None) is None:
+            return  # or somebody does it already, perhaps a frame below this one; the buffer is there
+        try:
+            self.open(child_sink, _CHILD_TIMEOUT)
+        except BaseException as error:
+            if not isinstance(error, SinkError):  # it came from outside; the next event tries again
+                if self.writer is None or not self.writer.alive:
+                    self._unopened[_STREAM] = True
+                raise
+            if self.writer is not None and not self.writer.alive:  # else it is only slow to begin
+                _log.warning("events of this child process are not recorded: %s", error)
+                self.writer = None
+        self.wakeup.set()  # its file is there at once: a trace of a child that is killed soon
+        close_before_exit(self)
+
+    def _open_and_append(self, plan: Plan, payload: bytes) -> bool:
+        """Take the first event of a child process, on a road that is taken once."""
+        self.open_child()
+        return self.buffer.append(plan, payload)
+
+    def become_child(self) -> None:
+        """In a fork child: let go of what is the parent's. Its thread is not here, its file is closed already.
+
+        What waited in the buffer is the parent's to write.
+        """
+        self.child = True
+        self.has_children = False
+        self._in_children = 0
+        if self.closing:
+            self.closed = True
+        else:
+            self._start_anew()
 
 
-_alive: weakref.WeakSet[Core] = weakref.WeakSet()
+# A plain set, because a WeakSet removes in Python: an exception that arrives in there is swallowed by the interpreter.
+_alive: set[weakref.ref[Core]] = set()
 
 
-def _forget_all() -> None:
-    for core in list(_alive):
-        core.forget()
+def _living() -> list[Core]:
+    return [core for ref in list(_alive) if (core := ref()) is not None]
+
+
+def _note_children() -> None:
+    for core in _living():
+        core.has_children = True
+
+
+def _become_children() -> None:
+    for core in _living():
+        core.become_child()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
+    os.register_at_fork(after_in_parent=_note_children, after_in_child=_become_children)

@@ -1,10 +1,12 @@
 """The loss ledger: every lost event, counted in one place by type and cause.
 
-It is not locked: its owner (the buffer) calls it under its own lock.
+There is no lock: each change is one C call, which neither a signal, an asynchronous exception nor another thread can
+cut in two, and each reading starts from a copy that is one C call too.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 from esper_telemetry.v1 import run_pb2
@@ -14,33 +16,38 @@ TOO_LARGE = run_pb2.DROP_CAUSE_TOO_LARGE
 INVALID = run_pb2.DROP_CAUSE_INVALID
 SINK_FAILED = run_pb2.DROP_CAUSE_SINK_FAILED
 SHUTDOWN = run_pb2.DROP_CAUSE_SHUTDOWN
+AFTER_CLOSE = run_pb2.DROP_CAUSE_AFTER_CLOSE
+RECORD_REMOVED = run_pb2.DROP_CAUSE_RECORD_REMOVED
+IN_CHILD = run_pb2.DROP_CAUSE_IN_CHILD
+WRITER_FAILED = run_pb2.DROP_CAUSE_WRITER_FAILED
 
 
 class LossLedger:
-    """Counts of lost events.
-
-    Attributes:
-        losses: (full message name, DropCause number) → events, since the stream started.
-    """
+    """Counts of lost events."""
 
     def __init__(self) -> None:
         """Start with nothing lost."""
-        self.losses: Counter[tuple[str, int]] = Counter()
+        self._losses: Counter[tuple[str, int]] = Counter()
         self._reported: Counter[tuple[str, int]] = Counter()
+
+    @property
+    def losses(self) -> Counter[tuple[str, int]]:
+        """(full message name, DropCause number) → events lost since the stream started: a copy."""
+        return Counter(self._losses)
 
     @property
     def total(self) -> int:
         """Events lost since the stream started."""
-        return self.losses.total()
+        return sum(self._losses.values())
 
     def count(self, full_name: str, cause: int, events: int = 1) -> None:
         """Count `events` of type `full_name` as lost for `cause`."""
-        self.losses[full_name, cause] += events
+        self._losses.update(itertools.repeat((full_name, cause), events))
 
     def take_unreported(self) -> list[run_pb2.DropCount]:
-        """Return the losses since the last call, and count them as reported."""
-        fresh = self.losses - self._reported
-        self._reported = self.losses.copy()
+        """Return the losses since the last call, and count them as reported. Writer thread only."""
+        losses = self.losses
+        fresh, self._reported = losses - self._reported, losses
         return drop_counts(fresh)
 
 

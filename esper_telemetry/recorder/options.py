@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import numbers
 import os
+import threading
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from esper_telemetry.errors import ConfigError
 
 DISABLED_VARIABLE = "ESPER_TELEMETRY_DISABLED"
 RUN_ID_VARIABLE = "ESPER_TELEMETRY_RUN_ID"
 
+# More seconds cannot be waited, and no more bytes be had.
+_LARGEST = threading.TIMEOUT_MAX
+
 SyncPolicy = Literal["none", "close", "interval", "every"]
 ErrorPolicy = Literal["warn", "raise"]
+ChildPolicy = Literal["record", "count"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +42,14 @@ class RecordOptions:
         keep_bytes: what the closed segments and the open one of this process may take together: when a segment is
             closed, the oldest closed ones beyond it are deleted, with RunStarted in the first, sent on or not.
             None keeps all.
-        handle_sigterm: close the record when the process is terminated, by raising SystemExit(143)
-            in the main thread; a handler that the program has installed is left alone.
+        children: what becomes of events that child processes emit (forked after start_run, or handed the run):
+            "record" writes each child's into a stream of its own, at most 64 for each process that started a run,
+            of one segment, which keep_bytes does not touch; "count" only counts them. What is counted is in the
+            record as lost by the cause "in_child".
+        redact: patterns like those of shells (`"internal_*"`) for names whose values are not recorded, beside those
+            that are secrets by the SDK's own rule; they are held against names in `config` (`"db.host"`, or `"host"`
+            alone), `tags` and the command line, whatever their case. RunStarted.redacted says what was left out.
+        argv: record the command line, less the secrets in it.
     """
 
     flush_interval: float = 1.0
@@ -50,7 +62,9 @@ class RecordOptions:
     segment_bytes: int = 256 * 1024 * 1024
     segment_seconds: float = 3600.0
     keep_bytes: int | None = None
-    handle_sigterm: bool = True
+    children: ChildPolicy = "record"
+    redact: tuple[str, ...] = ()
+    argv: bool = True
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -66,16 +80,20 @@ class RecordOptions:
             "segment_bytes",
             "segment_seconds",
         ):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"RecordOptions.{name} is {getattr(self, name)!r}; it must be more than 0")
-        if self.reserve_bytes < 0:
+            _check_positive(f"RecordOptions.{name}", getattr(self, name))
+        if not _is_number(self.reserve_bytes) or self.reserve_bytes < 0:
             raise ConfigError(f"RecordOptions.reserve_bytes is {self.reserve_bytes!r}; it must be 0 or more")
-        if self.keep_bytes is not None and not self.keep_bytes > 0:
+        if self.keep_bytes is not None and not (_is_number(self.keep_bytes) and self.keep_bytes > 0):
             raise ConfigError(f"RecordOptions.keep_bytes is {self.keep_bytes!r}; use None to keep all segments")
         if self.sync not in ("none", "close", "interval", "every"):
             raise ConfigError(f"RecordOptions.sync is {self.sync!r}; use none, close, interval or every")
         if self.on_error not in ("warn", "raise"):
             raise ConfigError(f"RecordOptions.on_error is {self.on_error!r}; use warn or raise")
+        if self.children not in ("record", "count"):
+            raise ConfigError(f"RecordOptions.children is {self.children!r}; use record or count")
+        patterns: Any = self.redact
+        if not isinstance(patterns, (tuple, list)) or not all(isinstance(one, str) and one for one in patterns):
+            raise ConfigError(f"RecordOptions.redact is {patterns!r}; use a tuple of patterns, such as ('internal_*',)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +128,20 @@ class StreamOptions:
             ConfigError: one cannot be used.
         """
         for name in ("flush_interval", "give_up_after"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"StreamOptions.{name} is {getattr(self, name)!r}; it must be more than 0")
+            _check_positive(f"StreamOptions.{name}", getattr(self, name))
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ConfigError("StreamOptions.tls_cert and tls_key belong together; one of them is missing")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _check_positive(name: str, value: Any) -> None:
+    if not _is_number(value) or not value > 0:
+        raise ConfigError(f"{name} is {value!r}; it must be more than 0")
+    if not value < _LARGEST:
+        raise ConfigError(f"{name} is {value!r}; it must be less than {_LARGEST:,.0f}")
 
 
 def disabled_by_environment() -> bool:

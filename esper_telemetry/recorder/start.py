@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.clock import SYSTEM_CLOCK
-from esper_telemetry.errors import ConfigError, SinkError
+from esper_telemetry.errors import ConfigError, SchemaError, SinkError
+from esper_telemetry.facts.configuration import Configuration, configuration
+from esper_telemetry.facts.redaction import Redaction
+from esper_telemetry.facts.started import run_started
+from esper_telemetry.recorder import openruns
+from esper_telemetry.recorder.arguments import (
+    checked_clock,
+    checked_folder,
+    checked_name,
+    checked_rank,
+    checked_run_id,
+    checked_tags,
+    checked_type,
+)
 from esper_telemetry.recorder.core import Core
-from esper_telemetry.recorder.facts import run_started
 from esper_telemetry.recorder.options import RUN_ID_VARIABLE, RecordOptions, StreamOptions, disabled_by_environment
+from esper_telemetry.recorder.resume import (
+    begin_attempt,
+    note_opened,
+    resumed_folder,
+    separate_run,
+    switched_off_id,
+)
 from esper_telemetry.recorder.run import Run
-from esper_telemetry.recorder.termination import raise_on_sigterm
+from esper_telemetry.recorder.runfiles import RunFiles
 from esper_telemetry.schema import EventType, effective_level, event_classes, event_type, level_number
-from esper_telemetry.v1 import options_pb2, run_pb2, steps_pb2, training_pb2
+from esper_telemetry.schema.builtin import built_in_types
+from esper_telemetry.v1 import options_pb2, run_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from esper_telemetry.clock import Clock
-    from esper_telemetry.sinks import FileSink, Sink
+    from esper_telemetry.sinks import Sink
 
 _log = logging.getLogger("esper_telemetry")
-_BUILT_IN = (run_pb2, training_pb2, steps_pb2)
 _START_TIMEOUT = 30.0
 
 
@@ -35,8 +56,8 @@ def start_run(
     dir: str | os.PathLike[str] | None,  # noqa: A002 - the word users expect; nothing here needs the builtin
     *,
     name: str,
-    config: Mapping[str, Any] | None = None,
-    tags: Mapping[str, str] | None = None,
+    config: Any = None,
+    tags: Mapping[str, Any] | None = None,
     level: str = "normal",
     lifecycle_only: bool = False,
     rank: int = 0,
@@ -46,15 +67,21 @@ def start_run(
     stream: StreamOptions | None = None,
     strict: bool = False,
     run_id: str | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    resumed_from: Mapping[str, int] | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Run:
     """Open a run and write its RunStarted to disk.
 
     Args:
-        dir: folder of runs; the record goes to `<dir>/<run_id>/`. None with a collector: a temporary spool.
+        dir: folder of runs; the record goes to `<dir>/<run_id>/`. None with a collector: a temporary spool. None when
+            the folder of a run is resumed: it stays where it is.
         name: name of the run for people.
-        config: what the run was configured with; recorded as canonical JSON.
-        tags: labels for grouping runs.
+        config: what the run was configured with: a dict, Namespace, dataclass, OmegaConf, attrs or pydantic object, ...
+            Recorded as canonical JSON, less what its names say to be secrets (RecordOptions.redact adds to those). What
+            is not known is recorded as the name of its type; nothing in it can stop the start. `run.update_config`
+            adds to it later.
+        tags: labels for grouping runs: one text or number each; None leaves one out.
         level: "off", "lifecycle", "minimal", "normal" or "debug": events above it are not recorded.
         lifecycle_only: let lifecycle events flow whatever the level (a floor: "normal" stays "normal").
         rank: distributed rank of this process; ranks of one run share `run_id`.
@@ -66,106 +93,147 @@ def start_run(
         stream: how to stream.
         strict: raise errors of a call instead of counting them; for tests.
         run_id: names the run and its folder; made from time and name if not given here or in
-            ESPER_TELEMETRY_RUN_ID. Ranks of one run must be given the same.
+            ESPER_TELEMETRY_RUN_ID. Ranks of one run must be given the same. An id that this process has used
+            before names another run, with a number behind the id; one that another process has used, the next
+            attempt at that run.
+        resume: go on with a run: its id, or its folder. Its next attempt begins, in the same folder.
+        resumed_from: where it goes on: the first "step", "batch_idx", "global_epoch" or "episode" that is done
+            again, such as {"step": 500}. `read(..., latest=True)` leaves out what earlier attempts did from there on.
         clock: source of time.
 
     Returns:
         The run: a context manager that marks itself failed when its body raises.
 
     Raises:
-        ConfigError: an option cannot be used.
+        ConfigError: an option cannot be used; there is no run to resume, or it is still being written.
         SinkError: the folder or file cannot be written.
         SchemaError: `schemas` holds something that declares no event.
     """
-    chosen = effective_level(level, lifecycle_only=lifecycle_only)
-    record = record or RecordOptions()
+    chosen = effective_level(checked_type(level, str, "level"), lifecycle_only=lifecycle_only)
+    name, rank = checked_name(name), checked_rank(rank)
+    run_id, usual_id = checked_run_id(run_id), checked_run_id(os.environ.get(RUN_ID_VARIABLE))
+    record = checked_type(record, RecordOptions, "record") or RecordOptions()
     if disabled_by_environment():
-        return Run(None, None, run_id or "disabled", None)
-    if collector is None and dir is None:
-        raise ConfigError("dir is None: name the folder that run folders are made in, such as 'runs'")
-    if collector is not None:
-        stream = stream or StreamOptions()
+        return Run(None, run_id or switched_off_id(resume) or usual_id or "disabled", None)
+    openruns.close_forgotten()
+    if checked_type(collector, str, "collector") is not None:
+        stream = checked_type(stream, StreamOptions, "stream") or StreamOptions()
         record = replace(record, flush_interval=min(record.flush_interval, stream.flush_interval))
-    root = _root(dir, collector)
-    if rank < 0:
-        raise ConfigError(f"rank is {rank}; it must be 0 or more")
-    run_id = run_id or os.environ.get(RUN_ID_VARIABLE) or new_run_id(name, clock)
-    core = Core(record, clock, event_types(schemas), chosen, strict=strict)
-    started = run_started(name, run_id, config, tags)
-
-    def file_sink(core: Core) -> FileSink:
-        from esper_telemetry.sinks import FileSink, HeaderInfo  # zstandard: only when a file is written
-
-        header = HeaderInfo(
-            run_id=run_id,
-            producer_id=os.urandom(16),
-            rank=rank,
-            run_name=name,
-            anchor_unix_nano=core.buffer.anchor_unix_nano,
-            anchor_monotonic_nano=core.buffer.anchor_monotonic_nano,
-            frame_bytes=record.frame_bytes,
-            flush_interval_s=record.flush_interval,
-            sync=record.sync,
-        )
-        return FileSink(
-            root,
-            header,
-            core.declared,
-            sync=record.sync,
-            sync_interval_s=record.flush_interval,
-            max_bytes=record.segment_bytes,
-            max_age_s=record.segment_seconds,
-            keep_bytes=record.keep_bytes,
-            clock=clock,
-        )
-
-    if record.handle_sigterm:
-        raise_on_sigterm()
-    folder = root / run_id
-    run = open_run(core, file_sink, started, level=level, lifecycle_only=lifecycle_only, folder=folder)
+    checked_clock(clock)
+    redaction = Redaction(record.redact)
+    clean_tags = checked_tags(tags, redaction)
+    root = _root(checked_folder(dir), collector)
+    spool = root if dir is None else None
+    if resume is not None:
+        folder = resumed_folder(root, resume, run_id, spool=spool is not None)
+    else:
+        folder = _own_folder(root, run_id or usual_id, name, rank, clock)
+    attempt = begin_attempt(folder, rank, resumed_from, resume=resume is not None)
+    given = None if config is None else configuration(config, redaction)
+    started = run_started(name, folder.name, given, clean_tags, argv=record.argv, redaction=redaction)
+    started.attempt = attempt.number
+    files = RunFiles(
+        folder.parent,
+        folder.name,
+        name,
+        rank,
+        started.host.hostname,
+        record,
+        attempt=attempt.number,
+        launch=attempt.launch,
+        watch_earlier=collector is None or stream is None or (stream.keep_local and folder.parent != spool),
+    )
+    core = Core(record, clock, event_types(schemas), chosen, strict=strict, files=files)
+    run = open_run(
+        core, files.own_sink, started, attempt.resumed,
+        level=level, lifecycle_only=lifecycle_only, folder=folder, config=given,
+    )  # fmt: skip
+    note_opened(folder, rank)
     if collector is not None and stream is not None:
         from esper_telemetry.recorder.agent_process import start_agent
 
-        start_agent(folder, collector, stream, temporary=dir is None)
+        try:
+            start_agent(folder, collector, stream, temporary=folder.parent == spool)
+        except BaseException as error:  # an interrupt
+            _break_off(core, run, error)
+            raise
     return run
 
 
-def _root(dir: str | os.PathLike[str] | None, collector: str | None) -> Path:  # noqa: A002 - as in start_run
+def _root(folder: Path | None, collector: str | None) -> Path | None:
     if collector is not None:
         from esper_telemetry.recorder.agent_process import check_collector, spool_folder  # only who streams pays
 
         check_collector(collector)
-        if dir is None:
+        if folder is None:
             return spool_folder()
-    return Path(dir or ".")
+    if folder is None:
+        return None
+    with contextlib.suppress(OSError):  # the working directory may have been removed
+        return folder.absolute()  # a daemon changes its directory, and a child writes to the same folder all the same
+    return folder
+
+
+def _own_folder(root: Path | None, run_id: str | None, name: str, rank: int, clock: Clock) -> Path:
+    """Return the folder of a run that is not asked to be resumed; it need not exist.
+
+    Raises:
+        ConfigError: there is no folder of runs, or the id cannot be a folder in it.
+    """
+    if root is None:
+        raise ConfigError("dir is None: name the folder that run folders are made in, such as 'runs'")
+    if not run_id:
+        return root / new_run_id(name, clock)
+    from esper_telemetry.sinks import path_component  # zstandard: only when a file is written
+
+    return separate_run(root / path_component("run id", run_id), rank)
 
 
 def open_run(
     core: Core,
     make_sink: Callable[[Core], Sink],
     started: run_pb2.RunStarted,
+    resumed: run_pb2.RunResumed | None = None,
     *,
     level: str = "normal",
     lifecycle_only: bool = False,
     folder: Path | None = None,
+    config: Configuration | None = None,
 ) -> Run:
-    """Start `core` on a sink, with its first events written and synced.
+    """Start `core` on a sink, with its first events written and synced; what breaks it off leaves nothing open.
 
     Raises:
-        SinkError: they could not be.
+        SinkError: the sink could not be opened, or they could not be written.
     """
-    sink = make_sink(core)
-    core.open(sink, core.options.flush_interval)
-    run = Run(core, sink, started.run_id, folder)
-    started.telemetry.CopyFrom(_settings(core, level, lifecycle_only=lifecycle_only))
-    run.emit_always(started)
-    if level_number(level) == options_pb2.LEVEL_OFF:
-        run.emit_always(_disabled_notice(core, lifecycle_only=lifecycle_only))
+    run = None
+    try:
+        core.open(make_sink, _START_TIMEOUT)
+        run = Run(core, started.run_id, folder, config)
+        started.telemetry.CopyFrom(_settings(core, level, lifecycle_only=lifecycle_only))
+        run.emit_always(started)
+        if resumed is not None:
+            run.emit_always(resumed)
+        if level_number(level) == options_pb2.LEVEL_OFF:
+            run.emit_always(_disabled_notice(core, lifecycle_only=lifecycle_only))
+        _await_first_write(core, folder)
+        return run  # noqa: TRY300 - it is not handed over yet, and an exception may arrive here as well
+    except BaseException as error:  # an interrupt too: neither a thread nor an open file stays behind
+        _break_off(core, run, error)
+        raise
+
+
+def _break_off(core: Core, run: Run | None, error: BaseException) -> None:
+    """End what was begun, as far as it came."""
+    if run is not None:
+        run.close("failed" if isinstance(error, Exception) else "interrupted", error)
+    else:
+        core.finish(run_pb2.RunFinished(outcome=run_pb2.RUN_OUTCOME_INTERRUPTED))
+
+
+def _await_first_write(core: Core, folder: Path | None) -> None:
     if core.writer is None or not core.writer.flush(_START_TIMEOUT, sync=True):
         reason = core.writer.error if core.writer is not None else None
-        run.close("failed")
         raise SinkError(f"{folder}: RunStarted could not be written: {reason or 'the disk did not answer'}")
-    return run
 
 
 def _settings(core: Core, level: str, *, lifecycle_only: bool) -> run_pb2.TelemetrySettings:
@@ -175,6 +243,7 @@ def _settings(core: Core, level: str, *, lifecycle_only: bool) -> run_pb2.Teleme
         buffer_bytes=core.options.buffer_bytes,
         flush_interval_s=core.options.flush_interval,
         sync=core.options.sync,
+        children=core.options.children,
     )
 
 
@@ -197,12 +266,15 @@ def event_types(schemas: Iterable[object]) -> list[EventType]:
     """Return the built-in event types and those of `schemas` (generated modules or event classes).
 
     Raises:
-        SchemaError: an item of `schemas` declares no event.
+        SchemaError: `schemas` is no list, or an item of it declares no event.
     """
-    classes = [cls for module in _BUILT_IN for cls in event_classes(module)]
+    given: Any = schemas
+    if not isinstance(given, Iterable):
+        raise SchemaError(f"schemas is of type {type(given).__name__}; give a list of modules, such as [beam_pb2]")
+    classes: list[type] = []
     for item in schemas:
         classes.extend([item] if isinstance(item, type) else event_classes(item))
-    return list(dict.fromkeys(event_type(cls) for cls in classes))
+    return list(dict.fromkeys([*built_in_types(), *(event_type(cls) for cls in classes)]))
 
 
 def new_run_id(name: str, clock: Clock = SYSTEM_CLOCK) -> str:

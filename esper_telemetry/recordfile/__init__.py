@@ -5,21 +5,24 @@ index, writer and builder, scan, segment, reader, follow, verify, recover, merge
 zstandard is imported here and nowhere else.
 """
 
+from esper_telemetry.recordfile.append import Gone
 from esper_telemetry.recordfile.damage import Damage, Truncation
 from esper_telemetry.recordfile.filter import Filtered, filter_record
+from esper_telemetry.recordfile.folder import PassedOver, RunFolder, list_run, look_into
 from esper_telemetry.recordfile.follow import Followed, StreamFollower, follow
 from esper_telemetry.recordfile.header import HeaderInfo, random_id
 from esper_telemetry.recordfile.index import FrameRef
 from esper_telemetry.recordfile.layout import Skip, SkipReason
 from esper_telemetry.recordfile.merge import Merge, merge, merge_events
-from esper_telemetry.recordfile.paths import SUFFIX, SegmentName, list_run
+from esper_telemetry.recordfile.paths import SUFFIX, SegmentName
 from esper_telemetry.recordfile.reader import RecordReader
 from esper_telemetry.recordfile.recover import Recovery, recover
 from esper_telemetry.recordfile.retention import prune
 from esper_telemetry.recordfile.segment import Segment
 from esper_telemetry.recordfile.selection import Selection
+from esper_telemetry.recordfile.streams import RunStream, list_streams
 from esper_telemetry.recordfile.verify import Verification, verify
-from esper_telemetry.recordfile.writer import RecordWriter
+from esper_telemetry.recordfile.writer import RecordWriter, Vanished
 
 __all__ = [
     "SUFFIX",
@@ -27,11 +30,15 @@ __all__ = [
     "Filtered",
     "Followed",
     "FrameRef",
+    "Gone",
     "HeaderInfo",
     "Merge",
+    "PassedOver",
     "RecordReader",
     "RecordWriter",
     "Recovery",
+    "RunFolder",
+    "RunStream",
     "Segment",
     "SegmentName",
     "Selection",
@@ -39,10 +46,13 @@ __all__ = [
     "SkipReason",
     "StreamFollower",
     "Truncation",
+    "Vanished",
     "Verification",
     "filter_record",
     "follow",
     "list_run",
+    "list_streams",
+    "look_into",
     "merge",
     "merge_events",
     "prune",

@@ -1,14 +1,16 @@
 """A file that only grows: created new, locked, appended to in whole writes, cut back when one fails.
 
-What was appended before a failure stays; nothing of the failed piece does. It knows
-bytes, not records.
+What was appended before a failure stays; nothing of the failed piece does. Whether the
+file still stands under its name is for the owner to ask. It knows bytes, not records.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import weakref
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import SinkError
@@ -20,6 +22,15 @@ if TYPE_CHECKING:
 
 _sync_data = getattr(os, "fdatasync", os.fsync)  # macOS and Windows have fsync only
 _MOST_PIECES = 1024  # IOV_MAX of Linux and macOS
+
+
+class Gone(StrEnum):
+    """What somebody did to a file that was being written."""
+
+    REMOVED = "removed"
+    MOVED = "moved"
+    REPLACED = "replaced"
+    CUT = "cut"
 
 
 class AppendFile:
@@ -48,7 +59,7 @@ class AppendFile:
         except OSError as error:
             raise SinkError(f"{path}: cannot create the record: {error}; check folder and permissions") from error
         lock_exclusive(self._fd)
-        _open_files.add(self)
+        _open_files.add(weakref.ref(self, _open_files.discard))
 
     @property
     def closed(self) -> bool:
@@ -98,12 +109,30 @@ class AppendFile:
         with contextlib.suppress(OSError):
             self.path.unlink()
 
-    def unlinked(self) -> bool:
-        """Tell whether somebody removed the file from its folder while it was being written."""
+    def gone(self) -> Gone | None:
+        """Return what somebody did to the file; None while its name leads to all that was appended."""
+        if self._fd is None:
+            return None
         try:
-            return os.fstat(self._descriptor()).st_nlink == 0
+            mine = os.fstat(self._fd)
+        except OSError as error:
+            return Gone.REMOVED if error.errno == errno.ESTALE else None
+        try:
+            there = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return Gone.MOVED if mine.st_nlink else Gone.REMOVED
+        except OSError:  # looking is not allowed: writing still is
+            return None if mine.st_nlink else Gone.REMOVED
+        if not os.path.samestat(mine, there) and _differ(mine, there):
+            return Gone.REPLACED
+        return Gone.CUT if mine.st_size < self.size else None
+
+    def size_there(self) -> int:
+        """Return the bytes that the file has now, whatever was appended; 0 if that cannot be told."""
+        try:
+            return os.fstat(self._descriptor()).st_size
         except OSError:
-            return False
+            return 0
 
     def _cut_back(self, fd: int) -> None:
         os.ftruncate(fd, self.size)
@@ -116,6 +145,11 @@ class AppendFile:
         return self._fd
 
 
+def _differ(mine: os.stat_result, there: os.stat_result) -> bool:
+    """Tell two files apart where the numbers of files may change by themselves, as some network systems have them."""
+    return not mine.st_nlink or (mine.st_size, mine.st_mtime_ns) != (there.st_size, there.st_mtime_ns)
+
+
 def _write(fd: int, pieces: Sequence[bytes]) -> None:
     written = os.writev(fd, pieces) if len(pieces) > 1 and hasattr(os, "writev") else 0
     for piece in pieces:
@@ -125,13 +159,16 @@ def _write(fd: int, pieces: Sequence[bytes]) -> None:
             view = view[os.write(fd, view) :]
 
 
-_open_files: weakref.WeakSet[AppendFile] = weakref.WeakSet()
+# A plain set, because a WeakSet removes in Python: an exception that arrives in there is swallowed by the interpreter.
+_open_files: set[weakref.ref[AppendFile]] = set()
 
 
 def _close_inherited() -> None:
     """In a fork child: the files belong to the parent, and its locks must not outlive it here."""
-    for file in list(_open_files):
-        file.close()
+    for ref in list(_open_files):
+        file = ref()
+        if file is not None:
+            file.close()
 
 
 if hasattr(os, "register_at_fork"):

@@ -67,16 +67,19 @@ class RecordBuilder:
         self.last_seq = previous_last_seq
         self.add_skippable(layout.pack_prologue())
 
-    def add_header(self, data: bytes, desc: Descriptor) -> None:
+    def add_header(self, data: bytes, desc: Descriptor, parity: bytes = b"") -> None:
         """Place a header frame.
 
         Args:
             data: the frame and its descriptor.
             desc: that descriptor, parsed.
+            parity: what `header_parity` returns for it.
         """
         offset = self._file.size - self._start
         self._file.append(data)
         self._footer.add_header(offset, data[: desc.compressed_size], desc.raw_size)
+        if parity:
+            self.add_skippable(parity)
 
     def add_frame(self, data: bytes, desc: Descriptor, type_counts: Mapping[int, int] | None = None) -> None:
         """Place a data frame.

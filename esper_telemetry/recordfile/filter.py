@@ -20,7 +20,7 @@ from esper_telemetry.recordfile.damage import Damage
 from esper_telemetry.recordfile.elements import element_spans
 from esper_telemetry.recordfile.facts import frame_facts, parse_frame
 from esper_telemetry.recordfile.frame import FrameEncoder
-from esper_telemetry.recordfile.header import header_descriptor, header_frame_bytes
+from esper_telemetry.recordfile.header import header_descriptor, header_frame_bytes, header_parity
 from esper_telemetry.recordfile.reader import RecordReader
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class _Filter:
             raw = header_frame_bytes(one)
             frame = self._encode(raw)
             desc = header_descriptor(frame, raw)
-            self._builder.add_header(frame + layout.pack_descriptor(desc), desc)
+            self._builder.add_header(frame + layout.pack_descriptor(desc), desc, header_parity(frame, one))
 
     def _frame(self, frame: FrameRef, selection: Selection) -> None:
         if not selection.concerns(frame):

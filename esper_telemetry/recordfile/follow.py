@@ -2,18 +2,22 @@
 
 A frame counts when its descriptor stands behind it. A segment is done at its seek
 table; the writer opens the next one before that, so a footer without a successor ends the
-stream. So does a writer that is gone. `poll` never waits; `follow` does.
+stream. So does a writer that is gone. Numbers that a segment says were before it and that did not come are told
+as damage: retention may delete faster than somebody reads. `poll` never waits; `follow` does.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from esper_telemetry.errors import CorruptRecordError, UnsupportedRecordError
+from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordError, UnsupportedRecordError
 from esper_telemetry.recordfile.damage import Damage, Truncation
 from esper_telemetry.recordfile.facts import parse_frame
+from esper_telemetry.recordfile.folder import look_into
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.lock import writer_gone
 from esper_telemetry.recordfile.paths import SUFFIX, SegmentName
@@ -25,7 +29,7 @@ from esper_telemetry.recordfile.source import FileSource
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from esper_telemetry.recordfile.index import FrameRef
     from esper_telemetry.v1 import record_pb2
@@ -64,6 +68,8 @@ class StreamFollower:
 
     Args:
         path: the segment to start with.
+        reached: last number that was read elsewhere, by producer: what is missing after it is told.
+        spare: header to assume in this segment if its own is lost.
 
     Raises:
         NotARecordError: it is something else.
@@ -75,18 +81,30 @@ class StreamFollower:
         cut: the stream ended without a footer.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        reached: Mapping[bytes, int] | None = None,
+        spare: record_pb2.Header | None = None,
+    ) -> None:
         self.finished = False
         self.cut = False
+        self._reached = dict(reached or {})
+        self._unread: list[Followed] = []
         self._decoder = FrameDecoder()
-        self._open(Path(path))
+        self._open(Path(path), spare)
 
-    def _open(self, path: Path) -> None:
+    def _open(self, path: Path, spare: record_pb2.Header | None = None) -> None:
+        source = FileSource(path)
+        try:
+            if source.size:
+                check_prologue(source)
+        except RecordError:
+            source.close()
+            raise
         self.path = path
-        self._source = FileSource(path)
-        if self._source.size:
-            check_prologue(self._source)
-        self._assembler = Assembler(self._source, self._decoder)
+        self._source = source
+        self._assembler = Assembler(self._source, self._decoder, spare)
         self._at = 0
         self._ends = [0]
         self._buffer = b""
@@ -97,6 +115,11 @@ class StreamFollower:
         self._said = False
         self._frames = self._events = 0
         self._segment = Segment(0, 0, 0)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the file ends inside a frame, and that was told."""
+        return self._said
 
     def close(self) -> None:
         """Close the file."""
@@ -117,7 +140,8 @@ class StreamFollower:
                 taken += piece.descriptor.raw_size if piece.descriptor is not None else 0
             elif not self._move_on():
                 break
-        return found + self._cut_end()
+        unread, self._unread = self._unread, []
+        return found + unread + self._cut_end()
 
     def _cut_end(self) -> list[Followed]:
         """Return how the file ends, once, if it ends inside a frame."""
@@ -168,12 +192,24 @@ class StreamFollower:
         yield from (Followed(self.path, self._segment, None, [], damage) for damage in self._assembler.damage[before:])
         if segment is None:
             return
+        if piece.kind is Kind.HEADER and len(segment.headers) == 1:
+            yield from self._gap_before(segment)
         while segment.items:
             item = segment.items.pop(0)
             if isinstance(item, Damage):
                 yield Followed(self.path, segment, None, [], item)
             else:
                 yield self._frame(segment, item)
+        producer = segment.header.producer_id
+        self._reached[producer] = max(self._reached.get(producer, 0), segment.last_seq)
+
+    def _gap_before(self, segment: Segment) -> Iterator[Followed]:
+        """Say which numbers were in segments that nobody read."""
+        reached = self._reached.get(segment.header.producer_id)
+        before = segment.header.previous_last_seq
+        if reached is not None and before > reached:
+            reason = "the segments before this one were removed before they were read"
+            yield Followed(self.path, segment, None, [], Damage(0, 0, reason, reached + 1, before))
 
     def _frame(self, segment: Segment, frame: FrameRef) -> Followed:
         self._frames += 1
@@ -193,14 +229,27 @@ class StreamFollower:
             # What it wrote between the last read and its end is read once more.
             self._gone = self._quiet % _LOCK_EVERY == 0 and self._writer_gone()
             return self._gone
-        following = next_segment(self.path)
-        if following is None:
-            self.finished = True
-            self.cut = not self._closed
-            return False
-        self._source.close()
-        self._open(following)
-        return True
+        if self._open_next():
+            return True
+        self.finished = True
+        self.cut = not self._closed
+        return False
+
+    def _open_next(self) -> bool:
+        """Open the next segment that can be; one that was removed meanwhile is passed, one that is none is told."""
+        source, path = self._source, self.path
+        while (following := next_segment(path)) is not None:
+            try:
+                self._open(following)
+            except RecordError as error:
+                if following.exists():
+                    damage = Damage(0, 0, f"the segment cannot be read: {error}")
+                    self._unread.append(Followed(following, self._segment, None, [], damage))
+                path = following
+            else:
+                source.close()
+                return True
+        return False
 
     def _writer_gone(self) -> bool:
         try:
@@ -245,11 +294,16 @@ def follow(
 
 
 class _Streams:
-    """The streams of a run folder, or the one of a file."""
+    """The streams of a run folder, or the one of a file.
+
+    A stream is known by its producer, whose numbers are given once: names of files change as old segments are
+    removed, and a file may be copied.
+    """
 
     def __init__(self, path: Path) -> None:
         self._folder = path if path.is_dir() else None
         self._followers: dict[object, StreamFollower] = {}
+        self._given: dict[tuple[str, int, bytes], int] = {}
         if self._folder is None:
             self._followers[path] = StreamFollower(path)
 
@@ -259,25 +313,40 @@ class _Streams:
 
     def poll(self) -> list[Followed]:
         if self._folder is not None:
-            for first in _first_segments(self._folder):
-                key = SegmentName.parse(first)
-                if key not in self._followers:
-                    self._followers[key] = StreamFollower(first)
-        return [followed for follower in self._followers.values() for followed in follower.poll()]
+            self._start_new(self._folder)
+        found = [followed for follower in self._followers.values() for followed in follower.poll()]
+        return [followed for followed in found if self._is_new(followed)]
 
     def close(self) -> None:
         for follower in self._followers.values():
             follower.close()
 
+    def _start_new(self, folder: Path) -> None:
+        for name, path in _first_segments(folder):
+            stream = replace(name, segment=0)
+            if stream not in self._followers:
+                with contextlib.suppress(NotARecordError):  # removed meanwhile, or no record
+                    self._followers[stream] = StreamFollower(path)
 
-def _first_segments(folder: Path) -> list[Path]:
+    def _is_new(self, followed: Followed) -> bool:
+        if followed.frame is None:
+            return True
+        header, last = followed.segment.header, followed.frame.last_seq
+        stream = header.stream, header.rank, header.producer_id
+        if last <= self._given.get(stream, 0):
+            return False
+        self._given[stream] = last
+        return True
+
+
+def _first_segments(folder: Path) -> list[tuple[SegmentName, Path]]:
     """Return the oldest segment of each stream in a run folder."""
     first: list[tuple[SegmentName, Path]] = []
-    named = [(name, path) for path in folder.glob("*" + SUFFIX) if (name := SegmentName.parse(path)) is not None]
-    for name, path in sorted(named):
-        if not first or not first[-1][0].same_stream(name):
+    for path in look_into(folder).records:
+        name = SegmentName.parse(path)
+        if name is not None and not (first and first[-1][0].same_stream(name)):
             first.append((name, path))
-    return [path for _, path in first]
+    return first
 
 
 def next_segment(path: Path) -> Path | None:

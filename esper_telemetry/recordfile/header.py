@@ -17,13 +17,19 @@ from google.protobuf.message import DecodeError
 
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile.layout import FORMAT_MAJOR, FORMAT_MINOR, ID_BYTES, Descriptor
+from esper_telemetry.recordfile.parity import pack_parity
 from esper_telemetry.schema.descriptors import MAX_DESCRIPTOR_BYTES, file_closure
+from esper_telemetry.schema.fingerprint import schema_fingerprint
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from esper_telemetry.schema.event_type import EventType
+
+
+# Attribute of a header: it is not the one that the writer wrote, and where it was taken from.
+ASSUMED = "esper_telemetry.assumed_header"
 
 
 def random_id() -> bytes:
@@ -54,7 +60,7 @@ class HeaderInfo:
         segment: number of the segment, from 1.
         previous_file_id: the segment before; empty in the first.
         previous_last_seq: last number of the segment before; 0 in the first.
-        anchor_unix_nano: wall clock at the start of the stream, nanoseconds since 1970 UTC.
+        anchor_unix_nano: wall clock that its times are reckoned from, nanoseconds since 1970 UTC.
         anchor_monotonic_nano: monotonic clock at the same moment.
         host: host name.
         pid: process id.
@@ -63,6 +69,9 @@ class HeaderInfo:
         flush_interval_s: age at which a frame is cut, seconds.
         sync: when data is forced to the disk.
         attributes: free labels.
+        attempt: attempt at the run, from 1.
+        launch: launch of the process, the same for all its ranks; empty where no launcher names it.
+        parent_producer_id: of the run's own stream, in the stream of a child process; else empty.
     """
 
     run_id: str
@@ -83,6 +92,9 @@ class HeaderInfo:
     flush_interval_s: float = 1.0
     sync: str = "close"
     attributes: Mapping[str, str] = field(default_factory=dict)
+    attempt: int = 1
+    launch: str = ""
+    parent_producer_id: bytes = b""
 
 
 class TypeTable:
@@ -115,6 +127,9 @@ class TypeTable:
                 frame_bytes=info.frame_bytes, flush_interval_s=info.flush_interval_s, sync=info.sync
             ),
             attributes=info.attributes,
+            attempt=info.attempt,
+            launch=info.launch,
+            parent_producer_id=info.parent_producer_id,
         )
         self._fill(header, types, [record_pb2.RecordFile, *(kind.cls for _, kind in types)])
         return header
@@ -192,3 +207,11 @@ def add_types(types: dict[int, str], header: record_pb2.Header) -> None:
 def header_descriptor(frame: bytes, raw: bytes) -> Descriptor:
     """Return the descriptor of a header frame: no events, no numbers, no times."""
     return Descriptor(len(frame), len(raw), 0, 0, 0, 0, 0, 0)
+
+
+def header_parity(frame: bytes, header: record_pb2.Header) -> bytes:
+    """Return what stands behind a header frame and its descriptor, so that damage does not cost the segment.
+
+    A header without descriptors names nothing that is worth it: nothing stands behind it.
+    """
+    return pack_parity(frame, schema_fingerprint(header)) if header.file_descriptor_set else b""

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.layout import Descriptor, SeekEntry
+from esper_telemetry.recordfile.parity import MAX_PARITY_BYTES
 from esper_telemetry.recordfile.piece import Kind, Piece, frame_piece, piece_at
 from esper_telemetry.v1 import record_pb2
 
@@ -104,6 +105,16 @@ class FooterBuilder:
         self._types.update(type_counts)
         self._index.records += desc.records
         self._add_frame(entry)
+
+    def type_counts(self, *, beyond: int = 0) -> Counter[int]:
+        """Return the events by type id, of the frames that do not end within the first `beyond` bytes of the file."""
+        if not beyond:
+            return self._types.copy()
+        counts: Counter[int] = Counter()
+        for frame in self._index.frames:
+            if frame.offset + frame.compressed_size + layout.DESCRIPTOR_BYTES > beyond:
+                counts.update(frame.type_counts)
+        return counts
 
     def footer(self) -> bytes:
         """Return index and seek table."""
@@ -206,7 +217,7 @@ def _skippable(source: Source, offset: int, size: int, number: int, count: int) 
         return Piece(Kind.PROLOGUE, offset, offset + size)
     if number == count - 1:
         return Piece(Kind.INDEX, offset, offset + size)
-    if size == layout.SKIP_BYTES:
+    if size <= MAX_PARITY_BYTES:  # a skip marker or a parity may stand there
         piece = piece_at(source.read_at(offset, size), 0, offset)
         if piece is not None:
             return piece

@@ -19,10 +19,13 @@ from esper_telemetry.recordfile.header import (
     add_types,
     header_descriptor,
     header_frame_bytes,
+    header_parity,
     parse_header_frame,
 )
 from esper_telemetry.recordfile.index import parse_index_message
+from esper_telemetry.recordfile.parity import PARITY_TAG
 from esper_telemetry.recordfile.piece import Kind
+from esper_telemetry.recordfile.restore import restore_header
 from esper_telemetry.recordfile.salvage import REBUILT
 from esper_telemetry.recordfile.source import BytesSource
 from esper_telemetry.v1 import record_pb2
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from esper_telemetry.recordfile.layout import Descriptor, Skip
     from esper_telemetry.recordfile.piece import Piece
     from esper_telemetry.recordfile.source import Source
+    from esper_telemetry.recordfile.spare import Spare
 
 # Attribute of a header: the numbers of the next frame come from a cut frame, without a checksum of the writer.
 UNVERIFIED = "esper_telemetry.unverified"
@@ -79,6 +83,7 @@ class Item:
     """Something to place in the output: a frame, a header frame, a skip marker, or another skippable frame."""
 
     data: bytes = b""
+    parity: bytes = b""
     frame: KeptFrame | None = None
     header: Descriptor | None = None
     skip: Skip | None = None
@@ -136,22 +141,34 @@ class Keep:
         source: the file the pieces are of.
         decoder: decompresses its frames.
         contexts: what was kept of other files; what belongs to the same segment is put together.
+        find_spare: returns a header to assume for frames whose own header is lost, or None.
 
     Attributes:
         contexts: what is kept.
         damage: what is not.
+        assumed: where headers that were assumed are from.
         lost_bytes: bytes in nothing kept.
         open_end: a cut last frame lost events, nobody knows how many.
     """
 
-    def __init__(self, source: Source, decoder: FrameDecoder, contexts: list[Context] | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        decoder: FrameDecoder,
+        contexts: list[Context] | None = None,
+        find_spare: Callable[[], Spare | None] = lambda: None,
+    ) -> None:
         self._source = source
+        self._find_spare = find_spare
+        self._header_lost = False
         self._decoder = decoder
         self._current: Context | None = None
         self._fresh = True
         self._gap = False
+        self._parity = b""
         self.contexts: list[Context] = [] if contexts is None else contexts
         self.damage: list[Damage] = []
+        self.assumed: list[str] = []
         self.lost_bytes = 0
         self.open_end = False
 
@@ -165,7 +182,7 @@ class Keep:
         for piece in pieces:
             self._add(piece)
             progress(piece.end)
-        self.open_end |= self._gap
+        self.open_end |= self._gap or self._header_lost
 
     def _add(self, piece: Piece) -> None:
         if piece.kind is Kind.PROLOGUE:
@@ -182,25 +199,54 @@ class Keep:
             self._index(piece)
         elif piece.kind is Kind.SEEK_TABLE:
             self._footer(piece)
-        elif piece.kind is Kind.SKIP and self._current is not None:
-            self._current.items.append(Item(skip=piece.skip))
-        elif piece.kind is Kind.OTHER and self._current is not None:
-            self._current.items.append(Item(self._source.read_at(piece.offset, piece.end - piece.offset)))
+        elif self._current is not None:
+            self._skippable(self._current, piece)
+
+    def _skippable(self, context: Context, piece: Piece) -> None:
+        if piece.kind is Kind.SKIP:
+            context.items.append(Item(skip=piece.skip))
+        else:
+            self._other(context, self._source.read_at(piece.offset, piece.end - piece.offset))
 
     def _header(self, piece: Piece) -> None:
         desc = _described(piece)
-        frame = self._source.read_at(piece.offset, desc.compressed_size)
         try:
-            header = parse_header_frame(self._decoder.decode(frame, desc.raw_size))
+            frame, header = self._header_frame(piece, desc)
             context = self._context_of(header)
             add_types(context.types, header)
         except (CorruptRecordError, UnsupportedRecordError) as error:
             self._lose(piece, f"a header frame is damaged: {error}")
-            self.open_end = True  # events of the types it declares can no longer be named
+            self._header_lost = True  # events of the types it declares can no longer be named
             return
         known = any(item.data[: desc.compressed_size] == frame for item in context.items if item.header is not None)
         if not known:
             context.items.append(Item(frame + layout.pack_descriptor(desc), header=desc))
+            self._parity = header_parity(frame, header)
+
+    def _renew_parity(self, items: list[Item]) -> None:
+        """Let a parity follow the header that was placed last, as it did in the file."""
+        if items and items[-1].header is not None:
+            items[-1] = replace(items[-1], parity=self._parity)
+
+    def _other(self, context: Context, data: bytes) -> None:
+        """Keep a stranger's frame; a parity is made again, with the header before it."""
+        if data[:4] == layout.OUR_MAGIC and data[8:12] == PARITY_TAG:
+            self._renew_parity(context.items)
+        else:
+            context.items.append(Item(data))
+
+    def _header_frame(self, piece: Piece, desc: Descriptor) -> tuple[bytes, record_pb2.Header]:
+        """Return a header frame as it was written, and what it says; a damaged one is made again from its parity."""
+        frame = self._source.read_at(piece.offset, min(desc.compressed_size, layout.MAX_HEADER_BYTES))
+        try:
+            return frame, parse_header_frame(self._decoder.decode(frame, desc.raw_size))
+        except (CorruptRecordError, UnsupportedRecordError):
+            restored = restore_header(self._source, self._decoder, piece.offset, desc)
+            if restored is None:
+                raise
+        reason = "a header was damaged here, and was made again from its parity"
+        self.damage.append(Damage(piece.offset, piece.offset, reason))
+        return restored.frame, restored.header
 
     def _context_of(self, header: record_pb2.Header) -> Context:
         """Return the context `header` belongs to: a new one, or the present one that it adds types to."""
@@ -217,7 +263,10 @@ class Keep:
         return self._current
 
     def _data(self, piece: Piece) -> None:
-        desc, context = _described(piece), self._current
+        desc = _described(piece)
+        if self._current is None or self._fresh:
+            self._assume(desc.first_seq)
+        context = self._current
         if context is None or self._fresh:
             self._lose(piece, "a frame stands here without a header that says what its types are")
             self.open_end = True
@@ -241,6 +290,23 @@ class Keep:
         if desc.last_seq > context.known_last_seq:
             context.known_last_seq = desc.last_seq
             context.closed = False  # a footer before it was that of a shorter copy
+
+    def _assume(self, first_seq: int) -> None:
+        """Put a header that is lent before frames whose own is lost."""
+        spare = self._find_spare()
+        if spare is None:
+            return
+        header = record_pb2.Header()
+        header.CopyFrom(spare.header)
+        header.previous_last_seq = first_seq - 1
+        raw = header_frame_bytes(header)
+        frame = FrameEncoder(_LEVEL).encode(raw)
+        desc = header_descriptor(frame, raw)
+        context = self._context_of(header)
+        context.items.append(Item(frame + layout.pack_descriptor(desc), header_parity(frame, header), header=desc))
+        add_types(context.types, header)
+        self.assumed.append(spare.origin)
+        self._header_lost = self._gap = False
 
     def _damaged(self, piece: Piece) -> None:
         self._lose(piece, piece.reason, piece.descriptor)

@@ -6,6 +6,7 @@ locks, nobody is told dead.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import TYPE_CHECKING
@@ -49,6 +50,34 @@ def try_lock(fd: int) -> bool:
         except OSError:
             pass  # a file system without locks
     return True
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether a process holds the writer's lock on `path`; False where nothing tells.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    if fcntl is None:
+        return False
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    else:
+        return False
+    finally:
+        os.close(fd)
+
+
+def unlock(fd: int) -> None:
+    """Give the lock back, also where a process that was forked meanwhile still holds the open file."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 def writer_gone(path: Path) -> bool:

@@ -8,9 +8,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from esper_telemetry.errors import ConfigError, NotARecordError
+from esper_telemetry.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SUFFIX = ".esr.zst"
 _NAME = re.compile(
@@ -79,27 +82,3 @@ def path_component(what: str, name: str) -> str:
             " (but not . or - at the start)"
         )
     return name
-
-
-def list_run(path: str | Path) -> list[Path]:
-    """Return the record files that `path` stands for: itself, or the segments in a run folder, in order.
-
-    Raises:
-        NotARecordError: there is no such path, or the folder holds no record.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise NotARecordError("there is no such file or folder; check the path", path=str(path))
-    if not path.is_dir():
-        return [path]
-    found = sorted(path.glob("*" + SUFFIX), key=_order)
-    if not found:
-        inside = sorted({segment.parent.name for segment in path.glob("*/*" + SUFFIX)})
-        hint = f"it has run folders: {', '.join(inside[:5])}; pass one of them" if inside else "check the path"
-        raise NotARecordError(f"the folder holds no {SUFFIX} file; {hint}", path=str(path))
-    return found
-
-
-def _order(path: Path) -> tuple[int, SegmentName | None, str]:
-    name = SegmentName.parse(path)
-    return (0, name, "") if name is not None else (1, None, path.name)

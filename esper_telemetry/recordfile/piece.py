@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.frame import frame_length
+from esper_telemetry.recordfile.parity import PARITY_TAG, parse_parity
 
 if TYPE_CHECKING:
     from esper_telemetry.recordfile.layout import Descriptor, Skip
@@ -27,6 +28,7 @@ class Kind(enum.Enum):
     HEADER = "header"
     DATA = "data"
     SKIP = "skip"
+    PARITY = "parity"
     INDEX = "index"
     SEEK_TABLE = "seek table"
     OTHER = "other"
@@ -127,4 +129,14 @@ def _skippable_at(data: bytes, at: int, offset: int, head: bytes) -> Piece | Non
     if magic == layout.OUR_MAGIC and tag == layout.INDEX_TAG:
         layout.parse_index(data[at : at + end - offset])
         return Piece(Kind.INDEX, offset, end)
-    return Piece(Kind.OTHER, offset, end)
+    is_parity = magic == layout.OUR_MAGIC and tag == PARITY_TAG and _is_parity(data[at : at + end - offset])
+    return Piece(Kind.PARITY if is_parity else Kind.OTHER, offset, end)
+
+
+def _is_parity(data: bytes) -> bool:
+    """Tell whether a parity is whole; one that is damaged costs nothing, so it is passed over as a stranger's frame."""
+    try:
+        parse_parity(data)
+    except CorruptRecordError:
+        return False
+    return True

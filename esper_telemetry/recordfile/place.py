@@ -39,6 +39,7 @@ class Placed:
         lost: ranges of numbers that are gone: segment of the output from 0, first and last number.
         lost_bytes: bytes of the inputs in nothing that is kept (footers aside: they are made again).
         open_end: events at an end are gone, and nothing says how many.
+        assumed: headers that were lost and assumed: where each is from, by file.
         unclosed: segments without a footer and without a successor: their writer was killed, or is still writing,
             and what it had not handed over by then is not in them.
     """
@@ -54,12 +55,13 @@ class Placed:
     lost: list[tuple[int, int, int]] = field(default_factory=list)
     lost_bytes: int = 0
     open_end: bool = False
+    assumed: dict[str, list[str]] = field(default_factory=dict)
     unclosed: int = 0
 
     @property
     def complete(self) -> bool:
         """Whether nothing was lost (exit code 0), as far as the inputs can tell; else 3."""
-        return not (self.lost or self.open_end or self.unclosed)
+        return not (self.lost or self.open_end or self.unclosed or self.assumed)
 
     @property
     def lost_numbers(self) -> int:
@@ -154,7 +156,7 @@ class _Output:
             elif item.skip is not None:
                 self._skip(item.skip, limit)
             elif item.header is not None:
-                builder.add_header(item.data, item.header)
+                builder.add_header(item.data, item.header, item.parity)
             else:
                 builder.add_skippable(item.data)
         if context.known_last_seq > builder.last_seq:

@@ -11,12 +11,14 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Self
 
-from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordError
+from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordError, UnsupportedRecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.damage import Damage
 from esper_telemetry.recordfile.facts import SMALLEST_EVENT, parse_events
 from esper_telemetry.recordfile.foreign import looks_like
 from esper_telemetry.recordfile.frame import FrameDecoder
+from esper_telemetry.recordfile.header import parse_header_frame
+from esper_telemetry.recordfile.piece import Kind, piece_at
 from esper_telemetry.recordfile.scan import find_pieces
 from esper_telemetry.recordfile.segment import assemble
 from esper_telemetry.recordfile.selection import EVERYTHING
@@ -41,10 +43,12 @@ class RecordReader:
 
     Args:
         source: path of the file, its bytes, or a Source.
+        spare: header to assume for frames whose own header is lost: its types and descriptors hold for them.
+        decoder: a decoder to share with other readers of the same thread, as each takes 100 KB; None for its own.
 
     Raises:
         NotARecordError: it is something else; the message says what it looks like.
-        CorruptRecordError: not even its first header can be read.
+        CorruptRecordError: no header can be read, and none was lent.
         UnsupportedRecordError: a newer format, or a header over a limit.
         RecordError: it cannot be opened.
 
@@ -56,14 +60,20 @@ class RecordReader:
         truncation: how the file is cut, or None.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | bytes | Source) -> None:
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | bytes | Source,
+        *,
+        spare: record_pb2.Header | None = None,
+        decoder: FrameDecoder | None = None,
+    ) -> None:
         self._source = open_source(source)
-        self._decoder = FrameDecoder()
+        self._decoder = decoder or FrameDecoder()
         self.path = self._source.name
         try:
             self.size = self._source.size
-            found = self._assemble()
-            self.segments: list[Segment] = [segment for segment in found.segments if segment.headers]
+            found = self._assemble(spare)
+            self.segments: list[Segment] = [segment for segment in found.segments if segment.described]
             self.truncation: Truncation | None = found.truncation
             self.damage: list[Damage] = sorted(
                 [*found.damage, *(damage for segment in self.segments for damage in segment.damage)],
@@ -109,6 +119,11 @@ class RecordReader:
     def closed(self) -> bool:
         """Whether every segment ends in a footer that may be trusted."""
         return all(segment.closed for segment in self.segments) and self.truncation is None
+
+    @property
+    def repairs(self) -> list[str]:
+        """What is damaged and costs nothing: headers that were made again."""
+        return [repair for segment in self.segments for repair in segment.repairs]
 
     @property
     def records(self) -> int:
@@ -227,12 +242,15 @@ class RecordReader:
             reason=reason,
         )
 
-    def _assemble(self) -> Assembler:
-        check_prologue(self._source)
-        return assemble(self._source, self._decoder, find_pieces(self._source))
+    def _assemble(self, spare: record_pb2.Header | None) -> Assembler:
+        damaged = check_prologue(self._source)
+        found = assemble(self._source, self._decoder, find_pieces(self._source), spare)
+        if damaged and found.segments:
+            found.segments[0].repairs.insert(0, damaged)
+        return found
 
     def _check_header(self) -> None:
-        if self.segments and not self.segments[0].offset:
+        if self.segments:
             return
         if self.truncation is not None and not self.damage:
             raise CorruptRecordError(
@@ -248,8 +266,8 @@ class RecordReader:
         )
 
 
-def check_prologue(source: Source) -> None:
-    """Check that a file starts as a record does.
+def check_prologue(source: Source) -> str:
+    """Check that a file starts as a record does; return what is damaged of its prologue, the header being whole.
 
     Raises:
         NotARecordError: it is something else.
@@ -260,16 +278,35 @@ def check_prologue(source: Source) -> None:
     try:
         prologue = layout.parse_prologue(start)
     except CorruptRecordError:
+        if _header_behind(source) is not None:
+            return "the prologue is damaged, the header behind it is whole"
         raise NotARecordError(
             f"not a record file: {looks_like(start)}; pass a *.esr.zst file, or try recover if it was one",
             path=source.name,
             offset=0,
         ) from None
-    except RecordError as error:
-        raise type(error)(str(error), path=source.name, offset=0) from None
+    except UnsupportedRecordError as error:
+        header = _header_behind(source)
+        if header is not None and header.format_major <= layout.FORMAT_MAJOR:
+            return f"the prologue is damaged: {error}, but the header says version {header.format_major}"
+        raise UnsupportedRecordError(str(error), path=source.name, offset=0) from None
     if not start:
         raise NotARecordError("not a record file: it is empty", path=source.name)
     if prologue is None:
         raise CorruptRecordError(
             f"the file ends inside its prologue after {len(start)} bytes; it holds no event", path=source.name, offset=0
         )
+    return ""
+
+
+def _header_behind(source: Source) -> record_pb2.Header | None:
+    """Return the header that stands whole where it belongs, so that nothing but the prologue is damaged; else None."""
+    data = source.read_at(layout.PROLOGUE_BYTES, layout.MAX_HEADER_BYTES)
+    try:
+        piece = piece_at(data, 0, layout.PROLOGUE_BYTES)
+        if piece is None or piece.kind is not Kind.HEADER or piece.descriptor is None:
+            return None
+        desc = piece.descriptor
+        return parse_header_frame(FrameDecoder().decode(data[: desc.compressed_size], desc.raw_size))
+    except (CorruptRecordError, UnsupportedRecordError):
+        return None

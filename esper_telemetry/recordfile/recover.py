@@ -2,8 +2,8 @@
 
 Whole frames are kept byte for byte. Of a cut last frame the whole events are kept in
 a frame of their own, which a header marks as unverified. Ranges that are lost are marked
-as such. The output is read back and verified before anybody is told that it worked, and
-recovering it again gives the same bytes.
+as such. A header that is damaged is made again, or another one is assumed, which is said. The
+output is read back and verified before anybody is told that it worked, and recovering it again gives the same bytes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from esper_telemetry.recordfile.place import Halves, Placed, place
 from esper_telemetry.recordfile.salvage import salvage
 from esper_telemetry.recordfile.scan import scan
 from esper_telemetry.recordfile.source import open_source
+from esper_telemetry.recordfile.spare import find_spare
 
 if TYPE_CHECKING:
     import os
@@ -43,6 +44,7 @@ def recover(
     source: str | os.PathLike[str] | bytes | Source,
     output: str | os.PathLike[str],
     *,
+    schema_from: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Recovery:
     """Write everything that is whole in `source` to the new file `output`.
@@ -50,6 +52,8 @@ def recover(
     Args:
         source: the damaged or cut file.
         output: the file to create.
+        schema_from: a record whose types are assumed where the header is lost. Without it those of a segment of the
+            same stream are, or those of this SDK if the file proves that they are its own.
         progress: called with what is done and what there is to do, in bytes: reading the one, checking the other.
 
     Returns:
@@ -63,12 +67,14 @@ def recover(
     opened = open_source(source)
     try:
         decoder, halves = FrameDecoder(), Halves(progress, [opened.size])
-        keep = Keep(opened, decoder)
+        vouched = None if schema_from is None else Path(schema_from)
+        keep = Keep(opened, decoder, find_spare=lambda: find_spare(Path(opened.name), vouched))
         keep.add_all(salvage(opened, decoder, scan(opened)), halves.of_input(0))
         if not keep.contexts:
             raise _nothing(opened)
         result = Recovery(Path(output), path=opened.name, lost_bytes=keep.lost_bytes, open_end=keep.open_end)
         result.damage = {opened.name: keep.damage} if keep.damage else {}
+        result.assumed = {opened.name: keep.assumed} if keep.assumed else {}
         place(keep.contexts, result, halves.checked)
         return result
     finally:
@@ -78,5 +84,7 @@ def recover(
 def _nothing(source: Source) -> CorruptRecordError | NotARecordError | UnsupportedRecordError:
     start = source.read_at(0, 24)
     if b"ESPERREC" in start:
-        return CorruptRecordError("no header can be read, so nothing is recoverable", path=source.name, offset=0)
+        said = "no header can be read, and no segment of the same stream or schema of this SDK fits"
+        advice = "pass a record of the same program as --schema-from"
+        return CorruptRecordError(f"{said}, so nothing is recoverable; {advice}", path=source.name, offset=0)
     return NotARecordError(f"nothing of a record is in it: {looks_like(start)}; check the path", path=source.name)

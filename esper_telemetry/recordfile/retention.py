@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+# Attribute of a header: the bytes that its writer keeps. It tells deleted segments from lost ones.
+KEEP_BYTES = "esper_telemetry.keep_bytes"
+
+
 def prune(folder: Path, keep_bytes: int, *, stream: SegmentName | None = None) -> list[Path]:
     """Delete the oldest closed segments until the rest takes at most `keep_bytes`; return the deleted ones.
 

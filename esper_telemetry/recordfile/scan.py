@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from esper_telemetry.errors import CorruptRecordError, UnsupportedRecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.index import footer_pieces, parse_index_message
+from esper_telemetry.recordfile.parity import parity_size
 from esper_telemetry.recordfile.piece import MAX_FRAME_PIECE, Kind, Piece, frame_piece, piece_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from esper_telemetry.recordfile.layout import SeekEntry
+    from esper_telemetry.recordfile.layout import Descriptor, SeekEntry
     from esper_telemetry.recordfile.source import Source
     from esper_telemetry.v1 import record_pb2
 
@@ -87,7 +88,11 @@ def _pieces_ending_at(source: Source, end: int) -> list[Piece] | None:
     desc = layout.descriptor_at(tail) if len(tail) == layout.DESCRIPTOR_BYTES else None
     if desc is not None:
         offset = start - desc.compressed_size
-        return [frame_piece(offset, desc)] if _frame_starts(source, offset) else None
+        return [frame_piece(offset, desc)] if _frame_starts(source, offset, desc) else None
+    size = parity_size(tail)
+    if 0 < size <= end:
+        piece = _whole_piece(source.read_at(end - size, size), end - size)
+        return [piece] if piece is not None and piece.kind is Kind.PARITY else None
     for size, kind in ((layout.SKIP_BYTES, Kind.SKIP), (layout.PROLOGUE_BYTES, Kind.PROLOGUE)):
         piece = _whole_piece(tail[-size:], end - size)
         if piece is not None and piece.kind is kind:
@@ -95,8 +100,9 @@ def _pieces_ending_at(source: Source, end: int) -> list[Piece] | None:
     return None
 
 
-def _frame_starts(source: Source, offset: int) -> bool:
-    return offset >= layout.PROLOGUE_BYTES and source.read_at(offset, 4) == layout.ZSTD_MAGIC
+def _frame_starts(source: Source, offset: int, desc: Descriptor) -> bool:
+    """Tell whether a frame may start where its descriptor says; a header's damaged start can be made again."""
+    return offset >= layout.PROLOGUE_BYTES and (not desc.records or source.read_at(offset, 4) == layout.ZSTD_MAGIC)
 
 
 def _whole_piece(data: bytes, offset: int) -> Piece | None:
@@ -198,7 +204,7 @@ def _resync(source: Source, at: int, size: int, reason: str) -> list[Piece]:
                 return [Piece(Kind.DAMAGE, at, place, reason=reason or _CUT)]
             continue
         offset = place - desc.compressed_size
-        if offset < at or source.read_at(offset, 4) != layout.ZSTD_MAGIC:
+        if offset < at or (desc.records and source.read_at(offset, 4) != layout.ZSTD_MAGIC):
             lost = desc if desc.records else None
             return [Piece(Kind.DAMAGE, at, place + layout.DESCRIPTOR_BYTES, lost, reason=reason or _CUT)]
         before = [Piece(Kind.DAMAGE, at, offset, reason=reason or _CUT)] if offset > at else []

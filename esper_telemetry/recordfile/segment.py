@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from esper_telemetry.errors import CorruptRecordError, UnsupportedRecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.damage import Damage, Truncation
-from esper_telemetry.recordfile.header import add_types, parse_header_frame
+from esper_telemetry.recordfile.header import ASSUMED, add_types, header_descriptor, parse_header_frame
 from esper_telemetry.recordfile.index import FrameRef
 from esper_telemetry.recordfile.piece import Kind, Piece
+from esper_telemetry.recordfile.restore import find_header, restore_header
 from esper_telemetry.recordfile.scan import read_footer
 from esper_telemetry.v1 import record_pb2
 
@@ -41,6 +42,8 @@ class Segment:
         headers: where each header frame starts, with its descriptor.
         skips: ranges of numbers that will never come.
         index: the index, if a footer may be trusted.
+        assumed: its own header is lost, and `header` is one that was lent.
+        repairs: headers that are damaged and were made again: nothing is lost, but the disk or somebody changed bytes.
     """
 
     number: int
@@ -54,6 +57,8 @@ class Segment:
     skips: list[Skip] = field(default_factory=list)
     index: record_pb2.Index | None = None
     next_seq: int = 1
+    assumed: bool = False
+    repairs: list[str] = field(default_factory=list)
 
     @property
     def frames(self) -> list[FrameRef]:
@@ -64,6 +69,11 @@ class Segment:
     def damage(self) -> list[Damage]:
         """What cannot be read, or is out of order."""
         return [item for item in self.items if isinstance(item, Damage)]
+
+    @property
+    def described(self) -> bool:
+        """Whether it is known what its frames hold, by its own header or by one that was lent."""
+        return bool(self.headers) or self.assumed
 
     @property
     def closed(self) -> bool:
@@ -87,6 +97,7 @@ class Assembler:
     Args:
         source: the file; headers and footers are read from it.
         decoder: decompresses header frames.
+        spare: header to assume for frames whose own header is lost.
 
     Attributes:
         segments: the segments so far.
@@ -94,11 +105,13 @@ class Assembler:
         truncation: the cut end, if there is one.
     """
 
-    def __init__(self, source: Source, decoder: FrameDecoder) -> None:
+    def __init__(self, source: Source, decoder: FrameDecoder, spare: record_pb2.Header | None = None) -> None:
         self._source = source
         self._decoder = decoder
+        self._spare = spare
         self._current: Segment | None = None
         self._gap: Piece | None = None
+        self._repair = ""
         self.segments: list[Segment] = []
         self.damage: list[Damage] = []
         self.truncation: Truncation | None = None
@@ -141,12 +154,20 @@ class Assembler:
             CorruptRecordError: it is damaged.
             UnsupportedRecordError: it is over a limit.
         """
-        if desc.raw_size > layout.MAX_HEADER_BYTES:
+        size = max(desc.raw_size, desc.compressed_size)
+        if size > layout.MAX_HEADER_BYTES:
             raise UnsupportedRecordError(
-                f"the header takes {desc.raw_size:,} bytes, over the format's limit of {layout.MAX_HEADER_BYTES:,}"
+                f"the header takes {size:,} bytes, over the format's limit of {layout.MAX_HEADER_BYTES:,}"
             )
         data = self._source.read_at(offset, desc.compressed_size)
-        return parse_header_frame(self._decoder.decode(data, desc.raw_size))
+        try:
+            return parse_header_frame(self._decoder.decode(data, desc.raw_size))
+        except (CorruptRecordError, UnsupportedRecordError):
+            restored = restore_header(self._source, self._decoder, offset, desc)
+            if restored is None:
+                raise
+        self._repair = f"the header at byte {offset:,} is damaged, and was made again from its parity"
+        return restored.header
 
     def _open(self, piece: Piece) -> Segment:
         segment = Segment(len(self.segments), piece.offset, piece.end)
@@ -156,9 +177,16 @@ class Assembler:
 
     def _header(self, piece: Piece) -> None:
         assert piece.descriptor is not None  # noqa: S101 - a HEADER piece has one
-        segment = self._current
         try:
             header = self.read_header(piece.offset, piece.descriptor)
+        except (CorruptRecordError, UnsupportedRecordError) as error:
+            self._note(Damage(piece.offset, piece.end, f"a header frame is damaged: {error}"))
+            return
+        self._declare(piece, piece.descriptor, header)
+
+    def _declare(self, piece: Piece, desc: layout.Descriptor, header: record_pb2.Header) -> None:
+        segment = self._current
+        try:
             if segment is None or (segment.headers and header.file_id != segment.header.file_id):
                 segment = self._open(piece)  # the prologue before it is damaged
             add_types(segment.types, header)
@@ -173,12 +201,31 @@ class Assembler:
             segment.next_seq = header.previous_last_seq + 1
         if header.file_descriptor_set:
             segment.descriptor_sets.append(header.file_descriptor_set)
-        segment.headers.append((piece.offset, piece.descriptor))
+        segment.headers.append((piece.offset, desc))
+        if self._repair:
+            segment.repairs.append(self._repair)
+            self._repair = ""
+
+    def _find_header(self) -> None:
+        """Look for the header of the present segment in the damage before its first frame."""
+        gap = self._gap
+        found = None if gap is None else find_header(self._source, self._decoder, gap)
+        if gap is not None and found is not None:
+            offset, (frame, raw, header) = found
+            self._gap = None
+            self._repair = f"the descriptor of the header at byte {offset:,} is damaged, the header is whole"
+            self._declare(gap, header_descriptor(frame, raw), header)
 
     def _data(self, piece: Piece) -> None:
         assert piece.descriptor is not None  # noqa: S101 - a DATA piece has one
-        desc, segment = piece.descriptor, self._current
-        if segment is None or not segment.headers:
+        desc = piece.descriptor
+        if self._current is None or not self._current.described:
+            self._find_header()
+        if self._spare is not None and (self._current is None or not self._current.described):
+            self._settle(None)
+            self._assume(piece, self._spare, desc.first_seq)
+        segment = self._current
+        if segment is None or not segment.described:
             self._settle(None)
             reason = "a frame stands here without a header that says what its types are"
             self._note(Damage(piece.offset, piece.end, reason, desc.first_seq, desc.last_seq))
@@ -189,6 +236,19 @@ class Assembler:
             segment.items.append(Damage(piece.offset, piece.offset, f"{reason}: repeated or reordered"))
         segment.items.append(FrameRef(piece.offset, *desc, segment.number))
         segment.next_seq = max(segment.next_seq, desc.last_seq + 1)
+
+    def _assume(self, piece: Piece, spare: record_pb2.Header, first_seq: int) -> None:
+        """Give the frames that follow the header that was lent."""
+        segment = self._current or self._open(piece)
+        segment.header.CopyFrom(spare)
+        segment.header.previous_last_seq = first_seq - 1
+        segment.next_seq = first_seq
+        segment.assumed = True
+        segment.repairs.append(
+            f"its header is lost; assumed is that of {spare.attributes.get(ASSUMED, 'another file')}"
+        )
+        segment.descriptor_sets.append(spare.file_descriptor_set)
+        add_types(segment.types, spare)
 
     def _skip(self, piece: Piece) -> None:
         if self._current is not None and piece.skip is not None:
@@ -231,14 +291,16 @@ class Assembler:
         self._note(Damage(gap.offset, gap.end, gap.reason, first, last))
 
     def _note(self, damage: Damage) -> None:
-        if self._current is not None and self._current.headers:
+        if self._current is not None and self._current.described:
             self._current.items.append(damage)
         else:
             self.damage.append(damage)
 
 
-def assemble(source: Source, decoder: FrameDecoder, pieces: Sequence[Piece]) -> Assembler:
-    """Return the segments that `pieces` make."""
-    assembler = Assembler(source, decoder)
+def assemble(
+    source: Source, decoder: FrameDecoder, pieces: Sequence[Piece], spare: record_pb2.Header | None = None
+) -> Assembler:
+    """Return the segments that `pieces` make; arguments as those of Assembler."""
+    assembler = Assembler(source, decoder, spare)
     assembler.add_all(pieces)
     return assembler

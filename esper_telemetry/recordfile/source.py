@@ -5,11 +5,23 @@ Nothing is mapped: a mapped file that somebody cuts kills the process with SIGBU
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+import stat
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from esper_telemetry.errors import NotARecordError, RecordError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+resource: ModuleType | None
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 
 class Source(Protocol):
@@ -28,44 +40,134 @@ class Source(Protocol):
         """Let go of it."""
 
 
+class OpenFiles:
+    """Bounds how many files are open: the one that was not read for the longest time is closed until it is read again.
+
+    Not for use by two threads at once.
+
+    Args:
+        most: how many; None for a quarter of what the process may open, 128 at most.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most or min(128, max(4, _descriptor_limit() // 4))
+        self._open: dict[FileSource, None] = {}
+
+    def used(self, source: FileSource) -> None:
+        """Note that `source` is open and read now."""
+        self._open.pop(source, None)
+        self._open[source] = None
+        while len(self._open) > self._most:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.pause()
+
+    def closed(self, source: FileSource) -> None:
+        """Note that `source` needs no descriptor any more."""
+        self._open.pop(source, None)
+
+
 class FileSource:
     """A file.
+
+    Args:
+        path: the file; what is no regular file is refused without waiting for it.
+        files: bounds how many are open at once; None leaves this one open.
 
     Raises:
         NotARecordError: it does not exist or is no file.
         RecordError: it cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, files: OpenFiles | None = None) -> None:
         self.name = str(path)
-        try:
-            self._file = path.open("rb", buffering=0)
-        except FileNotFoundError:
-            raise NotARecordError("there is no such file; check the path", path=self.name) from None
-        except IsADirectoryError:
-            raise NotARecordError("it is a folder; pass a file in it", path=self.name) from None
-        except OSError as error:
-            raise RecordError(f"cannot be opened: {error.strerror}; check permissions", path=self.name) from error
+        self._path = path
+        self._files = files
+        self._paused = False
+        self._file = _open_regular(path)
+        self._identity = _identity(self._file)
+        if files is not None:
+            files.used(self)
 
     @property
     def size(self) -> int:
         """Bytes in the file now."""
-        return os.fstat(self._file.fileno()).st_size
+        return os.fstat(self._opened().fileno()).st_size
 
     def read_at(self, offset: int, count: int) -> bytes:
-        """Return up to `count` bytes from `offset`; fewer at the end of the file."""
+        """Return up to `count` bytes from `offset`; fewer at the end of the file.
+
+        Raises:
+            RecordError: the disk failed, or the file was closed meanwhile and is now gone or another one.
+        """
+        file = self._opened()
         try:
-            self._file.seek(offset)
-            data = self._file.read(count) or b""
-            while len(data) < count and (more := self._file.read(count - len(data))):
+            file.seek(offset)
+            data = file.read(count) or b""
+            while len(data) < count and (more := file.read(count - len(data))):
                 data += more
         except OSError as error:
             raise RecordError(f"cannot be read: {error.strerror}", path=self.name, offset=offset) from error
         return data
 
+    def pause(self) -> None:
+        """Close the file until it is read again."""
+        self._paused = True
+        self._file.close()
+
     def close(self) -> None:
         """Close the file."""
+        self._paused = False
         self._file.close()
+        if self._files is not None:
+            self._files.closed(self)
+
+    def _opened(self) -> io.FileIO:
+        if self._paused:
+            file = _open_regular(self._path)
+            if _identity(file) != self._identity:
+                file.close()
+                raise RecordError("it was replaced by another file while it was read; read again", path=self.name)
+            self._file, self._paused = file, False
+        if self._files is not None and not self._file.closed:
+            self._files.used(self)
+        return self._file
+
+
+def _open_regular(path: Path) -> io.FileIO:
+    name = str(path)
+    try:
+        # Opening a pipe waits for its other end unless told not to.
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | _BINARY)
+    except FileNotFoundError:
+        raise NotARecordError("there is no such file; check the path", path=name) from None
+    except IsADirectoryError:
+        raise NotARecordError("it is a folder; pass a file in it", path=name) from None
+    except OSError as error:
+        few = error.errno in (errno.EMFILE, errno.ENFILE)
+        advice = "raise the limit of open files (ulimit -n)" if few else "check permissions"
+        raise RecordError(f"cannot be opened: {error.strerror}; {advice}", path=name) from error
+    kind = os.fstat(fd).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(fd)
+        what = "a folder; pass a file in it" if stat.S_ISDIR(kind) else "a pipe or a device; pass - and redirect it"
+        raise NotARecordError(f"it is {what}", path=name)
+    return io.FileIO(fd, "rb")
+
+
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+def _identity(file: io.FileIO) -> tuple[int, int]:
+    found = os.fstat(file.fileno())
+    return found.st_dev, found.st_ino
+
+
+def _descriptor_limit() -> int:
+    if resource is None:
+        return 512  # of the C runtime of Windows
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 16 if soft == resource.RLIM_INFINITY else soft
 
 
 class BytesSource:
@@ -88,8 +190,12 @@ class BytesSource:
         """Nothing to let go of."""
 
 
-def open_source(source: str | os.PathLike[str] | bytes | Source) -> Source:
+def open_source(source: str | os.PathLike[str] | bytes | Source, files: OpenFiles | None = None) -> Source:
     """Return a source for a path or bytes; a source is returned as it is.
+
+    Args:
+        source: what to read.
+        files: bounds how many paths are open at once.
 
     Raises:
         RecordError: the path cannot be opened.
@@ -97,5 +203,5 @@ def open_source(source: str | os.PathLike[str] | bytes | Source) -> Source:
     if isinstance(source, bytes):
         return BytesSource(source)
     if isinstance(source, (str, os.PathLike)):
-        return FileSource(Path(source))
+        return FileSource(Path(source), files)
     return source

@@ -19,6 +19,7 @@ from esper_telemetry.recordfile.facts import contradiction, frame_facts, parse_f
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.keep import UNVERIFIED
 from esper_telemetry.recordfile.layout import SeekEntry
+from esper_telemetry.recordfile.parity import PARITY_TAG, pack_parity, parse_parity
 from esper_telemetry.recordfile.piece import Kind
 from esper_telemetry.recordfile.reader import check_prologue
 from esper_telemetry.recordfile.scan import scan
@@ -93,8 +94,11 @@ def verify(
     """
     opened = open_source(source)
     try:
-        check_prologue(opened)
-        return _Verifier(opened, progress).run()
+        damaged = check_prologue(opened)
+        result = _Verifier(opened, progress).run()
+        if damaged:
+            result.problems.insert(0, Damage(0, 0, damaged))
+        return result
     finally:
         opened.close()
 
@@ -133,6 +137,8 @@ class _Verifier:
                 entries = []
             if before is not None and before.kind is Kind.INDEX and piece.kind not in {Kind.SEEK_TABLE, Kind.TAIL}:
                 self._problem(piece.offset, "no seek table follows the index")
+            if piece.kind in {Kind.PARITY, Kind.OTHER}:
+                self._parity(piece, before)
             if piece.kind is Kind.SEEK_TABLE:
                 stated = layout.parse_seek_table(self._source.read_at(piece.offset, piece.end - piece.offset))
                 if stated != entries:
@@ -146,10 +152,28 @@ class _Verifier:
             before = piece
             yield piece
 
+    def _parity(self, piece: Piece, header: Piece | None) -> None:
+        """Hold the parity of a header against that header."""
+        data = self._source.read_at(piece.offset, piece.end - piece.offset)
+        if data[:4] != layout.OUR_MAGIC or data[8:12] != PARITY_TAG:
+            return
+        try:
+            parity = parse_parity(data)
+        except CorruptRecordError as error:
+            self._problem(piece.offset, str(error))
+            return
+        if header is None or header.kind is not Kind.HEADER or header.descriptor is None:
+            self._problem(piece.offset, "a parity stands here without a header before it")
+            return
+        frame = self._source.read_at(header.offset, header.descriptor.compressed_size)
+        if pack_parity(frame, parity.fingerprint) != data:
+            self._problem(piece.offset, "the parity is not that of the header before it")
+
     def _segment(self, segment: Segment) -> None:
         result = self._result
         result.segments += 1
         result.problems += segment.damage
+        result.problems += [Damage(segment.offset, segment.offset, repair) for repair in segment.repairs]
         if not segment.headers:
             result.problems.append(Damage(segment.offset, segment.offset, "no header follows the prologue"))
             return

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile import layout
-from esper_telemetry.recordfile.append import AppendFile
+from esper_telemetry.recordfile.append import AppendFile, Gone
 from esper_telemetry.recordfile.frame import FrameEncoder
-from esper_telemetry.recordfile.header import TypeTable, header_descriptor, header_frame_bytes
+from esper_telemetry.recordfile.header import TypeTable, header_descriptor, header_frame_bytes, header_parity
 from esper_telemetry.recordfile.index import FooterBuilder, mask_of
 from esper_telemetry.recordfile.layout import Descriptor
 from esper_telemetry.schema.batch import MAX_BATCH_BYTES
@@ -29,6 +29,20 @@ if TYPE_CHECKING:
     from esper_telemetry.schema.batch import Batch
     from esper_telemetry.schema.event_type import EventType
     from esper_telemetry.v1 import record_pb2
+
+
+class Vanished(NamedTuple):
+    """A file that was being written and is not what it should be.
+
+    Attributes:
+        path: where it should stand.
+        how: what somebody did to it.
+        events: what was written and is not there any more, by type id.
+    """
+
+    path: Path
+    how: Gone
+    events: Counter[int]
 
 
 class RecordWriter:
@@ -99,16 +113,18 @@ class RecordWriter:
         declaration = self._table.further_header(self.file_id, batch.new_types) if batch.new_types else None
         pieces = [frame, layout.pack_descriptor(desc)]
         start = self._file.size
-        declared = b""
+        declared = parity = b""
         if declaration is not None:
             raw = header_frame_bytes(declaration)
             declared = self._encode(raw)
-            pieces[:0] = [declared, layout.pack_descriptor(header_descriptor(declared, raw))]
+            parity = header_parity(declared, declaration)
+            pieces[:0] = [declared, layout.pack_descriptor(header_descriptor(declared, raw)), parity]
         self._file.append(b"".join(pieces))
         if declaration is not None:
             self._footer.add_header(start, declared, len(raw))
+            self._add_parity(parity)
             self._table.declared(declaration)
-            start += len(declared) + layout.DESCRIPTOR_BYTES
+            start += len(declared) + layout.DESCRIPTOR_BYTES + len(parity)
         self._footer.add_data(start, frame, desc, counts)
         self.frames += 1
         self.records += desc.records
@@ -141,18 +157,32 @@ class RecordWriter:
         """Close the file without writing a footer. A fork child's copy is abandoned by itself."""
         self._file.close()
 
-    def unlinked(self) -> bool:
-        """Tell whether somebody removed the file from its folder while it was being written."""
-        return self._file.unlinked()
+    def vanished(self) -> Vanished | None:
+        """Look for the file under its name; return what somebody did to it, or None."""
+        how = self._file.gone()
+        if how is None:
+            return None
+        kept = self._file.size_there() if how is Gone.CUT else 0
+        return Vanished(self.path, how, self._footer.type_counts(beyond=kept))
+
+    def type_counts(self) -> Counter[int]:
+        """Return the events written, by type id."""
+        return self._footer.type_counts()
 
     def _start(self, header: record_pb2.Header) -> None:
         prologue = layout.pack_prologue()
         raw = header_frame_bytes(header)
         frame = self._encode(raw)
-        self._file.append(prologue + frame + layout.pack_descriptor(header_descriptor(frame, raw)))
+        parity = header_parity(frame, header)
+        self._file.append(prologue + frame + layout.pack_descriptor(header_descriptor(frame, raw)) + parity)
         self._footer.add_skippable(len(prologue))
         self._footer.add_header(len(prologue), frame, len(raw))
+        self._add_parity(parity)
         self._table.declared(header)
+
+    def _add_parity(self, parity: bytes) -> None:
+        if parity:
+            self._footer.add_skippable(len(parity))
 
     def _build(self, batch: Batch) -> tuple[Descriptor, bytes, Counter[int]]:
         if batch.first_seq <= self.last_seq or batch.last_seq - self.last_seq < len(batch.events):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from esper_telemetry.clock import Anchor
     from esper_telemetry.schema.event_type import EventType
 
 # Limits of the record format (design: a frame stays under 960 KiB compressed even when nothing compresses).
@@ -27,6 +28,7 @@ class Batch:
         max_time: latest event time.
         raw_size: sum of the lengths of `events`.
         new_types: types first used here, with their numbers; a sink declares them first.
+        anchor: the moment that its times were reckoned from; None where the stream has one for all.
     """
 
     events: list[bytes]
@@ -37,3 +39,4 @@ class Batch:
     max_time: int
     raw_size: int
     new_types: list[tuple[int, EventType]] = field(default_factory=list)
+    anchor: Anchor | None = None

@@ -71,9 +71,9 @@ def envelope_closure() -> descriptor_pb2.FileDescriptorSet:
 
 def _with_comments(file: Any, cls: type[Message] | None) -> descriptor_pb2.FileDescriptorProto:
     plain = descriptor_pb2.FileDescriptorProto.FromString(file.serialized_pb)
-    module = sys.modules.get(cls.__module__) if cls is not None else sys.modules.get(_module_name(file.name))
-    folder = Path(module.__file__).parent if module is not None and module.__file__ else None
-    commented = _commented_files(folder).get(file.name) if folder else None
+    commented = commented_files(folder_of(cls.__module__ if cls is not None else _module_name(file.name))).get(
+        file.name
+    )
     if commented is not None and _structure(commented) == _structure(plain):
         plain.source_code_info.CopyFrom(commented.source_code_info)
     return plain
@@ -83,9 +83,17 @@ def _module_name(proto: str) -> str:
     return proto.removesuffix(".proto").replace("/", ".").replace("-", "_") + "_pb2"
 
 
+def folder_of(module: str) -> Path | None:
+    """Return the folder of a loaded module; None if it is none, or has no file."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return Path(file).parent if file else None
+
+
 @cache
-def _commented_files(folder: Path) -> dict[str, descriptor_pb2.FileDescriptorProto]:
-    """Read the `schema.binpb` of a package; a missing or foreign one only costs the comments."""
+def commented_files(folder: Path | None) -> dict[str, descriptor_pb2.FileDescriptorProto]:
+    """Return name → file of the `schema.binpb` of a package; a missing or foreign one only costs the comments."""
+    if folder is None:
+        return {}
     try:
         files = descriptor_pb2.FileDescriptorSet.FromString((folder / "schema.binpb").read_bytes()).file
     except (OSError, DecodeError):

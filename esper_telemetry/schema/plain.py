@@ -12,13 +12,21 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from google.protobuf.descriptor import FieldDescriptor
+
 from esper_telemetry.v1 import options_pb2
 
 if TYPE_CHECKING:
-    from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+    from google.protobuf.descriptor import EnumDescriptor
     from google.protobuf.message import Message
 
 _LABEL: Any = options_pb2.label  # protoc types an extension as a bare FieldDescriptor
+# Types of fields as a .proto file has them.
+SCALAR_NAMES = {
+    number: name.removeprefix("TYPE_").lower()
+    for name, number in vars(FieldDescriptor).items()
+    if name.startswith("TYPE_")
+}
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -67,6 +75,13 @@ def enum_labels(enum: EnumDescriptor) -> dict[int, str]:
         label = value.GetOptions().Extensions[_LABEL] if value.has_options else ""
         labels[value.number] = label or value.name.removeprefix(prefix)
     return labels
+
+
+@lru_cache(maxsize=1024)
+def enum_numbers(enum: EnumDescriptor) -> dict[str, int]:
+    """Return every way to write a value of `enum` → its number: the shown names first, then those of the schema."""
+    shown = {label: number for number, label in sorted(enum_labels(enum).items())}
+    return {**shown, **{value.name: value.number for value in enum.values if value.name not in shown}}
 
 
 def json_ready(value: Any) -> Any:

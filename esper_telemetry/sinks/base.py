@@ -9,7 +9,11 @@ if TYPE_CHECKING:
 
 
 class Sink(Protocol):
-    """A place for batches. One thread at a time calls it."""
+    """A place for batches. One thread at a time calls it.
+
+    A sink that keeps files may have a `check()` as well, which is called between writes: it looks whether they are
+    still there, and reports what is not.
+    """
 
     def write(self, batch: Batch) -> None:
         """Take `batch` whole or not at all; a batch that was refused may be written again.

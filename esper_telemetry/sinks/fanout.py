@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from esper_telemetry.sinks.base import Sink
 
 
+def _nothing() -> None:
+    """What a sink does that keeps no files."""
+
+
 class FanoutSink:
     """A sink made of sinks.
 
@@ -39,6 +43,11 @@ class FanoutSink:
     def sync(self) -> None:
         """Sync each sink; the first error is raised after all were tried."""
         self._each(lambda sink: sink.sync())
+
+    def check(self) -> None:
+        """Let each sink look after what it has written."""
+        for sink in self._sinks:
+            getattr(sink, "check", _nothing)()
 
     def close(self) -> None:
         """Close each sink; the first error is raised after all were tried."""

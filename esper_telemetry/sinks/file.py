@@ -1,24 +1,28 @@
 """Writes a stream to record files: names and opens segments, syncs by policy, rotates between frames.
 
 The folder is made and the first segment opened in the constructor. A failed write
-leaves the sink as it was: the caller tries the same batch again.
+leaves the sink as it was: the caller tries the same batch again. A file that somebody took away is noticed
+before the next write, and at each `check`: its events are reported as lost, and the stream goes on in a new segment.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from esper_telemetry.clock import SYSTEM_CLOCK
+from esper_telemetry.clock import SYSTEM_CLOCK, Anchor
 from esper_telemetry.errors import ConfigError, RecordError, SinkError
-from esper_telemetry.recordfile import RecordWriter, SegmentName, prune, random_id
+from esper_telemetry.recordfile import Gone, RecordWriter, SegmentName, Vanished, prune, random_id
 from esper_telemetry.recordfile.paths import path_component
+from esper_telemetry.recordfile.retention import KEEP_BYTES
+from esper_telemetry.sinks.earlier import EarlierSegments
+from esper_telemetry.sinks.folder import RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import os
+    from collections.abc import Callable, Sequence
 
     from esper_telemetry.clock import Clock
     from esper_telemetry.recordfile import HeaderInfo
@@ -38,13 +42,15 @@ class FileSink:
         header: identity of the first segment. A zero anchor is replaced by the clock's time.
         types: types to declare in the first header, with their ids.
         level: zstd compression level.
-        sync: when data is forced to the disk: "none" never, "close" when a segment ends, "interval" with the
-            first write after `sync_interval_s`, "every" with every write. `sync()` always does.
+        sync: when data and names are forced to the disk: "none" never, "close" when a segment ends, "interval" with
+            the first write after `sync_interval_s`, "every" with every write. `sync()` always does.
         sync_interval_s: seconds between syncs of "interval".
         max_bytes: size at which the next batch starts a new segment.
         max_age_s: age at which the next batch starts a new segment, seconds.
         keep_bytes: after a rotation, delete the oldest closed segments of this stream until the rest takes at
             most so much; None keeps all.
+        watch_earlier: report closed segments that are gone as well; not where somebody may take them away.
+        on_vanished: told of each file that is not where it was written, once.
         clock: source of time.
 
     Raises:
@@ -53,7 +59,7 @@ class FileSink:
 
     Attributes:
         path: the segment being written.
-        paths: the segments of this sink, oldest first, without those that `keep_bytes` deleted.
+        paths: the segments of this sink, oldest first, without those that `keep_bytes` deleted or somebody took away.
     """
 
     def __init__(
@@ -68,15 +74,16 @@ class FileSink:
         max_bytes: int = SEGMENT_BYTES,
         max_age_s: float = SEGMENT_AGE_S,
         keep_bytes: int | None = None,
+        watch_earlier: bool = True,
+        on_vanished: Callable[[Vanished], None] = lambda _: None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         if sync not in SYNC_POLICIES:
             raise ConfigError(f"sync {sync!r} is unknown; use one of {', '.join(SYNC_POLICIES)}")
         if not header.anchor_unix_nano:
-            header = dataclasses.replace(
-                header, anchor_unix_nano=clock.wall_ns(), anchor_monotonic_nano=clock.monotonic_ns()
-            )
-        self._folder = Path(root) / path_component("run id", header.run_id)
+            header = _anchored(header, Anchor(clock.wall_ns(), clock.monotonic_ns()))
+        self._started = header.anchor_unix_nano
+        self._folder = RunFolder(Path(root) / path_component("run id", header.run_id))
         self._types = dict(types)
         self._level = level
         self._sync = sync
@@ -84,11 +91,15 @@ class FileSink:
         self._max_bytes = max_bytes
         self._max_age_ns = int(max_age_s * 1e9)
         self._keep_bytes = keep_bytes
+        self._watch_earlier = watch_earlier
+        self._on_vanished = on_vanished
         self._clock = clock
         self._closed_bytes = 0
         self._opened_ns = self._synced_ns = 0
-        self._folder_synced = False
-        self.paths: tuple[Path, ...] = ()
+        self._earlier = EarlierSegments()
+        self._vanished: Vanished | None = None
+        if keep_bytes is not None:  # a reader takes segments that are not there for deleted on purpose
+            header = dataclasses.replace(header, attributes={**header.attributes, KEEP_BYTES: str(keep_bytes)})
         self._writer = self._open(dataclasses.replace(header, sync=sync))
 
     @property
@@ -97,23 +108,39 @@ class FileSink:
         return self._writer.path
 
     @property
+    def paths(self) -> tuple[Path, ...]:
+        """The segments of this sink that are there, oldest first."""
+        return self._earlier.paths if self._vanished else (*self._earlier.paths, self.path)
+
+    @property
     def bytes_written(self) -> int:
         """Bytes of all segments of this sink."""
         return self._closed_bytes + self._writer.bytes_written
 
     def write(self, batch: Batch) -> None:
-        """Append `batch` as one frame, in a new segment if the present one is full, old or gone.
+        """Append `batch` as one frame, in a new segment if the present one is full, old, gone or of another anchor.
 
         Raises:
             SinkError: it was not written; the same batch may be written again.
         """
+        self.check()
         if batch.last_seq > self._writer.last_seq:  # else it was written, and only the sync after it failed
-            if self._must_rotate():
-                self._rotate()
+            anchor = batch.anchor or self._anchor
+            if self._vanished or self._must_rotate(anchor):
+                self._rotate(anchor)
             self._writer.write(batch)
             self._types.update(batch.new_types)
         if self._must_sync():
             self.sync()
+
+    def check(self) -> None:
+        """Look whether the file still stands where it was written; report it once if not. It writes nothing."""
+        if self._vanished is not None:
+            return
+        self._vanished = self._writer.vanished()
+        if self._vanished is not None:
+            self._on_vanished(self._vanished)
+            self._check_earlier(self._vanished.how)
 
     def sync(self) -> None:
         """Force what was written to the disk, whatever the policy.
@@ -122,18 +149,22 @@ class FileSink:
             SinkError: the operating system refused.
         """
         self._writer.sync()
+        self._folder.sync()
         self._synced_ns = self._clock.monotonic_ns()
-        if not self._folder_synced:
-            _sync_folder(self._folder)
-            self._folder_synced = True
 
     def close(self) -> None:
         """Write the footer, sync unless the policy is "none", and close; a second call does nothing.
 
         Raises:
-            SinkError: the footer could not be written; the file is readable without it.
+            SinkError: the footer could not be written, and the file is readable without it; or the name of the
+                file may not be durable.
         """
-        self._writer.close(sync=self._sync != "none")
+        self.check()
+        self._check_earlier()
+        durable = self._sync != "none"
+        self._end(self._writer, self._vanished, sync=durable)
+        if durable:
+            self._folder.sync()
 
     def abandon(self) -> None:
         """Let go of the file without writing to it: for the copy of this sink in a fork child."""
@@ -144,20 +175,26 @@ class FileSink:
             return self._clock.monotonic_ns() - self._synced_ns >= self._sync_interval_ns
         return self._sync == "every"
 
-    def _must_rotate(self) -> bool:
+    @property
+    def _anchor(self) -> Anchor:
+        return Anchor(self._header.anchor_unix_nano, self._header.anchor_monotonic_nano)
+
+    def _must_rotate(self, anchor: Anchor) -> bool:
         writer = self._writer
-        if writer.closed or not writer.frames:
+        if writer.closed:
             return False
+        if anchor != self._anchor:
+            return True
         full = writer.bytes_written >= self._max_bytes
         old = self._clock.monotonic_ns() - self._opened_ns >= self._max_age_ns
-        return full or old or writer.unlinked()
+        return bool(writer.frames) and (full or old)
 
-    def _rotate(self) -> None:
+    def _rotate(self, anchor: Anchor) -> None:
         """Open the next segment, then close the present one.
 
         In this order a footer without a next segment tells a follower that the stream is over.
         """
-        old = self._writer
+        old, vanished = self._writer, self._vanished
         header = dataclasses.replace(
             self._header,
             file_id=random_id(),
@@ -165,37 +202,47 @@ class FileSink:
             previous_file_id=old.file_id,
             previous_last_seq=old.last_seq,
         )
-        self._writer = self._open(header)
+        self._writer, self._vanished = self._open(_anchored(header, anchor)), None
         self._closed_bytes += old.bytes_written
+        durable = self._sync != "none"
         # Its frames are whole without a footer, and the batch at hand belongs to the new segment.
         with contextlib.suppress(SinkError):
-            old.close(sync=self._sync != "none")
+            self._end(old, vanished, sync=durable)
+        if vanished is None:
+            self._earlier.add(old.path, old.type_counts())
+        if durable:
+            with contextlib.suppress(SinkError):  # the next sync tries again
+                self._folder.sync()
+        self._check_earlier()
+        self._prune()
+
+    def _end(self, writer: RecordWriter, vanished: Vanished | None, *, sync: bool) -> None:
+        """Close a file; one that was moved is finished where it is, and one that was cut or replaced is left alone."""
+        if vanished is None or vanished.how is Gone.MOVED:
+            writer.close(sync=sync)
+        else:
+            writer.abandon()
+
+    def _check_earlier(self, how: Gone = Gone.REMOVED) -> None:
+        if self._watch_earlier:
+            for path, events in self._earlier.take_missing():
+                self._on_vanished(Vanished(path, how, events))
+
+    def _prune(self) -> None:
         if self._keep_bytes is not None:
             with contextlib.suppress(OSError, RecordError):
-                gone = prune(self._folder, self._keep_bytes, stream=SegmentName.parse(self.path))
-                self.paths = tuple(path for path in self.paths if path not in gone)
+                self._earlier.forget(prune(self._folder.path, self._keep_bytes, stream=SegmentName.parse(self.path)))
 
     def _open(self, header: HeaderInfo) -> RecordWriter:
-        name = SegmentName.of(header.stream, header.rank, header.anchor_unix_nano, header.producer_id, header.segment)
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SinkError(
-                f"{self._folder}: cannot make the run folder: {error}; check path and permissions"
-            ) from error
-        writer = RecordWriter(self._folder / name.format(), header, list(self._types.items()), level=self._level)
+        name = SegmentName.of(header.stream, header.rank, self._started, header.producer_id, header.segment)
+        self._folder.make()
+        path = self._folder.path / name.format()
+        writer = RecordWriter(path, header, list(self._types.items()), level=self._level)
+        self._folder.named()
         self._header = header
         self._opened_ns = self._synced_ns = self._clock.monotonic_ns()
-        self._folder_synced = False
-        self.paths = (*self.paths, writer.path)
         return writer
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the name of a new file durable; systems that cannot open folders are left alone."""
-    with contextlib.suppress(OSError):
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+def _anchored(header: HeaderInfo, anchor: Anchor) -> HeaderInfo:
+    return dataclasses.replace(header, anchor_unix_nano=anchor.unix_nano, anchor_monotonic_nano=anchor.monotonic_nano)

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import ConfigError, NotARecordError, RecordError
-from esper_telemetry.recordfile import list_run
+from esper_telemetry.recordfile import list_run, look_into
 from esper_telemetry.recordfile.lock import try_lock, writer_gone
 from esper_telemetry.uplink.delivery import Delivery, Report
 from esper_telemetry.uplink.spool import SegmentPlace, Spool, find_segments
@@ -44,7 +44,7 @@ class Push:
     def __init__(
         self, paths: Sequence[Path], destination: Destination, options: PushOptions, say: Callable[[str], None]
     ) -> None:
-        self._paths = paths
+        self._paths = list(paths)
         self._destination = destination
         self._options = options
         self._say = say
@@ -89,28 +89,36 @@ class Push:
             return []
         try:
             places = find_segments(path)
-        except NotARecordError:
-            raise
         except RecordError as error:
-            self._note_unreadable(path, error)
+            if self._paths == [path] and isinstance(error, NotARecordError):
+                raise
+            self._note_unreadable(path, str(error))
             return []
         self._seen.add(path)
         return places
 
     def _list(self) -> Iterator[Path]:
         for path in self._paths:
+            if path.is_dir():
+                for bad in look_into(path).passed_over:
+                    self._note_unreadable(bad.path, str(bad))
             try:
                 yield from list_run(path)
             except NotARecordError:  # everything was delivered and removed meanwhile
                 if not self._producers:
                     raise
 
-    def _note_unreadable(self, path: Path, error: RecordError) -> None:
-        """Report a file without a header; one that is just being opened is looked at again."""
-        with contextlib.suppress(OSError):
-            if not self._options.follow or writer_gone(path):
-                self._seen.add(path)
-                self.reports.append(Report(path.name, damages=[str(error)]))
+    def _note_unreadable(self, path: Path, said: str) -> None:
+        """Report a file that is no record or has no header, once; one that is just being opened is looked at again."""
+        if path not in self._seen and not (self._options.follow and self._is_written(path)):
+            self._seen.add(path)
+            self.reports.append(Report(path.name, damages=[said]))
+
+    def _is_written(self, path: Path) -> bool:
+        try:
+            return path.is_file() and not writer_gone(path)
+        except OSError:
+            return False
 
 
 def push(

@@ -8,11 +8,11 @@ writer that is gone. `release` is the only thing in this package that deletes.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.errors import NotARecordError, RecordError
 from esper_telemetry.recordfile import RecordReader, SegmentName, Skip, SkipReason
+from esper_telemetry.recordfile.follow import next_segment
 from esper_telemetry.recordfile.lock import writer_gone
 from esper_telemetry.uplink.frames import Frame, SegmentFrames
 from esper_telemetry.uplink.schema import merge_headers
@@ -241,15 +241,13 @@ class Spool:
         return self._at + 1 < len(self._places)
 
     def _next_place(self, last: SegmentPlace) -> SegmentPlace | None:
-        name = SegmentName.parse(last.path)
-        if name is None:
-            return None
-        path = last.path.with_name(replace(name, segment=name.segment + 1).format())
-        try:
-            place = find_segments(path)[0] if path.exists() else None
-        except RecordError:  # its header is being written
-            return None
-        return place if place is not None and place.producer == last.producer else None
+        """Return the next segment that can be read: retention may have removed those between, and some may be bad."""
+        path: Path | None = last.path
+        while path is not None and (path := next_segment(path)) is not None:
+            with contextlib.suppress(RecordError):  # its header is being written, or it is no record
+                place = find_segments(path)[0]
+                return place if place.producer == last.producer else None
+        return None
 
     def _finished(self, at: int) -> bool:
         if at < self._at:

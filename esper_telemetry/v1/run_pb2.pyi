@@ -14,6 +14,7 @@ class RunOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RUN_OUTCOME_COMPLETED: _ClassVar[RunOutcome]
     RUN_OUTCOME_FAILED: _ClassVar[RunOutcome]
     RUN_OUTCOME_INTERRUPTED: _ClassVar[RunOutcome]
+    RUN_OUTCOME_ABANDONED: _ClassVar[RunOutcome]
 
 class DropCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -23,19 +24,28 @@ class DropCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DROP_CAUSE_INVALID: _ClassVar[DropCause]
     DROP_CAUSE_SINK_FAILED: _ClassVar[DropCause]
     DROP_CAUSE_SHUTDOWN: _ClassVar[DropCause]
+    DROP_CAUSE_IN_CHILD: _ClassVar[DropCause]
+    DROP_CAUSE_RECORD_REMOVED: _ClassVar[DropCause]
+    DROP_CAUSE_AFTER_CLOSE: _ClassVar[DropCause]
+    DROP_CAUSE_WRITER_FAILED: _ClassVar[DropCause]
 RUN_OUTCOME_UNSPECIFIED: RunOutcome
 RUN_OUTCOME_COMPLETED: RunOutcome
 RUN_OUTCOME_FAILED: RunOutcome
 RUN_OUTCOME_INTERRUPTED: RunOutcome
+RUN_OUTCOME_ABANDONED: RunOutcome
 DROP_CAUSE_UNSPECIFIED: DropCause
 DROP_CAUSE_BUFFER_FULL: DropCause
 DROP_CAUSE_TOO_LARGE: DropCause
 DROP_CAUSE_INVALID: DropCause
 DROP_CAUSE_SINK_FAILED: DropCause
 DROP_CAUSE_SHUTDOWN: DropCause
+DROP_CAUSE_IN_CHILD: DropCause
+DROP_CAUSE_RECORD_REMOVED: DropCause
+DROP_CAUSE_AFTER_CLOSE: DropCause
+DROP_CAUSE_WRITER_FAILED: DropCause
 
 class RunStarted(_message.Message):
-    __slots__ = ("name", "run_id", "tags", "config_json", "config_sha256", "argv", "versions", "host", "git", "telemetry")
+    __slots__ = ("name", "run_id", "tags", "config_json", "config_sha256", "argv", "versions", "host", "git", "telemetry", "redacted", "config_bytes", "attempt")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +63,9 @@ class RunStarted(_message.Message):
     HOST_FIELD_NUMBER: _ClassVar[int]
     GIT_FIELD_NUMBER: _ClassVar[int]
     TELEMETRY_FIELD_NUMBER: _ClassVar[int]
+    REDACTED_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     name: str
     run_id: str
     tags: _containers.ScalarMap[str, str]
@@ -63,7 +76,22 @@ class RunStarted(_message.Message):
     host: Host
     git: GitInfo
     telemetry: TelemetrySettings
-    def __init__(self, name: _Optional[str] = ..., run_id: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., config_json: _Optional[str] = ..., config_sha256: _Optional[str] = ..., argv: _Optional[_Iterable[str]] = ..., versions: _Optional[_Iterable[_Union[PackageVersion, _Mapping]]] = ..., host: _Optional[_Union[Host, _Mapping]] = ..., git: _Optional[_Union[GitInfo, _Mapping]] = ..., telemetry: _Optional[_Union[TelemetrySettings, _Mapping]] = ...) -> None: ...
+    redacted: _containers.RepeatedScalarFieldContainer[str]
+    config_bytes: int
+    attempt: int
+    def __init__(self, name: _Optional[str] = ..., run_id: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., config_json: _Optional[str] = ..., config_sha256: _Optional[str] = ..., argv: _Optional[_Iterable[str]] = ..., versions: _Optional[_Iterable[_Union[PackageVersion, _Mapping]]] = ..., host: _Optional[_Union[Host, _Mapping]] = ..., git: _Optional[_Union[GitInfo, _Mapping]] = ..., telemetry: _Optional[_Union[TelemetrySettings, _Mapping]] = ..., redacted: _Optional[_Iterable[str]] = ..., config_bytes: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
+
+class RunConfigured(_message.Message):
+    __slots__ = ("config_json", "config_sha256", "redacted", "config_bytes")
+    CONFIG_JSON_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_SHA256_FIELD_NUMBER: _ClassVar[int]
+    REDACTED_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_BYTES_FIELD_NUMBER: _ClassVar[int]
+    config_json: str
+    config_sha256: str
+    redacted: _containers.RepeatedScalarFieldContainer[str]
+    config_bytes: int
+    def __init__(self, config_json: _Optional[str] = ..., config_sha256: _Optional[str] = ..., redacted: _Optional[_Iterable[str]] = ..., config_bytes: _Optional[int] = ...) -> None: ...
 
 class PackageVersion(_message.Message):
     __slots__ = ("name", "version")
@@ -84,29 +112,49 @@ class Host(_message.Message):
     def __init__(self, hostname: _Optional[str] = ..., os: _Optional[str] = ..., cpu_count: _Optional[int] = ...) -> None: ...
 
 class GitInfo(_message.Message):
-    __slots__ = ("commit", "branch")
+    __slots__ = ("commit", "branch", "dirty")
     COMMIT_FIELD_NUMBER: _ClassVar[int]
     BRANCH_FIELD_NUMBER: _ClassVar[int]
+    DIRTY_FIELD_NUMBER: _ClassVar[int]
     commit: str
     branch: str
-    def __init__(self, commit: _Optional[str] = ..., branch: _Optional[str] = ...) -> None: ...
+    dirty: bool
+    def __init__(self, commit: _Optional[str] = ..., branch: _Optional[str] = ..., dirty: bool = ...) -> None: ...
 
 class TelemetrySettings(_message.Message):
-    __slots__ = ("level", "lifecycle_only", "buffer_bytes", "flush_interval_s", "sync")
+    __slots__ = ("level", "lifecycle_only", "buffer_bytes", "flush_interval_s", "sync", "children")
     LEVEL_FIELD_NUMBER: _ClassVar[int]
     LIFECYCLE_ONLY_FIELD_NUMBER: _ClassVar[int]
     BUFFER_BYTES_FIELD_NUMBER: _ClassVar[int]
     FLUSH_INTERVAL_S_FIELD_NUMBER: _ClassVar[int]
     SYNC_FIELD_NUMBER: _ClassVar[int]
+    CHILDREN_FIELD_NUMBER: _ClassVar[int]
     level: _options_pb2.Level
     lifecycle_only: bool
     buffer_bytes: int
     flush_interval_s: float
     sync: str
-    def __init__(self, level: _Optional[_Union[_options_pb2.Level, str]] = ..., lifecycle_only: bool = ..., buffer_bytes: _Optional[int] = ..., flush_interval_s: _Optional[float] = ..., sync: _Optional[str] = ...) -> None: ...
+    children: str
+    def __init__(self, level: _Optional[_Union[_options_pb2.Level, str]] = ..., lifecycle_only: bool = ..., buffer_bytes: _Optional[int] = ..., flush_interval_s: _Optional[float] = ..., sync: _Optional[str] = ..., children: _Optional[str] = ...) -> None: ...
+
+class RunResumed(_message.Message):
+    __slots__ = ("attempt", "source", "from_step", "from_batch_idx", "from_global_epoch", "from_episode")
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    FROM_STEP_FIELD_NUMBER: _ClassVar[int]
+    FROM_BATCH_IDX_FIELD_NUMBER: _ClassVar[int]
+    FROM_GLOBAL_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    FROM_EPISODE_FIELD_NUMBER: _ClassVar[int]
+    attempt: int
+    source: str
+    from_step: int
+    from_batch_idx: int
+    from_global_epoch: int
+    from_episode: int
+    def __init__(self, attempt: _Optional[int] = ..., source: _Optional[str] = ..., from_step: _Optional[int] = ..., from_batch_idx: _Optional[int] = ..., from_global_epoch: _Optional[int] = ..., from_episode: _Optional[int] = ...) -> None: ...
 
 class RunFinished(_message.Message):
-    __slots__ = ("outcome", "duration_s", "error_type", "error_message", "results", "offered", "dropped", "drops")
+    __slots__ = ("outcome", "duration_s", "error_type", "error_message", "results", "offered", "dropped", "drops", "reason", "results_left_out")
     class ResultsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -122,6 +170,8 @@ class RunFinished(_message.Message):
     OFFERED_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
     DROPS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     outcome: RunOutcome
     duration_s: float
     error_type: str
@@ -130,7 +180,25 @@ class RunFinished(_message.Message):
     offered: int
     dropped: int
     drops: _containers.RepeatedCompositeFieldContainer[DropCount]
-    def __init__(self, outcome: _Optional[_Union[RunOutcome, str]] = ..., duration_s: _Optional[float] = ..., error_type: _Optional[str] = ..., error_message: _Optional[str] = ..., results: _Optional[_Mapping[str, float]] = ..., offered: _Optional[int] = ..., dropped: _Optional[int] = ..., drops: _Optional[_Iterable[_Union[DropCount, _Mapping]]] = ...) -> None: ...
+    reason: str
+    results_left_out: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, outcome: _Optional[_Union[RunOutcome, str]] = ..., duration_s: _Optional[float] = ..., error_type: _Optional[str] = ..., error_message: _Optional[str] = ..., results: _Optional[_Mapping[str, float]] = ..., offered: _Optional[int] = ..., dropped: _Optional[int] = ..., drops: _Optional[_Iterable[_Union[DropCount, _Mapping]]] = ..., reason: _Optional[str] = ..., results_left_out: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class StreamFinished(_message.Message):
+    __slots__ = ("reason", "error_type", "duration_s", "offered", "dropped", "drops")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ERROR_TYPE_FIELD_NUMBER: _ClassVar[int]
+    DURATION_S_FIELD_NUMBER: _ClassVar[int]
+    OFFERED_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    DROPS_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    error_type: str
+    duration_s: float
+    offered: int
+    dropped: int
+    drops: _containers.RepeatedCompositeFieldContainer[DropCount]
+    def __init__(self, reason: _Optional[str] = ..., error_type: _Optional[str] = ..., duration_s: _Optional[float] = ..., offered: _Optional[int] = ..., dropped: _Optional[int] = ..., drops: _Optional[_Iterable[_Union[DropCount, _Mapping]]] = ...) -> None: ...
 
 class TelemetryDisabled(_message.Message):
     __slots__ = ("level", "lifecycle_only", "reason", "message")
@@ -153,6 +221,18 @@ class LevelChanged(_message.Message):
     to_level: _options_pb2.Level
     reason: str
     def __init__(self, from_level: _Optional[_Union[_options_pb2.Level, str]] = ..., to_level: _Optional[_Union[_options_pb2.Level, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ClockReanchored(_message.Message):
+    __slots__ = ("difference_s", "expected_unix_nano", "actual_unix_nano", "catch_up_s")
+    DIFFERENCE_S_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_UNIX_NANO_FIELD_NUMBER: _ClassVar[int]
+    ACTUAL_UNIX_NANO_FIELD_NUMBER: _ClassVar[int]
+    CATCH_UP_S_FIELD_NUMBER: _ClassVar[int]
+    difference_s: float
+    expected_unix_nano: int
+    actual_unix_nano: int
+    catch_up_s: float
+    def __init__(self, difference_s: _Optional[float] = ..., expected_unix_nano: _Optional[int] = ..., actual_unix_nano: _Optional[int] = ..., catch_up_s: _Optional[float] = ...) -> None: ...
 
 class DropReport(_message.Message):
     __slots__ = ("drops", "total_dropped", "total_offered")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import traceback
 from typing import TYPE_CHECKING
 
 import pytest
@@ -112,3 +114,21 @@ def scalars(count: int, **context) -> list[tuple[Message, dict]]:
 @pytest.fixture(name="scalars")
 def scalars_fixture():
     return scalars
+
+
+@pytest.fixture
+def in_child() -> Callable[..., None]:
+    """A function that calls another in a forked child, which leaves by os._exit, and demands that it succeeds."""
+
+    def run(act: Callable[[], object]) -> None:
+        child = os.fork()
+        if not child:
+            try:
+                act()
+            except BaseException:  # noqa: BLE001 - nothing may go up into the tests of the parent
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    return run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 
-from esper_telemetry.clock import SYSTEM_CLOCK, Clock, SystemClock
+from esper_telemetry.clock import SYSTEM_CLOCK, Anchor, Clock, SystemClock
 
 
 def test_wall_time_is_nanoseconds_since_1970():
@@ -32,3 +32,8 @@ def test_any_object_with_the_two_methods_is_a_clock():
 
     assert read(Held()) == (5, 6)
     assert read(SystemClock())[0] > 0
+
+
+def test_an_anchor_makes_wall_time_of_monotonic_time():
+    anchor = Anchor(unix_nano=1_000, monotonic_nano=10)
+    assert anchor.offset + 15 == 1_005

@@ -36,8 +36,10 @@ def declared():
 
 
 def heuristic(folder):
+    config = HeuristicConfig(episodes=2, max_epochs=75)
     with open_hub(folder, name="heuristic") as hub:
-        train_heuristic(load_task("digits"), HeuristicConfig(episodes=2, max_epochs=75))
+        hub.run.update_config(config)  # late, as frameworks hand it over
+        train_heuristic(load_task("digits"), config)
     return hub.run
 
 
@@ -122,3 +124,58 @@ def test_nothing_was_lost_where_no_failure_was_injected(runs):
 def test_the_run_without_telemetry_says_so_and_no_more(runs):
     types = [event.type for event in read(runs["off"].folder)]
     assert types == ["run.started", "telemetry.disabled", "run.finished"]
+
+
+LIFECYCLE = ("seed.germinated", "seed.stage_changed", "seed.gate_evaluated", "seed.blend_progressed", "seed.fossilized")
+HEADS = ("op", "slot", "blueprint", "blend")
+# The plan's tasks: types → context of every event of them, and fields that such an event has.
+PLAN = {
+    "1 lifecycle only": (("telemetry.disabled",), (), ("level", "lifecycle_only", "reason", "message")),
+    "2 environment of lifecycle events": ((*LIFECYCLE, "seed.culled"), ("env_id", "device"), ("slot_id",)),
+    "2 environment of rollbacks": (("governor.panicked", "governor.rolled_back"), ("env_id", "device"), ("reason",)),
+    "3 alpha and epochs": (("seed.stage_changed",), ("inner_epoch", "global_epoch"), ("alpha", "epochs_in_stage")),
+    "3 epochs": (
+        ("epoch.completed",),
+        ("env_id", "device", "inner_epoch", "global_epoch"),
+        ("val_loss", "val_accuracy"),
+    ),
+    "4 last action": (
+        ("policy.action_taken",),
+        ("env_id", "inner_epoch"),
+        ("op", "slot_id", "blueprint_id", "blend_id", "action_success", *(f"{head}_masked" for head in HEADS)),
+    ),
+    "5 vitals of the update": (
+        ("ppo.update_completed",),
+        ("batch_idx", "episodes_completed", "inner_epoch"),
+        ("policy_loss", "lr", "grad_norm", "update_time_ms"),
+    ),
+    "6 action distribution": (
+        ("policy.action_distribution",),
+        ("batch_idx", "episodes_completed"),
+        ("action_counts", "success_counts"),
+    ),
+    "7 counterfactuals": (("counterfactual.computed",), ("env_id",), ("slot_id", "available", "reason")),
+    "8 throughput": (
+        ("perf.throughput",),
+        ("env_id", "batch_idx", "episodes_completed"),
+        ("step_time_ms", "dataloader_wait_ms", "fps"),
+    ),
+    "9 rewards": (("reward.summary",), ("env_id", "batch_idx"), ("summary",)),
+    "10 mask hit rates": (
+        ("policy.mask_hit_rates",),
+        ("batch_idx", "episodes_completed"),
+        ("mask_hits", "mask_total"),
+    ),
+    "batches": (("batch.completed",), ("batch_idx", "episodes_completed"), ("mean_accuracy", "env_accuracies")),
+}
+
+
+@pytest.mark.parametrize("task", PLAN)
+def test_what_a_task_of_the_plan_asks_for_stands_in_the_record(task, events):
+    types, context, fields = PLAN[task]
+    for name in types:
+        found = [event for event in events if event.type == name]
+        assert found, f"no {name}"
+        for event in found:
+            assert not [key for key in context if not event.context.HasField(key)], event
+        assert any(event.data.keys() >= set(fields) for event in found), f"no {name} has all of {fields}"

@@ -157,6 +157,30 @@ def test_events_are_recorded_and_read_without_torch_numpy_or_click(python, tmp_p
     assert last["drops"] == [{"full_name": "esper_telemetry.v1.MaskHitRates", "cause": "invalid", "count": 1}]
 
 
+@pytest.fixture(scope="module")
+def answers(python):
+    """Return what each kind of field answers to each kind of value, by protobuf and its implementation."""
+    found = {}
+    for version, interpreter in (("oldest", python), ("newest", sys.executable)):
+        for backend in ("upb", "python"):
+            program = ROOT / "tests/integration/every_answer.py"
+            said = run(interpreter, program, cwd=ROOT, PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=backend)
+            found[version, backend] = json.loads(said)
+    return found
+
+
+def test_a_call_is_accepted_or_refused_alike_on_every_protobuf_of_the_range(answers):
+    first = answers["newest", "upb"]
+    assert len(first) > 2000
+    for where, others in answers.items():
+        assert {call: answer for call, answer in others.items() if answer != first[call]} == {}, where
+
+
+def test_a_later_call_is_answered_as_the_first_one_was(answers):
+    for where, found in answers.items():
+        assert {call: both for call, both in found.items() if both[0] != both[1]} == {}, where
+
+
 def test_the_command_without_its_extra_says_which_install_mends_it(python, tmp_path):
     command = python.with_name("esper-telemetry")
     finished = subprocess.run([command, "info", "x"], cwd=tmp_path, capture_output=True, text=True, check=False)

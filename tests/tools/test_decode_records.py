@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -288,3 +289,19 @@ def test_a_reader_that_has_had_enough_is_no_error(long_file):
         p.stdout.close()
         assert p.stderr.read() == b""
         assert p.wait() == 0
+
+
+def test_a_bad_file_in_a_folder_is_passed_over_and_named(tmp_path):
+    with esper_telemetry.start_run(tmp_path, name="x", run_id="x") as run:
+        run.emit(training_pb2.ScalarLogged, name="n", value=1.0)
+    (run.folder / "empty.esr.zst").touch()
+    (run.folder / "notes.esr.zst").write_text("no record")
+    (run.folder / "folder.esr.zst").mkdir()
+    os.mkfifo(run.folder / "pipe.esr.zst")
+    done = subprocess.run([sys.executable, TOOL, run.folder], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 3
+    assert done.stdout.count("\n") == 3
+    assert "empty.esr.zst: passed over" in done.stderr
+    assert "notes.esr.zst: passed over" in done.stderr
+    alone = [sys.executable, TOOL, run.folder / "notes.esr.zst"]
+    assert subprocess.run(alone, capture_output=True, check=False).returncode == 1

@@ -91,11 +91,11 @@ def batches(made: Sequence[Made], types: dict[type, tuple[int, EventType]]) -> I
             parts = {cls: EnvelopeParts(number, context) for cls, (number, _) in types.items()}
             contexts[id(one.context)] = parts
         envelope, payload = parts[one.cls], encoders[one.cls](one.fields)
-        entries += (envelope, seq, one.time, payload)
+        entries += (envelope, one.time, payload)
         type_ids.append(envelope.type_id)
         size += envelope.room + len(payload)
         if size >= FRAME_BYTES or seq == len(made):
-            elements = list(join_events(entries, 0))
+            elements = join_events(entries, 0, first).events
             yield Batch(elements, type_ids, first, seq, made[first - 1].time, one.time, sum(map(len, elements)))
             entries, type_ids, size, first = [], [], 0, seq + 1
 

@@ -60,3 +60,12 @@ def test_other_events_are_a_problem_and_shown(cli, recorded):
 
 def test_the_choice_of_events_holds_here_too(cli, recorded):
     assert cli("diff", "--exact", "--type", "run.*", recorded(1.0), recorded(2.0)).code == 0
+
+
+def test_a_file_that_could_not_be_compared_is_told(cli, record_run):
+    folder = record_run()
+    (folder / "notes.esr.zst").write_text("no record")
+    for options in ([], ["--exact"]):
+        finished = cli("diff", *options, folder, folder)
+        assert finished.code == 3, options
+        assert "notes.esr.zst: passed over" in finished.err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from esper_telemetry.recordfile import list_run
@@ -83,3 +85,19 @@ def test_an_address_that_is_none_is_said(cli, record_run):
     finished = cli("push", record_run(), "nowhere")
     assert finished.code == 1
     assert "host:port" in finished.err
+
+
+def test_a_bad_file_in_a_folder_does_not_keep_the_others_from_being_sent(cli, record_run, collector):
+    folder = record_run()
+    (good,) = list_run(folder)
+    good.with_name(good.name.replace("000001", "000002")).write_bytes(b"")
+    (folder / "notes.esr.zst").write_text("no record")
+    (folder / f"._{good.name}").write_text("no record")
+    shutil.copy(good, folder / "a copy.esr.zst")
+    finished = cli("push", folder, collector.address)
+    assert finished.code == 3, finished.err
+    assert all(name in finished.err for name in ("000002", "notes", "._"))
+    assert "sent 2 frames" in finished.err, "a copy is not sent again"
+    assert collector.frames(folder.name) == stored_frames([good])
+    alone = cli("push", folder / "notes.esr.zst", collector.address)
+    assert alone.code == 1

@@ -6,6 +6,10 @@ import json
 
 import pytest
 
+import esper_telemetry
+from esper_telemetry import RecordOptions
+from esper_telemetry.v1 import training_pb2
+
 
 @pytest.fixture
 def damaged(write_record, scalars):
@@ -62,3 +66,49 @@ def test_something_else_is_a_failure_not_a_problem(cli, tmp_path):
     finished = cli("verify", tmp_path / "x.esr.zst")
     assert finished.code == 1
     assert "not a record file: it looks like text" in finished.err
+
+
+def test_numbers_without_an_event_are_a_problem_with_a_cause_or_without(cli, write_record, scalars):
+    finished = cli("verify", write_record(scalars(5), scalars(5), shed=2))
+    assert finished.code == 4
+    assert "4 numbers have no event: 4 without a cause" in finished.out
+
+
+def test_a_lost_segment_is_a_problem_of_the_run_and_not_of_a_file(cli, tmp_path):
+    options = RecordOptions(segment_bytes=30_000, frame_bytes=2_000)
+    with esper_telemetry.start_run(tmp_path, name="v", run_id="v", record=options) as run:
+        for number in range(2_000):
+            run.emit(training_pb2.ScalarLogged, name=f"n{number * 7919 % 1000}", value=number**0.5)
+            if number % 100 == 0:
+                run.flush()
+    assert cli("verify", run.folder).code == 0
+    first, second, *_ = sorted(run.folder.iterdir())
+    second.unlink()
+    assert cli("verify", first).code == 0
+    finished = cli("verify", run.folder)
+    assert finished.code == 4
+    assert "are missing: the segment before lost them, or is not here" in finished.out
+
+
+def test_a_value_out_of_its_range_is_a_problem_named_by_event_and_field(cli, record_run):
+    def fill(run):
+        for batch in range(200):
+            batches = run.bind(batch_idx=batch, episodes_completed=0)
+            batches.emit(training_pb2.PpoUpdateCompleted, clip_fraction=1.7, entropy=0.1)
+
+    folder = record_run(fill)
+    finished = cli("verify", folder)
+    assert finished.code == 4
+    assert "ppo.update_completed clip_fraction = 1.7 is out of its range, 0 to 1: event 2 of rank 0, and 199" in (
+        finished.out
+    )
+    assert finished.out.count("\n") == 2, "one line for each field, however many events"
+    (document,) = json.loads(cli("verify", "--json", folder).out)
+    assert not document["good"]
+    assert len(document["content"]) == 1
+
+
+def test_a_killed_run_is_good_as_far_as_it_goes_and_its_end_unknown(cli, write_record, scalars):
+    finished = cli("verify", write_record(scalars(5), close=False))
+    assert finished.code == 0
+    assert "what came after number 5 is unknown" in finished.err

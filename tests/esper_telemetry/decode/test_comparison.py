@@ -35,6 +35,16 @@ def test_settings_that_differ_are_named(recorded):
     assert not [pair for pair in found.fields if pair.type == "scalar.logged"]
 
 
+def test_settings_that_came_after_the_start_count_too_and_lists_are_compared_whole(record_run):
+    def add(run):
+        run.update_config({"net": {"width": 4}})
+
+    left = record_files(record_run(add, config={"layers": [1, 2], "net": {"width": 1}}))
+    right = record_files(record_run(lambda _: None, config={"layers": [3, 2], "net": {"width": 4}}))
+    found = compare(left, right)
+    assert [tuple(pair) for pair in found.settings] == [("config.layers", "[1,2]", "[3,2]")]
+
+
 def test_counts_and_numbers_that_differ_are_named(recorded):
     found = compare(recorded([1.0, 3.0]), recorded([3.0, 3.0, 3.0], epochs=2))
     assert [tuple(pair) for pair in found.types] == [("scalar.logged", 2, 3), ("epoch.completed", 1, 2)]

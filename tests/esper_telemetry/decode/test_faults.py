@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from esper_telemetry.decode.faults import Faults
-from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.decode.losses import StreamLosses
+from esper_telemetry.errors import CorruptRecordError, NotARecordError
 from esper_telemetry.recordfile import Damage, RecordReader
 
 DAMAGE = Damage(100, 200, "it does not decompress", 5, 9)
@@ -32,19 +33,16 @@ def test_an_unreadable_frame_says_which_numbers_it_costs(write_record, scalars):
     assert (damage.reason, damage.first_seq, damage.last_seq) == ("bad checksum", 1, 4)
 
 
-def test_a_frame_met_again_is_a_copy_only_for_the_same_producer(write_record, scalars):
-    with RecordReader(write_record(scalars(4))) as reader:
-        (frame,) = reader.frames()
+def test_what_was_measured_of_a_stream_is_taken_over():
+    losses = StreamLosses(missing=3, warnings=[("f", "3 numbers have no event")], notes=[("f", "pruned")])
     faults = Faults(strict=True)
-    assert not faults.is_copy("a", b"one", frame)
-    assert not faults.is_copy("b", b"two", frame)
-    assert faults.is_copy("c", b"one", frame)
+    faults.lost(losses)
+    assert (faults.missing, faults.warnings, faults.notes) == (3, ["f: 3 numbers have no event"], ["f: pruned"])
+    assert faults.losses == [("f", "3 numbers have no event")]
 
 
-def test_a_segment_that_follows_without_its_predecessors_end_is_told(write_record, scalars, tmp_path):
+def test_a_file_that_is_gone_costs_the_numbers_it_had():
     faults = Faults(strict=True)
-    for path, first in ((tmp_path / "1.esr.zst", 1), (tmp_path / "2.esr.zst", 9)):
-        with RecordReader(write_record(scalars(5), path=path, first_seq=first)) as reader:
-            faults.opened(reader)
-    assert faults.missing == 3
-    assert "numbers 6 to 8 are missing" in faults.warnings[0]
+    faults.gone("f", NotARecordError("there is no such file", path="f"), (4, 9))
+    assert faults.missing == 6
+    assert faults.warnings == ["f: there is no such file; numbers 4 to 9 were in it and are missing"]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
+import esper_telemetry
 from esper_telemetry.decode import record_files
 from esper_telemetry.errors import NotARecordError
 
@@ -47,3 +51,56 @@ def test_nothing_there_is_refused_with_what_to_do(folder, path):
 def test_no_path_at_all_is_refused():
     with pytest.raises(NotARecordError, match="no path"):
         record_files([])
+
+
+def test_what_a_folder_or_a_pattern_brings_along_is_passed_over_with_its_reason(folder):
+    (folder / "a" / "._one.esr.zst").touch()
+    (folder / "a" / "three.esr.zst").mkdir()
+    for path in (folder / "a", f"{folder}/a/[!.]*", [folder / "a"]):
+        found = record_files(path)
+        assert names(found) == ["one.esr.zst", "two.esr.zst"], path
+        assert "three.esr.zst" in [one.path.name for one in found.passed_over], path
+        assert not found.alone
+    assert {one.path.name for one in record_files(folder / "a").passed_over} == {"._one.esr.zst", "three.esr.zst"}
+
+
+def test_a_folder_without_records_does_not_keep_the_others(folder):
+    (folder / "notes").mkdir()
+    found = record_files([folder / "notes", folder / "a"])
+    assert names(found) == ["one.esr.zst", "two.esr.zst"]
+    assert "holds no .esr.zst file" in found.passed_over[0].reason
+    with pytest.raises(NotARecordError, match="holds no"):
+        record_files(folder / "notes")
+
+
+def test_only_one_file_that_is_named_stands_alone(folder):
+    one = folder / "a" / "one.esr.zst"
+    assert record_files(one).alone
+    assert not record_files([one, folder / "a" / "two.esr.zst"]).alone
+    assert not record_files(f"{folder}/a/one*").alone
+
+
+def test_a_run_that_is_switched_off_has_no_file(monkeypatch, tmp_path):
+    assert len(record_files(None)) == 0
+    monkeypatch.setenv("ESPER_TELEMETRY_DISABLED", "1")
+    with esper_telemetry.start_run(tmp_path, name="off") as run:
+        pass
+    records = esper_telemetry.read(run.folder)
+    assert list(records) == []
+    assert list(records.warnings) == []
+
+
+def test_a_folder_that_cannot_be_listed_does_not_keep_the_others(folder, mocker):
+    listed = os.listdir
+
+    def refuse(path):
+        if Path(path).name == "b":
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    mocker.patch("os.listdir", side_effect=refuse)
+    found = record_files([folder / "a", folder / "b"])
+    assert names(found) == ["one.esr.zst", "two.esr.zst"]
+    assert "cannot be listed: Permission denied" in str(found.passed_over[0])
+    with pytest.raises(NotARecordError, match="cannot be listed"):
+        record_files(folder / "b")

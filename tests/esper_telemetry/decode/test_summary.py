@@ -29,6 +29,24 @@ def test_a_finished_run_says_how_it_ended_and_what_it_holds(record_run):
     assert not summary.warnings
 
 
+def test_a_configuration_in_parts_is_one_wherever_its_parts_stand(tmp_path):
+    options = RecordOptions(segment_bytes=30_000, frame_bytes=2_000)
+    with esper_telemetry.start_run(
+        tmp_path, name="c", run_id="c", config={"lr": 1, "a": {"b": 1}}, record=options
+    ) as run:
+        for number in range(2_000):
+            run.emit(training_pb2.ScalarLogged, name=f"n{number * 7919 % 1000}", value=number**0.5)
+            if number % 500 == 0:
+                run.update_config({"a": {"c": number}, "token": "x"})
+                run.flush()
+    (stream,) = summarize(tmp_path / "c").streams
+    assert len(stream.segments) > 1
+    assert len(stream.configured) == 4
+    assert stream.configuration.values == {"lr": 1, "a": {"b": 1, "c": 1500}, "token": "[redacted]"}
+    assert stream.configuration.redacted == ["config.token"]
+    assert stream.configuration.sha256 == stream.configured[-1]["config_sha256"]
+
+
 def test_a_failed_run_says_what_it_died_of(tmp_path):
     with pytest.raises(ZeroDivisionError), esper_telemetry.start_run(tmp_path, name="x", run_id="x"):
         1 / 0  # noqa: B018 - the run is to fail

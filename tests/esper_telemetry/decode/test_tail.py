@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 import esper_telemetry
@@ -106,3 +108,78 @@ def test_blocks_are_expanded_as_in_reading(record_run, expand):
     assert types == (
         ["policy.action_taken"] * 2 + ["run.finished"] if expand else ["run.started", "steps.block", "run.finished"]
     )
+
+
+PRUNED = RecordOptions(segment_bytes=30_000, frame_bytes=2_000, keep_bytes=70_000, flush_interval=0.05)
+
+
+def test_events_that_were_pruned_ahead_are_told_with_their_numbers_and_the_rest_is_given(tmp_path):
+    run = esper_telemetry.start_run(tmp_path, name="t", run_id="t", record=PRUNED)
+    emit(run, range(100))
+    run.flush()
+    tail = Tail(run.folder, Filter())
+    found = [event.seq for event in tail.last(1_000)]
+    written = iter([range(100, 3_000), None])
+
+    def sleep(_):
+        numbers = next(written, ())
+        run.close() if numbers is None else emit(run, numbers)
+
+    for events in tail.follow(sleep=sleep):
+        found += [event.seq for event in events]
+    assert found == sorted(set(found)), "each once and in order"
+    lost = set(range(1, 3_003)) - set(found)
+    assert lost
+    assert found[-1] == 3_002
+    told = " ".join(tail.warnings)
+    assert f"numbers {min(lost):,} to {max(lost):,} are lost" in told
+    assert "removed before they were read" in told
+
+
+def test_the_end_of_a_stream_that_was_killed_is_told(write_record, scalars):
+    tail = Tail(write_record(scalars(10), close=False), Filter())
+    assert len(tail.last(3)) == 3
+    assert list(tail.follow(sleep=lambda _: None)) == []
+    assert any("no end: its writer is gone" in warning for warning in tail.warnings)
+
+
+def test_segments_that_vanish_before_the_tail_reads_them_are_told(tmp_path):
+    with esper_telemetry.start_run(tmp_path, name="t", run_id="t", record=SMALL) as run:
+        emit(run, range(3_000))
+    tail = Tail(run.folder, Filter(types=("scalar.*",)))
+    sorted(run.folder.iterdir())[-2].unlink()
+    steps = steps_of(tail.last(2_000))
+    assert steps[-1] == 2_999
+    assert any("are missing" in warning for warning in tail.warnings)
+
+
+def test_a_copy_beside_the_segment_is_followed_once(tmp_path):
+    run = esper_telemetry.start_run(tmp_path, name="t", run_id="t", record=SMALL)
+    emit(run, range(200))
+    run.flush()
+    (path,) = run.folder.iterdir()
+    shutil.copy(path, run.folder / "a copy.esr.zst")
+    tail = Tail(run.folder, Filter(types=("scalar.*",)))
+    found = steps_of(tail.last(1_000))
+    written = iter([range(200, 300), None])
+
+    def sleep(_):
+        numbers = next(written, ())
+        run.close() if numbers is None else emit(run, numbers)
+
+    for events in tail.follow(sleep=sleep):
+        found += steps_of(events)
+    assert found == list(range(300))
+
+
+def test_a_last_segment_without_header_is_read_by_that_of_its_sibling(tmp_path):
+    with esper_telemetry.start_run(tmp_path, name="t", run_id="t", record=SMALL) as run:
+        emit(run, range(2_000))
+    last = max(run.folder.iterdir())
+    data = bytearray(last.read_bytes())
+    data[24:9_000] = bytes(9_000 - 24)
+    last.write_bytes(data)
+    tail = Tail(run.folder, Filter(types=("scalar.*",)))
+    assert steps_of(tail.last(5)) == list(range(1_995, 2_000))
+    assert list(tail.follow(sleep=lambda _: None)) == []
+    assert "its header is lost" in " ".join(tail.warnings)

@@ -5,7 +5,6 @@ import threading
 
 from esper.v1 import trainer_pb2
 from esper_telemetry import events, testing
-from esper_telemetry.recorder.buffer import Buffer
 from esper_telemetry.recorder.core import Core
 from esper_telemetry.recorder.options import RecordOptions
 from esper_telemetry.schema import MAX_BATCH_BYTES, event_type, parse_events
@@ -16,15 +15,27 @@ def make(**options):
     return core, core.buffer
 
 
+def taken(buffer):
+    """Everything that waits, as a sink would get it."""
+    batches = []
+    while (batch := buffer.take()) is not None:
+        batches.append(batch)
+        buffer.written()
+    return batches
+
+
+def numbers(batches):
+    return [event.seq for batch in batches for event in parse_events(b"".join(batch.events))]
+
+
 def test_batches_cover_the_numbers_without_a_hole():
     core, buffer = make(frame_bytes=2000, buffer_bytes=6000, reserve_bytes=3000)
     scalar, level = core.plan(events.ScalarLogged, b""), core.plan(events.LevelChanged, b"")
     for number in range(300):
         buffer.append(level if number % 7 == 0 else scalar, b"\x0a\x50" + b"x" * 80)
         if number == 150:
-            for batch in (first := buffer.take()):
-                buffer.written(batch)
-    batches = first + buffer.take()
+            first = taken(buffer)
+    batches = first + taken(buffer)
     assert len(batches) > 3
     assert batches[0].first_seq == 1
     assert batches[-1].last_seq == buffer.last_seq == 300
@@ -60,6 +71,16 @@ def test_an_event_over_the_limit_is_counted_as_too_large():
     assert len(testing.recorded(sink)) == 3 - 1
 
 
+def test_a_context_over_the_limit_is_too_large_as_well():
+    run, sink = testing.memory_run()
+    run.bind(device="x" * 1_000_000).emit(events.ScalarLogged, name="lost")
+    run.emit(events.ScalarLogged, name="kept")
+    assert run.flush(20)
+    run.close()
+    assert run.stats().drops == {("esper_telemetry.v1.ScalarLogged", "too_large"): 1}
+    assert [event.data["name"] for event in testing.recorded(sink) if event.name == "scalar.logged"] == ["kept"]
+
+
 def test_no_batch_is_over_the_limit_of_a_frame():
     run, sink = testing.memory_run()
     for _ in range(8):
@@ -79,16 +100,15 @@ def test_numbers_stay_right_beyond_two_bytes_also_across_losses():
         else:
             buffer.append(plan, b"")
             expected.append(number)
-    seqs = [event.seq for batch in buffer.take() for event in parse_events(b"".join(batch.events))]
-    assert seqs == expected
+    assert numbers(taken(buffer)) == expected
 
 
 def test_a_type_is_declared_with_the_first_batch_that_holds_it():
     core, buffer = make()
     buffer.append(core.plan(events.ScalarLogged, b""), b"")
-    (first,) = buffer.take()
+    (first,) = taken(buffer)
     buffer.append(core.plan(trainer_pb2.ActionTaken, b""), b"")
-    (second,) = buffer.take()
+    (second,) = taken(buffer)
     assert first.new_types == [(first.type_ids[0], event_type(events.ScalarLogged))]
     assert second.new_types == [(second.type_ids[0], event_type(trainer_pb2.ActionTaken))]
 
@@ -99,11 +119,13 @@ def test_the_last_event_knows_everything_before_it_and_closes_the_buffer():
     buffer.append(plan, b"")
     buffer.lose("x", 3)
     seen = []
-    buffer.append_last(plan, lambda offered, ledger: seen.append((offered, ledger.total)) or b"")
-    assert seen == [(3, 1)]
+    buffer.end(plan, lambda offered, losses: seen.append((offered, losses.total())) or b"")
     assert not buffer.append(plan, b"")
-    assert isinstance(buffer, Buffer)
+    assert numbers(taken(buffer)) == [1, 3]
+    assert seen == [(3, 1)]
     assert buffer.last_seq == 3
+    assert buffer.late.losses == {("esper_telemetry.v1.ScalarLogged", 9): 1}
+    assert buffer.account().offered == 4
 
 
 def test_threads_and_the_writer_meet_without_losing_or_doubling_an_event():
@@ -114,9 +136,7 @@ def test_threads_and_the_writer_meet_without_losing_or_doubling_an_event():
 
     def write() -> None:
         while not done.is_set():
-            for batch in buffer.take():
-                batches.append(batch)
-                buffer.written(batch)
+            batches.extend(taken(buffer))
 
     def emit() -> None:
         for _ in range(3_000):
@@ -130,10 +150,9 @@ def test_threads_and_the_writer_meet_without_losing_or_doubling_an_event():
         thread.join()
     done.set()
     writer.join()
-    batches += buffer.take()
-    seqs = [event.seq for batch in batches for event in parse_events(b"".join(batch.events))]
-    assert seqs == list(range(1, 9_001))
-    assert buffer.counted() == {plan.envelope.type_id: 9_000}
+    batches += taken(buffer)
+    assert numbers(batches) == list(range(1, 9_001))
+    assert buffer.account() == ({plan.envelope.type_id: 9_000}, {})
 
 
 def test_what_was_written_leaves_room_for_as_much_again():
@@ -145,8 +164,7 @@ def test_what_was_written_leaves_room_for_as_much_again():
         while buffer.append(plan, b"\x0a\x40" + b"x" * 64):
             kept += 1
         rounds.append(kept)
-        for batch in buffer.take():
-            buffer.written(batch)
+        taken(buffer)
     assert len(set(rounds)) == 1
     assert rounds[0] > 50
 
@@ -157,10 +175,9 @@ def test_the_interpreter_is_offered_only_to_a_writer_that_is_behind(mocker):
     plan = core.plan(events.ScalarLogged, b"")
     for _ in range(200):
         buffer.append(plan, b"\x0a\x01x")
-        for batch in buffer.take():
-            buffer.written(batch)
+        taken(buffer)
     assert offered.call_count == 0
     for _ in range(200):
         buffer.append(plan, b"\x0a\x01x")
-    frames = len(buffer.take())
+    frames = len(taken(buffer))
     assert 0 < offered.call_count < frames

@@ -1,7 +1,8 @@
 """A run, through real files and real processes."""
 
+import argparse
+import hashlib
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -181,21 +182,6 @@ def test_a_disabled_run_is_a_run_that_writes_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_fork_child_writes_nothing_and_the_parents_record_stays_whole(tmp_path):
-    with et.start_run(tmp_path, name="fork") as run:
-        run.emit(events.ScalarLogged, name="parent", step=1)
-        child = os.fork()
-        if child == 0:
-            run.emit(events.ScalarLogged, name="child", step=2)
-            run.flush()
-            run.close()
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
-        run.emit(events.ScalarLogged, name="parent", step=3)
-    assert [message.step for message in messages(run, events.ScalarLogged)] == [1, 3]
-    assert len(messages(run, run_pb2.RunFinished)) == 1
-
-
 def test_a_program_that_forgets_to_close_still_leaves_a_closed_record(tmp_path):
     program = (
         "import sys, esper_telemetry as et\n"
@@ -204,7 +190,7 @@ def test_a_program_that_forgets_to_close_still_leaves_a_closed_record(tmp_path):
         "print(run.paths[0])\n"
         "{end}"
     )
-    for end, outcome in (("", run_pb2.RUN_OUTCOME_COMPLETED), ("1 / 0", run_pb2.RUN_OUTCOME_FAILED)):
+    for end, outcome in (("", run_pb2.RUN_OUTCOME_ABANDONED), ("1 / 0", run_pb2.RUN_OUTCOME_FAILED)):
         done = subprocess.run(
             [sys.executable, "-c", program.format(end=end), tmp_path], capture_output=True, text=True, check=False
         )
@@ -228,13 +214,71 @@ def test_a_folder_that_cannot_be_made_is_named_in_the_error(tmp_path):
         ({"rank": -1}, "rank is -1"),
         ({"dir": None}, "dir is None"),
         ({"collector": "host"}, "collector='host'"),
-        ({"config": {1: 1, "a": 2}}, "config cannot be written as JSON"),
     ],
 )
 def test_bad_options_are_named_and_nothing_is_written(tmp_path, arguments, said):
     with pytest.raises(errors.ConfigError, match=said):
         et.start_run(**{"dir": tmp_path / "runs", "name": "bad", **arguments})
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_configuration_given_later_is_an_event_and_reads_as_one_with_the_first(tmp_path):
+    with et.start_run(tmp_path, name="later", config={"optim": {"lr": 0.1, "name": "adam"}}) as run:
+        run.update_config({"optim": {"lr": 0.2}, "hf_token": "x"})
+        run.update_config(argparse.Namespace(seed=3))
+    with et.start_run(
+        tmp_path, name="at once", config={"optim": {"lr": 0.2, "name": "adam"}, "hf_token": "y", "seed": 3}
+    ) as one:
+        pass
+    first, second = messages(run, run_pb2.RunConfigured)
+    assert first.config_json == '{"hf_token":"[redacted]","optim":{"lr":0.2}}'
+    assert list(first.redacted) == ["config.hf_token"]
+    (whole,) = messages(one, run_pb2.RunStarted)
+    assert second.config_sha256 == whole.config_sha256
+
+
+@pytest.mark.parametrize("level", ["off", "lifecycle"])
+def test_a_configuration_is_recorded_at_every_level(tmp_path, level):
+    with et.start_run(tmp_path, name="quiet", level=level) as run:
+        run.update_config({"lr": 0.1})
+    assert len(messages(run, run_pb2.RunConfigured)) == 1
+
+
+def test_a_configuration_of_any_kind_costs_the_run_nothing(tmp_path):
+    with et.start_run(tmp_path, name="odd") as run:
+        for odd in (None, 3, object(), [1], iter([1]), {"x": object()}, {"x": "y" * 10**6}):
+            run.update_config(odd)
+    run.update_config({"after": "the end"})
+    assert len(messages(run, run_pb2.RunConfigured)) == 7
+    assert len(messages(run, run_pb2.RunFinished)) == 1
+
+
+def test_configurations_of_many_threads_are_merged_in_the_order_of_their_events(tmp_path):
+    with et.start_run(tmp_path, name="threads") as run:
+
+        def work(number):
+            for step in range(50):
+                run.update_config({f"thread{number}": step, "last": [number, step]})
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    merged = {}
+    for message in messages(run, run_pb2.RunConfigured):
+        merged.update(json.loads(message.config_json))
+    text = json.dumps(merged, sort_keys=True, separators=(",", ":"))
+    assert hashlib.sha256(text.encode()).hexdigest() == message.config_sha256
+
+
+def test_a_switched_off_run_takes_results_and_configurations_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("ESPER_TELEMETRY_DISABLED", "1")
+    with et.start_run(tmp_path, name="silent") as run:
+        run.results["a"] = 1
+        run.results = {"b": 2}
+        run.update_config({"lr": 0.1})
+    assert run.results == {"b": 2}
 
 
 def test_ranks_of_a_run_share_its_folder(tmp_path, monkeypatch):
@@ -244,3 +288,33 @@ def test_ranks_of_a_run_share_its_folder(tmp_path, monkeypatch):
         run.close()
     assert {run.folder for run in runs} == {tmp_path / "job-17"}
     assert sorted(path.name.split("-")[1] for path in (tmp_path / "job-17").iterdir()) == ["r0", "r1"]
+
+
+def test_a_run_says_which_it_is_how_it_stands_and_what_was_lost(tmp_path):
+    run = et.start_run(tmp_path, name="seen", run_id="exp7")
+    run.emit(events.ScalarLogged, name="a")
+    run.emit(events.ScalarLogged, nam="a")
+    assert repr(run) == "<Run exp7: open, level normal, 2 recorded, 1 lost>"
+    run.close("interrupted")
+    run.emit(events.ScalarLogged, name="late")
+    assert repr(run) == "<Run exp7: interrupted, level normal, 3 recorded, 2 lost>"
+
+
+def test_a_disabled_run_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("ESPER_TELEMETRY_DISABLED", "1")
+    run = et.start_run(tmp_path, name="off", run_id="exp8")
+    assert repr(run) == "<Run exp8: off>"
+    run.emit("loss", 0.5)
+    assert repr(run.bind(step=1)) == "<Emitter: step=1, off>"
+
+
+def test_the_method_that_help_shows_records_as_the_bound_one_does(tmp_path):
+    with et.start_run(tmp_path, name="class") as run:
+        et.Run.emit(run, events.ScalarLogged, name="a", value=0.5)
+        et.Run.emit(run, events.ScalarLogged, 0.5)
+        et.Run.bind(run, rank=1).emit(events.ScalarLogged, name="b")
+    assert [event.data for event in et.read(run.folder, types="scalar.logged")] == [
+        {"name": "a", "value": 0.5},
+        {"name": "b", "rank": 1},
+    ]
+    assert run.stats().dropped == 1

@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -61,15 +63,64 @@ def test_every_option_of_the_record_reaches_its_place(tmp_path, mocker):
     opened = mocker.spy(et.sinks.FileSink, "__init__")
     options = et.RecordOptions(
         flush_interval=0.5, sync="every", frame_bytes=5000, buffer_bytes=70_000, reserve_bytes=8000, close_timeout=3.0,
-        segment_bytes=90_000, segment_seconds=7.0, keep_bytes=200_000, on_error="raise", handle_sigterm=False,
+        segment_bytes=90_000, segment_seconds=7.0, keep_bytes=200_000, on_error="raise", children="count",
+        redact=("lr",), argv=False,
     )  # fmt: skip
     assert not {field.name for field in dataclasses.fields(options) if getattr(options, field.name) == field.default}
-    with et.start_run(tmp_path, name="x", record=options) as run, RecordReader(run.paths[0]) as reader:
+    with (
+        et.start_run(tmp_path, name="x", record=options, config={"lr": 1, "n": 2}) as run,
+        RecordReader(run.paths[0]) as reader,
+    ):
         header = reader.header
         core = run._core
+    started = next(iter(et.read(run.folder))).data
+    assert "argv" not in started
+    assert started["config_json"] == '{"lr":"[redacted]","n":2}'
     policy = header.flush_policy
     assert (policy.frame_bytes, policy.flush_interval_s, policy.sync) == (5000, 0.5, "every")
     given = opened.call_args.kwargs
     assert (given["max_bytes"], given["max_age_s"], given["keep_bytes"]) == (90_000, 7.0, 200_000)
     assert (given["sync"], given["sync_interval_s"]) == ("every", 0.5)
     assert core.options is options
+
+
+STARTS = """
+import sys, esper_telemetry as et
+with et.start_run(sys.argv[1], name='x', run_id='x', tags={'t': sys.argv[2]}): pass
+"""
+
+
+def test_a_program_starts_its_run_whatever_it_was_called_with(tmp_path):
+    arguments = [b"/data/caf\xe9.npz", "--hf-token=EXAMPLE1", "--api-key", "EXAMPLE2", "x" * 100_000]
+    subprocess.run([sys.executable, "-c", STARTS, tmp_path, *arguments], check=True, capture_output=True)
+    started = next(iter(et.read(tmp_path / "x"))).data
+    assert started["argv"][2:6] == [r"/data/caf\xe9.npz", "--hf-token=[redacted]", "--api-key", "[redacted]"]
+    assert started["redacted"] == ["argv[3]", "argv[5]"]
+    assert started["tags"] == {"t": r"/data/caf\xe9.npz"}
+    assert b"EXAMPLE" not in b"".join(path.read_bytes() for path in (tmp_path / "x").iterdir())
+
+
+def test_a_program_starts_its_run_in_a_folder_that_is_gone(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    program = f"import os; os.rmdir({str(gone)!r})\n{STARTS}"
+    subprocess.run([sys.executable, "-c", program, tmp_path / "runs", "t"], cwd=gone, check=True, capture_output=True)
+    assert "git" not in next(iter(et.read(tmp_path / "runs" / "x"))).data
+
+
+def test_the_source_tree_of_a_run_is_in_its_record(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
+    source = tmp_path / "source"
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.example", "-C", str(source)]
+    subprocess.run(["git", "init", "-q", "-b", "trunk", source], check=True)
+    (source / "train.py").write_text("lr = 1\n")
+    subprocess.run([*git, "add", "train.py"], check=True)
+    subprocess.run([*git, "commit", "-qm", "x"], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    monkeypatch.chdir(source)
+    for text, dirty in (("lr = 1\n", False), ("lr = 2\n", True)):
+        (source / "train.py").write_text(text)
+        with et.start_run(tmp_path / "runs", name="x") as run:
+            pass
+        expected = {"commit": commit, "branch": "trunk", "dirty": dirty}
+        assert next(iter(et.read(run.folder))).data["git"] == expected

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 
 import pytest
 
 from esper_telemetry.errors import SinkError
-from esper_telemetry.recordfile.append import AppendFile
+from esper_telemetry.recordfile.append import AppendFile, Gone
 
 
 @pytest.fixture
@@ -115,7 +116,56 @@ def test_a_fork_child_has_no_open_file(file):
     file.append(b"parent")
 
 
-def test_a_removed_file_is_noticed(file):
-    assert not file.unlinked()
-    file.path.unlink()
-    assert file.unlinked()
+def move(path):
+    path.rename(path.with_name("elsewhere"))
+
+
+def replace(path):
+    other = path.with_name("other")
+    other.write_bytes(b"somebody else's")
+    other.replace(path)
+
+
+def move_folder(path):
+    path.parent.rename(path.parent.with_name("away"))
+
+
+def put_a_file_where_the_folder_was(path):
+    shutil.rmtree(path.parent)
+    path.parent.touch()
+
+
+@pytest.mark.parametrize(
+    ("act", "gone"),
+    [
+        (lambda path: path.unlink(), Gone.REMOVED),
+        (lambda path: shutil.rmtree(path.parent), Gone.REMOVED),
+        (put_a_file_where_the_folder_was, Gone.REMOVED),
+        (move, Gone.MOVED),
+        (move_folder, Gone.MOVED),
+        (replace, Gone.REPLACED),
+        (lambda path: os.truncate(path, 3), Gone.CUT),
+        (lambda path: os.truncate(path, 0), Gone.CUT),
+        (lambda path: path.chmod(0), None),
+        (lambda path: os.link(path, path.with_name("backup")), None),
+        (os.utime, None),
+    ],
+    ids=["removed", "folder removed", "folder became a file", "moved", "folder moved", "replaced", "cut", "emptied",
+         "made unreadable", "linked", "touched"],
+)  # fmt: skip
+def test_what_somebody_does_to_the_file_is_noticed(tmp_path, act, gone):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    file = AppendFile(folder / "file")
+    file.append(b"what was written")
+    assert file.gone() is None
+    act(file.path)
+    assert file.gone() is gone
+    file.close()
+    assert file.gone() is None, "a closed file is nobody's to watch"
+
+
+def test_a_file_whose_number_changes_by_itself_is_still_the_same(file, mocker):
+    file.append(b"x")
+    mocker.patch("os.path.samestat", return_value=False)  # some network systems number files anew
+    assert file.gone() is None

@@ -5,6 +5,7 @@ import pytest
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile import RecordReader, Selection, Skip, verify
 from esper_telemetry.recordfile.builder import RecordBuilder
+from esper_telemetry.recordfile.header import header_parity
 from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES
 
 
@@ -15,7 +16,9 @@ def rebuild(data: bytes, path, *, counts: bool, segments: int = 1) -> None:
         for _ in range(segments):
             builder.start_segment()
             for offset, desc in reader.segments[0].headers:
-                builder.add_header(data[offset : offset + desc.compressed_size + DESCRIPTOR_BYTES], desc)
+                end = offset + desc.compressed_size + DESCRIPTOR_BYTES
+                parity = header_parity(data[offset : offset + desc.compressed_size], reader.header)
+                builder.add_header(data[offset:end], desc, parity)
             infos = reader.index.frames
             for frame, info in zip(reader.frames(), infos, strict=True):
                 builder.add_frame(reader.read_raw(frame), frame.descriptor, info.type_counts if counts else None)

@@ -207,3 +207,77 @@ def test_a_real_writer_is_followed_over_rotation_without_a_miss(tmp_path):
     assert seqs(found) == list(range(1, 3001))
     assert len({one.path for one in found}) > 1
     assert [one.damage for one in found if one.damage] == []
+
+
+def test_a_folder_that_is_pruned_while_it_is_followed_gives_each_frame_once(records):
+    """A stream is known by its producer: the name of its oldest segment changes with each deletion."""
+    seen: list[int] = []
+    writers = [writer_at(records, 1)]
+    steps = iter(range(2, 9))
+
+    def sleep(_):
+        number = next(steps, None)
+        last = writers[-1]
+        if number is None:
+            last.close()
+            return
+        last.write(records.batch(last.last_seq + 1, 10))
+        header = {"previous_last_seq": last.last_seq, "file_id": bytes([number]) * 16}
+        writers.append(writer_at(records, number, **header))
+        last.close()
+        if number > 4:
+            segment_path(records.folder, number - 4).unlink()
+
+    for found in follow(records.folder, sleep=sleep):
+        seen += [event.seq for event in found.events]
+    assert seen == list(range(1, 71))
+
+
+def test_segments_that_were_removed_ahead_are_told_with_their_numbers(records):
+    first = writer_at(records, 1)
+    first.write(records.batch(1, 10))
+    follower = StreamFollower(first.path)
+    follower.poll()
+    second = writer_at(records, 2, previous_last_seq=10, file_id=b"2" * 16)
+    second.write(records.batch(11, 10))
+    third = writer_at(records, 3, previous_last_seq=20, file_id=b"3" * 16)
+    third.write(records.batch(21, 10))
+    for writer in (first, second, third):
+        writer.close()
+    second.path.unlink()
+    gap, *frames = follower.poll()
+    assert (gap.damage.first_seq, gap.damage.last_seq) == (11, 20)
+    assert "removed before they were read" in str(gap.damage)
+    assert seqs(frames) == list(range(21, 31))
+
+
+def test_what_was_read_elsewhere_tells_what_is_missing_before_the_first_segment(records):
+    writer = writer_at(records, 3, previous_last_seq=20)
+    writer.write(records.batch(21, 10))
+    producer = records.header().producer_id
+    gap, *_ = StreamFollower(writer.path, {producer: 12}).poll()
+    assert (gap.damage.first_seq, gap.damage.last_seq) == (13, 20)
+    assert seqs(StreamFollower(writer.path, {producer: 20}).poll()) == list(range(21, 31))
+    assert StreamFollower(writer.path).poll()[0].damage is None, "who starts here misses nothing"
+
+
+def test_a_next_segment_that_is_no_record_is_told_and_passed(records):
+    first = writer_at(records, 1)
+    first.write(records.batch(1, 10))
+    segment_path(records.folder, 2).write_bytes(bytes(4_000))
+    third = writer_at(records, 3, previous_last_seq=10, file_id=b"3" * 16)
+    third.write(records.batch(11, 10))
+    first.close()
+    third.close()
+    found = list(follow(first.path, sleep=lambda _: None))
+    assert seqs(found) == list(range(1, 21))
+    assert any("the segment cannot be read" in str(one.damage) for one in found if one.damage)
+
+
+def test_two_files_of_one_stream_are_one_stream(records):
+    writer = writer_at(records, 1)
+    writer.write(records.batch(1, 10))
+    writer.close()
+    copy = records.folder / SegmentName("copied", 0, "20260101T000000Z", "00000001", 1).format()
+    copy.write_bytes(writer.path.read_bytes())
+    assert seqs(follow(records.folder, sleep=lambda _: None)) == list(range(1, 11))

@@ -22,7 +22,10 @@ from esper_telemetry.v1 import record_pb2
 
 
 def test_the_first_header_says_who_wrote_the_file_and_what_its_types_are(records):
-    header = parse_header_frame(header_frame_bytes(TypeTable().first_header(records.header(rank=3), records.types)))
+    header = parse_header_frame(
+        header_frame_bytes(TypeTable().first_header(records.header(rank=3, attempt=2, launch="slurm:9"), records.types))
+    )
+    assert (header.attempt, header.launch) == (2, "slurm:9")
     assert (header.format_major, header.format_minor, header.rank, header.segment) == (1, 0, 3, 1)
     assert header.file_id == bytes(range(16, 32))
     assert {entry.type_id: entry.full_name for entry in header.types} == {n: t.full_name for n, t in records.types}

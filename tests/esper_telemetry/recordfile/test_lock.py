@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from esper_telemetry.recordfile.lock import lock_exclusive, writer_gone
+from esper_telemetry.recordfile.lock import is_locked, lock_exclusive, writer_gone
 
 
 def test_a_lock_is_held_by_its_process_and_gone_with_it(tmp_path):
@@ -32,9 +32,23 @@ def test_asking_does_not_take_the_lock(tmp_path):
     fd = os.open(path, os.O_RDWR)
     lock_exclusive(fd)
     assert not writer_gone(path)
+    assert is_locked(path)
     os.close(fd)
+    assert not is_locked(path)
 
 
 def test_a_missing_file_is_an_error_of_the_system(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        writer_gone(tmp_path / "missing")
+    for ask in (writer_gone, is_locked):
+        with pytest.raises(FileNotFoundError):
+            ask(tmp_path / "missing")
+
+
+def test_where_there_are_no_locks_nobody_is_told_to_write_or_to_be_gone(tmp_path, mocker):
+    path = tmp_path / "segment"
+    path.touch()
+    mocker.patch("fcntl.flock", side_effect=OSError("no locks here"))
+    assert not is_locked(path)
+    assert not writer_gone(path)
+    mocker.patch("esper_telemetry.recordfile.lock.fcntl", None)
+    assert not is_locked(path)
+    assert not writer_gone(path)

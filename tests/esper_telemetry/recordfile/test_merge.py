@@ -97,7 +97,10 @@ def test_an_existing_output_and_what_is_no_record_are_refused(records, tmp_path)
         merge([path], path)
     (tmp_path / "text").write_text("some text that is no record")
     with pytest.raises(NotARecordError):
-        merge([path, tmp_path / "text"], records.path())
+        merge([tmp_path / "text"], records.path())
+    merged = merge([path, tmp_path / "text"], records.path())
+    assert merged.events == RecordReader(path).records
+    assert [(one.path.name, "looks like text" in one.reason) for one in merged.passed_over] == [("text", True)]
 
 
 def test_events_of_streams_are_merged_by_time_and_each_stream_stays_in_order(records):

@@ -20,7 +20,7 @@ def pieces(data: bytes) -> list:
 def test_a_file_is_a_row_of_pieces(records):
     data = records.bytes(frames=2)
     kinds = [piece.kind for piece in pieces(data)]
-    assert kinds == [Kind.PROLOGUE, Kind.HEADER, Kind.DATA, Kind.DATA, Kind.INDEX, Kind.SEEK_TABLE]
+    assert kinds == [Kind.PROLOGUE, Kind.HEADER, Kind.PARITY, Kind.DATA, Kind.DATA, Kind.INDEX, Kind.SEEK_TABLE]
 
 
 def test_every_prefix_of_every_piece_needs_more(records, small_types):

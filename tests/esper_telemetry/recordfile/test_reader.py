@@ -5,6 +5,7 @@ import pytest
 from esper_telemetry.errors import CorruptRecordError, NotARecordError, UnsupportedRecordError
 from esper_telemetry.recordfile import RecordReader, RecordWriter, Selection, layout
 from esper_telemetry.recordfile.frame import FrameDecoder, FrameEncoder
+from esper_telemetry.recordfile.header import header_descriptor, header_frame_bytes
 from esper_telemetry.recordfile.layout import Descriptor
 from esper_telemetry.v1 import record_pb2
 
@@ -87,9 +88,10 @@ def test_every_length_of_a_file_gives_exactly_its_whole_frames(records, small_ty
     data = records.bytes(frames=6, per_frame=20, types=small_types)
     whole = RecordReader(data)
     ends = [frame.end for frame in whole.frames()]
-    index_end = len(data) - layout.seek_table_bytes(2 * len(ends) + 4)
+    index_end = len(data) - layout.seek_table_bytes(2 * len(ends) + 5)
     (header_offset, desc) = whole.segments[0].headers[0]
     header_end = header_offset + desc.compressed_size + layout.DESCRIPTOR_BYTES
+    parity_end = next(whole.frames()).offset
     for cut in range(len(data)):
         if cut < header_end:
             with pytest.raises((CorruptRecordError, NotARecordError)):
@@ -99,7 +101,7 @@ def test_every_length_of_a_file_gives_exactly_its_whole_frames(records, small_ty
         intact = sum(end <= cut for end in ends) * 20
         assert seqs(reader) == list(range(1, intact + 1)), cut
         assert reader.damage == [], cut
-        expected = None if cut in {header_end, *ends, index_end} else intact
+        expected = None if cut in {header_end, parity_end, *ends, index_end} else intact
         assert (reader.truncation and reader.truncation.events) == expected, cut
 
 
@@ -187,8 +189,21 @@ def test_what_is_no_record_is_refused_by_what_it_looks_like(data, looks):
 def test_a_newer_format_is_refused_with_the_way_out(records):
     data = bytearray(records.bytes())
     data[16] = 2
+    header = header_frame_bytes(record_pb2.Header(format_major=2, file_id=bytes(16), run_id="x"))
+    frame = FrameEncoder(3).encode(header)
+    newer = bytes(data[:24]) + frame + layout.pack_descriptor(header_descriptor(frame, header))
     with pytest.raises(UnsupportedRecordError, match=r"at byte 0: the format is version 2\.0.*update esper-telemetry"):
-        RecordReader(bytes(data))
+        RecordReader(newer)
+
+
+def test_a_damaged_prologue_costs_nothing_but_itself(records):
+    data = bytearray(records.bytes(frames=2, per_frame=10))
+    for at, value in ((0, 0), (8, 0xFF), (16, 2), (17, 2)):
+        damaged = bytearray(data)
+        damaged[at] = value
+        reader = RecordReader(bytes(damaged))
+        assert seqs(reader, on_damage=lambda _: None) == list(range(1, 21)), at
+        assert "the prologue is damaged" in reader.repairs[0]
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
@@ -204,7 +219,7 @@ def test_a_torn_header_is_refused(records):
         RecordReader(bytes(data[:500]))
     with pytest.raises(CorruptRecordError, match="ends behind its prologue; it holds no event"):
         RecordReader(bytes(data[:24]))
-    data[200] ^= 0xFF
+    data[200:1200] = bytes(1000)
     with pytest.raises(CorruptRecordError, match="the header is torn"):
         RecordReader(bytes(data))
 

@@ -71,7 +71,7 @@ def test_the_scan_goes_on_at_the_next_frame_after_damage(records):
     frames = [piece for piece in scan(BytesSource(bytes(data))) if piece.kind is Kind.DATA]
     data[frames[1].offset : frames[1].offset + 4] = b"????"
     kinds = [piece.kind for piece in scan(BytesSource(bytes(data)))]
-    assert kinds == [Kind.PROLOGUE, Kind.HEADER, Kind.DATA, Kind.DAMAGE, Kind.DATA, Kind.DATA]
+    assert kinds == [Kind.PROLOGUE, Kind.HEADER, Kind.PARITY, Kind.DATA, Kind.DAMAGE, Kind.DATA, Kind.DATA]
 
 
 def test_a_surviving_descriptor_names_the_damaged_frame(records):
@@ -88,7 +88,7 @@ def test_the_scan_goes_on_at_a_footer_behind_damage(records):
     last = [piece for piece in scan(BytesSource(bytes(data))) if piece.kind is Kind.DATA][-1]
     data[last.end - 64 : last.end] = bytes(64)
     kinds = [piece.kind for piece in scan(BytesSource(bytes(data)))]
-    assert kinds == [Kind.PROLOGUE, Kind.HEADER, Kind.DATA, Kind.DAMAGE, Kind.SEEK_TABLE]
+    assert kinds == [Kind.PROLOGUE, Kind.HEADER, Kind.PARITY, Kind.DATA, Kind.DAMAGE, Kind.SEEK_TABLE]
 
 
 def test_a_forged_length_does_not_swallow_what_follows(records):
@@ -96,7 +96,7 @@ def test_a_forged_length_does_not_swallow_what_follows(records):
     at = next(piece for piece in scan(BytesSource(bytes(data))) if piece.kind is Kind.DATA).end
     data[at:at] = layout.SKIPPABLE_HEADER.pack(layout.OUR_MAGIC, 1 << 20) + b"EIDX"
     kinds = [piece.kind for piece in scan(BytesSource(bytes(data)))]
-    assert kinds == [Kind.PROLOGUE, Kind.HEADER, Kind.DATA, Kind.DAMAGE, Kind.DATA, Kind.DATA]
+    assert kinds == [Kind.PROLOGUE, Kind.HEADER, Kind.PARITY, Kind.DATA, Kind.DAMAGE, Kind.DATA, Kind.DATA]
 
 
 def test_a_file_larger_than_the_window_of_the_scan_is_found_whole(records):
@@ -106,4 +106,4 @@ def test_a_file_larger_than_the_window_of_the_scan_is_found_whole(records):
     assert len(many) > 5 << 20
     pieces = list(scan(BytesSource(many)))
     assert covered(pieces, 0, len(many))
-    assert len(pieces) == 6003
+    assert len(pieces) == 6004

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from esper_telemetry.errors import NotARecordError, RecordError
-from esper_telemetry.recordfile.source import BytesSource, FileSource, open_source
+from esper_telemetry.recordfile.source import BytesSource, FileSource, OpenFiles, open_source
 
 
 @pytest.fixture(params=["file", "bytes"])
@@ -63,3 +64,45 @@ def test_a_read_that_fails_names_its_place(tmp_path, mocker):
     source._file = mocker.Mock(**{"read.side_effect": OSError(5, "Input/output error")})
     with pytest.raises(RecordError, match="at byte 1: cannot be read: Input/output error"):
         source.read_at(1, 1)
+
+
+def test_a_pipe_and_a_device_are_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(NotARecordError, match="a pipe or a device"):
+            FileSource(path)
+
+
+def test_few_files_are_open_however_many_are_read(tmp_path):
+    files = OpenFiles(3)
+    sources = []
+    for number in range(20):
+        (tmp_path / str(number)).write_bytes(bytes([number]) * 4)
+        sources.append(FileSource(tmp_path / str(number), files))
+    for number in (*range(20), 0, 19, 0, 7):
+        assert sources[number].read_at(1, 2) == bytes([number]) * 2
+        assert sources[number].size == 4
+        assert sum(not source._file.closed for source in sources) <= 3
+    for source in sources:
+        source.close()
+    assert all(source._file.closed for source in sources)
+
+
+def test_a_file_that_was_closed_meanwhile_must_still_be_the_same(tmp_path):
+    files = OpenFiles(1)
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"abc")
+    first = FileSource(tmp_path / "a", files)
+    FileSource(tmp_path / "b", files)
+    (tmp_path / "b").rename(tmp_path / "a")
+    with pytest.raises(RecordError, match="replaced by another file"):
+        first.read_at(0, 1)
+    (tmp_path / "a").unlink()
+    with pytest.raises(NotARecordError, match="no such file"):
+        first.read_at(0, 1)
+
+
+def test_the_limit_of_the_process_is_said_where_it_is_the_reason(tmp_path, mocker):
+    mocker.patch("os.open", side_effect=OSError(24, "Too many open files"))
+    with pytest.raises(RecordError, match="ulimit -n"):
+        FileSource(tmp_path / "x")

@@ -75,7 +75,7 @@ def test_an_index_that_lies_is_found(records):
     index.type_counts[records.scalar] += 1
     packed = layout.pack_index(index.SerializeToString(deterministic=True))
     start = list(reader.frames())[-1].end
-    entries = layout.parse_seek_table(data[-layout.seek_table_bytes(8) :])
+    entries = layout.parse_seek_table(data[-layout.seek_table_bytes(9) :])
     lied = data[:start] + packed + layout.pack_seek_table([*entries[:-1], layout.SeekEntry(len(packed), 0, 0)])
     problems = " ".join(map(str, verify(lied).problems))
     assert "other numbers or times" in problems

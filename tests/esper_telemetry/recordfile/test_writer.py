@@ -5,12 +5,11 @@ import os
 import resource
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from esper_telemetry.errors import SinkError
-from esper_telemetry.recordfile import RecordReader, RecordWriter, Selection
+from esper_telemetry.recordfile import Gone, RecordReader, RecordWriter, Selection
 from esper_telemetry.recordfile.layout import pack_prologue
 from esper_telemetry.recordfile.lock import writer_gone
 from esper_telemetry.schema import Batch, frame_event, proto_include
@@ -244,11 +243,27 @@ def test_the_writer_holds_a_lock_until_it_is_done(records):
     assert writer_gone(writer.path)
 
 
-def test_a_file_removed_under_the_writer_is_noticed(records):
+def test_a_file_removed_under_the_writer_takes_all_its_events(records):
     writer = open_writer(records)
-    assert not writer.unlinked()
-    Path(writer.path).unlink()
-    assert writer.unlinked()
+    writer.write(records.batch(1, 40))
+    written = writer.type_counts()
+    assert writer.vanished() is None
+    writer.path.unlink()
+    assert writer.vanished() == (writer.path, Gone.REMOVED, written)
+    assert written.total() == 40
+    writer.abandon()
+
+
+def test_a_file_that_was_cut_keeps_the_frames_before_the_cut(records):
+    writer = open_writer(records)
+    writer.write(records.batch(1, 40))
+    whole = writer.bytes_written
+    writer.write(records.batch(41, 7))
+    os.truncate(writer.path, whole)
+    lost = writer.vanished()
+    assert (lost.how, lost.events.total()) == (Gone.CUT, 7)
+    os.truncate(writer.path, whole - 1)
+    assert writer.vanished().events.total() == 47
     writer.abandon()
 
 

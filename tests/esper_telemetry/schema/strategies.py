@@ -106,7 +106,8 @@ def _item(field: FieldDescriptor, depth: int) -> st.SearchStrategy[Any]:
     if field.type == F.TYPE_MESSAGE:
         return _fields(field.message_type, depth - 1)
     if field.type == F.TYPE_ENUM:  # proto3 enums are open: numbers of the future must survive
-        return st.sampled_from([value.number for value in field.enum_type.values]) | _I32
+        known = st.sampled_from([value.number for value in field.enum_type.values])
+        return known if field.enum_type.is_closed else known | _I32
     return _SCALARS[field.type]
 
 

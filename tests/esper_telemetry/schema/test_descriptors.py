@@ -177,7 +177,9 @@ def test_a_name_that_is_no_message_is_refused():
 def test_the_events_of_a_module_are_found_in_the_order_of_its_file():
     assert [event_type(cls).name for cls in event_classes(run_pb2)] == [
         "run.started",
+        "run.configured",
         "run.finished",
+        "stream.finished",
         "telemetry.disabled",
         "telemetry.level_changed",
         "telemetry.dropped",
@@ -185,7 +187,9 @@ def test_the_events_of_a_module_are_found_in_the_order_of_its_file():
     assert event_classes(options_pb2) == []
 
 
-@pytest.mark.parametrize("wrong", [sys, "acme.v1.beam_pb2", seed_pb2.SeedCulled, None], ids=str)
+@pytest.mark.parametrize(
+    "wrong", [sys, "acme.v1.beam_pb2", seed_pb2.SeedCulled, None], ids=lambda value: type(value).__name__
+)
 def test_what_is_no_generated_module_is_refused_with_an_example(wrong):
     with pytest.raises(SchemaError, match=r"pass one such as acme\.v1\.beam_pb2"):
         event_classes(wrong)

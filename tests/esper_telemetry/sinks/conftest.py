@@ -18,6 +18,7 @@ class Stream:
 
     types = TYPES
     later = LATER
+    start = START
 
     def __init__(self) -> None:
         self.next_seq = 1

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 
 import pytest
 
@@ -125,19 +124,6 @@ def test_a_batch_whose_sync_failed_is_not_written_twice(stream, tmp_path, mocker
     assert read_all(sink.path.parent) == list(range(1, 11))
 
 
-def test_a_folder_removed_while_it_runs_is_made_again(stream, tmp_path):
-    sink = FileSink(tmp_path, stream.header(), stream.types)
-    sink.write(stream.batch())
-    shutil.rmtree(sink.path.parent)
-    sink.write(stream.batch())
-    sink.close()
-    (path,) = list_run(sink.path.parent)
-    with RecordReader(path) as reader:
-        assert [event.seq for event in reader.events()] == list(range(11, 21))
-        assert reader.header.previous_last_seq == 10
-        assert reader.header.segment == 2
-
-
 def test_a_segment_that_cannot_be_opened_is_tried_again(stream, tmp_path, clock, mocker):
     sink = FileSink(tmp_path, stream.header(), stream.types, max_age_s=1, clock=clock)
     sink.write(stream.batch())
@@ -198,6 +184,14 @@ def test_an_abandoned_sink_leaves_the_file_as_it_stands(stream, tmp_path):
     sink.abandon()
     sink.close()
     assert sink.path.read_bytes() == before
+
+
+def test_a_reader_is_told_that_old_segments_may_be_gone_on_purpose(stream, tmp_path):
+    for number, keep in enumerate((None, 40_000)):
+        sink = FileSink(tmp_path / str(number), stream.header(attributes={"a": "b"}), stream.types, keep_bytes=keep)
+        with RecordReader(sink.path) as reader:
+            told = dict(reader.header.attributes)
+        assert told == {"a": "b"} | ({"esper_telemetry.keep_bytes": "40000"} if keep else {})
 
 
 def test_old_segments_go_when_only_so_much_is_to_be_kept(stream, tmp_path):

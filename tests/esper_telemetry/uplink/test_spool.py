@@ -195,3 +195,37 @@ def test_a_file_that_is_not_one_segment_by_its_name_stays(producer, kit, tmp_pat
     kit.drain(spool)
     assert spool.release(10) == []
     assert copy.exists()
+
+
+def test_segments_that_were_pruned_ahead_become_one_skip_and_the_rest_is_read(tmp_path, kit):
+    producer = kit.Producer(tmp_path, max_bytes=3000).write()
+    spool = producer.spool(follow=True)
+    found = kit.drain(spool)
+    while len(producer.sink.paths) < 6:
+        producer.write(noise=20)
+    paths = producer.sink.paths
+    with RecordReader(paths[4]) as reader:
+        before = reader.header.previous_last_seq
+    with RecordReader(paths[0]) as reader:
+        last = reader.segments[0].last_seq
+    for path in paths[1:4]:
+        path.unlink()
+    producer.close()
+    found += kit.drain(spool)
+    assert contiguous(found) == spool.final_seq
+    assert [item for item in found if isinstance(item, Skip)] == [Skip(last + 1, before, SkipReason.SPOOL_LOST)]
+    assert spool.outcome == FINISHED
+
+
+def test_a_bad_segment_does_not_end_what_follows(tmp_path, kit):
+    producer = kit.Producer(tmp_path, max_bytes=3000).write()
+    spool = producer.spool(follow=True)
+    found = kit.drain(spool)
+    while len(producer.sink.paths) < 4:
+        producer.write(noise=20)
+    producer.sink.paths[1].write_bytes(b"")
+    producer.close()
+    found += kit.drain(spool)
+    assert contiguous(found) == spool.final_seq
+    assert spool.outcome == FINISHED
+    assert len([item for item in found if isinstance(item, Skip)]) == 1

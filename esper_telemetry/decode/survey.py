@@ -1,0 +1,113 @@
+"""Opens every file of a record once and says what it holds; what cannot be read is passed over, with its reason.
+
+Few facts of each segment stay in memory, and no file stays open: a record may be thousands of files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from esper_telemetry.decode.inputs import record_files
+from esper_telemetry.decode.streams import SegmentPlace, in_order
+from esper_telemetry.errors import CorruptRecordError, RecordError
+from esper_telemetry.recordfile import PassedOver, RecordReader
+from esper_telemetry.recordfile.folder import nothing_to_read
+from esper_telemetry.recordfile.spare import find_spare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from esper_telemetry.decode.inputs import RecordFiles, RecordPath
+    from esper_telemetry.recordfile.spare import Spare
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What files hold.
+
+    Attributes:
+        files: those that can be read.
+        places: their segments in the order of streams and segments; of the same ones, as they were given.
+        passed_over: those that cannot be read, and why.
+    """
+
+    files: tuple[Path, ...]
+    places: tuple[SegmentPlace, ...]
+    passed_over: tuple[PassedOver, ...] = ()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was passed over, one sentence for each file."""
+        return [str(one) for one in self.passed_over]
+
+
+def survey(path: RecordPath | Iterable[RecordPath] | RecordFiles | Survey | None) -> Survey:
+    """Return what the files that `path` stands for hold.
+
+    Args:
+        path: as for `read`, or what `record_files` or this function returned.
+
+    Raises:
+        NotARecordError: nothing is there, or nothing of it can be read.
+        RecordError: the only file, named by itself, is no record or cannot be opened.
+    """
+    if isinstance(path, Survey):
+        return path
+    found = record_files(path)
+    surveyor = _Surveyor(found)
+    surveyor.look()
+    if found.files and not surveyor.places:
+        raise nothing_to_read(surveyor.passed_over)
+    return Survey(
+        tuple(dict.fromkeys(place.path for place in surveyor.places)),
+        tuple(in_order(surveyor.places)),
+        tuple(surveyor.passed_over),
+    )
+
+
+class _Surveyor:
+    def __init__(self, found: RecordFiles) -> None:
+        self._found = found
+        self.places: list[SegmentPlace] = []
+        self.passed_over = list(found.passed_over)
+
+    def look(self) -> None:
+        """Look into every file; those that have lost their header again, once their siblings are known."""
+        refused: list[Path] = []
+        for path in self._found.files:
+            try:
+                self.places += self._segments(path)
+            except CorruptRecordError:
+                refused.append(path)
+            except RecordError as error:
+                self._pass_over(path, error)
+        for path in refused:
+            try:
+                self.places += self._segments(path, find_spare(path))
+            except RecordError as error:
+                self._pass_over(path, error)
+
+    def _pass_over(self, path: Path, error: RecordError) -> None:
+        if self._found.alone:
+            raise error
+        self.passed_over.append(PassedOver(path, error.reason))
+
+    def _segments(self, path: Path, spare: Spare | None = None) -> Iterator[SegmentPlace]:
+        with RecordReader(path, spare=spare and spare.header) as reader:
+            for number, segment in enumerate(reader.segments):
+                # They take most of the memory, and are read again with the events.
+                segment.header.ClearField("file_descriptor_set")
+                segment.header.ClearField("types")
+                yield SegmentPlace(
+                    path,
+                    number,
+                    segment.header,
+                    segment.records,
+                    segment.last_seq,
+                    min((frame.min_time for frame in segment.frames), default=0),
+                    intact=not segment.damage and reader.truncation is None,
+                    in_folder=path.parent in self._found.folders,
+                    spare=spare and spare.header,
+                )

@@ -1,0 +1,124 @@
+"""Where the streams of one run are written, and what their headers have in common.
+
+A run has the stream of the process that started it, and one for each child process that emits. This is plain data,
+so a handle that travels to another process carries it along.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from esper_telemetry.v1 import run_pb2
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from esper_telemetry.recorder.core import Core
+    from esper_telemetry.recorder.options import RecordOptions
+    from esper_telemetry.sinks import ChildSink, FileSink, HeaderInfo
+
+_UNBOUNDED = 1 << 60  # a child has one segment, however long it lives
+# What the recorder itself adds to the stream of a child.
+_OWN_EVENTS = (run_pb2.StreamFinished.DESCRIPTOR.full_name, run_pb2.DropReport.DESCRIPTOR.full_name)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """The files of one run, as one rank of it writes them.
+
+    Attributes:
+        root: folder of runs.
+        run_id: the run; its folder is below `root`.
+        run_name: the name the user gave it.
+        rank: distributed rank.
+        host: where it runs.
+        options: how they are written.
+        attempt: attempt at the run, from 1.
+        launch: launch of the process; empty where no launcher names it.
+        watch_earlier: segments that are closed may not be taken away by anybody.
+        producer_id: 16 bytes, of the stream of the process that started the run.
+    """
+
+    root: Path
+    run_id: str
+    run_name: str
+    rank: int
+    host: str
+    options: RecordOptions
+    attempt: int = 1
+    launch: str = ""
+    watch_earlier: bool = True
+    producer_id: bytes = field(default_factory=lambda: os.urandom(16))
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.root / self.run_id
+
+    def own_sink(self, core: Core) -> FileSink:
+        """Open the stream of the process that starts the run.
+
+        Raises:
+            ConfigError: a name cannot be used.
+            SinkError: folder or file cannot be written.
+        """
+        from esper_telemetry.sinks import FileSink  # zstandard: only when a file is written
+
+        options = self.options
+        return FileSink(
+            self.root,
+            self._header(core, self.producer_id),
+            core.types(),
+            sync=options.sync,
+            sync_interval_s=options.flush_interval,
+            max_bytes=options.segment_bytes,
+            max_age_s=options.segment_seconds,
+            keep_bytes=options.keep_bytes,
+            watch_earlier=self.watch_earlier,
+            on_vanished=core.record_vanished,
+            clock=core.clock,
+        )
+
+    def child_sink(self, core: Core) -> ChildSink:
+        """Return the sink of a child process; nothing is opened before it is written to."""
+        from esper_telemetry.sinks import CHILD_STREAM, MOST_CHILDREN, ChildSink, FileSink
+
+        options, own = self.options, {number for number, name in core.names.items() if name in _OWN_EVENTS}
+        header = self._header(core, os.urandom(16), stream=CHILD_STREAM, parent_producer_id=self.producer_id)
+
+        def open_file() -> FileSink:
+            return FileSink(
+                self.root,
+                header,
+                core.types(),
+                sync=options.sync,
+                sync_interval_s=options.flush_interval,
+                max_bytes=_UNBOUNDED,
+                max_age_s=_UNBOUNDED,
+                on_vanished=core.record_vanished,
+                clock=core.clock,
+            )
+
+        limit = MOST_CHILDREN if options.children == "record" else 0
+        return ChildSink(self.folder, self.rank, self.producer_id, open_file, limit=limit, own_types=own)
+
+    def _header(self, core: Core, producer_id: bytes, **more: Any) -> HeaderInfo:
+        from esper_telemetry.sinks import HeaderInfo
+
+        return HeaderInfo(
+            run_id=self.run_id,
+            producer_id=producer_id,
+            rank=self.rank,
+            run_name=self.run_name,
+            host=self.host,
+            attempt=self.attempt,
+            launch=self.launch,
+            anchor_unix_nano=core.buffer.timeline.anchor.unix_nano,
+            anchor_monotonic_nano=core.buffer.timeline.anchor.monotonic_nano,
+            frame_bytes=self.options.frame_bytes,
+            flush_interval_s=self.options.flush_interval,
+            sync=self.options.sync,
+            **more,
+        )

@@ -1,0 +1,66 @@
+"""What the .proto files say of messages, fields, enums and their values, by descriptor.
+
+Comments stand in the source information of a file's descriptor, under paths of field numbers and positions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from google.protobuf.descriptor import Descriptor, EnumDescriptor
+    from google.protobuf.descriptor_pb2 import FileDescriptorProto
+
+# Numbers of fields in descriptor.proto: a path in source_code_info is made of them.
+_FILE_MESSAGE, _FILE_ENUM, _MESSAGE_FIELD, _MESSAGE_NESTED, _MESSAGE_ENUM, _ENUM_VALUE = 4, 5, 2, 3, 4, 2
+
+
+class Comments:
+    """Comments of some .proto files, each on one line; empty where there is none.
+
+    Args:
+        files: descriptors with their source information.
+    """
+
+    def __init__(self, files: Iterable[FileDescriptorProto]) -> None:
+        self._said = {
+            (file.name, tuple(place.path)): " ".join(place.leading_comments.split())
+            for file in files
+            for place in file.source_code_info.location
+            if place.leading_comments
+        }
+
+    def of_message(self, message: Descriptor) -> str:
+        """Return the comment on a message."""
+        return self._at(message, _message_path(message))
+
+    def of_field(self, message: Descriptor, position: int) -> str:
+        """Return the comment on the field of a message at a position, in the order of declaration."""
+        return self._at(message, (*_message_path(message), _MESSAGE_FIELD, position))
+
+    def of_enum(self, enum: EnumDescriptor) -> str:
+        """Return the comment on an enum."""
+        return self._at(enum, _enum_path(enum))
+
+    def of_value(self, enum: EnumDescriptor, position: int) -> str:
+        """Return the comment on the value of an enum at a position, in the order of declaration."""
+        return self._at(enum, (*_enum_path(enum), _ENUM_VALUE, position))
+
+    def _at(self, one: Descriptor | EnumDescriptor, path: tuple[int, ...]) -> str:
+        return self._said.get((one.file.name, path), "")
+
+
+def _message_path(message: Descriptor) -> tuple[int, ...]:
+    outer = message.containing_type
+    if outer is None:
+        return _FILE_MESSAGE, list(message.file.message_types_by_name).index(message.name)
+    return *_message_path(outer), _MESSAGE_NESTED, [nested.name for nested in outer.nested_types].index(message.name)
+
+
+def _enum_path(enum: EnumDescriptor) -> tuple[int, ...]:
+    outer = enum.containing_type
+    if outer is None:
+        return _FILE_ENUM, list(enum.file.enum_types_by_name).index(enum.name)
+    return *_message_path(outer), _MESSAGE_ENUM, [nested.name for nested in outer.enum_types].index(enum.name)
