@@ -123,20 +123,6 @@ def test_a_record_is_copied_in_one_call_and_into_memory_that_is_used_again():
     assert len(rows) == 1
 
 
-def test_copies_as_bytes_are_what_was_given():
-    from esper_telemetry.counters.copies import Shelf
-
-    parts = [torch.tensor(2.5), torch.arange(12).view(3, 4).t(), torch.tensor([True, False]), torch.empty(0)]
-    shelf = Shelf(parts, as_bytes=True)
-    kept = [
-        shelf.copy([part + number if part.dtype != torch.bool else part for part in parts]) for number in range(300)
-    ]
-    assert all(torch.equal(kept[7][i], parts[i] + 7) for i in (0, 1, 3))
-    assert torch.equal(kept[299][2], parts[2])
-    assert not shelf.fits([*parts[:3], torch.empty(1)])
-    assert not shelf.fits(parts[:2])
-
-
 def test_a_batch_of_a_data_loader_worker_is_not_held(tmp_path):
     from torch.utils.data import DataLoader
 
