@@ -80,7 +80,7 @@ class Keeper:
         self._versions: list[int] = []
         self._places: dict[int, list[int]] = {}  # of records that are copied in part: which parts are references
         self._bytes: dict[int, bytes] = {}
-        # By kind, the memory of this window's references, and where the first record that had it starts.
+        # By kind, the addresses of this window's references, and where the first record that had it starts.
         self._seen: dict[str, dict[Any, int]] = {}
         self._lent: set[str] = set()
         self._traceless: set[str] = set()
@@ -109,8 +109,8 @@ class Keeper:
             seen = self._seen[kind]
         try:
             for part in parts:
-                storage = part.untyped_storage()
-                if seen.setdefault(storage, start) != start or not storage.resizable():
+                address = part.data_ptr() or part.untyped_storage()
+                if seen.setdefault(address, start) != start or not part.untyped_storage().resizable():
                     break
                 versions.append(part._version)  # noqa: SLF001 - torch documents no public name
             else:
@@ -119,8 +119,8 @@ class Keeper:
         except (AttributeError, RuntimeError):  # no tensor, or one without memory or without a count of writes
             pass
         del versions[start:]
-        for storage in [storage for storage, first in seen.items() if first == start]:
-            del seen[storage]
+        for address in [address for address, first in seen.items() if first == start]:
+            del seen[address]
         return self._keep_each(kind, parts, entry)
 
     def _begins_well(self, kind: str, parts: Sequence[Any]) -> bool:
@@ -171,10 +171,9 @@ class Keeper:
     def _refer(self, seen: dict[Any, int], parts: Sequence[Tensor]) -> None:
         start = self._starts[-1]
         for part in parts:
-            storage = part.untyped_storage()
-            seen.setdefault(storage, start)
+            seen.setdefault(_address(part), start)
             if self._holding:
-                self._bytes[len(self._versions)] = _bytes_in(storage)
+                self._bytes[len(self._versions)] = _bytes_in(part.untyped_storage())
             self._versions.append(part._version)  # noqa: SLF001 - torch documents no public name
         self._references.append(parts)
 
@@ -191,14 +190,14 @@ class Keeper:
                 return True
             if not seen and self._holding and part.is_shared():  # type: ignore[no-untyped-call]  # torch's gap
                 return True  # asked in few records: it costs a microsecond
-        earlier = seen.get(storage)
+        earlier = seen.get(_address(part)) if part.nbytes else None
         if earlier is None:
             return not seen and self._was_here_before(kind, storage)
-        if not self._shows_a_write(storage, earlier):
+        if not self._shows_a_write(part, earlier):
             self._traceless.add(role)  # or a constant: all references of this role are doubtful
         return True
 
-    def _shows_a_write(self, storage: torch.UntypedStorage, start: int) -> bool:
+    def _shows_a_write(self, again: Tensor, start: int) -> bool:
         """Tell whether the memory that came again was seen to be written since the record that starts there."""
         number = bisect_right(self._starts, start) - 1
         while not self._references[number]:  # records without references start where the next one does
@@ -207,7 +206,7 @@ class Keeper:
         return all(
             part._version != version  # noqa: SLF001 - torch documents no public name
             for part, version in zip(self._references[number], versions, strict=True)
-            if part.untyped_storage() is storage
+            if _address(part) == _address(again)
         )
 
     def _was_here_before(self, kind: str, storage: torch.UntypedStorage) -> bool:
@@ -241,8 +240,9 @@ class Keeper:
     def _are_untouched(self, kind: str, references: Sequence[Tensor], start: int) -> bool:
         seen, versions = self._seen.get(kind, {}), self._versions
         for i, part in enumerate(references, start):
-            storage = part.untyped_storage()
-            if part._version != versions[i] or seen.get(storage) != start or not storage.resizable():  # noqa: SLF001 - torch documents no public name
+            if part._version != versions[i] or not part.untyped_storage().resizable():  # noqa: SLF001 - see above
+                return False
+            if seen.get(_address(part)) != start:
                 return False
         return True
 
@@ -268,7 +268,7 @@ class Keeper:
         start = self._starts[number]
         storage, held = part.untyped_storage(), self._bytes.get(start + i)
         exposed = not storage.resizable()
-        swapped = not any(seen.get(storage) == start for seen in self._seen.values())
+        swapped = not any(seen.get(_address(part)) == start for seen in self._seen.values())
         if exposed:  # somebody has taken an array of it since
             self._lent.add(role)
         if held is not None:
@@ -308,6 +308,15 @@ def _kind_of(entry: Entry) -> str:
 
 def _problem(what: str, number: int, entry: Entry) -> Problem:
     return Problem(what, number, size_of(entry), value=len(entry) != STEP_FIELDS)
+
+
+def _address(part: Tensor) -> Any:
+    """Return what tells a tensor's memory from others' while it is held; torch makes no object for it."""
+    try:
+        address = part.data_ptr()
+    except RuntimeError:
+        address = 0
+    return address or part.untyped_storage()  # of a wrapper, whose memory is elsewhere
 
 
 def _bytes_in(storage: torch.UntypedStorage) -> bytes:

@@ -102,6 +102,10 @@ class StepDetail:
             return shape, self._keys
         return shape, self._keys, _names(scalars), tuple(tuple(context[name]) for name in self._per_env)
 
+    def continues(self, entry: Entry) -> bool:
+        """Tell whether the rows of a step without scalars have the context of those before it."""
+        return not self._per_env and entry[5].keys() == self._keys
+
     def keep(self, folded: Folded, entries: Sequence[Entry], layout: Layout) -> None:
         """Keep the rows of `entries`, which were folded together and are of one form.
 

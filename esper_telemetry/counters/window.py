@@ -135,7 +135,11 @@ class Window:
         values: list[Entry] = []
         newest: Any = None
         add: Any = None
+        facts: Sequence[Any] | None = None
         for entry in entries:
+            if facts is not None and self._continues(entry, facts):
+                add(entry)
+                continue
             if len(entry) == STEP_FIELDS and entry[4] is not None:
                 values.extend(self._values_in(entry))
             form = self._form_of(entry)
@@ -148,7 +152,25 @@ class Window:
             if group != newest:
                 newest, add = group, steps.setdefault(group, []).append
             add(entry)
+            facts = _facts_of(entry)
         return steps, values
+
+    def _continues(self, entry: Entry, facts: Sequence[Any]) -> bool:
+        """Tell whether a step is like the one before, of packed tensors: a third of its signature's price."""
+        if len(entry) != STEP_FIELDS or entry[4] is not None:
+            return False
+        for part, known in zip(entry, facts, strict=False):
+            if part is None or known is None:
+                if part is not known:
+                    return False
+            elif (
+                type(part) is not Tensor
+                or part.shape != known[0]
+                or part.dtype is not known[1]
+                or part.device != known[2]
+            ):
+                return False
+        return self._detail is None or self._detail.continues(entry)
 
     def _values_in(self, step: Entry) -> list[Entry]:
         """Return the scalars of a step that fit; the step's decisions are right without the others."""
@@ -275,6 +297,14 @@ class Window:
         else:
             self.add(self._state.layout.buckets[number], values.shape[0])
         fill_buckets_(self._state, number, values, weights)
+
+
+def _facts_of(entry: Entry) -> Sequence[Any] | None:
+    """Return what the parts of a step of packed tensors are; None of any other."""
+    parts = entry[:DECISION_FIELDS]
+    if not all(part is None or type(part) is Tensor for part in parts):
+        return None
+    return [None if part is None else (part.shape, part.dtype, part.device) for part in parts]
 
 
 def _joinable(part: Any) -> Any:
