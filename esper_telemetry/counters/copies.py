@@ -33,7 +33,7 @@ class Shelf:
         self.shapes = [part.shape for part in parts]
         self.dtypes = [part.dtype for part in parts]
         self._device = parts[0].device
-        self._devices = [self._device] * len(parts)
+        self._facts = [(part.shape, part.dtype) for part in parts]
         self._as_bytes = as_bytes
         self._chunks: list[list[Row]] = []
         self._rows: Iterator[Row] = iter(())
@@ -41,11 +41,13 @@ class Shelf:
 
     def fits(self, parts: Sequence[Tensor]) -> bool:
         """Tell whether `parts` can be copied here."""
-        return (
-            [part.shape for part in parts] == self.shapes
-            and [part.dtype for part in parts] == self.dtypes
-            and [part.device for part in parts] == self._devices
-        )
+        if len(parts) != len(self._facts):
+            return False
+        device = self._device
+        for part, (shape, dtype) in zip(parts, self._facts, strict=True):
+            if part.shape != shape or part.dtype is not dtype or part.device != device:
+                return False
+        return True
 
     def copy(self, parts: Sequence[Tensor]) -> list[Tensor]:
         """Return copies of `parts`, valid until `rewind`."""
@@ -53,8 +55,9 @@ class Shelf:
         if row is None:
             row = self._next_chunk()
         kept, targets = row
-        sources = [part.reshape(-1).view(torch.uint8) for part in parts] if self._as_bytes else parts
-        torch._foreach_copy_(targets, list(sources))
+        if self._as_bytes:
+            parts = [part.reshape(-1).view(torch.uint8) for part in parts]
+        torch._foreach_copy_(targets, parts)  # type: ignore[arg-type]  # any sequence does
         return kept
 
     def rewind(self) -> None:

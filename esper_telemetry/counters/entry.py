@@ -59,6 +59,15 @@ def names_of(entry: Entry) -> list[str]:
 def rebuilt(entry: Entry, parts: Sequence[Any]) -> Entry:
     """Return `entry` with other values in the places of `parts_of`."""
     new = iter(parts)
+    if len(entry) == STEP_FIELDS and type(entry[0]) is type(entry[1]) is Tensor and entry[4] is None:  # most are
+        _, _, success, valid, *rest = entry
+        return (
+            next(new),
+            next(new),
+            success if success is None else next(new),
+            valid if valid is None else next(new),
+            *rest,
+        )
     fields = entry[:TENSOR_FIELDS] if len(entry) == STEP_FIELDS else entry[1:]
     filled = [
         None if part is None else next(new) if not hasattr(part, "keys") else {key: next(new) for key in part}
