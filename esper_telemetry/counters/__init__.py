@@ -1,8 +1,9 @@
 """COUNT on the device without a sync: actions, masks and values of a policy, read once per batch.
 
-Strategy: recording a step keeps references to its tensors and does nothing else; once per
-batch they are folded on the device and copied to the host behind the trainer's back. What
-leaves are plain numbers and the events they become. This folder never waits inside the
+Strategy: recording a step keeps references to its tensors, or copies of what may change, and
+does nothing else; once per batch they are folded on the device and copied to the host behind
+the trainer's back. What leaves are plain numbers and the events they become; what could not be
+counted leaves with them. This folder never waits inside the
 training loop, never reads a tensor's value, and knows no run: the trainer hands the events
 to one. torch and numpy are imported when a bank is asked for.
 """
