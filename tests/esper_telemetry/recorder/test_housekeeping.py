@@ -1,4 +1,4 @@
-"""What the writer thread looks after in each cycle: losses are reported at their own pace, and nothing after the end."""
+"""What the writer thread looks after in each cycle: losses are reported at their own pace, nothing after the end."""
 
 from __future__ import annotations
 
