@@ -15,6 +15,7 @@ from esper_telemetry.recorder import openruns
 from esper_telemetry.recorder.child import close_stream
 from esper_telemetry.recorder.ending import OUTCOMES, Ending
 from esper_telemetry.recorder.results import plain_results
+from esper_telemetry.schema.misfit import is_misfit
 from esper_telemetry.v1 import run_pb2
 
 if TYPE_CHECKING:
@@ -104,7 +105,9 @@ class Closing:
             found = plain_results(self.results)
             message.results.update(found.numbers)
             message.results_left_out.extend(found.left_out)
-        except Exception:  # noqa: BLE001 - what a user's value or clock does costs this value alone
+        except Exception as error:  # what a user's value or clock does costs this value alone
+            if not is_misfit(error):
+                raise
             _log.exception("RunFinished of %s does without its duration or results", self.run_id)
 
     def _say_losses(self) -> None:

@@ -18,25 +18,12 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
 # Modules that read values, ours and what they call: whatever else runs in there is a value's, or came from outside.
-_READING = (
-    "esper_telemetry.schema.",
-    "esper_telemetry.recorder.artifacts",
-    "esper_telemetry.recorder.histogram",
-    "esper_telemetry.recorder.names",
-    "esper_telemetry.recorder.progress",
-    "esper_telemetry.recorder.scalars",
-    "google.protobuf",
-    "collections",
-    "_collections_abc",
-    "enum",
-    "numbers",
-    "fractions",
-)
+_READING = ("esper_telemetry.", "google.protobuf", "collections", "_collections_abc", "enum", "numbers", "fractions")
 _PLAIN = (int, float, str, bytes, bool, type(None))
 
 
 def is_misfit(error: Exception) -> bool:
-    """Tell whether `error`, caught where an event is encoded, says that its fields do not fit.
+    """Tell whether `error`, caught where values are read or encoded, comes of them (or of a bug here).
 
     What another thread sets while a method of a value runs counts as the value's: nothing tells the two apart.
     """

@@ -74,7 +74,9 @@ class Lines:
         self.kind, self.target, self.passed = kind, 0, 0
 
     def trace(self, frame, what, _argument):
-        if what == "line" and frame.f_globals.get("__name__", "").startswith("esper_telemetry."):
+        module = frame.f_globals.get("__name__", "")
+        # Texts of the user's (facts/) are read under a guard that lets nothing out, what arrives there included.
+        if what == "line" and module.startswith("esper_telemetry.") and not module.startswith("esper_telemetry.facts."):
             self.passed += 1
             if self.passed == self.target:
                 raise self.kind("time is up")
