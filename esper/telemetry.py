@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 import logging
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ import esper_telemetry
 from esper.v1 import seed_pb2, trainer_pb2
 from esper_telemetry.errors import TelemetryError
 from esper_telemetry.schema import LEVELS, event_classes, event_type
-from esper_telemetry.v1 import steps_pb2, training_pb2
+from esper_telemetry.v1 import logged_pb2, process_pb2, rl_pb2, steps_pb2, training_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 TELEMETRY_LEVELS = tuple(LEVELS)
 """Names of the levels, least first."""
 
-SCHEMAS = (seed_pb2, trainer_pb2, training_pb2, steps_pb2)
+SCHEMAS = (seed_pb2, trainer_pb2, training_pb2, rl_pb2, logged_pb2, process_pb2, steps_pb2)
 """Modules whose events the trainer emits."""
 
 __all__ = [
@@ -50,6 +50,9 @@ __all__ = [
     "use_run",
     "watch_gradients",
 ]
+
+SYSTEM_INTERVAL_S = 10.0
+"""Seconds between two samples of what the trainer takes of its machine."""
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +70,7 @@ class TelemetryEventType(enum.Enum):
     GOVERNOR_ROLLED_BACK = "governor.rolled_back"
     ACTION_TAKEN = "policy.action_taken"
     COUNTERFACTUAL_COMPUTED = "counterfactual.computed"
+    HOST_COMPLETED = "host.completed"
     EPISODE_COMPLETED = "episode.completed"
     EPOCH_COMPLETED = "epoch.completed"
     BATCH_COMPLETED = "batch.completed"
@@ -82,6 +86,8 @@ class TelemetryEventType(enum.Enum):
     HISTOGRAM_SUMMARIZED = "histogram.summarized"
     COUNTERS_CHECKED = "counters.checked"
     STEP_BLOCK = "steps.block"
+    CHECKPOINT_SAVED = "checkpoint.saved"
+    CHECKPOINT_LOADED = "checkpoint.loaded"
 
     @property
     def message_class(self) -> type[Message]:
@@ -106,6 +112,15 @@ class TelemetryEvent:
 def _message_class(kind: TelemetryEventType) -> type[Message]:
     classes = [cls for module in SCHEMAS for cls in event_classes(module)]
     return next(cls for cls in classes if event_type(cls).name == kind.value)
+
+
+@contextmanager
+def _said_and_not_raised() -> Iterator[None]:
+    """Keep an error of telemetry out of the trainer."""
+    try:
+        yield
+    except Exception:
+        log.exception("telemetry failed; training goes on")
 
 
 class Hub:
@@ -150,6 +165,27 @@ class Hub:
             yield
         finally:
             self.seconds += time.perf_counter() - started
+
+    @contextmanager
+    def phase(self, name: str, **context: Any) -> Iterator[None]:
+        """Time a block as a phase of the run; blocks inside it get its name before theirs."""
+        phase = self.run.phase(name, **context) if self.run is not None else nullcontext()
+        phase.__enter__()
+        error: BaseException | None = None
+        try:
+            yield
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            with _said_and_not_raised():
+                phase.__exit__(type(error) if error is not None else None, error, None)
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """Say how far the training is; said as often as one likes, recorded once a second."""
+        if self.run is not None:
+            with _said_and_not_raised():
+                self.run.progress(done=done, total=total, unit=unit)
 
     def share_of(self, seconds: float) -> float:
         """Return what telemetry took of a wall time: calls of this hub and the writer's processor time, 0 to 1."""
@@ -288,7 +324,8 @@ def open_hub(
     if directory is None and not options.get("collector"):
         yield _silent
         return
-    options = {"level": level, "lifecycle_only": lifecycle_only, "schemas": SCHEMAS, **options}
+    record = esper_telemetry.RecordOptions(system_interval=SYSTEM_INTERVAL_S)
+    options = {"level": level, "lifecycle_only": lifecycle_only, "schemas": SCHEMAS, "record": record, **options}
     with (
         esper_telemetry.start_run(directory, name=name, config=config, **options) as run,
         use_run(run, step_blocks=step_blocks) as hub,

@@ -9,9 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.schema.docs import event_doc
-from esper_telemetry.v1 import run_pb2, steps_pb2, training_pb2
+from esper_telemetry.v1 import logged_pb2, process_pb2, rl_pb2, run_pb2, steps_pb2, training_pb2
 
 if TYPE_CHECKING:
+    from esper_telemetry.v1.logged_pb2 import (
+        ArtifactLogged,
+        CheckpointLoaded,
+        CheckpointSaved,
+        ScalarsLogged,
+        TextLogged,
+    )
+    from esper_telemetry.v1.process_pb2 import PhaseTimed, RunHeartbeat, RunProgress, SystemSampled
+    from esper_telemetry.v1.rl_pb2 import EpisodeCompleted, EvalCompleted, OffPolicyUpdateCompleted, RolloutCompleted
     from esper_telemetry.v1.run_pb2 import (
         ClockReanchored,
         DropReport,
@@ -43,30 +52,43 @@ if TYPE_CHECKING:
 __all__ = [
     "ActionDistribution",
     "AnomalyDetected",
+    "ArtifactLogged",
     "BatchCompleted",
+    "CheckpointLoaded",
+    "CheckpointSaved",
     "ClockReanchored",
     "CountersChecked",
     "DropReport",
+    "EpisodeCompleted",
     "EpochCompleted",
+    "EvalCompleted",
     "HistogramSummarized",
     "LevelChanged",
     "MaskHitRates",
+    "OffPolicyUpdateCompleted",
+    "PhaseTimed",
     "PpoUpdateCompleted",
     "RewardSummary",
+    "RolloutCompleted",
     "RunConfigured",
     "RunFinished",
+    "RunHeartbeat",
+    "RunProgress",
     "RunResumed",
     "RunStarted",
     "ScalarLogged",
     "ScalarSummarized",
+    "ScalarsLogged",
     "StepBlock",
     "StreamFinished",
+    "SystemSampled",
     "TelemetryDisabled",
+    "TextLogged",
     "Throughput",
     "TrendChanged",
 ]
 
-_MODULES = (run_pb2, training_pb2, steps_pb2)
+_MODULES = (run_pb2, training_pb2, rl_pb2, logged_pb2, process_pb2, steps_pb2)
 
 
 def __getattr__(name: str) -> Any:

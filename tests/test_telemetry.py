@@ -32,7 +32,12 @@ def written(run, sink, name):
 def test_every_event_of_the_trainers_schemas_has_a_member():
     modules = (seed_pb2, trainer_pb2, training_pb2, steps_pb2)
     names = {event_type(cls).name for module in modules for cls in event_classes(module)}
-    assert names == {member.value for member in TelemetryEventType}
+    borrowed = {
+        "episode.completed",
+        "checkpoint.saved",
+        "checkpoint.loaded",
+    }  # of the SDK's, those a trainer of it needs
+    assert names | borrowed == {member.value for member in TelemetryEventType}
 
 
 @pytest.mark.parametrize("kind", TelemetryEventType)
@@ -206,3 +211,43 @@ def test_telemetry_py_is_the_only_file_that_knows_the_sdk():
 def test_no_file_of_the_trainer_is_longer_than_400_lines():
     sources = [path for path in ESPER.rglob("*.py") if path.parent.name != "v1"]
     assert {path.name for path in sources if len(path.read_text("utf-8").splitlines()) > 400} == set()
+
+
+def test_phases_nest_and_an_exception_goes_on(memory):
+    hub, run, sink = memory
+    with pytest.raises(ZeroDivisionError), hub.phase("rollout", batch_idx=2), hub.phase("decide"):
+        raise ZeroDivisionError
+    inner, outer = written(run, sink, "phase.timed")
+    assert (inner["phase"], inner["failed"]) == ("rollout/decide", True)
+    assert (outer["phase"], outer["failed"], outer["batch_idx"]) == ("rollout", True, 2)
+
+
+def test_progress_is_recorded(memory):
+    hub, run, sink = memory
+    hub.progress(2, 2, "batch")
+    assert written(run, sink, "run.progress") == [{"done": 2.0, "total": 2.0, "unit": "batch"}]
+
+
+def test_a_silent_hub_times_nothing_and_stops_nothing():
+    ran = []
+    with get_hub().phase("rollout"):
+        ran.append(True)
+    get_hub().progress(1, 2, "batch")
+    assert ran
+
+
+@pytest.mark.parametrize("name", ["phase", "progress"])
+def test_a_failure_of_the_sdk_in_either_is_logged_and_not_raised(memory, monkeypatch, caplog, name):
+    hub, _, _ = memory
+    monkeypatch.setattr("esper_telemetry.recorder.emitter.Emitter.emit", lambda *_a, **_k: 1 / 0)
+    if name == "phase":
+        with hub.phase("rollout"):
+            pass
+    else:
+        hub.progress(1, 2, "batch")
+    assert "telemetry failed; training goes on" in caplog.text
+
+
+def test_the_trainer_is_sampled(tmp_path):
+    with open_hub(tmp_path, name="sampled") as hub:
+        assert hub.run._core.options.system_interval == 10.0

@@ -41,6 +41,7 @@ CONTEXT_KEY = options_pb2.ContextKey.DESCRIPTOR.full_name
 SAME_NAME_AS_CONTEXT = {
     "esper_telemetry.v1.StepBlock.device": "it becomes Context.device of the rows that the block stands for",
     "esper_telemetry.v1.ScalarLogged.step": "a framework's own step, which may go back, is the one to show",
+    "esper_telemetry.v1.ScalarsLogged.step": "as in ScalarLogged",
 }
 
 MEASURABLE = {

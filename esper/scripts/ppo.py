@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from contextlib import closing
 from pathlib import Path
 from statistics import fmean
@@ -13,9 +14,10 @@ from esper.scripts.summary import UNMEASURED, early_end_told, print_record
 from esper.simic import checkpoint
 from esper.simic.config import ConfigError, PpoConfig
 from esper.simic.features import FEATURES
+from esper.simic.reports import report_checkpoint
 from esper.simic.vectorized import VectorizedTrainer
 from esper.tasks import load_task
-from esper.telemetry import open_hub
+from esper.telemetry import TelemetryEventType, open_hub
 
 if TYPE_CHECKING:
     import argparse
@@ -31,7 +33,9 @@ def run_ppo(args: argparse.Namespace) -> int:
     """Train a policy, record it, and print how it ended."""
     config = PpoConfig.from_mapping(_settings(args))
     tasks = {device: load_task(args.task, device, args.data_dir) for device in config.devices}
+    started = time.perf_counter()
     start = _starting_point(args, config)
+    loading_s = time.perf_counter() - started
     if args.save:
         checkpoint.check_writable(args.save)
     trainer = VectorizedTrainer(
@@ -54,16 +58,29 @@ def run_ppo(args: argparse.Namespace) -> int:
         step_blocks=args.telemetry_steps == "block",
     ) as hub:
         results = []
+        if start is not None:
+            loaded = TelemetryEventType.CHECKPOINT_LOADED
+            report_checkpoint(hub, loaded, args.resume, seconds=loading_s, batch_idx=trainer.global_epoch)
         with early_end_told(hub), closing(trainer.train()) as batches:
             for result in batches:
                 results.append(result)
                 _print_batch(result, len(results), config.batches)
                 if args.save and (len(results) == config.batches or len(results) % SAVE_EVERY == 0):
-                    checkpoint.save(args.save, {"task": args.task, **trainer.state()})
+                    _save(hub, args, trainer)
         _keep_results(hub, results)
     _print_summary(results, args.save)
     print_record(hub, sum(result.seconds for result in results), batches=len(results))
     return 0
+
+
+def _save(hub: Hub, args: argparse.Namespace, trainer: VectorizedTrainer) -> None:
+    """Write a checkpoint and report it."""
+    started = time.perf_counter()
+    checkpoint.save(args.save, {"task": args.task, **trainer.state()})
+    seconds = time.perf_counter() - started
+    report_checkpoint(
+        hub, TelemetryEventType.CHECKPOINT_SAVED, args.save, seconds=seconds, batch_idx=trainer.global_epoch
+    )
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -7,6 +7,8 @@ measured, and stays unset. Further keywords are context (device, inner_epoch, gl
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -227,7 +229,7 @@ def report_episode(
     seconds: float | None,
     episode_return: float | None = None,
 ) -> None:
-    """Report how an episode ended, its seeds by fate among it.
+    """Report how an episode ended, and the host it trained: its accuracies, its seeds by fate.
 
     Args:
         hub: Where it goes.
@@ -242,16 +244,39 @@ def report_episode(
         **environment.context,
         "val_accuracy": val_accuracy,
         "test_accuracy": test_accuracy,
-        "episode_return": episode_return,
         "seeds_germinated": fates.germinated,
         "seeds_fossilized": fates.fossilized,
         "seeds_culled": fates.culled,
         "rollbacks": fates.rollbacks,
         "host_params": environment.model.host_params(),
         "seed_params": environment.model.seed_params(),
-        "duration_s": seconds,
     }
-    hub.emit(TelemetryEvent(TelemetryEventType.EPISODE_COMPLETED, data))
+    hub.emit(TelemetryEvent(TelemetryEventType.HOST_COMPLETED, data))
+    ended = {"episode_return": episode_return, "length": environment.inner_epoch, "duration_s": seconds}
+    hub.emit(TelemetryEvent(TelemetryEventType.EPISODE_COMPLETED, {**environment.context, **ended}))
+
+
+def report_checkpoint(hub: Hub, kind: TelemetryEventType, path: str | Path, *, seconds: float, batch_idx: int) -> None:
+    """Report that a checkpoint was written or read, with the size and the hash of its file.
+
+    Args:
+        hub: Where it goes.
+        kind: CHECKPOINT_SAVED or CHECKPOINT_LOADED.
+        path: The file.
+        seconds: Wall time it took.
+        batch_idx: Batches that it has behind it.
+    """
+    if not hub.wants(kind):
+        return
+    name = "save_time_ms" if kind is TelemetryEventType.CHECKPOINT_SAVED else "load_time_ms"
+    data = {"path": str(path), name: MS * seconds, "batch_idx": batch_idx, "global_epoch": batch_idx}
+    try:
+        with Path(path).open("rb") as file:
+            data["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+            data["size_bytes"] = file.tell()
+    except OSError:  # somebody took it away: neither was measured
+        pass
+    hub.emit(TelemetryEvent(kind, data))
 
 
 def report_throughput(hub: Hub, environment: Environment, *, batch_idx: int, episodes_completed: int) -> None:

@@ -118,6 +118,7 @@ def train_heuristic(
         raise ValueError(f"episodes is {config.episodes} and max_epochs {config.max_epochs}: both must be at least 1")
     policy, trend, episodes = HeuristicPolicy(), TrendTracker(), []
     for number in range(config.episodes):
+        get_hub().progress(number, config.episodes, "episode")
         environment = Environment(
             task,
             seed=config.seed,
@@ -129,6 +130,7 @@ def train_heuristic(
         policy.begin_episode()
         episodes.append(_run_episode(EpisodeState(environment, config), policy, progress))
         _report_batch(environment, episodes[-1], trend)
+    get_hub().progress(config.episodes, config.episodes, "episode")
     return TrainingResult(episodes, environment.model)
 
 
@@ -141,11 +143,13 @@ def _run_episode(state: EpisodeState, policy: HeuristicPolicy, progress: Progres
         epoch_started = time.perf_counter()
         terminal = inner_epoch == state.config.max_epochs
         environment.begin_epoch(inner_epoch, environment.episode + 1, terminal=terminal)
-        for images, labels in environment.batches():
-            environment.train_step(images, labels)
-        environment.validate()
-        (packed,) = to_host([environment.measure()])
-        state.result = environment.read(packed)
+        with hub.phase("train", **environment.context):
+            for images, labels in environment.batches():
+                environment.train_step(images, labels)
+        with hub.phase("validate", **environment.context):
+            environment.validate()
+            (packed,) = to_host([environment.measure()])
+            state.result = environment.read(packed)
         report_counterfactuals(hub, environment, state.result, terminal=terminal)
 
         state.guard()

@@ -152,8 +152,10 @@ class VectorizedTrainer:
     def train(self) -> Generator[BatchResult]:
         """Train the config's batches; each is handed over when it is done."""
         try:
-            for _ in range(self.config.batches):
+            for number in range(self.config.batches):
+                get_hub().progress(number, self.config.batches, "batch")
                 yield self._run_batch()
+            get_hub().progress(self.config.batches, self.config.batches, "batch")
         finally:
             self._report_counts(self._banks.close())
 
@@ -178,17 +180,23 @@ class VectorizedTrainer:
     # A batch, from top to bottom.
 
     def _run_batch(self) -> BatchResult:
-        started = time.perf_counter()
+        hub, started = get_hub(), time.perf_counter()
         self.global_epoch += 1
         self.agent.begin_batch()
         self._banks.begin_batch(self.global_epoch, self.episodes_completed + self.config.n_envs)
         episodes = [self._new_episode(env_id) for env_id in range(self.config.n_envs)]
-        for inner_epoch in range(1, self.config.max_epochs + 1):
-            self._train_hosts(episodes, inner_epoch)
-            self._measure(episodes)
-            self._decide(episodes)
+        with hub.phase("rollout", batch_idx=self.global_epoch):
+            for inner_epoch in range(1, self.config.max_epochs + 1):
+                where = {"batch_idx": self.global_epoch, "inner_epoch": inner_epoch}
+                with hub.phase("train", **where):
+                    self._train_hosts(episodes, inner_epoch)
+                with hub.phase("measure", **where):
+                    self._measure(episodes)
+                with hub.phase("decide", **where):
+                    self._decide(episodes)
         self.episodes_completed += len(episodes)
-        update = self._learn(episodes)
+        with hub.phase("update", batch_idx=self.global_epoch):
+            update = self._learn(episodes)
         self._report_counts(self._banks.end_batch())  # the steps of the update are in them
         if self.agent.ppo is not None:
             self._look_for_anomalies(update)

@@ -129,26 +129,22 @@ class CounterfactualComputed(_message.Message):
     contribution: float
     def __init__(self, slot_id: _Optional[str] = ..., seed_id: _Optional[str] = ..., available: bool = ..., reason: _Optional[_Union[UnavailableReason, str]] = ..., real_accuracy: _Optional[float] = ..., baseline_accuracy: _Optional[float] = ..., contribution: _Optional[float] = ...) -> None: ...
 
-class EpisodeCompleted(_message.Message):
-    __slots__ = ("val_accuracy", "test_accuracy", "episode_return", "seeds_germinated", "seeds_fossilized", "seeds_culled", "rollbacks", "host_params", "seed_params", "duration_s")
+class HostCompleted(_message.Message):
+    __slots__ = ("val_accuracy", "test_accuracy", "seeds_germinated", "seeds_fossilized", "seeds_culled", "rollbacks", "host_params", "seed_params")
     VAL_ACCURACY_FIELD_NUMBER: _ClassVar[int]
     TEST_ACCURACY_FIELD_NUMBER: _ClassVar[int]
-    EPISODE_RETURN_FIELD_NUMBER: _ClassVar[int]
     SEEDS_GERMINATED_FIELD_NUMBER: _ClassVar[int]
     SEEDS_FOSSILIZED_FIELD_NUMBER: _ClassVar[int]
     SEEDS_CULLED_FIELD_NUMBER: _ClassVar[int]
     ROLLBACKS_FIELD_NUMBER: _ClassVar[int]
     HOST_PARAMS_FIELD_NUMBER: _ClassVar[int]
     SEED_PARAMS_FIELD_NUMBER: _ClassVar[int]
-    DURATION_S_FIELD_NUMBER: _ClassVar[int]
     val_accuracy: float
     test_accuracy: float
-    episode_return: float
     seeds_germinated: int
     seeds_fossilized: int
     seeds_culled: int
     rollbacks: int
     host_params: int
     seed_params: int
-    duration_s: float
-    def __init__(self, val_accuracy: _Optional[float] = ..., test_accuracy: _Optional[float] = ..., episode_return: _Optional[float] = ..., seeds_germinated: _Optional[int] = ..., seeds_fossilized: _Optional[int] = ..., seeds_culled: _Optional[int] = ..., rollbacks: _Optional[int] = ..., host_params: _Optional[int] = ..., seed_params: _Optional[int] = ..., duration_s: _Optional[float] = ...) -> None: ...
+    def __init__(self, val_accuracy: _Optional[float] = ..., test_accuracy: _Optional[float] = ..., seeds_germinated: _Optional[int] = ..., seeds_fossilized: _Optional[int] = ..., seeds_culled: _Optional[int] = ..., rollbacks: _Optional[int] = ..., host_params: _Optional[int] = ..., seed_params: _Optional[int] = ...) -> None: ...

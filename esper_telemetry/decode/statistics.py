@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Beyond so many different ones, texts of a field and names of fields (keys of maps) are counted together.
 _MOST_VALUES = 64
+_LONGEST_TEXT = 80
 _MOST_FIELDS = 1024
 OTHERS = "…"
 _KINDS = {
@@ -71,7 +72,7 @@ class FieldStatistics:
         self.values += 1
         self.last = value
         if isinstance(value, (str, bool)):
-            text = value if isinstance(value, str) else str(value).lower()
+            text = _shortened(value) if isinstance(value, str) else str(value).lower()
             self.texts[text if text in self.texts or len(self.texts) < _MOST_VALUES else OTHERS] += 1
         elif isinstance(value, (int, float)):
             self._add_number(value)
@@ -138,6 +139,11 @@ class TypeStatistics:
             unit, kind = (meta.unit, _KINDS.get(meta.kind, "")) if meta else ("", "")
             known = self.fields.setdefault(name, FieldStatistics(unit, kind))
         return known
+
+
+def _shortened(text: str) -> str:
+    """Return a text as it is told apart here: by its beginning, so that long ones take no room."""
+    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + OTHERS
 
 
 def count_events(events: Iterable[Event], *, by_rank: bool = False) -> dict[tuple[str, int | None], TypeStatistics]:

@@ -202,6 +202,11 @@ class Buffer:
         return self._urgent
 
     @property
+    def stored_bytes(self) -> int:
+        """Bytes of all events that were ever stored: it grows with each, before the event has a number."""
+        return self._in
+
+    @property
     def last_seq(self) -> int:
         """Events offered so far."""
         return self._cutter.numbered

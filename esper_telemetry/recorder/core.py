@@ -16,9 +16,10 @@ import weakref
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import SinkError
+from esper_telemetry.recorder.background import Background
 from esper_telemetry.recorder.buffer import Buffer, Plan
 from esper_telemetry.recorder.child import child_sink, close_before_exit
-from esper_telemetry.recorder.clockwatch import ClockWatch
+from esper_telemetry.recorder.housekeeping import Housekeeping
 from esper_telemetry.recorder.ledger import IN_CHILD, INVALID, SHUTDOWN, drop_counts
 from esper_telemetry.recorder.mistakes import Mistakes
 from esper_telemetry.recorder.plans import placed
@@ -44,10 +45,8 @@ if TYPE_CHECKING:
     from esper_telemetry.sinks import Sink, Vanished
 
 _log = logging.getLogger("esper_telemetry")
-_REPORT_INTERVAL = 1.0
 _CHILD_TIMEOUT = 1.0  # seconds for a thread to begin; the file of a child is opened later
 _STREAM = "stream"
-_ANY_TYPE = "*"  # events of children that have no stream are not told apart
 
 
 class Core:
@@ -75,6 +74,7 @@ class Core:
         closed: that end was reached.
         opened_at: monotonic time at which this process's stream began, in seconds.
         has_children: this process was forked, or the run was handed to others, so that there may be children.
+        background: the threads beside the program, of this process.
     """
 
     def __init__(
@@ -105,13 +105,10 @@ class Core:
         self.closing = self.closed = False
         self.opened_at = time.monotonic()
         self.has_children = False
-        self._in_children = 0
         self._emitters: set[weakref.ref[Emitter]] = set()
         self.plans: dict[type[Message], Plan] = {}
         self._mistakes = Mistakes()
-        self._last_report = 0.0
         self.removals = Removals()
-        self._clocks = ClockWatch()
         self._start_anew()
         if not self.child:
             self._make_buffer()
@@ -120,6 +117,8 @@ class Core:
     def _start_anew(self) -> None:
         """Have no buffer, writer and sink: what they are is made in this process."""
         self.wakeup = Wakeup()
+        self.background = Background(self)
+        self._housekeeping = Housekeeping(self)
         self._buffers: list[Buffer] = []
         self._unopened = {_STREAM: True}  # taken by who opens the stream of a child
         self.writer: WriterThread | None = None
@@ -144,7 +143,7 @@ class Core:
         """
         self.opened_at = time.monotonic()
         self.writer = WriterThread(
-            self.buffer, lambda: make_sink(self), self.wakeup, self.options.flush_interval, self.keep_house
+            self.buffer, lambda: make_sink(self), self.wakeup, self.options.flush_interval, self._housekeeping.turn
         )
         sink = self.writer.start(timeout)
         self._connect(self._append)
@@ -241,8 +240,11 @@ class Core:
         Raises:
             SinkError: the sink failed and on_error is "raise".
         """
-        if self.options.on_error == "raise" and self.writer is not None and self.writer.error is not None:
+        if self.options.on_error != "raise":
+            return
+        if self.writer is not None and self.writer.error is not None:
             raise self.writer.error
+        self.background.check()
 
     def _append_or_raise(self, plan: Plan, payload: bytes) -> bool:
         accepted = self.buffer.append(plan, payload)
@@ -273,42 +275,9 @@ class Core:
         """The events of this process are counted and not recorded: it is a child that has no stream."""
         return bool(getattr(self.sink, "counting", False))
 
-    def report_losses(self) -> None:
-        """Emit a DropReport if something was lost since the last one, at most once a second. Writer thread only."""
-        self._count_children()
-        now = time.monotonic()
-        if self.closing or self.counting or not self.buffer.ledger.total or now - self._last_report < _REPORT_INTERVAL:
-            return
-        drops, total, offered = self.buffer.unreported_losses()
-        if drops and self.level != options_pb2.LEVEL_OFF:
-            self._last_report = now
-            report = run_pb2.DropReport(drops=drops, total_dropped=total, total_offered=offered)
-            self.buffer.append(self.plan(run_pb2.DropReport, b""), report.SerializeToString())
-
-    def keep_house(self) -> None:
-        """Look after files, clocks and losses: in every cycle of the writer thread, before it takes events."""
-        look_after_files = getattr(self.sink, "check", None)
-        if look_after_files is not None:
-            look_after_files()
-        parted = self._clocks.look(self.buffer.timeline)
-        if parted is not None and self.level > options_pb2.LEVEL_OFF and not self.closing:
-            self.buffer.append(self.plan(run_pb2.ClockReanchored, b""), parted.SerializeToString())
-        self.report_losses()
-
     def record_vanished(self, vanished: Vanished) -> None:
         """Count the events of a file that somebody took away. Writer thread."""
         self.removals.count(vanished, self.buffer)
-
-    def _count_children(self) -> None:
-        """Give numbers to the events of children that have no stream, and count them as lost: here is the record."""
-        if self.child or self.files is None or not self.has_children:
-            return
-        from esper_telemetry.sinks import tallied  # loaded since the file was opened
-
-        found = tallied(self.files.folder)
-        if found > self._in_children:
-            self.buffer.ledger.count(_ANY_TYPE, IN_CHILD, found - self._in_children)
-            self._in_children = found
 
     def finish(self, last: run_pb2.RunFinished | run_pb2.StreamFinished) -> bool:
         """Record `last`, with what was offered and lost, and close the sink; it takes close_timeout at most.
@@ -322,23 +291,24 @@ class Core:
             last.drops.extend(drop_counts(losses))
             return last.SerializeToString()
 
+        deadline = time.monotonic() + self.options.close_timeout
+        try:
+            self.background.stop(self.options.close_timeout / 2)  # the other half is the disk's
+        except BaseException:  # an interrupt of the wait takes nothing from the end
+            self._write_last(self.plan(type(last), b""), build, deadline)
+            raise
+        return self._write_last(self.plan(type(last), b""), build, deadline)
+
+    def _write_last(self, plan: Plan, build: Callable[[int, Counter[tuple[str, int]]], bytes], deadline: float) -> bool:
         self.closing = True
-        self.buffer.end(self.plan(type(last), b""), build)
+        self.buffer.end(plan, build)
         if self.writer is None:
             self.buffer.drop_all(SHUTDOWN)
-        elif not self.writer.finish(self.options.close_timeout):
+        elif not self.writer.finish(max(0.0, deadline - time.monotonic())):
             return False
-        if self._in_children and self.files is not None:
-            from esper_telemetry.sinks import remove_tally
-
-            remove_tally(self.files.folder)
+        self._housekeeping.end()
         self.closed = True
         return True
-
-    def await_end(self) -> None:
-        """Wait for the end that was asked for, as long as that may still take."""
-        if self.closing and not self.closed and self.writer is not None:
-            self.writer.finish(self.options.close_timeout)
 
     # --- child processes ----------------------------------------------------------------------------------------------
 
@@ -371,7 +341,6 @@ class Core:
         """
         self.child = True
         self.has_children = False
-        self._in_children = 0
         if self.closing:
             self.closed = True
         else:

@@ -42,6 +42,8 @@ class RecordOptions:
         keep_bytes: what the closed segments and the open one of this process may take together: when a segment is
             closed, the oldest closed ones beyond it are deleted, with RunStarted in the first, sent on or not.
             None keeps all.
+        system_interval: seconds between two SystemSampled events, from a thread of their own that each costs some
+            0.1 ms; None: none.
         children: what becomes of events that child processes emit (forked after start_run, or handed the run):
             "record" writes each child's into a stream of its own, at most 64 for each process that started a run,
             of one segment, which keep_bytes does not touch; "count" only counts them. What is counted is in the
@@ -62,6 +64,7 @@ class RecordOptions:
     segment_bytes: int = 256 * 1024 * 1024
     segment_seconds: float = 3600.0
     keep_bytes: int | None = None
+    system_interval: float | None = None
     children: ChildPolicy = "record"
     redact: tuple[str, ...] = ()
     argv: bool = True
@@ -85,6 +88,8 @@ class RecordOptions:
             raise ConfigError(f"RecordOptions.reserve_bytes is {self.reserve_bytes!r}; it must be 0 or more")
         if self.keep_bytes is not None and not (_is_number(self.keep_bytes) and self.keep_bytes > 0):
             raise ConfigError(f"RecordOptions.keep_bytes is {self.keep_bytes!r}; use None to keep all segments")
+        if self.system_interval is not None:
+            _check_positive("RecordOptions.system_interval", self.system_interval)
         if self.sync not in ("none", "close", "interval", "every"):
             raise ConfigError(f"RecordOptions.sync is {self.sync!r}; use none, close, interval or every")
         if self.on_error not in ("warn", "raise"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from esper_telemetry.errors import TelemetryError
@@ -15,7 +15,9 @@ from esper_telemetry.recorder.closing import Closing
 from esper_telemetry.recorder.emitter import Emitter
 from esper_telemetry.recorder.ending import Ending, ending
 from esper_telemetry.recorder.handle import remember, revived_run, ticket_of
+from esper_telemetry.recorder.shorthand import Shorthand
 from esper_telemetry.schema import enum_labels, event_type, level_number
+from esper_telemetry.schema.misfit import is_misfit
 from esper_telemetry.schema.shown import cut
 from esper_telemetry.v1 import options_pb2, run_pb2
 
@@ -46,6 +48,7 @@ class RunStats:
         writer_cpu_s: processor time of the writer thread, in seconds.
         writer_alive: the writer thread is at work. It ends with the run; before that it should not.
         error: what keeps events from being written at the moment; None if nothing does.
+        deaths: threads beside the writer that died (the system sampler, the reader of artifacts), and of what.
     """
 
     offered: int
@@ -57,9 +60,10 @@ class RunStats:
     writer_cpu_s: float
     writer_alive: bool = False
     error: str | None = None
+    deaths: dict[str, str] = field(default_factory=dict)
 
 
-class Run:
+class Run(Shorthand):
     """A run of a trainer: emit events, bind context, and close it (best as a context manager).
 
     In a child process that was forked, the same object is the child's: its first event opens a stream of the child's
@@ -236,6 +240,7 @@ class Run:
             writer_cpu_s=core.writer_cpu_seconds(),
             writer_alive=core.writer is not None and core.writer.alive,
             error=str(core.writer.error) if core.writer is not None and core.writer.error is not None else None,
+            deaths=core.background.deaths,
         )
 
     def update_config(self, config: Any) -> None:
@@ -286,7 +291,9 @@ class Run:
                 self._closing.close(how)
         except TelemetryError:
             raise
-        except Exception:  # noqa: BLE001 - an error of ours at the end of a training is said, never raised
+        except Exception as failure:  # an error of ours at the end of a training is said, never raised
+            if not is_misfit(failure):  # a signal handler's, or set by another thread: the caller's
+                raise
             _log.exception("run %s could not be closed in good order", self.run_id)
 
     def __enter__(self) -> Self:

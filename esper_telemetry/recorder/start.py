@@ -216,6 +216,10 @@ def open_run(
         if level_number(level) == options_pb2.LEVEL_OFF:
             run.emit_always(_disabled_notice(core, lifecycle_only=lifecycle_only))
         _await_first_write(core, folder)
+        if core.options.system_interval is not None:
+            from esper_telemetry.recorder.sampler import start_sampler  # ctypes: only who samples pays
+
+            start_sampler(core, core.options.system_interval)
         return run  # noqa: TRY300 - it is not handed over yet, and an exception may arrive here as well
     except BaseException as error:  # an interrupt too: neither a thread nor an open file stays behind
         _break_off(core, run, error)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from esper_telemetry.schema.descriptors import event_classes
 from esper_telemetry.schema.event_type import EventType, event_type
-from esper_telemetry.v1 import run_pb2, steps_pb2, training_pb2
+from esper_telemetry.v1 import logged_pb2, process_pb2, rl_pb2, run_pb2, steps_pb2, training_pb2
 
-_MODULES = (run_pb2, training_pb2, steps_pb2)
+_MODULES = (run_pb2, training_pb2, rl_pb2, logged_pb2, process_pb2, steps_pb2)
 
 
 def built_in_types() -> list[EventType]:

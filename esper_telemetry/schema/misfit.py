@@ -1,4 +1,4 @@
-"""Tells an exception that a call of `emit` earned by its values from one that only arrived while it ran.
+"""Tells an exception that a call (`emit`, `close`) earned by its values from one that only arrived while it ran.
 
 An exception that a signal handler raises, or that another thread sets (a time limit), is the caller's: it must reach
 him and not be taken for a bad field. Both are met in the same place, so they are told apart by where they come from:
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Error as ProtobufError
 
-from esper_telemetry.errors import TelemetryError
+from esper_telemetry.errors import SchemaError, TelemetryError
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
 # Modules that read values, ours and what they call: whatever else runs in there is a value's, or came from outside.
 _READING = (
-    "esper_telemetry.schema.",
+    "esper_telemetry.",
     "google.protobuf",
     "collections",
     "_collections_abc",
@@ -31,7 +31,7 @@ _PLAIN = (int, float, str, bytes, bool, type(None))
 
 
 def is_misfit(error: Exception) -> bool:
-    """Tell whether `error`, caught where an event is encoded, says that its fields do not fit.
+    """Tell whether `error`, caught where values are read or encoded, comes of them (or of a bug here).
 
     What another thread sets while a method of a value runs counts as the value's: nothing tells the two apart.
     """
@@ -42,6 +42,18 @@ def is_misfit(error: Exception) -> bool:
     if isinstance(error, (TelemetryError, ProtobufError)):
         return True
     return _raised_here(error)
+
+
+def as_refusal(error: Exception) -> SchemaError:
+    """Return what a value did when it was looked at as an error of the call; `error` itself is raised if it is none.
+
+    Call it where the exception was caught.
+    """
+    if not is_misfit(error):
+        raise error
+    if isinstance(error, SchemaError):
+        return error
+    return SchemaError(f"a value raised {type(error).__name__} when it was looked at")
 
 
 def is_of_this_line(error: Exception) -> bool:

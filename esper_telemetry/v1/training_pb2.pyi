@@ -87,7 +87,7 @@ class TrendChanged(_message.Message):
     def __init__(self, trend: _Optional[_Union[Trend, str]] = ..., rolling_accuracy: _Optional[float] = ..., previous_accuracy: _Optional[float] = ..., threshold: _Optional[float] = ...) -> None: ...
 
 class PpoUpdateCompleted(_message.Message):
-    __slots__ = ("policy_loss", "value_loss", "entropy", "kl_divergence", "clip_fraction", "explained_variance", "lr", "grad_norm", "update_time_ms", "entropy_coef", "update_epochs", "skipped", "skip_reason", "ratio_min", "ratio_max", "heads", "ratio_mean", "ratio_std", "advantage_mean", "advantage_std", "advantage_min", "advantage_max")
+    __slots__ = ("policy_loss", "value_loss", "entropy", "kl_divergence", "clip_fraction", "explained_variance", "lr", "grad_norm", "update_time_ms", "entropy_coef", "update_epochs", "skipped", "skip_reason", "ratio_min", "ratio_max", "heads", "loss", "clip_range", "action_std", "total_updates", "ratio_mean", "ratio_std", "advantage_mean", "advantage_std", "advantage_min", "advantage_max")
     POLICY_LOSS_FIELD_NUMBER: _ClassVar[int]
     VALUE_LOSS_FIELD_NUMBER: _ClassVar[int]
     ENTROPY_FIELD_NUMBER: _ClassVar[int]
@@ -104,6 +104,10 @@ class PpoUpdateCompleted(_message.Message):
     RATIO_MIN_FIELD_NUMBER: _ClassVar[int]
     RATIO_MAX_FIELD_NUMBER: _ClassVar[int]
     HEADS_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    CLIP_RANGE_FIELD_NUMBER: _ClassVar[int]
+    ACTION_STD_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_UPDATES_FIELD_NUMBER: _ClassVar[int]
     RATIO_MEAN_FIELD_NUMBER: _ClassVar[int]
     RATIO_STD_FIELD_NUMBER: _ClassVar[int]
     ADVANTAGE_MEAN_FIELD_NUMBER: _ClassVar[int]
@@ -126,13 +130,17 @@ class PpoUpdateCompleted(_message.Message):
     ratio_min: float
     ratio_max: float
     heads: _containers.RepeatedCompositeFieldContainer[HeadStats]
+    loss: float
+    clip_range: float
+    action_std: float
+    total_updates: int
     ratio_mean: float
     ratio_std: float
     advantage_mean: float
     advantage_std: float
     advantage_min: float
     advantage_max: float
-    def __init__(self, policy_loss: _Optional[float] = ..., value_loss: _Optional[float] = ..., entropy: _Optional[float] = ..., kl_divergence: _Optional[float] = ..., clip_fraction: _Optional[float] = ..., explained_variance: _Optional[float] = ..., lr: _Optional[float] = ..., grad_norm: _Optional[float] = ..., update_time_ms: _Optional[float] = ..., entropy_coef: _Optional[float] = ..., update_epochs: _Optional[int] = ..., skipped: bool = ..., skip_reason: _Optional[str] = ..., ratio_min: _Optional[float] = ..., ratio_max: _Optional[float] = ..., heads: _Optional[_Iterable[_Union[HeadStats, _Mapping]]] = ..., ratio_mean: _Optional[float] = ..., ratio_std: _Optional[float] = ..., advantage_mean: _Optional[float] = ..., advantage_std: _Optional[float] = ..., advantage_min: _Optional[float] = ..., advantage_max: _Optional[float] = ...) -> None: ...
+    def __init__(self, policy_loss: _Optional[float] = ..., value_loss: _Optional[float] = ..., entropy: _Optional[float] = ..., kl_divergence: _Optional[float] = ..., clip_fraction: _Optional[float] = ..., explained_variance: _Optional[float] = ..., lr: _Optional[float] = ..., grad_norm: _Optional[float] = ..., update_time_ms: _Optional[float] = ..., entropy_coef: _Optional[float] = ..., update_epochs: _Optional[int] = ..., skipped: bool = ..., skip_reason: _Optional[str] = ..., ratio_min: _Optional[float] = ..., ratio_max: _Optional[float] = ..., heads: _Optional[_Iterable[_Union[HeadStats, _Mapping]]] = ..., loss: _Optional[float] = ..., clip_range: _Optional[float] = ..., action_std: _Optional[float] = ..., total_updates: _Optional[int] = ..., ratio_mean: _Optional[float] = ..., ratio_std: _Optional[float] = ..., advantage_mean: _Optional[float] = ..., advantage_std: _Optional[float] = ..., advantage_min: _Optional[float] = ..., advantage_max: _Optional[float] = ...) -> None: ...
 
 class HeadStats(_message.Message):
     __slots__ = ("head", "entropy", "clip_fraction", "grad_norm")
@@ -306,16 +314,28 @@ class ScalarSummarized(_message.Message):
     def __init__(self, name: _Optional[str] = ..., count: _Optional[int] = ..., sum: _Optional[float] = ..., min: _Optional[float] = ..., max: _Optional[float] = ..., non_finite: _Optional[int] = ..., mean: _Optional[float] = ..., std: _Optional[float] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class HistogramSummarized(_message.Message):
-    __slots__ = ("name", "edges", "counts", "nan")
+    __slots__ = ("name", "edges", "counts", "nan", "count", "min", "max", "mean", "std", "stride")
     NAME_FIELD_NUMBER: _ClassVar[int]
     EDGES_FIELD_NUMBER: _ClassVar[int]
     COUNTS_FIELD_NUMBER: _ClassVar[int]
     NAN_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    MIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    STD_FIELD_NUMBER: _ClassVar[int]
+    STRIDE_FIELD_NUMBER: _ClassVar[int]
     name: str
     edges: _containers.RepeatedScalarFieldContainer[float]
     counts: _containers.RepeatedScalarFieldContainer[int]
     nan: int
-    def __init__(self, name: _Optional[str] = ..., edges: _Optional[_Iterable[float]] = ..., counts: _Optional[_Iterable[int]] = ..., nan: _Optional[int] = ...) -> None: ...
+    count: int
+    min: float
+    max: float
+    mean: float
+    std: float
+    stride: int
+    def __init__(self, name: _Optional[str] = ..., edges: _Optional[_Iterable[float]] = ..., counts: _Optional[_Iterable[int]] = ..., nan: _Optional[int] = ..., count: _Optional[int] = ..., min: _Optional[float] = ..., max: _Optional[float] = ..., mean: _Optional[float] = ..., std: _Optional[float] = ..., stride: _Optional[int] = ...) -> None: ...
 
 class RewardSummary(_message.Message):
     __slots__ = ("summary", "steps")

@@ -96,8 +96,25 @@ def events(runs):
     return [event for run in runs.values() for event in read(run.folder, expand=False)]
 
 
+# Of the SDK, and not of these loops: other trainers' events (test_other_trainers.py), what is said in a call of its own
+# (test_shorthand.py and its neighbours), what the command line reports (test_ppo.py), and what comes with time.
+ELSEWHERE = {
+    "rollout.completed",
+    "eval.completed",
+    "off_policy.update_completed",
+    "scalars.logged",
+    "text.logged",
+    "artifact.logged",
+    "checkpoint.saved",
+    "checkpoint.loaded",
+    "run.heartbeat",
+    "system.sampled",
+}
+
+
 def test_every_declared_event_type_fired(events):
-    assert set(declared()) - {event.type for event in events} == set()
+    assert set(declared()) > ELSEWHERE
+    assert set(declared()) - {event.type for event in events} <= ELSEWHERE
 
 
 def test_nothing_fired_that_is_not_declared(events):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -83,6 +84,10 @@ def test_a_resumed_run_continues_global_epoch(tmp_path):
     assert [(data["batch_idx"], data["episodes_completed"]) for data in batches] == [(3, 6)]
     assert {e.data["global_epoch"] for e in events(later) if e.type == "epoch.completed"} == {3}
     assert checkpoint.load(saved)["global_epoch"] == 3
+    (loaded,) = [event.data for event in events(later) if event.type == "checkpoint.loaded"]
+    (kept,) = [event.data for event in events(later) if event.type == "checkpoint.saved"]
+    assert (loaded["batch_idx"], kept["batch_idx"]) == (2, 3)
+    assert kept["sha256"] == hashlib.sha256(saved.read_bytes()).hexdigest() != loaded["sha256"]
 
 
 def test_a_block_of_steps_can_be_asked_for(tmp_path):

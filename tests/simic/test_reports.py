@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 import esper_telemetry
@@ -12,13 +14,14 @@ from esper.simic.counterfactual import Counterfactual
 from esper.simic.environment import Environment, EpochResult
 from esper.simic.reports import (
     report_batch,
+    report_checkpoint,
     report_counterfactuals,
     report_episode,
     report_epoch,
     report_throughput,
 )
 from esper.tasks import load_task
-from esper.telemetry import open_hub, use_run
+from esper.telemetry import TelemetryEventType, open_hub, use_run
 from esper_telemetry.testing import memory_run, recorded
 
 NOTHING = EpochResult(None, None, None, None, None, None, [])
@@ -95,11 +98,12 @@ def test_counterfactuals_are_reported_as_far_as_they_are_due(record, environment
 def test_an_episode_tells_its_seeds_by_fate_and_their_parameters(record, environment):
     environment.germinate("mid", "norm", "linear")
     environment.end_epoch()
-    (data,) = record(report_episode, environment, val_accuracy=None, test_accuracy=70.0, seconds=2.0)
+    grown, ended = record(report_episode, environment, val_accuracy=None, test_accuracy=70.0, seconds=2.0)
     host = environment.model.host_params()
     fates = {"seeds_germinated": 1, "seeds_fossilized": 0, "seeds_culled": 0, "rollbacks": 0}
-    counted = {"host_params": host, "seed_params": 32, "duration_s": 2.0}
-    assert data == {**CONTEXT, "test_accuracy": 70.0, **fates, **counted}
+    counted = {"host_params": host, "seed_params": 32}
+    assert grown == {**CONTEXT, "test_accuracy": 70.0, **fates, **counted}
+    assert ended == {**CONTEXT, "length": 3, "duration_s": 2.0}
 
 
 def test_speed_without_a_step_is_not_measured(record, environment):
@@ -208,3 +212,18 @@ def test_counts_and_sums_come_back_as_given(memory):
     assert last() == {"mask_hits": {"op": 10}, "mask_total": {"op": 12}, **BATCH}
     reports._emit_reward_summary(hub=hub, env_id=1, batch_idx=2, summary={"total_reward": 0.25}, steps=4)
     assert last() == {"env_id": 1, "batch_idx": 2, "summary": {"total_reward": 0.25}, "steps": 4}
+
+
+def test_a_checkpoint_is_reported_with_the_hash_of_its_file(record, tmp_path):
+    path = tmp_path / "policy.pt"
+    path.write_bytes(b"weights")
+    kind = TelemetryEventType.CHECKPOINT_SAVED
+    (data,) = record(report_checkpoint, kind, path, seconds=0.5, batch_idx=3)
+    file = {"path": str(path), "size_bytes": 7, "sha256": hashlib.sha256(b"weights").hexdigest()}
+    assert data == {**file, "save_time_ms": 500.0, "batch_idx": 3, "global_epoch": 3}
+
+
+def test_a_checkpoint_that_is_gone_is_reported_without_what_was_not_measured(record, tmp_path):
+    kind = TelemetryEventType.CHECKPOINT_LOADED
+    (data,) = record(report_checkpoint, kind, tmp_path / "gone.pt", seconds=0.5, batch_idx=3)
+    assert data == {"path": str(tmp_path / "gone.pt"), "load_time_ms": 500.0, "batch_idx": 3, "global_epoch": 3}

@@ -94,7 +94,7 @@ def test_every_hop_is_there_and_follows_from_the_one_before(demo):
 
 
 def test_fates_of_seeds_agree_between_seeds_and_episodes(demo):
-    for number, episode in enumerate(of(demo, "episode.completed"), start=1):
+    for number, episode in enumerate(of(demo, "host.completed"), start=1):
         for fate in ("germinated", "fossilized", "culled"):
             events = [d for d in of(demo, f"seed.{fate}") if d["global_epoch"] == number]
             assert episode[f"seeds_{fate}"] == len(events)
@@ -169,7 +169,7 @@ def test_every_epoch_and_every_episode_is_reported_once(demo):
     finals = [epoch["val_accuracy"] for epoch in epochs if epoch["inner_epoch"] == EPOCHS]
     assert [data["mean_accuracy"] for data in batches] == finals
     assert [data["batch_idx"] for data in batches] == list(range(1, EPISODES + 1))
-    assert [data["val_accuracy"] for data in of(demo, "episode.completed")] == finals
+    assert [data["val_accuracy"] for data in of(demo, "host.completed")] == finals
     assert of(demo, "run.finished")[0]["results"]["val_accuracy"] == pytest.approx(sum(finals) / EPISODES)
 
 
@@ -241,7 +241,7 @@ def test_a_host_that_breaks_is_rolled_back_and_trains_on(digits, tmp_path):
 def test_after_a_rollback_at_the_very_end_no_accuracy_is_claimed(digits, tmp_path):
     config = replace(SHORT, max_epochs=6)
     result, events = train(digits, tmp_path, config, progress=spoil_at(5))
-    (episode,), (batch,) = of(events, "episode.completed"), of(events, "batch.completed")
+    (episode,), (batch,) = of(events, "host.completed"), of(events, "batch.completed")
     assert "val_accuracy" not in episode
     assert "test_accuracy" not in episode
     assert "mean_accuracy" not in batch

@@ -128,13 +128,13 @@ def test_after_a_rollback_the_environment_waits_and_the_update_is_skipped(train,
     assert [result.update for result in results] == [None, None]
     penalties = [d["summary"]["rollback_penalty"] for d in of(events, "reward.summary")]
     assert penalties == [0.0, -10.0, 0.0, -10.0]
-    assert [d["rollbacks"] for d in of(events, "episode.completed")] == [0, 1, 0, 1]
+    assert [d["rollbacks"] for d in of(events, "host.completed")] == [0, 1, 0, 1]
 
 
 def test_after_a_rollback_at_the_very_end_no_accuracy_is_claimed(train, synthetic, tmp_path):
     results, events = train(synthetic, tmp_path, SMALL, prepare=spoil(0, SMALL.max_epochs))
-    healthy, batch = of(events, "episode.completed")[1], of(events, "batch.completed")[0]
-    assert "val_accuracy" not in of(events, "episode.completed")[0]
+    healthy, batch = of(events, "host.completed")[1], of(events, "batch.completed")[0]
+    assert "val_accuracy" not in of(events, "host.completed")[0]
     assert batch["mean_accuracy"] == healthy["val_accuracy"] == results[0].mean("val_accuracy")
     assert "env_accuracies" not in batch
 

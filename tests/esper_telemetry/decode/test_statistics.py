@@ -67,6 +67,15 @@ def test_too_many_texts_are_counted_together(record_run):
     assert texts[OTHERS] == 136
 
 
+def test_long_texts_are_told_apart_by_their_beginning(record_run):
+    def emit(run):
+        for number in range(3):
+            run.log_text("sample", f"{number}" + "x" * 100_000)
+
+    texts = by_name(read(record_run(emit)))["text.logged"].fields["text"].texts
+    assert texts == {f"{number}" + "x" * 79 + OTHERS: 1 for number in range(3)}
+
+
 def test_ranks_are_summed_or_kept_apart(tmp_path):
     for rank in range(2):
         with esper_telemetry.start_run(tmp_path, name="r", run_id="r", rank=rank) as run:
