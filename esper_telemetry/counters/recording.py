@@ -127,7 +127,7 @@ class Recording:
         pending, keep = self._pending, self._keep
         if keep is not None:
             usual = valid is None and scalars is None and type(actions) is type(masks) is type(success) is Tensor
-            try:  # the usual form is spelt out: a third of the time
+            try:  # the usual form is spelt out: looking through all parts takes longer than keeping them
                 entry = keep("", (actions, masks, success) if usual else parts_of(entry), entry)
             except Exception as error:  # noqa: BLE001 - a sick device is the trainer's to meet, not ours to report first
                 self._lose(entry, error)
