@@ -93,7 +93,8 @@ class Closing:
         try:
             self._measure(message)
         finally:
-            self._core.finish(message)
+            if self._core.finish(message):  # also when what arrived meanwhile goes on: there is nothing left to close
+                openruns.discard(self)
 
     def _measure(self, message: run_pb2.RunFinished) -> None:
         """Add what is read from the user's values and the clock."""
