@@ -5,6 +5,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# The libraries of other trainers pin what they like; they have an environment of their own.
+INTEGRATIONS := .venv-integrations
 
 # A run of a few minutes in which seeds are kept and culled (nothing is staged: the seed is chosen).
 DEMO ?= --task digits --episodes 4 --control --telemetry-dir runs
@@ -17,16 +19,19 @@ TESTS ?=
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check check-style check-types check-schema bench proto clean
+.PHONY: help demo test test-integrations soak gpu check check-style check-types check-schema bench proto clean
 
 help:   ## list these verbs
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: $(INSTALLED)  ## train on real images, record the run, show what was recorded
 	$(BIN)/python -m esper.scripts.train heuristic $(DEMO)
 
 test: check  ## everything CI runs: the checks, then the tests
 	$(BIN)/python -m pytest $(PARALLEL) $(TESTS)
+
+test-integrations: $(INTEGRATIONS)/.installed  ## the SDK inside the loops of other libraries, in an environment of their own
+	$(INTEGRATIONS)/bin/python -m pytest -m integrations tests/integrations $(TESTS)
 
 soak: $(INSTALLED)  ## the tests that take many minutes: hundreds of kills
 	$(BIN)/python -m pytest -m soak $(TESTS)
@@ -49,17 +54,27 @@ check-schema: $(INSTALLED)
 	$(BIN)/python tools/gen_proto.py --check
 
 bench: $(INSTALLED)  ## measure what the documents claim; each file of tools/bench prints its own table
-	@for bench in $$(grep -l __main__ tools/bench/*.py); do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+	@for bench in $$(grep -l __main__ tools/bench/*.py | grep -v gpu.py); do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+
+gpu: $(INSTALLED)  ## what only a CUDA device can prove: its tests, then its measurements (status 2: there is none)
+	$(BIN)/python tools/bench/gpu.py --check
+	$(BIN)/python -m pytest -m gpu tests
+	$(BIN)/python tools/bench/gpu.py
 
 proto: $(INSTALLED)  ## generate the Python modules and descriptors from proto/
 	cd proto && ../$(BIN)/buf format -w
 	$(BIN)/python tools/gen_proto.py
 
 clean:  ## remove everything that was made, records of runs excepted
-	rm -rf .venv .protoc .cache build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv $(INTEGRATIONS) .protoc .cache build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(INTEGRATIONS)/.installed: pyproject.toml constraints.txt tests/integrations/requirements.txt
+	test -x $(INTEGRATIONS)/bin/python || $(PYTHON) -m venv $(INTEGRATIONS)
+	$(INTEGRATIONS)/bin/python -m pip install --quiet -c constraints.txt -e '.[torch]' -r tests/integrations/requirements.txt
 	touch $@

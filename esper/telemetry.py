@@ -23,12 +23,13 @@ from esper_telemetry.schema import LEVELS, event_classes, event_type
 from esper_telemetry.v1 import logged_pb2, process_pb2, rl_pb2, steps_pb2, training_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from google.protobuf.message import Message
+    from torch import Tensor
 
-    from esper_telemetry.counters import DeviceCounters, Snapshot
+    from esper_telemetry.counters import DeviceCounters, GradientWatch, Snapshot
 
 TELEMETRY_LEVELS = tuple(LEVELS)
 """Names of the levels, least first."""
@@ -47,6 +48,7 @@ __all__ = [
     "open_counters",
     "open_hub",
     "use_run",
+    "watch_gradients",
 ]
 
 SYSTEM_INTERVAL_S = 10.0
@@ -82,6 +84,7 @@ class TelemetryEventType(enum.Enum):
     SCALAR_LOGGED = "scalar.logged"
     SCALAR_SUMMARIZED = "scalar.summarized"
     HISTOGRAM_SUMMARIZED = "histogram.summarized"
+    COUNTERS_CHECKED = "counters.checked"
     STEP_BLOCK = "steps.block"
     CHECKPOINT_SAVED = "checkpoint.saved"
     CHECKPOINT_LOADED = "checkpoint.loaded"
@@ -207,6 +210,7 @@ def open_counters(
     heads: Mapping[str, Sequence[str]],
     relevant: Mapping[str, Sequence[str]],
     values: Mapping[str, Sequence[float]],
+    scalars: Sequence[str] = (),
     env_ids: Sequence[int] | None,
 ) -> DeviceCounters:
     """Open a bank of counters on a device.
@@ -216,6 +220,7 @@ def open_counters(
         heads: options by head; the first head is the deciding one, and its options are names of LifecycleOp.
         relevant: head → options of the deciding head for which it matters.
         values: values recorded beside the heads and the rewards, with the edges of their histograms.
+        scalars: further values, without histograms.
         env_ids: environments of a step, to keep the steps' rows (ActionTaken) as well; None keeps counts only.
 
     Raises:
@@ -233,12 +238,26 @@ def open_counters(
         scalars={"reward": "reward"},
     )
     rules = {head: (decider, options) for head, options in relevant.items()}
-    spec = CounterSpec(heads, scalars=("reward", *values), histograms=values, relevant=rules, row=row)
+    spec = CounterSpec(heads, scalars=("reward", *values, *scalars), histograms=values, relevant=rules, row=row)
     return DeviceCounters(spec, device, steps=env_ids is not None, env_ids=env_ids)
 
 
+def watch_gradients(groups: Mapping[str, Iterable[Tensor]]) -> GradientWatch:
+    """Watch the gradients of named groups of parameters; a bank opened with its `scalars` takes them.
+
+    Raises:
+        TelemetryError: a group has no parameters.
+    """
+    from esper_telemetry.counters import GradientWatch
+
+    return GradientWatch(groups)
+
+
 def count_events(snapshots: Sequence[Snapshot]) -> list[tuple[int, list[TelemetryEvent]]]:
-    """Turn snapshots into the events of each batch; those of several devices are added up."""
+    """Turn snapshots into the events of each batch; those of several devices are added up.
+
+    Of the distributions only that of the deciding head is kept: the others' are in the mask hit rates.
+    """
     from esper_telemetry.counters import merge_snapshots
 
     groups: dict[tuple[int, int], list[Snapshot]] = {}
@@ -247,7 +266,12 @@ def count_events(snapshots: Sequence[Snapshot]) -> list[tuple[int, list[Telemetr
     batches = []
     for (batch_idx, _), group in sorted(groups.items()):
         merged = merge_snapshots(group)
-        found = [(TelemetryEventType(event_type(cls).name), fields) for cls, fields in merged.events()]
+        other_heads = set(merged.spec.heads) - {merged.spec.deciding_head}
+        found = [
+            (TelemetryEventType(event_type(cls).name), fields)
+            for cls, fields in merged.events()
+            if fields.get("head") not in other_heads
+        ]
         batches.append((batch_idx, [TelemetryEvent(kind, {**merged.context, **fields}) for kind, fields in found]))
     return batches
 

@@ -226,12 +226,12 @@ class Schema:
 
     def rows(self, block: Any, context: Any, event: Any) -> Iterator[Line]:
         """Expand a StepBlock as its .proto says: row = step * envs + env, and a column holds one field of all rows."""
-        name, cls = self.event_type(block.row_type)
+        (name, cls), bits = self.event_type(block.row_type), getattr(block, "valid", b"")  # no bits: all rows are
         kinds = cls.DESCRIPTOR.fields_by_name if cls else {}
         columns = [(c.field, self.column(c, block.steps * block.envs, kinds.get(c.field))) for c in block.columns]
         places = self.message_class("esper_telemetry.v1.Context").DESCRIPTOR.fields_by_name
         times = [block.first_time_unix_nano + us * 1000 for us in block.time_offsets_us] or [event.time_unix_nano]
-        for row in range(block.steps * block.envs):
+        for row in [r for r in range(block.steps * block.envs) if not bits or bits[r >> 3] >> (r & 7) & 1]:
             step, env = divmod(row, block.envs)
             payload = {field: values[row] for field, values in columns if values[row] is not None}
             payload = self.plain(cls(**payload)) if cls else {field: json_ready(payload[field]) for field in payload}

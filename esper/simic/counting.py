@@ -14,12 +14,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from esper.simic.actions import HEADS, RELEVANT
-from esper.telemetry import Hub, TelemetryEvent, TelemetryEventType, count_events, get_hub, open_counters
+from esper.telemetry import (
+    Hub,
+    TelemetryEvent,
+    TelemetryEventType,
+    count_events,
+    get_hub,
+    open_counters,
+    watch_gradients,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
 VALUE_EDGES = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0)
 """Histogram of what the policy expects; returns are scaled to about one."""
@@ -40,6 +48,7 @@ class CountedStep:
         rewards: By environment.
         values: Name → (B,).
         context: What else the rows of step detail carry, such as inner_epoch.
+        decided: By environment: False where nothing was left to decide, after a rollback.
     """
 
     device: str
@@ -50,6 +59,7 @@ class CountedStep:
     rewards: Sequence[float]
     values: Mapping[str, Tensor]
     context: Mapping[str, int]
+    decided: Sequence[bool]
 
 
 class CounterBanks:
@@ -61,6 +71,13 @@ class CounterBanks:
         self._batch_idx = 0
         self._banks: dict[str, Any] = {}
         self._episodes: dict[int, int] = {}
+        self._watch: Any = None
+        self._optimizer: torch.optim.Optimizer | None = None
+
+    def watch(self, policy: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Count the gradients and steps of a policy's parts as well, in the bank on its device."""
+        groups = {name: list(part.parameters()) for name, part in policy.named_children()}
+        self._watch, self._optimizer = watch_gradients(groups), optimizer
 
     @property
     def keeps_steps(self) -> bool:
@@ -72,6 +89,8 @@ class CounterBanks:
         self._hub, self._batch_idx = get_hub(), batch_idx
         self._counting = self._hub.wants(TelemetryEventType.MASK_HIT_RATES) and not self._broken
         self._episodes[batch_idx] = episodes_completed
+        if self._watch is not None:
+            self._safely(self._watch_learning)
 
     def record(self, step: CountedStep) -> None:
         """Take a step of the environments on one device; nothing is computed now."""
@@ -90,7 +109,8 @@ class CounterBanks:
         bank = self._banks.get(step.device) or self._open(step)
         success = torch.tensor(step.successes).to(bank.device)
         scalars = {"reward": torch.tensor(step.rewards).to(bank.device)}
-        bank.record_step(step.actions, step.masks, success, scalars, **step.context)
+        decided = None if all(step.decided) else torch.tensor(step.decided).to(bank.device)
+        bank.record_step(step.actions, step.masks, success, scalars, valid=decided, **step.context)
         for name, value in step.values.items():
             bank.record_scalar(name, value)
         return []
@@ -105,9 +125,26 @@ class CounterBanks:
         relevant = {head: [op.name for op in ops] for head, ops in RELEVANT.items()}
         env_ids = list(step.env_ids) if self._hub.step_blocks else None
         where = str(step.actions.device)  # "cpu:0" says less: its tensors are on "cpu"
-        bank = open_counters(where, heads=HEADS, relevant=relevant, values={"value": VALUE_EDGES}, env_ids=env_ids)
+        bank = open_counters(
+            where,
+            heads=HEADS,
+            relevant=relevant,
+            values={"value": VALUE_EDGES},
+            scalars=() if self._watch is None else self._watch.scalars,
+            env_ids=env_ids,
+        )
         self._banks[step.device] = bank
+        if self._watch is not None:
+            self._watch_learning()
         return bank
+
+    def _watch_learning(self) -> list[TelemetryEvent]:
+        """Watch the optimizer while its batches are counted, in the first bank on its device."""
+        self._watch.detach()
+        bank = next((bank for bank in self._banks.values() if bank.device == self._watch.device), None)
+        if self._counting and bank is not None:
+            self._watch.attach(self._optimizer, bank)
+        return []
 
     def _events(self, snapshots: list[Any]) -> list[TelemetryEvent]:
         events = []
@@ -124,5 +161,7 @@ class CounterBanks:
             except Exception:
                 self._counting, self._broken = False, True
                 self._banks.clear()  # half a batch is no count
+                if self._watch is not None:
+                    self._watch.detach()
                 log.exception("counting actions and masks failed and ends here; the training goes on")
                 return []

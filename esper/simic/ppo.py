@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 STOP_AT = 1.5  # times target_kl
 _SMALL = 1e-8
+_ADVANTAGES = ("advantage_mean", "advantage_std", "advantage_min", "advantage_max")
 _SCALARS = (
     "policy_loss",
     "value_loss",
@@ -72,20 +73,25 @@ class PPO:
         config = self.config
         advantages, returns = advantages_and_returns(batch.rewards, batch.values, config.gamma, config.lam)
         explained = 1.0 - (returns - batch.values).var() / returns.var().clamp_min(_SMALL)
+        spread = advantages.std(correction=0)
+        of_batch = torch.stack([explained, advantages.mean(), spread, advantages.min(), advantages.max()])
         normalised = (advantages - advantages.mean()) / (advantages.std() + _SMALL)
         mattered = relevance(batch.actions)
         passes: list[dict[str, float]] = []
         heads: list[list[list[float]]] = []
+        ratios: list[list[float]] = []
         norms: list[float] = []
         steps = 0
         for _ in range(config.update_epochs):
-            loss, measured, by_head = self._losses(batch, normalised, returns, mattered, entropy_coef)
+            loss, measured, by_head, ratio = self._losses(batch, normalised, returns, mattered, entropy_coef)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            by_head = torch.cat((by_head, self._head_norms()[None]))
             norm = nn.utils.clip_grad_norm_(self.policy.parameters(), config.max_grad_norm)
-            scalars, columns, variance = to_host([torch.stack([*measured, norm]), by_head, explained])
+            scalars, columns, moments, batchwide = to_host([torch.stack([*measured, norm]), by_head, ratio, of_batch])
             passes.append(dict(zip(_SCALARS, scalars.tolist(), strict=True)))
             heads.append(columns.tolist())
+            ratios.append(moments.tolist())
             norms.append(passes[-1]["grad_norm"])
             if not all(map(math.isfinite, passes[-1].values())):
                 break
@@ -94,9 +100,13 @@ class PPO:
                 break
             self.optimizer.step()
             steps += 1
-        metrics = _summary(passes, heads)
+        metrics = _summary(passes, heads, stepped=len(norms))
+        variance, *advantage = batchwide.tolist()
+        metrics |= dict(zip(_ADVANTAGES, advantage, strict=True))
         metrics |= {
-            "explained_variance": variance.tolist(),
+            "ratio_mean": math.fsum(mean for mean, _ in ratios) / len(ratios),
+            "ratio_std": math.fsum(std for _, std in ratios) / len(ratios),
+            "explained_variance": variance,
             "entropy_coef": entropy_coef,
             "update_epochs": steps,
         }
@@ -104,8 +114,11 @@ class PPO:
 
     def _losses(
         self, batch: Batch, advantages: Tensor, returns: Tensor, mattered: Tensor, entropy_coef: float
-    ) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Return the loss, the first seven of `_SCALARS`, and (3, H): entropy, clipped share and decisions by head.
+    ) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
+        """Return the loss, and what was measured.
+
+        That is the first seven of `_SCALARS`; (3, H): entropy, clipped share and decisions by head; and (2,): mean
+        and spread of the ratios that mattered.
 
         policy loss = -mean over decisions of the sum over heads that mattered of min(r·A, clip(r, 1 ± c)·A)
         """
@@ -127,11 +140,28 @@ class PPO:
         by_head = torch.stack((entropies.sum(dim=(0, 1)) / floor, clipped.sum(dim=(0, 1)) / floor, decisions))
         share = clipped.sum() / mattered.sum()
         loss = policy_loss + self.config.value_coef * value_loss - entropy_coef * entropy
-        return loss, [policy_loss, value_loss, entropy, kl, share, ratio.min(), ratio.max()], by_head
+        measured = [policy_loss, value_loss, entropy, kl, share, ratio.min(), ratio.max()]
+        return loss, measured, by_head, _moments(ratio.detach(), mattered)
+
+    def _head_norms(self) -> Tensor:
+        """Return (H,): the norm of the gradient of each head's own rows, before clipping."""
+        layer = self.policy.heads
+        rows = torch.cat((layer.weight.grad, layer.bias.grad[:, None]), dim=1)  # type: ignore[arg-type,index]  # after backward
+        return torch.stack([part.norm() for part in rows.split_with_sizes(self.policy.sizes)])
 
 
-def _summary(passes: list[dict[str, float]], heads: list[list[list[float]]]) -> dict[str, Any]:
-    """Put the passes together; a head that mattered in no decision has no statistics."""
+def _moments(values: Tensor, weights: Tensor) -> Tensor:
+    """Return (2,): weighted mean and standard deviation."""
+    total = weights.sum()
+    mean = (values * weights).sum() / total
+    return torch.stack((mean, ((values - mean).square() * weights).sum().div(total).sqrt()))
+
+
+def _summary(passes: list[dict[str, float]], heads: list[list[list[float]]], *, stepped: int) -> dict[str, Any]:
+    """Put the passes together; a head that mattered in no decision has no statistics.
+
+    `stepped`: passes whose gradients count, as in `UpdateResult.grad_norm`.
+    """
     metrics: dict[str, Any] = {}
     for name in ("policy_loss", "value_loss", "entropy", "clip_fraction"):
         metrics[name] = math.fsum(one[name] for one in passes) / len(passes)
@@ -140,8 +170,9 @@ def _summary(passes: list[dict[str, float]], heads: list[list[list[float]]]) -> 
     metrics["ratio_max"] = max(one["ratio_max"] for one in passes)
     statistics = []
     for column, head in enumerate(HEADS):
-        entropies, clipped, decisions = ([one[row][column] for one in heads] for row in range(3))
+        entropies, clipped, decisions, norms = ([one[row][column] for one in heads] for row in range(4))
         if decisions[0]:
             mean = {"entropy": sum(entropies) / len(heads), "clip_fraction": sum(clipped) / len(heads)}
-            statistics.append({"head": head, **mean})
+            norm = {"grad_norm": math.fsum(norms[:stepped]) / stepped} if stepped else {}
+            statistics.append({"head": head, **mean, **norm})
     return metrics | {"heads": statistics}

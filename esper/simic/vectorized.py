@@ -146,6 +146,8 @@ class VectorizedTrainer:
         self._telemetry = (telemetry_enabled, lifecycle_only)
         self._escalation = Escalation(config.escalate_batches)
         self._banks = CounterBanks()
+        if self.agent.ppo is not None:
+            self._banks.watch(self.agent.ppo.policy, self.agent.ppo.optimizer)
 
     def train(self) -> Generator[BatchResult]:
         """Train the config's batches; each is handed over when it is done."""
@@ -193,9 +195,11 @@ class VectorizedTrainer:
                 with hub.phase("decide", **where):
                     self._decide(episodes)
         self.episodes_completed += len(episodes)
-        self._report_counts(self._banks.end_batch())
         with hub.phase("update", batch_idx=self.global_epoch):
             update = self._learn(episodes)
+        self._report_counts(self._banks.end_batch())  # the steps of the update are in them
+        if self.agent.ppo is not None:
+            self._look_for_anomalies(update)
         seconds = time.perf_counter() - started
         result = BatchResult(self.global_epoch, self.episodes_completed, episodes, update, seconds)
         self._report_batch(result)
@@ -272,7 +276,6 @@ class VectorizedTrainer:
             update_time_ms=None if update is None else MS * (time.perf_counter() - started),
             global_epoch=self.global_epoch,
         )
-        self._look_for_anomalies(update)
         return update
 
     # What is reported and nowhere used.
@@ -295,7 +298,8 @@ class VectorizedTrainer:
     def _report_step(self, episode: EpisodeState, action: FactoredAction, masks: Masks, *, success: bool) -> None:
         """Report an environment's action right after it was carried out, and its epoch."""
         environment = episode.environment
-        if not self._banks.keeps_steps:
+        # The block of steps holds decisions only; after a rollback nothing was left to decide.
+        if not self._banks.keeps_steps or episode.penalty is not None:
             _emit_last_action(
                 environment.env_id,
                 environment.inner_epoch,
@@ -326,6 +330,7 @@ class VectorizedTrainer:
                 rewards=rewards[share],
                 values={"value": decision.values[share].to(device, non_blocking=True)},
                 context={"inner_epoch": episodes[0].environment.inner_epoch, "global_epoch": self.global_epoch},
+                decided=[episode.penalty is None for episode in episodes][share],
             )
             self._banks.record(step)
 

@@ -1,6 +1,7 @@
 """Counters on the device: nothing per step, one fold and one copy per batch, no wait.
 
-`record_*` append references to a list: no operation, no launch, no wait. `flush` folds
+`record_*` append references to a list: no operation, no launch, no wait, unless the memory
+is not the caller's alone, which is copied (`keeping`). `flush` folds
 them (some twenty launches, however many steps) and starts one copy into pinned memory;
 `poll` looks whether it has arrived. With no slot free the copy is skipped and counting
 goes on: nothing is lost.
@@ -14,20 +15,20 @@ from __future__ import annotations
 import logging
 import os
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from esper_telemetry.clock import SYSTEM_CLOCK, Clock
 from esper_telemetry.counters.backend import Backend, backend_of, indexed
-from esper_telemetry.counters.guard import GuardMode, Misuse
+from esper_telemetry.counters.guard import Misuse
 from esper_telemetry.counters.pending import Outbox, PendingSnapshot
 from esper_telemetry.counters.readback import Copy, Reader
 from esper_telemetry.counters.recording import Mode, Recording
 from esper_telemetry.counters.reduce import current_rank, reduce_to_root_
 from esper_telemetry.counters.snapshot import Snapshot, Tag
 from esper_telemetry.counters.state import new_state
-from esper_telemetry.counters.window import Window
+from esper_telemetry.counters.window import Window, quiet
 from esper_telemetry.errors import CounterError
 
 if TYPE_CHECKING:
@@ -35,11 +36,19 @@ if TYPE_CHECKING:
 
     import torch.distributed as dist
 
+    from esper_telemetry.counters.keeping import GuardMode
     from esper_telemetry.counters.spec import CounterSpec
 
 _LOG = logging.getLogger("esper_telemetry.counters")
 _MAX_PENDING_BYTES = 32 * 1024 * 1024
 _DETAIL_BYTES = 8 * 1024 * 1024
+
+
+class Source(Protocol):
+    """What measures by itself and hands its values over before a fold."""
+
+    def collect(self) -> list[tuple[str, torch.Tensor]]:
+        """Return (name, values) since this was last asked."""
 
 
 class DeviceCounters(Recording):
@@ -51,8 +60,9 @@ class DeviceCounters(Recording):
         slots: snapshots that may be under way before a flush is coalesced into the next one.
         mode: "deferred" keeps references until the flush; "inline" counts each record at once
             (some fifteen launches), for static buffers and CUDA graphs.
-        guard: "auto" watches the first 4 windows and then 1 in 64 for tensors that were written
-            into after they were recorded; "always"; "off".
+        guard: how memory is watched that is kept by reference. "auto": every window, by the writes that torch
+            counts; on the CPU the first 4 windows and then 1 in 16 by their content too. "always": by their content
+            in every window (CPU). "off": not at all: then each record must have tensors of its own.
         max_pending_bytes: memory the references may keep alive; beyond it they are folded before
             the flush. A fold needs about four times what it folds; on the CPU it keeps that for the next.
         strict: raise on any misuse. Otherwise only this constructor and a first record raise,
@@ -127,6 +137,7 @@ class DeviceCounters(Recording):
         )
         self.rank = current_rank() if rank is None else rank
         self._group = process_group
+        self._sources: list[Source] = []
         self._outbox = Outbox(slots)
         self._coalesced = 0
         self._first_batch: int | None = None
@@ -143,7 +154,7 @@ class DeviceCounters(Recording):
             The snapshot under way; None if no slot was free (then it is coalesced with the
             next one), and on ranks that added theirs to the first one of a process group.
         """
-        if self._inert or not self._guard.owned("flush"):
+        if self._inert or not self._owner.is_here("flush"):
             return None
         try:
             return self._flush(batch_idx)
@@ -154,11 +165,16 @@ class DeviceCounters(Recording):
             return None
 
     def _flush(self, batch_idx: int) -> PendingSnapshot | None:
+        if self._keep is not None:
+            self._check_stream()
+        for source in self._sources:
+            self.take_from(source)
         self._fold()
+        self._window.add_misuse(self._misuse.take())
         self._last_batch = batch_idx
         if self._first_batch is None:
             self._first_batch = batch_idx
-        if self._group is not None and not reduce_to_root_(self.state, self._group):
+        if self._group is not None and not self._reduce(self._group):
             self._reader.reset()
             self._first_batch = None
             return None
@@ -167,9 +183,22 @@ class DeviceCounters(Recording):
             return None
         return self._start()[1]
 
+    def _reduce(self, group: dist.ProcessGroup) -> bool:
+        """Add the counts of all ranks; where a rank is gone, this one reports its own from now on."""
+        try:
+            return reduce_to_root_(self.state, group)
+        except Exception as error:  # noqa: BLE001 - a rank that died is the trainer's to meet
+            self._group = None
+            self._misuse.report(
+                "failed",
+                f"adding the counts of all ranks failed, a rank may have died: {type(error).__name__}: {error}. From"
+                " here on each rank reports its own",
+            )
+            return True
+
     def poll(self) -> list[Snapshot]:
         """Take the snapshots that have arrived, oldest first; never waits."""
-        if self._inert or not self._guard.owned("poll"):
+        if self._inert or not self._owner.is_here("poll"):
             return []
         try:
             return self._outbox.poll()
@@ -184,7 +213,10 @@ class DeviceCounters(Recording):
         """
         if self._inert:
             return []
+        for source in self._sources:
+            self.take_from(source)
         self._fold()
+        self._window.add_misuse(self._misuse.take())
         if self._coalesced:
             self._coalesced -= 1  # the last of those flushes is the snapshot itself
         else:
@@ -199,6 +231,28 @@ class DeviceCounters(Recording):
         self.silence()
         return [snapshot for snapshot in taken if any(snapshot.ints) or snapshot.blocks]
 
+    def add_source(self, source: Source) -> None:
+        """Ask `source` for values before each fold of a flush: a `GradientWatch` adds itself."""
+        if source not in self._sources:
+            self._sources.append(source)
+
+    def take_from(self, source: Source) -> None:
+        """Record the values that a source has, now; nothing is raised unless the bank is strict."""
+        if self._inert:
+            return
+        try:
+            with quiet(self.device):
+                for name, values in source.collect():
+                    self.record_scalar(name, values)
+        except CounterError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as in flush
+            self._misuse.report("failed", f"taking values from {source!r} failed: {type(error).__name__}: {error}")
+
+    def report_unseen(self, message: str) -> None:
+        """Count and log that something which should have been counted was not seen."""
+        self._misuse.note("unseen", message)
+
     def silence(self) -> None:
         """Ignore every call from here on, and forget what is under way."""
         super().silence()
@@ -207,8 +261,8 @@ class DeviceCounters(Recording):
     def _start(self) -> tuple[Copy, PendingSnapshot]:
         """Start the copy of everything folded; a slot must be free."""
         first = self._last_batch if self._first_batch is None else self._first_batch
-        tag = Tag(first, self._last_batch, self._coalesced, self.rank, str(self.device), self._overwritten)
-        self._first_batch, self._coalesced, self._overwritten = None, 0, 0
+        tag = Tag(first, self._last_batch, self._coalesced, self.rank, str(self.device))
+        self._first_batch, self._coalesced = None, 0
         copy = self._reader.start(tag)
         return copy, self._outbox.put(PendingSnapshot(copy, tag))
 
@@ -222,4 +276,5 @@ def _after_fork_in_child() -> None:
         bank.silence()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+if hasattr(os, "register_at_fork"):  # not everywhere
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor
 
+from esper_telemetry.counters.forms import Facts, Given, Shape, check_context, check_step, check_value
 from esper_telemetry.errors import CounterError
-from esper_telemetry.schema import CONTEXT_FIELDS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from esper_telemetry.counters.spec import CounterSpec
 
-# A step: (actions, masks, success, scalars, context, time). A value: (name, tensor).
+# A step: (actions, masks, success, valid, scalars, context, time). A value: (name, tensor, weight).
 Entry: TypeAlias = tuple[Any, ...]
-STEP_FIELDS = 6
+STEP_FIELDS = 7
+DECISION_FIELDS = 4
+TENSOR_FIELDS = 5
 
 # The least a device allocator gives to a tensor.
 _LEAST_BYTES = 512
@@ -28,10 +32,8 @@ _INTEGERS = frozenset({torch.int64, torch.int32, torch.int16, torch.int8, torch.
 
 def parts_of(entry: Entry) -> list[Any]:
     """Return every value of an entry that should be a tensor, in the order of `names_of`."""
-    if len(entry) != STEP_FIELDS:
-        return [entry[1]]
     found: list[Any] = []
-    for part in entry[:4]:
+    for part in entry[:TENSOR_FIELDS] if len(entry) == STEP_FIELDS else entry[1:]:
         if isinstance(part, Tensor):
             found.append(part)
         elif part is not None:
@@ -40,11 +42,11 @@ def parts_of(entry: Entry) -> list[Any]:
 
 
 def names_of(entry: Entry) -> list[str]:
-    """Return what each value of `parts_of` is, for messages."""
+    """Return what each value of `parts_of` is, for messages and to tell their roles apart."""
     if len(entry) != STEP_FIELDS:
-        return [f"scalar {entry[0]!r}"]
-    wholes = ("actions (packed)", "masks (packed)", "success", "scalars")
-    singles = ("actions of head", "masks of head", "success", "scalar")
+        return [f"scalar {entry[0]!r}", f"weight of scalar {entry[0]!r}"][: len(parts_of(entry))]
+    wholes = ("actions (packed)", "masks (packed)", "success", "valid", "scalars")
+    singles = ("actions of head", "masks of head", "success", "valid", "scalar")
     names: list[str] = []
     for part, whole, single in zip(entry, wholes, singles, strict=False):
         if part is not None:
@@ -54,22 +56,37 @@ def names_of(entry: Entry) -> list[str]:
     return names
 
 
+def rebuilt(entry: Entry, parts: Sequence[Any]) -> Entry:
+    """Return `entry` with other values in the places of `parts_of`."""
+    new = iter(parts)
+    if len(entry) == STEP_FIELDS and type(entry[0]) is type(entry[1]) is Tensor and entry[4] is None:  # most are
+        _, _, success, valid, *rest = entry
+        return (
+            next(new),
+            next(new),
+            success if success is None else next(new),
+            valid if valid is None else next(new),
+            *rest,
+        )
+    fields = entry[:TENSOR_FIELDS] if len(entry) == STEP_FIELDS else entry[1:]
+    filled = [
+        None if part is None else next(new) if not hasattr(part, "keys") else {key: next(new) for key in part}
+        for part in fields
+    ]
+    return (*filled, *entry[TENSOR_FIELDS:]) if len(entry) == STEP_FIELDS else (entry[0], *filled)
+
+
 def bytes_of(entry: Entry) -> int:
     """Return the memory an entry keeps alive."""
     return sum([max(_LEAST_BYTES, getattr(part, "nbytes", 0)) for part in parts_of(entry)])
 
 
-def clone_of(entry: Entry) -> Entry:
-    """Return `entry` with every tensor copied: a launch for each."""
-    if len(entry) != STEP_FIELDS:
-        return entry[0], _clone(entry[1])
-    return (*map(_clone, entry[:4]), *entry[4:])
-
-
-def _clone(part: Any) -> Any:
-    if isinstance(part, Tensor):
-        return part.clone()
-    return {key: _clone(value) for key, value in part.items()} if hasattr(part, "items") else part
+def size_of(entry: Entry) -> int:
+    """Return how many decisions an entry has, or values; 1 where it does not say."""
+    part = next((part for part in parts_of(entry) if isinstance(part, Tensor)), None)
+    if part is None:
+        return 1
+    return part.numel() if len(entry) != STEP_FIELDS else (part.shape[0] if part.dim() else 1)
 
 
 def detached(value: Any) -> Any:
@@ -79,101 +96,100 @@ def detached(value: Any) -> Any:
     return value.detach() if getattr(value, "requires_grad", False) else value
 
 
+def signature_of(entry: Entry) -> tuple[Any, ...]:
+    """Return what decides whether the decisions of a step, or a value, fit: equal signatures, equal judgement.
+
+    No value is read.
+
+    Raises:
+        AttributeError: something is no tensor.
+    """
+    found: list[Any] = []
+    for part in entry[:DECISION_FIELDS] if len(entry) == STEP_FIELDS else entry:
+        if isinstance(part, Tensor):
+            found += (part.dtype, part.shape, part.device)
+        elif part is None or isinstance(part, str):
+            found.append(part)
+        else:
+            for key, one in part.items():
+                found += (key, one.dtype, one.shape, one.device)
+            found.append(len(part))
+    return tuple(found)
+
+
 def check_entry(spec: CounterSpec, device: torch.device, entry: Entry) -> None:
-    """Raise CounterError unless an entry has the form that `spec` and the bank's device ask for."""
+    """Raise CounterError unless an entry has in every part the form that `spec` and the bank's device ask for."""
+    check_counted(spec, device, entry)
+    if len(entry) == STEP_FIELDS:
+        for value in values_of(entry):
+            check_counted(spec, device, value)
+        check_context(entry[5])
+
+
+def check_counted(spec: CounterSpec, device: torch.device, entry: Entry) -> None:
+    """Raise CounterError unless the decisions of a step, or a value, have such a form."""
     if len(entry) != STEP_FIELDS:
-        _check_value(spec, device, *entry)
+        name, value, weight = entry
+        facts = _facts(f"scalar {name!r}", value, device)
+        check_value(spec, name, facts, _maybe(f"weight of scalar {name!r}", weight, device))
         return
-    actions, masks, success, scalars, context, _ = entry
-    heads = {head: len(options) for head, options in spec.heads.items()}
-    batches: dict[str, int] = {}
-    if actions is not None:
-        columns = _parts("actions", actions, heads, len(heads), device, dtypes=_INTEGERS, by_option=False)
-        batches |= {what: tensor.shape[0] for what, tensor in columns.items()}
-    if masks is not None:
-        columns = _parts("masks", masks, heads, spec.option_count, device, dtypes={torch.bool}, by_option=True)
-        batches |= {what: tensor.shape[0] for what, tensor in columns.items()}
-    if success is not None:
-        _check_tensor("success", success, device, {torch.bool}, (None,))
-        batches["success"] = success.shape[0]
-        if actions is None:
-            raise CounterError("success: given without actions; it says which actions took effect")
-    if len(set(batches.values())) > 1:
-        sizes = ", ".join(f"{what}: {size}" for what, size in batches.items())
-        raise CounterError(f"record_step: the parts have different numbers of environments ({sizes})")
-    _check_more(spec, device, scalars, context)
+    actions, masks, success, valid, *_ = entry
+    given = Shape(
+        _given("actions", actions, device),
+        _given("masks", masks, device),
+        _maybe("success", success, device),
+        _maybe("valid", valid, device),
+    )
+    check_step(spec, given)
 
 
-def _check_more(spec: CounterSpec, device: torch.device, scalars: Any, context: dict[str, Any]) -> None:
-    """Check what comes with a step beside its decisions."""
-    if scalars is not None and not hasattr(scalars, "items"):
+def values_of(step: Entry) -> list[Entry]:
+    """Return the scalars of a step as values: those with one for each row count where the row does.
+
+    Raises:
+        CounterError: they are no dict.
+    """
+    valid, scalars = step[3], step[4]
+    if scalars is None:
+        return []
+    if not hasattr(scalars, "items"):
         raise CounterError(f"scalars: got a {type(scalars).__name__}; give a dict of name to tensor")
-    for name, value in (scalars or {}).items():
-        _check_value(spec, device, name, value)
-    for name, value in context.items():
-        numbers = [value] if isinstance(value, int) else value
-        if name not in CONTEXT_FIELDS or not all(isinstance(number, int) for number in numbers):
-            raise CounterError(
-                f"record_step: {name}={value!r} is no integer field of the context, nor one integer for each"
-                f" environment; its fields are {', '.join(sorted(CONTEXT_FIELDS))}"
-            )
+    return [(name, value, valid if _same_shape(value, valid) else None) for name, value in scalars.items()]
 
 
-def _parts(
-    what: str,
-    part: Any,
-    heads: dict[str, int],
-    width: int,
-    device: torch.device,
-    *,
-    dtypes: set[torch.dtype] | frozenset[torch.dtype],
-    by_option: bool,
-) -> dict[str, Tensor]:
-    """Return the checked tensors of `actions` or `masks` by what they are."""
+def _same_shape(value: Any, valid: Any) -> bool:
+    return isinstance(valid, Tensor) and isinstance(value, Tensor) and value.shape == valid.shape
+
+
+def _maybe(what: str, part: Any, device: torch.device) -> Facts | None:
+    return None if part is None else _facts(what, part, device)
+
+
+def _given(what: str, part: Any, device: torch.device) -> Given | None:
+    if part is None:
+        return None
     if isinstance(part, Tensor):
-        _check_tensor(f"{what} (packed)", part, device, dtypes, (None, width))
-        return {what: part}
+        return _facts(f"{what} (packed)", part, device)
     if not hasattr(part, "items"):
         raise CounterError(f"{what}: {type(part).__name__} is neither a tensor nor a dict of head to tensor")
-    if set(part) != set(heads):
-        raise CounterError(f"{what}: heads are {', '.join(map(str, part))}; the spec has {', '.join(heads)}")
-    named = {f"{what} of head {head!r}": tensor for head, tensor in part.items()}
-    for head, tensor in part.items():
-        shape = (None, heads[head]) if by_option else (None,)
-        _check_tensor(f"{what} of head {head!r}", tensor, device, dtypes, shape)
-    if len({tensor.dtype for tensor in named.values()}) > 1:
-        raise CounterError(f"{what}: the heads have different dtypes; give all the same")
-    return named
+    return {head: _facts(f"{what} of head {head!r}", one, device) for head, one in part.items()}
 
 
-def _check_value(spec: CounterSpec, device: torch.device, name: str, value: Any) -> None:
-    columns = spec.row.scalars if spec.row is not None else {}
-    if name not in spec.value_names and name not in columns:
-        names = ", ".join(dict.fromkeys((*spec.value_names, *columns))) or "none"
-        raise CounterError(f"scalar {name!r} is unknown; the spec has: {names}")
-    _check_tensor(f"scalar {name!r}", value, device, None, None)
-    if value.is_complex():
-        raise CounterError(f"scalar {name!r}: dtype is {value.dtype}; give a real number")
-
-
-def _check_tensor(
-    what: str,
-    tensor: Any,
-    device: torch.device,
-    dtypes: set[torch.dtype] | frozenset[torch.dtype] | None,
-    shape: tuple[int | None, ...] | None,
-) -> None:
+def _facts(what: str, tensor: Any, device: torch.device) -> Facts:
     if not isinstance(tensor, Tensor):
         raise CounterError(
             f"{what}: got a {type(tensor).__name__}; give a tensor on {device}, or use HostCounters for host data"
         )
-    if dtypes is not None and tensor.dtype not in dtypes:
-        wanted = "bool (True = valid)" if what.startswith("masks") else ", ".join(sorted(map(str, dtypes)))
-        raise CounterError(f"{what}: dtype is {tensor.dtype}; give {wanted}")
-    if shape is not None and (
-        tensor.dim() != len(shape) or any(w not in (None, n) for w, n in zip(shape, tensor.shape, strict=True))
-    ):
-        wanted = ", ".join("B" if size is None else str(size) for size in shape)
-        raise CounterError(f"{what}: shape is {tuple(tensor.shape)}; give [{wanted}]")
     if tensor.device.type != device.type or (device.index is not None and tensor.device.index != device.index):
         raise CounterError(f"{what}: it is on {tensor.device}, the bank on {device}; use one bank per device")
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        return Facts("other", f"{tensor.layout} {tensor.dtype}", tuple(tensor.shape))
+    return Facts(_kind(tensor.dtype), str(tensor.dtype), tuple(tensor.shape))
+
+
+def _kind(dtype: torch.dtype) -> str:
+    if dtype == torch.bool:
+        return "bool"
+    if dtype in _INTEGERS:
+        return "int"
+    return "float" if dtype.is_floating_point else "other"

@@ -9,15 +9,16 @@ not a device assert.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from esper_telemetry.counters.layout import Part
+from esper_telemetry.counters.layout import INVALID_ROWS, Part
+from esper_telemetry.counters.normal import index_columns, joined, mask_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from esper_telemetry.counters.state import CounterState, Heads
     from esper_telemetry.counters.workspace import Workspace
@@ -36,6 +37,7 @@ class Folded(NamedTuple):
             without actions.
         flags: bool [cells of the part, >= rows].
         took: bool [rows]: the action took effect; None without success.
+        decided: bool [rows]: the row was a decision; None where all were.
         first: cell of the first row of `flags`.
         rows: decisions folded.
     """
@@ -43,6 +45,7 @@ class Folded(NamedTuple):
     indices: Tensor | None
     flags: Tensor
     took: Tensor | None
+    decided: Tensor | None
     first: int
     rows: int
 
@@ -61,15 +64,18 @@ def fold_(
     masks: Sequence[Heads],
     success: Sequence[Tensor],
     workspace: Workspace,
+    *,
+    valid: Sequence[Tensor] = (),
 ) -> Folded:
     """Count T steps in place, all of one form; an empty sequence means that part was not recorded.
 
     Args:
         state: accumulators, changed in place; the totals are left to `add_totals_`.
-        actions: T times packed [B, H] or head → [B]; B may differ between steps.
-        masks: T times packed [B, S] or head → [B, K].
+        actions: T times any form of `forms`; B may differ between steps.
+        masks: likewise.
         success: T times [B]; needs actions.
         workspace: gives the memory for it, the flags and indices of the result included.
+        valid: T times [B]: False rows count in no flag, and the totals of rows are added here.
 
     Raises:
         ValueError: the parts have different numbers of rows.
@@ -78,11 +84,11 @@ def fold_(
     part = Part(bool(actions), bool(masks), bool(success))
     cells = layout.columns(part)
     chosen = _chosen_columns(state, actions) if actions else None
-    valid = _valid_columns(state, masks) if masks else None
-    took = _joined(success) if success else None
-    counts = {one.shape[-1] for one in (chosen, took) if one is not None} | ({valid[0].shape[1]} if valid else set())
+    allowed = mask_columns(state, masks) if masks else None
+    took, decided = (joined(steps) if steps else None for steps in (success, valid))
+    counts = {one.shape[-1] for one in (chosen, took, decided, *(allowed or [])[:1]) if one is not None}
     if len(counts) != 1:
-        raise ValueError(f"actions, masks and success have different numbers of rows: {sorted(counts)}")
+        raise ValueError(f"actions, masks, success and valid have different numbers of rows: {sorted(counts)}")
     rows = counts.pop()
     span, groups, words = padded_rows(rows)
     flags = workspace.empty("flags", cells.stop - cells.start, span, torch.bool)
@@ -90,8 +96,8 @@ def fold_(
         flags.narrow(1, rows, span - rows).zero_()
     whole = _sections(state, part, flags)
     exact = whole if span == rows else _sections(state, part, flags.narrow(1, 0, rows))
-    if valid is not None:
-        torch.cat(valid, out=exact["valid"])
+    if allowed is not None:
+        torch.cat(allowed, out=exact["valid"])
         options = flags.narrow(0, layout.valid - cells.start, layout.blank + 1 - layout.valid)
         _mark_heads(state, options, whole, workspace)
     indices = None
@@ -104,40 +110,29 @@ def fold_(
         torch.eq(of_option, state.local, out=_as_compared(exact["chosen"], of_option))
         if took is not None:
             torch.logical_and(exact["chosen"], took, out=exact["succeeded"])
-        if valid is not None:
+        if allowed is not None:
             torch.logical_and(whole["chosen"], whole["valid"], out=whole["chosen_valid"])
+    if decided is not None:
+        used_flags = flags.narrow(1, 0, rows)
+        torch.logical_and(used_flags, decided, out=used_flags)
+        _add_decided(state, part, decided)
     sums = flags.view(torch.int64).view(-1, groups, words).sum(2).view(torch.uint8).sum(1)
     state.buffer.narrow(0, cells.start, cells.stop - cells.start).add_(sums)
-    return Folded(indices, flags, took, cells.start, rows)
+    return Folded(indices, flags, took, decided, cells.start, rows)
 
 
-def _joined(steps: Sequence[Tensor]) -> Tensor:
-    return torch.cat(list(steps)) if len(steps) > 1 else steps[0]
+def _add_decided(state: CounterState, part: Part, decided: Tensor) -> None:
+    """Add the rows that were decisions to the totals, and take them off the invalid ones, which have all rows."""
+    number = decided.sum()
+    state.buffer.narrow(0, part.rows.start, part.rows.stop - part.rows.start).add_(number)
+    state.buffer.narrow(0, INVALID_ROWS, 1).add_(number, alpha=-1)
 
 
 def _chosen_columns(state: CounterState, steps: Sequence[Heads]) -> Tensor:
     """Return the options chosen, [H, rows], clamped so that what is out of range stays so in a narrow type."""
-    if isinstance(steps[0], Tensor):
-        columns = _joined(cast("Sequence[Tensor]", steps)).t()
-        ours = len(steps) > 1
-    else:
-        by_head = [step[name] for name in state.names for step in cast("Sequence[Mapping[str, Tensor]]", steps)]
-        columns = torch.cat(by_head).view(len(state.names), -1)
-        ours = True
-    if columns.is_floating_point():
-        raise ValueError(f"actions are {columns.dtype}; give integers")
-    if columns.dtype == torch.uint8:
-        columns = columns.to(torch.int16)  # -1 has no place in an unsigned type
+    columns = index_columns(state, steps)
     most = torch.iinfo(state.local.dtype).max
-    return columns.clamp_(-1, most) if ours else columns.clamp(-1, most)
-
-
-def _valid_columns(state: CounterState, steps: Sequence[Heads]) -> list[Tensor]:
-    """Return the masks as column-major blocks [options, rows], to be joined into one."""
-    if isinstance(steps[0], Tensor):
-        return [_joined(cast("Sequence[Tensor]", steps)).t()]
-    by_head = cast("Sequence[Mapping[str, Tensor]]", steps)
-    return [_joined([step[name] for step in by_head]).t() for name in state.names]
+    return columns.clamp_(-1, most) if len(steps) > 1 else columns.clamp(-1, most)
 
 
 def _sections(state: CounterState, part: Part, flags: Tensor) -> dict[str, Tensor]:

@@ -1,7 +1,8 @@
-"""The numpy twin: the same spec, calls and snapshots for data that is on the host already.
+"""The numpy twin: the same spec, calls, checks and snapshots for data that is on the host already.
 
 Arrays are copied when they are recorded, because environments reuse theirs; they are
-counted at the flush. There is no device, so nothing ever waits.
+counted at the flush. There is no device, so nothing ever waits. What a record may look
+like is judged by the same rules as on a device (`forms`).
 """
 
 from __future__ import annotations
@@ -10,17 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from esper_telemetry.counters.layout import Part, layout_of
+from esper_telemetry.counters.arrays import facts_of, given_of, index_columns, mask_columns, moments_of, rows_of
+from esper_telemetry.counters.forms import Shape, check_context, check_step, check_value
+from esper_telemetry.counters.guard import Misuse
+from esper_telemetry.counters.layout import INVALID_ROWS, LEFT_OUT, MISUSE, MISUSES, VALUES_LEFT_OUT, Part, layout_of
 from esper_telemetry.counters.pending import Outbox, PendingSnapshot
 from esper_telemetry.counters.snapshot import Snapshot, Tag
+from esper_telemetry.counters.summary import Moments, joined_moments
 from esper_telemetry.errors import CounterError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from esper_telemetry.counters.spec import CounterSpec
+
+# A record: actions [B, H], masks [B, S], success [B] and valid [B]; None where not given.
+_Kept = tuple["NDArray[Any] | None", ...]
 
 
 class _Arrived:
@@ -40,35 +48,49 @@ class _Arrived:
 
 
 class HostCounters:
-    """A bank of counters for arrays.
+    """A bank of counters for arrays, for one thread.
 
     Args:
         spec: what is counted.
         slots: untaken snapshots before a flush is coalesced into the next one.
         rank: distributed rank to report.
         max_pending_bytes: memory the copies may take before they are counted early.
+        strict: raise on any misuse. Otherwise only a first record raises, and later misuse is counted in `misuse` and
+            logged once a kind.
+
+    Attributes:
+        misuse: kind → how often.
     """
 
     def __init__(
-        self, spec: CounterSpec, *, slots: int = 2, rank: int = 0, max_pending_bytes: int = 32 * 1024 * 1024
+        self,
+        spec: CounterSpec,
+        *,
+        slots: int = 2,
+        rank: int = 0,
+        max_pending_bytes: int = 32 * 1024 * 1024,
+        strict: bool = False,
     ) -> None:
         self.spec, self.rank, self.max_pending_bytes = spec, rank, max_pending_bytes
+        self._misuse = Misuse(strict=strict)
+        self.misuse = self._misuse.counts
         self._layout = layout_of(spec)
         self._head_of = np.repeat(np.arange(len(spec.heads)), [len(options) for options in spec.heads.values()])
         self._local = np.concatenate([np.arange(len(options)) for options in spec.heads.values()] or [np.arange(0)])
         self._outbox = Outbox(slots)
-        self._pending: dict[Part, list[tuple[NDArray[Any] | None, ...]]] = {}
+        self._pending: dict[tuple[Part, bool], list[_Kept]] = {}
         self._pending_bytes = 0
-        self._values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in spec.value_names}
+        self._values: dict[str, list[_Kept]] = {name: [] for name in spec.value_names}
+        self._steps_begun = self._values_begun = False
         self._coalesced = 0
         self._first_batch: int | None = None
         self._last_batch = 0
         self._reset()
 
     def _reset(self) -> None:
-        values = len(self.spec.scalars)
         self._ints = np.zeros(self._layout.int_cells, dtype=np.int64)
-        self._reals = np.concatenate([np.zeros(values), np.full(values, np.inf), np.full(values, -np.inf)])
+        empty = np.array([0.0, 0.0, 0.0, np.inf, -np.inf])
+        self._reals = np.repeat(empty[:, None], len(self.spec.scalars), axis=1)  # rows as in `layout`
 
     def record_step(
         self,
@@ -76,55 +98,77 @@ class HostCounters:
         masks: ArrayLike | Mapping[str, ArrayLike] | None,
         success: ArrayLike | None = None,
         scalars: Mapping[str, ArrayLike] | None = None,
-        **_context: object,
+        *,
+        valid: ArrayLike | None = None,
+        **context: object,
     ) -> None:
-        """Record one step of B environments.
+        """Record one step of B environments; the arguments are those of `DeviceCounters.record_step`.
 
         Args:
-            actions: integers: packed [B, H], or head → [B].
-            masks: bool, True = valid: packed [B, S], or head → [B, K].
+            actions: integers: packed [B, H], or head → [B]; with one head [B] too. One-hot: packed [B, S], or
+                head → [B, K].
+            masks: bool, True = valid (or integers, 1 = valid): packed [B, S], or head → [B, K].
             success: bool [B]: the action took effect.
             scalars: name → number or [B], as if given to `record_scalar`.
-            **_context: ignored; `DeviceCounters` takes it for step detail.
+            valid: bool [B]: False where the row was no decision; it counts in `invalid_rows` only, and so do its
+                scalars of shape [B].
+            **context: fields of the context, checked and else ignored; `DeviceCounters` takes them for step detail.
 
         Raises:
-            CounterError: a shape is not what the spec asks for.
+            CounterError: the bank's first step is not what the spec asks for; later ones raise if it is strict.
         """
-        chosen = None if actions is None else self._packed("actions", actions, len(self.spec.heads))
-        valid = None if masks is None else self._packed("masks", masks, self.spec.option_count).astype(np.bool_)
-        took = None if success is None or actions is None else np.array(success, dtype=np.bool_)
-        arrays = [array for array in (chosen, valid, took) if array is not None]
-        if len({len(array) for array in arrays}) != 1:
-            raise CounterError(f"record_step: shapes {[array.shape for array in arrays]} differ in their first size")
-        part = Part(chosen is not None, valid is not None, took is not None)
-        self._pending.setdefault(part, []).append((chosen, valid, took))
-        self._pending_bytes += sum(array.nbytes for array in arrays)
+        try:
+            rows = self._check_step(actions, masks, success, valid)
+        except CounterError as error:
+            self._refuse(error, LEFT_OUT, rows_of(masks if actions is None else actions), begun=self._steps_begun)
+            return
+        try:
+            check_context(context)
+        except CounterError as error:
+            self._refuse(error, LEFT_OUT, 0, begun=self._steps_begun)  # the step itself is right
+        self._steps_begun = True
+        if actions is not None or masks is not None:
+            self._keep(actions, masks, success, valid)
         for name, value in (scalars or {}).items():
-            self.record_scalar(name, value)
-        if self._pending_bytes >= self.max_pending_bytes:
-            self._fold()
+            self.record_scalar(name, value, valid if valid is not None and np.shape(value) == (rows,) else None)
+        self._bound_memory()
 
-    def record_actions(self, actions: ArrayLike | Mapping[str, ArrayLike], success: ArrayLike | None = None) -> None:
+    def record_actions(
+        self,
+        actions: ArrayLike | Mapping[str, ArrayLike],
+        success: ArrayLike | None = None,
+        *,
+        valid: ArrayLike | None = None,
+    ) -> None:
         """Record actions alone; see `record_step`."""
-        self.record_step(actions, None, success)
+        self.record_step(actions, None, success, valid=valid)
 
-    def record_masks(self, masks: ArrayLike | Mapping[str, ArrayLike]) -> None:
+    def record_masks(self, masks: ArrayLike | Mapping[str, ArrayLike], *, valid: ArrayLike | None = None) -> None:
         """Record masks alone; see `record_step`."""
-        self.record_step(None, masks)
+        self.record_step(None, masks, valid=valid)
 
-    def record_scalar(self, name: str, value: ArrayLike) -> None:
-        """Record a value of a scalar, a histogram or both: a number or [B].
+    def record_scalar(self, name: str, value: ArrayLike, weight: ArrayLike | None = None) -> None:
+        """Record a value of a scalar, a histogram or both: a number or [B], with weights of its shape or 0-d.
 
         Raises:
-            CounterError: the spec does not have it.
+            CounterError: the bank's first value is of a name that the spec does not have, or no number; later ones
+                raise if it is strict.
         """
+        try:
+            facts = facts_of(f"scalar {name!r}", value)
+            of_weight = None if weight is None else facts_of(f"weight of scalar {name!r}", weight)
+            check_value(self.spec, name, facts, of_weight)
+        except CounterError as error:
+            self._refuse(error, VALUES_LEFT_OUT, rows_of(value), begun=self._values_begun)
+            return
+        self._values_begun = True
         if name not in self._values:
-            raise CounterError(f"scalar {name!r} is unknown; the spec has: {', '.join(self._values) or 'none'}")
-        array = np.array(value, dtype=np.float64).reshape(-1)
-        self._values[name].append(array)
-        self._pending_bytes += array.nbytes
-        if self._pending_bytes >= self.max_pending_bytes:
-            self._fold()
+            return  # a column of step detail, which this bank does not keep
+        array = np.array(value, dtype=np.float64)
+        weights = np.array(np.broadcast_to(1.0 if weight is None else np.asarray(weight, np.float64), array.shape))
+        self._values[name].append((array.reshape(-1), weights.reshape(-1)))
+        self._pending_bytes += 2 * array.nbytes
+        self._bound_memory()
 
     def flush(self, *, batch_idx: int) -> PendingSnapshot | None:
         """Return the snapshot of everything recorded, and begin anew; None when it is coalesced with the next."""
@@ -150,43 +194,68 @@ class HostCounters:
         self._put()
         return [snapshot for snapshot in self._outbox.poll() if any(snapshot.ints)]
 
+    def _check_step(self, actions: Any, masks: Any, success: Any, valid: Any) -> int:
+        given = Shape(
+            given_of("actions", actions),
+            given_of("masks", masks),
+            None if success is None else facts_of("success", success),
+            None if valid is None else facts_of("valid", valid),
+        )
+        return check_step(self.spec, given)
+
+    def _refuse(self, error: CounterError, cell: int, count: int, *, begun: bool) -> None:
+        """Count a record that does not fit as left out; raise where it is the first of its kind."""
+        if not begun:
+            raise error
+        self._ints[cell] += count
+        self._misuse.report("misfit", str(error))
+
+    def _keep(self, actions: Any, masks: Any, success: Any, valid: Any) -> None:
+        kept = (
+            None if actions is None else index_columns(self.spec, actions),
+            None if masks is None else mask_columns(self.spec, masks),
+            None if success is None else np.array(success),
+            None if valid is None else np.array(valid),
+        )
+        part = Part(actions is not None, masks is not None, success is not None)
+        self._pending.setdefault((part, valid is not None), []).append(kept)
+        self._pending_bytes += sum(array.nbytes for array in kept if array is not None)
+
+    def _bound_memory(self) -> None:
+        if self._pending_bytes >= self.max_pending_bytes:
+            self._fold()
+
     def _put(self) -> PendingSnapshot:
+        for kind, count in self._misuse.take().items():
+            self._ints[MISUSE + MISUSES.index(kind)] += count
         first = self._last_batch if self._first_batch is None else self._first_batch
         tag = Tag(first, self._last_batch, self._coalesced, self.rank, "cpu")
-        snapshot = Snapshot(self.spec, self._ints.tolist(), self._reals.tolist(), tag)
+        snapshot = Snapshot(self.spec, self._ints.tolist(), self._reals.reshape(-1).tolist(), tag)
         self._first_batch, self._coalesced = None, 0
         self._reset()
         return self._outbox.put(PendingSnapshot(_Arrived(snapshot), tag))
 
-    def _packed(self, what: str, part: ArrayLike | Mapping[str, ArrayLike], width: int) -> NDArray[Any]:
-        """Return a copy of actions [B, H] or masks [B, S]."""
-        if isinstance(part, dict):
-            if set(part) != set(self.spec.heads):
-                raise CounterError(f"{what}: heads are {', '.join(part)}; the spec has {', '.join(self.spec.heads)}")
-            columns = [np.asarray(part[head]) for head in self.spec.heads]
-            array = np.column_stack(columns)
-        else:
-            array = np.array(part)
-        if array.ndim != 2 or array.shape[1] != width:  # noqa: PLR2004 - [B, width]
-            raise CounterError(f"{what}: shape is {array.shape}; give [B, {width}], or a dict of head to array")
-        return array
-
     def _fold(self) -> None:
-        for part, steps in self._pending.items():
-            self._fold_steps(part, steps)
-        self._pending, self._pending_bytes = {}, 0
+        pending, self._pending, self._pending_bytes = self._pending, {}, 0
+        for (part, _), steps in pending.items():
+            joined = [None if column[0] is None else np.concatenate(column) for column in zip(*steps, strict=True)]
+            self._fold_steps(part, len(steps), joined)
         for name, values in self._values.items():
             if values:
-                self._fold_values(name, np.concatenate(values))
                 self._values[name] = []
+                self._fold_values(name, *map(np.concatenate, zip(*values, strict=True)))
 
-    def _fold_steps(self, part: Part, steps: list[tuple[NDArray[Any] | None, ...]]) -> None:
-        actions, masks, success = (
-            np.concatenate([array for array in arrays if array is not None]) if arrays[0] is not None else None
-            for arrays in zip(*steps, strict=True)
-        )
-        layout, options, heads = self._layout, self.spec.option_count, len(self.spec.heads)
-        rows = len(actions if actions is not None else masks)  # type: ignore[arg-type]  # one of them is given
+    def _fold_steps(
+        self,
+        part: Part,
+        steps: int,
+        joined: Sequence[NDArray[Any] | None],
+    ) -> None:
+        actions, masks, success, valid = joined
+        if valid is not None:
+            self._ints[INVALID_ROWS] += len(valid) - valid.sum()
+            actions, masks, success = (None if one is None else one[valid] for one in joined[:3])
+        layout = self._layout
         if actions is not None:
             chosen = actions[:, self._head_of] == self._local
             self._add(layout.chosen, chosen)
@@ -195,32 +264,35 @@ class HostCounters:
             if masks is not None:
                 self._add(layout.chosen_valid, chosen & masks)
         if masks is not None:
-            starts = list(self.spec.option_offsets.values())
-            count = np.add.reduceat(masks, starts, axis=1, dtype=np.int64) if heads else np.zeros((rows, 0))
-            sizes = np.array([len(names) for names in self.spec.heads.values()])
-            self._ints[layout.valid : layout.valid + options] += masks.sum(0)
-            self._add(layout.nonempty, count >= 1)
-            self._add(layout.forced, count == 1)
-            self._add(layout.free, count == sizes)
-        self._ints[part.steps] += len(steps)
-        self._ints[part.rows] += rows
+            self._fold_masks(masks)
+        self._ints[part.steps] += steps
+        self._ints[part.rows] += len(actions if actions is not None else masks)  # type: ignore[arg-type]  # one is given
+
+    def _fold_masks(self, masks: NDArray[np.bool_]) -> None:
+        layout = self._layout
+        starts = list(self.spec.option_offsets.values())
+        empty = np.zeros((len(masks), 0), dtype=np.int64)
+        count = np.add.reduceat(masks, starts, axis=1, dtype=np.int64) if starts else empty
+        self._add(layout.valid, masks)
+        self._add(layout.nonempty, count >= 1)
+        self._add(layout.forced, count == 1)
+        self._add(layout.free, count == np.array([len(names) for names in self.spec.heads.values()]))
 
     def _add(self, cell: int, flags: NDArray[np.bool_]) -> None:
         self._ints[cell : cell + flags.shape[1]] += flags.sum(0)
 
-    def _fold_values(self, name: str, values: NDArray[np.float64]) -> None:
-        layout, count = self._layout, len(self.spec.scalars)
+    def _fold_values(self, name: str, values: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
+        layout = self._layout
         if name in self.spec.scalars:
             i = self.spec.scalars.index(name)
-            finite = values[np.isfinite(values)]
-            self._ints[layout.recorded + i] += len(values)
-            self._ints[layout.finite + i] += len(finite)
-            if len(finite):
-                self._reals[i] += finite.sum()
-                self._reals[count + i] = min(self._reals[count + i], finite.min())
-                self._reals[2 * count + i] = max(self._reals[2 * count + i], finite.max())
+            count, finite, (*moments, low, high) = moments_of(values, weights)
+            self._ints[layout.recorded + i] += count
+            self._ints[layout.finite + i] += finite
+            self._reals[:3, i] = joined_moments([Moments(*self._reals[:3, i].tolist()), Moments(*moments)])
+            self._reals[3, i], self._reals[4, i] = min(self._reals[3, i], low), max(self._reals[4, i], high)
         if name in self.spec.histograms:
             edges = self.spec.histograms[name]
             start = layout.buckets[list(self.spec.histograms).index(name)]
-            below = [int((values < edge).sum()) for edge in edges]
-            self._ints[start : start + len(edges) + 2] += np.array([len(values), *below, (~np.isnan(values)).sum()])
+            used = values[weights != 0.0]
+            below = [int((used < edge).sum()) for edge in edges]
+            self._ints[start : start + len(edges) + 2] += np.array([len(used), *below, (~np.isnan(used)).sum()])

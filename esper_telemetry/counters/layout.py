@@ -4,6 +4,7 @@ Device and host banks fill the same cells, so a snapshot is read from either in 
 way, and one device → host copy brings everything. Per head, two columns count the
 *complement* of what is reported (rows with any valid option, rows with all options
 valid): padding then adds zero to every cell, and the difference is taken on the host.
+What was not counted has cells too, so that it is reset, merged and reduced with the counts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ CELL_BYTES = 8
 
 # Totals, in an order in which what one call adds to is contiguous. Rows: all four for a whole step; without
 # success, the last three; actions alone, the first two (or the second); masks alone, the last.
-ACTION_STEPS, MASK_STEPS, SUCCESS_ROWS, ACTION_ROWS, JOINT_ROWS, MASK_ROWS, TOTALS = range(7)
+ACTION_STEPS, MASK_STEPS, SUCCESS_ROWS, ACTION_ROWS, JOINT_ROWS, MASK_ROWS, STEP_TOTALS = range(7)
+# Rows that were no decision (`valid` was False); rows and values of records that could not be counted; those whose
+# memory was reused in a way that shows no write, so that nobody knows what they held.
+INVALID_ROWS, LEFT_OUT, DOUBTFUL, VALUES_LEFT_OUT, VALUES_DOUBTFUL, MISUSE = range(6, 12)
+# Kinds of misuse, a cell each.
+MISUSES = ("overwritten", "shared", "misfit", "thread", "stream", "capture", "detail", "failed", "unseen")
+TOTALS = MISUSE + len(MISUSES)
 
 
 class Part(NamedTuple):
@@ -37,7 +44,7 @@ class Part(NamedTuple):
     def rows(self) -> slice:
         """Return the totals of rows it adds to."""
         start = SUCCESS_ROWS if self.success else ACTION_ROWS if self.actions else MASK_ROWS
-        return slice(start, TOTALS if self.masks else JOINT_ROWS)
+        return slice(start, STEP_TOTALS if self.masks else JOINT_ROWS)
 
 
 @dataclass(frozen=True)
@@ -53,11 +60,14 @@ class Layout:
         nonempty: H cells: at least one option valid.
         forced: H cells: exactly one option valid.
         free: H cells: every option valid.
-        recorded: V cells: values recorded.
-        finite: V cells: finite ones.
+        recorded: V cells: values recorded, those of weight 0 left out.
+        finite: V cells: finite ones among them.
         buckets: per histogram: values recorded, then values below each edge, then all that are no NaN.
         int_cells: number of int64 cells; the float64 tail starts there.
-        sums, mins, maxs: V cells each, float64.
+        weights: V cells, float64: sum of the weights of the finite values (1 each where none were given).
+        sums: V cells, float64: sum of weight x value.
+        squares: V cells, float64: sum of weight x (value - mean)^2.
+        mins, maxs: V cells each, float64.
         cells: number of all cells.
     """
 
@@ -73,7 +83,9 @@ class Layout:
     finite: int
     buckets: tuple[int, ...]
     int_cells: int
+    weights: int
     sums: int
+    squares: int
     mins: int
     maxs: int
     cells: int
@@ -125,8 +137,10 @@ def layout_of(spec: CounterSpec) -> Layout:
         finite=finite,
         buckets=tuple(buckets),
         int_cells=end,
-        sums=end,
-        mins=end + values,
-        maxs=end + 2 * values,
-        cells=end + 3 * values,
+        weights=end,
+        sums=end + values,
+        squares=end + 2 * values,
+        mins=end + 3 * values,
+        maxs=end + 4 * values,
+        cells=end + 5 * values,
     )

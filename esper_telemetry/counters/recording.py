@@ -1,27 +1,31 @@
-"""The recording half of a bank: references into a list, a look now and then, a fold per window.
+"""The recording half of a bank: what a call brings is kept as it was (`keeping`), and folded once per window.
 
-The path of a step is one append. Everything else (checking the first record of its kind,
-noting what a guard needs, bounding the memory held) is done by a look, which comes with
-the first record, with each one of a watched window, and else a few times a window.
+A step of fresh tensors costs no operation: its references go into a list, with the writes that
+each has seen so far. Everything else (the memory held, the thread and stream of the calls) is
+looked at with the first record of a window and then a few times in it.
 """
 
 from __future__ import annotations
 
-import sys
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
-from esper_telemetry.counters.entry import STEP_FIELDS, Entry, bytes_of, check_entry, clone_of, detached
-from esper_telemetry.counters.guard import Guard, GuardMode, Misuse
+from esper_telemetry.counters.entry import Entry, bytes_of, check_entry, detached, parts_of, size_of
+from esper_telemetry.counters.forms import check_context, unknown_context
+from esper_telemetry.counters.guard import Misuse, Owner
+from esper_telemetry.counters.keeping import GuardMode, Keeper, Problem
+from esper_telemetry.counters.layout import DOUBTFUL, LEFT_OUT, VALUES_DOUBTFUL, VALUES_LEFT_OUT
 from esper_telemetry.counters.update import update_
 from esper_telemetry.errors import CounterError
+from esper_telemetry.schema import CONTEXT_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import torch
-    from torch import Tensor
 
     from esper_telemetry.clock import Clock
     from esper_telemetry.counters.backend import Backend
@@ -37,13 +41,6 @@ _MAX_GAP = 256
 _SAMPLE = 4
 
 
-class _Discarded(list[Entry]):
-    """The list of a closed bank, or of one in a fork child: it stays empty."""
-
-    def append(self, _entry: Entry) -> None:
-        """Drop a record."""
-
-
 class Recording:
     """Records into `window`; `DeviceCounters` adds how the counts leave.
 
@@ -55,7 +52,7 @@ class Recording:
         backend: of the device.
         misuse: where misuse is reported.
         mode: "deferred" or "inline".
-        guard: which windows are watched.
+        guard: how references are watched.
         max_pending_bytes: memory that references may keep alive.
         clock: gives the times of steps; None where nobody asks for them.
     """
@@ -74,21 +71,22 @@ class Recording:
         max_pending_bytes: int,
         clock: Clock | None,
     ) -> None:
+        if guard not in ("auto", "always", "off"):
+            raise CounterError(f"guard {guard!r} is unknown; use 'auto', 'always' or 'off'")
         self.spec, self.device, self.state, self.mode = spec, device, state, mode
         self.max_pending_bytes = max_pending_bytes
         self.misuse = misuse.counts
         self._window, self._backend, self._misuse = window, backend, misuse
-        self._guard = Guard(guard if mode == "deferred" else "off", misuse)
+        self._keeper = Keeper(device, guard)
+        self._keep = self._keeper.keep if self._keeper.watching and mode == "deferred" else None
+        self._owner = Owner(misuse)
         self._wall_ns = clock.wall_ns if clock is not None else None
         self._pending: list[Entry] = []
-        self._check_at = 0  # number of records at which the newest is looked at; 0: each
-        self._measure_at = 0
-        self._seen: set[Any] = set()
-        self._copying = False
+        self._look_at = self._measure_at = 1  # numbers of records at which the bank looks at itself, and at its memory
+        self._steps_begun = self._values_begun = False
         self._held = self._measured = 0
         self._record_bytes = max_pending_bytes  # not known yet: look at the next record
         self._stream: int | None = None
-        self._overwritten = 0
         self._inert = False
 
     def record_step(
@@ -97,85 +95,147 @@ class Recording:
         masks: Heads | None,
         success: Tensor | None = None,
         scalars: Mapping[str, Tensor] | None = None,
+        *,
+        valid: Tensor | None = None,
         **context: int | Sequence[int],
     ) -> None:
-        """Record one step of B environments; no operation is done now.
+        """Record one step of B environments; of fresh tensors nothing is computed now.
 
         Args:
-            actions: integers: packed [B, H], or head → [B].
-            masks: bool, True = valid: packed [B, S], or head → [B, K].
+            actions: integers: packed [B, H], or head → [B]; with one head [B] too. One-hot: packed [B, S], or
+                head → [B, K].
+            masks: bool, True = valid (or integers, 1 = valid): packed [B, S], or head → [B, K].
             success: bool [B]: the action took effect.
             scalars: name → 0-d or [B], as if given to `record_scalar`, and a column of step detail.
+            valid: bool [B]: False where the row was no decision (the ignored action of a vector environment's reset
+                step, a padded or dead agent): it counts in `invalid_rows` only, and so do its scalars of shape [B].
             **context: for step detail: fields of the context, e.g. inner_epoch=3, or episode=[4, 5, 6, 7] with
                 one integer for each environment.
 
         Raises:
-            CounterError: at the first record of its kind, the input is not what the spec asks for.
+            CounterError: the bank's first step is not what the spec asks for; later ones raise if it is strict.
         """
         if is_dynamo_compiling():
-            self._trace(actions, masks, success, scalars)
+            self._trace(actions, masks, success, scalars, valid)
             return
-        if scalars is not None:
-            scalars = detached(scalars)
-        pending, wall_ns = self._pending, self._wall_ns
-        pending.append((actions, masks, success, scalars, context, 0 if wall_ns is None else wall_ns()))
-        if len(pending) >= self._check_at:
+        if not self._steps_begun or scalars is not None or (context and not context.keys() <= CONTEXT_FIELDS):
+            if self._inert:
+                return
+            scalars, context = self._looked_at((actions, masks, success, valid), scalars, context)
+        wall_ns = self._wall_ns
+        entry: Entry = (actions, masks, success, valid, scalars, context, 0 if wall_ns is None else wall_ns())
+        pending, keep = self._pending, self._keep
+        if keep is not None:
+            usual = valid is None and scalars is None and type(actions) is type(masks) is type(success) is Tensor
+            try:  # the usual form is spelt out: looking through all parts takes longer than keeping them
+                entry = keep("", (actions, masks, success) if usual else parts_of(entry), entry)
+            except Exception as error:  # noqa: BLE001 - a sick device is the trainer's to meet, not ours to report first
+                self._lose(entry, error)
+                return
+        pending.append(entry)
+        if len(pending) >= self._look_at or get_ident() != self._owner.ident:
             self._look()
 
-    def record_actions(self, actions: Heads, success: Tensor | None = None) -> None:
+    def record_actions(self, actions: Heads, success: Tensor | None = None, *, valid: Tensor | None = None) -> None:
         """Record actions alone; see `record_step`."""
-        self.record_step(actions, None, success)
+        self.record_step(actions, None, success, valid=valid)
 
-    def record_masks(self, masks: Heads) -> None:
+    def record_masks(self, masks: Heads, *, valid: Tensor | None = None) -> None:
         """Record masks alone; see `record_step`."""
-        self.record_step(None, masks)
+        self.record_step(None, masks, valid=valid)
 
-    def record_scalar(self, name: str, value: Tensor) -> None:
+    def record_scalar(self, name: str, value: Tensor, weight: Tensor | None = None) -> None:
         """Record a value of a scalar, a histogram or both: 0-d or [B], detached.
 
+        Args:
+            name: in the spec.
+            value: real.
+            weight: of the value's shape or 0-d: bool (False leaves a value out) or real, for the weighted mean and
+                spread; a histogram counts values whose weight is not 0.
+
         Raises:
-            CounterError: at the first record of that name, the spec does not have it or `value` is no tensor here.
+            CounterError: the bank's first value is of a name that the spec does not have, or no tensor here; later
+                ones raise if it is strict.
         """
         if is_dynamo_compiling():
-            self._window.update_value(name, value)
+            self._window.update_value(name, value, weight)
             return
-        pending = self._pending
-        pending.append((name, detached(value)))
-        if len(pending) >= self._check_at:
+        entry = (name, detached(value), detached(weight))
+        if not self._values_begun:
+            if self._inert:
+                return
+            check_entry(self.spec, self.device, entry)
+            self._values_begun = True
+        pending, keep = self._pending, self._keep
+        if keep is not None:
+            try:
+                entry = keep(name, entry[1:2] if weight is None else entry[1:], entry)
+            except Exception as error:  # noqa: BLE001 - as in record_step
+                self._lose(entry, error)
+                return
+        pending.append(entry)
+        if len(pending) >= self._look_at or get_ident() != self._owner.ident:
             self._look()
 
     def silence(self) -> None:
         """Turn the bank into one that ignores every call: what a fork child's bank is from the start."""
         self._inert = True
-        self._pending = _Discarded()
-        self._check_at = sys.maxsize
+        self._steps_begun = self._values_begun = False  # so that no call goes past a look at that
+        self._pending = []
 
     def _trace(
-        self, actions: Heads | None, masks: Heads | None, success: Tensor | None, scalars: Mapping[str, Tensor] | None
+        self,
+        actions: Heads | None,
+        masks: Heads | None,
+        success: Tensor | None,
+        scalars: Mapping[str, Tensor] | None,
+        valid: Tensor | None,
     ) -> None:
         """Count inside a compiled region, where appending to a list would recompile at every step."""
-        update_(self.state, actions, masks, success)
+        update_(self.state, actions, masks, success, valid)
         for name, value in (scalars or {}).items():
-            self._window.update_value(name, value)
+            self._window.update_value(name, value, valid if valid is not None and value.dim() else None)
+
+    def _looked_at(
+        self, decisions: tuple[Any, ...], scalars: Any, context: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        """Return the scalars without graph and the context that the bank takes; check the first step."""
+        if scalars is not None:
+            scalars = detached(scalars)
+        if not context.keys() <= CONTEXT_FIELDS:
+            context = self._without_unknown(context)
+        if not self._steps_begun:
+            check_entry(self.spec, self.device, (*decisions, scalars, context, 0))
+            self._steps_begun = True
+        return scalars, context
+
+    def _lose(self, entry: Entry, error: Exception) -> None:
+        """Report a record that could not be kept."""
+        self._keeper.forget_after(len(self._pending))
+        self._window.add(VALUES_LEFT_OUT if isinstance(entry[0], str) else LEFT_OUT, size_of(entry))
+        self._misuse.report("failed", f"keeping a record failed: {type(error).__name__}: {error}")
+
+    def _without_unknown(self, context: dict[str, Any]) -> dict[str, Any]:
+        """Report keywords that nothing takes, and return the others; before the first step they raise."""
+        try:
+            check_context(context)
+        except CounterError as error:
+            if not self._steps_begun:
+                raise
+            self._misuse.report("misfit", str(error))
+        unknown = unknown_context(context)
+        return {name: value for name, value in context.items() if name not in unknown}
 
     def _look(self) -> None:
-        """Look at the newest record: check the first of its kind, note what a guard needs, bound the memory held."""
-        pending = self._pending
-        entry = pending[-1]
-        kind = (entry[0] is None, entry[1] is None) if len(entry) == STEP_FIELDS else entry[0]
-        if kind not in self._seen:
-            self._seen.add(kind)
-            self._check_first(entry)
-        if self.mode == "inline":
-            pending.clear()
-            self._window.update([entry])
-            return
-        if self._copying:
-            pending[-1] = entry = clone_of(entry)
-        if self._guard.watching:
-            self._guard.note(entry)
+        """Look at where the call comes from, and bound the memory held."""
+        if self._owner.is_here("record") and len(self._pending) == 1:
             self._check_place()
-        if len(pending) >= self._measure_at:
+            self._look_at = self._measure_at
+        if self.mode == "inline":
+            entries, self._pending = self._pending, []
+            self._window.update(entries)
+            self._look_at = 1
+        elif len(self._pending) >= self._measure_at:
             self._measure()
 
     def _measure(self) -> None:
@@ -193,21 +253,12 @@ class Recording:
 
     def _plan(self) -> None:
         """Set when memory is measured next: never later than records four times as large would fill what is left."""
-        room = (self.max_pending_bytes - self._held) // (4 * self._record_bytes)
-        self._measure_at = len(self._pending) + max(1, min(_MAX_GAP, room))
-        each = self._guard.watching or self._copying or self.mode == "inline"
-        self._check_at = 0 if each else self._measure_at
-
-    def _check_first(self, entry: Entry) -> None:
-        try:
-            check_entry(self.spec, self.device, entry)
-        except CounterError:
-            self._pending.pop()
-            raise
+        room = (self.max_pending_bytes - self._held) // (4 * max(1, self._record_bytes))
+        self._measure_at = self._look_at = len(self._pending) + max(1, min(_MAX_GAP, room))
 
     def _check_place(self) -> None:
-        """Report records that come from a second thread or stream, or from inside a graph capture."""
-        if not self._guard.owned("record") or len(self._pending) > 1:
+        """Report records that come from a second stream, or from inside a graph capture."""
+        if self.mode == "inline":
             return
         if self._backend.capturing():
             self._misuse.report(
@@ -226,22 +277,47 @@ class Recording:
     def _fold(self) -> None:
         """Count what is pending: the device work of a window."""
         entries, self._pending = self._pending, []
-        spoiled = self._spoiled(entries)
-        if spoiled:
-            self._overwritten += len(spoiled)
-            self._copying = True
-            entries = [entry for number, entry in enumerate(entries) if number not in spoiled]
-        self._guard.next_window()
+        problems: list[tuple[str, Problem]] = []
+        if self._keep is not None:
+            settled = self._keeper.settle(entries)
+            entries = settled.entries
+            problems += [("overwritten", one) for one in settled.left_out]
+            problems += [("shared", one) for one in settled.doubtful]
+        for kind, problem in problems:
+            cells = (VALUES_LEFT_OUT, VALUES_DOUBTFUL) if problem.value else (LEFT_OUT, DOUBTFUL)
+            self._window.add(cells[kind == "shared"], problem.size)
         self._held = self._measured = 0
-        self._plan()
-        self._window.fold(entries)
+        try:
+            self._window.fold(entries)
+        finally:  # a strict bank may have raised
+            self._keeper.next_window()
+            self._plan()
+            self._look_at = 1
+        for kind, problem in problems:
+            self._report(kind, problem)
 
-    def _spoiled(self, entries: Sequence[Entry]) -> set[int]:
-        if not (self._guard.watching and entries):
-            return set()
-        if self._stream not in (None, self._backend.stream()):
+    def _check_stream(self) -> None:
+        """Report a flush on another stream than the records'."""
+        if self._pending and self._stream not in (None, self._backend.stream()):
             self._misuse.report(
                 "stream",
                 "flush: called on another stream than record; call both on one, or the fold may read too early",
             )
-        return self._guard.overwritten(entries)
+
+    def _report(self, kind: str, problem: Problem) -> None:
+        what, number = problem.what, problem.number
+        if kind == "overwritten":
+            self._misuse.report(
+                "overwritten",
+                f"{what} was written in place after record {number} of this window and before the flush. That record is"
+                " left out, and the record says so; from here on the bank copies what it is given there. A tensor of"
+                " its own for each step costs nothing, and mode='inline' counts at the call",
+            )
+        else:
+            self._misuse.report(
+                "shared",
+                f"{what}: the memory of record {number} of this window came again, and shows no write. If it is a"
+                " static buffer (of a CUDA graph, or written through .data) that record may be counted from what was"
+                " written later, and the record says that it is doubtful; if it never changes, all is well. From here"
+                " on the bank copies what it is given there",
+            )

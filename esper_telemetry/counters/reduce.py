@@ -6,10 +6,13 @@ collective call at all.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
+
+from esper_telemetry.counters.moments import reals_of
 
 if TYPE_CHECKING:
     from esper_telemetry.counters.state import CounterState
@@ -20,19 +23,34 @@ def reduce_to_root_(state: CounterState, group: dist.ProcessGroup) -> bool:
 
     Returns:
         True on the first rank, whose cells now hold all counts. The cells of the others
-        are undefined and must be reset, so that every count stands in exactly one place.
+        must be reset, so that every count stands in exactly one place.
+
+    Raises:
+        RuntimeError: the group is broken; the cells hold what this rank counted, as before.
     """
     root = dist.get_global_rank(group, 0)
     layout = state.layout
-    dist.reduce(state.buffer.narrow(0, 0, layout.int_cells), root, dist.ReduceOp.SUM, group)
-    values = layout.mins - layout.sums
-    if values:
-        reals = state.buffer.narrow(0, layout.sums, layout.cells - layout.sums).view(torch.float64)
-        for part, operation in enumerate((dist.ReduceOp.SUM, dist.ReduceOp.MIN, dist.ReduceOp.MAX)):
-            dist.reduce(reals.narrow(0, part * values, values), root, operation, group)
+    total = state._replace(buffer=state.buffer.clone())  # a collective that fails half-way spoils a copy
+    dist.reduce(total.buffer.narrow(0, 0, layout.int_cells), root, dist.ReduceOp.SUM, group)
+    weights, sums, squares, mins, maxs = reals_of(total).unbind(0)
+    if weights.shape[0]:
+        mine, moments = sums / weights, torch.stack([weights, sums])
+        dist.all_reduce(moments, dist.ReduceOp.SUM, group)
+        # A rank's squares about the mean of all ranks are those about its own, and its weight times the distance.
+        apart = mine - moments[1] / moments[0]
+        squares.add_(torch.where(weights > 0.0, weights * apart * apart, 0.0))
+        dist.reduce(squares, root, dist.ReduceOp.SUM, group)
+        dist.reduce(mins, root, dist.ReduceOp.MIN, group)
+        dist.reduce(maxs, root, dist.ReduceOp.MAX, group)
+        weights.copy_(moments[0])
+        sums.copy_(moments[1])
+    state.buffer.copy_(total.buffer)
     return dist.get_rank() == root
 
 
 def current_rank() -> int:
-    """Return the distributed rank of this process; 0 where nothing is distributed."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    """Return the distributed rank of this process: that of its group, else what torchrun says (RANK), else 0."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank()
+    rank = os.environ.get("RANK", "")
+    return int(rank) if rank.isdecimal() else 0

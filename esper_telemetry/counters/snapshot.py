@@ -6,8 +6,6 @@ What was not recorded is absent from its dicts, never zero.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,12 +13,20 @@ from esper_telemetry.counters.emission import events_of
 from esper_telemetry.counters.layout import (
     ACTION_ROWS,
     ACTION_STEPS,
+    DOUBTFUL,
+    INVALID_ROWS,
     JOINT_ROWS,
+    LEFT_OUT,
     MASK_ROWS,
     MASK_STEPS,
+    MISUSE,
+    MISUSES,
     SUCCESS_ROWS,
+    VALUES_DOUBTFUL,
+    VALUES_LEFT_OUT,
     layout_of,
 )
+from esper_telemetry.counters.summary import HistogramSummary, Moments, ScalarSummary, joined_moments
 from esper_telemetry.errors import CounterError
 
 if TYPE_CHECKING:
@@ -29,46 +35,6 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from esper_telemetry.counters.spec import CounterSpec
-
-
-@dataclass(frozen=True, slots=True)
-class ScalarSummary:
-    """Summary of a recorded value.
-
-    Attributes:
-        count: values recorded.
-        sum: of the finite ones, float64.
-        min: smallest finite one; None if there was none.
-        max: largest finite one; None if there was none.
-        non_finite: values that were NaN or infinite.
-    """
-
-    count: int
-    sum: float
-    min: float | None
-    max: float | None
-    non_finite: int
-
-    @property
-    def mean(self) -> float | None:
-        """Mean of the finite values; None if there was none."""
-        finite = self.count - self.non_finite
-        return self.sum / finite if finite else None
-
-
-@dataclass(frozen=True, slots=True)
-class HistogramSummary:
-    """Histogram of a recorded value.
-
-    Attributes:
-        edges: rising; bucket i holds edges[i-1] <= value < edges[i], the first and last are open.
-        counts: values in each bucket, one more than edges.
-        nan: values that were NaN.
-    """
-
-    edges: tuple[float, ...]
-    counts: list[int]
-    nan: int
 
 
 class Tag(NamedTuple):
@@ -80,7 +46,6 @@ class Tag(NamedTuple):
         coalesced: earlier flushes that had no free slot and are merged into this one.
         rank: distributed rank of the bank.
         device: device of the bank, as text.
-        overwritten: steps left out because their tensors were written in place before the flush.
     """
 
     first_batch_idx: int
@@ -88,7 +53,6 @@ class Tag(NamedTuple):
     coalesced: int
     rank: int
     device: str
-    overwritten: int = 0
 
 
 class Snapshot:
@@ -102,6 +66,11 @@ class Snapshot:
         tag: batches, rank and device.
         ints, reals: the cells of the bank (see `layout`).
         blocks: fields of one StepBlock each; empty unless `steps=True`.
+        invalid_rows: rows that were no decision (`valid` was False); they are in no other count.
+        left_out, values_left_out: rows and values of records that could not be counted: written into before they
+            were, of a form that does not fit, or lost to a failing device.
+        doubtful, values_doubtful: rows and values that are counted, whose memory came again without a counted
+            write; they may have been overwritten.
     """
 
     def __init__(
@@ -120,7 +89,9 @@ class Snapshot:
         self._layout = layout_of(spec)
         self.batch_idx, self.first_batch_idx = tag.batch_idx, tag.first_batch_idx
         self.coalesced, self.rank, self.device = tag.coalesced, tag.rank, tag.device
-        self.overwritten = tag.overwritten
+        self.invalid_rows = ints[INVALID_ROWS]
+        self.left_out, self.doubtful = ints[LEFT_OUT], ints[DOUBTFUL]
+        self.values_left_out, self.values_doubtful = ints[VALUES_LEFT_OUT], ints[VALUES_DOUBTFUL]
         self.steps = ints[ACTION_STEPS] or ints[MASK_STEPS]
         self.action_rows, self.mask_rows = ints[ACTION_ROWS], ints[MASK_ROWS]
 
@@ -139,7 +110,7 @@ class Snapshot:
         }
 
     def _by_head(self, start: int, minus_from: int | None = None) -> dict[str, int]:
-        if not self.mask_rows:
+        if not self.ints[MASK_STEPS]:
             return {}
         cells = self.ints[start : start + len(self.spec.heads)]
         counts = cells if minus_from is None else [minus_from - cell for cell in cells]
@@ -148,8 +119,7 @@ class Snapshot:
     @cached_property
     def rows(self) -> dict[str, int]:
         """Decisions (mask_total)."""
-        rows = self.mask_rows or self.action_rows
-        return dict.fromkeys(self.spec.heads, rows) if rows else {}
+        return dict.fromkeys(self.spec.heads, self.mask_rows or self.action_rows) if self.steps else {}
 
     @cached_property
     def restricted(self) -> dict[str, int]:
@@ -163,13 +133,13 @@ class Snapshot:
 
     @cached_property
     def empty(self) -> dict[str, int]:
-        """Decisions in which no option was valid: a bug of the masks if not 0."""
+        """Decisions in which no option was valid: a bug of the masks, or rows that were no decision."""
         return self._by_head(self._layout.nonempty, minus_from=self.mask_rows)
 
     @cached_property
     def action_count(self) -> dict[str, list[int]]:
         """By option: decisions for it."""
-        return self._by_option(self._layout.chosen, measured=self.action_rows > 0)
+        return self._by_option(self._layout.chosen, measured=self.ints[ACTION_STEPS] > 0)
 
     @cached_property
     def success_count(self) -> dict[str, list[int]]:
@@ -180,7 +150,7 @@ class Snapshot:
     @cached_property
     def valid_count(self) -> dict[str, list[int]]:
         """By option: decisions in which it was valid."""
-        return self._by_option(self._layout.valid, measured=self.mask_rows > 0)
+        return self._by_option(self._layout.valid, measured=self.ints[MASK_STEPS] > 0)
 
     @cached_property
     def masked_count(self) -> dict[str, list[int]]:
@@ -194,8 +164,12 @@ class Snapshot:
 
     @cached_property
     def invalid_selected(self) -> dict[str, int]:
-        """Decisions for a masked option: a bug of the sampling if not 0. Needs actions and masks in one call."""
-        if not self.action_rows or self.ints[JOINT_ROWS] != self.action_rows:
+        """Decisions for a masked option: a bug of the sampling, or actions not sampled with these masks.
+
+        Needs actions and masks in one call.
+        """
+        together = self.ints[MASK_STEPS] > 0 and self.ints[JOINT_ROWS] == self.action_rows
+        if not together:
             return {}
         valid = self._by_option(self._layout.chosen_valid, measured=True)
         return {head: sum(counts) - sum(valid[head]) for head, counts in self.action_count.items()}
@@ -216,9 +190,10 @@ class Snapshot:
         summaries = {}
         for i, name in enumerate(self.spec.scalars):
             count, finite = self.ints[place.recorded + i], self.ints[place.finite + i]
-            low, high = (self.reals[n + i], self.reals[2 * n + i]) if finite else (None, None)
+            weight, total, squares, smallest, largest = self.reals[i::n]
             if count:
-                summaries[name] = ScalarSummary(count, self.reals[i], low, high, count - finite)
+                low, high = (smallest, largest) if finite else (None, None)
+                summaries[name] = ScalarSummary(count, total, low, high, count - finite, weight, squares)
         return summaries
 
     @cached_property
@@ -231,6 +206,12 @@ class Snapshot:
             if recorded:
                 found[name] = HistogramSummary(edges, counts, recorded - below[-1])
         return found
+
+    @cached_property
+    def misuse(self) -> dict[str, int]:
+        """Kind → how often the bank was misused since the snapshot before; empty when it was not."""
+        counts = self.ints[MISUSE : MISUSE + len(MISUSES)]
+        return {kind: count for kind, count in zip(MISUSES, counts, strict=True) if count}
 
     @property
     def context(self) -> dict[str, Any]:
@@ -265,7 +246,7 @@ class Snapshot:
     def events(self) -> Iterator[tuple[type[Message], dict[str, Any]]]:
         """Yield (event class, fields) for each event of this snapshot, ready for `run.emit(event_class, **fields)`.
 
-        They require batch_idx, those of heads episodes_completed too: bind both first, or use `emit_snapshot`.
+        They require batch_idx: bind it first, or use `emit_snapshot`.
         """
         return events_of(self)
 
@@ -282,17 +263,20 @@ def merge_snapshots(snapshots: Iterable[Snapshot]) -> Snapshot:
     first = every[0]
     if any(repr(other.spec) != repr(first.spec) or len(other.ints) != len(first.ints) for other in every):
         raise CounterError("merge_snapshots: the snapshots have different specs; merge those of one spec")
-    n = len(first.spec.scalars)
-    sums = [math.fsum(values) for values in zip(*(other.reals[:n] for other in every), strict=True)]
-    mins = [min(values) for values in zip(*(other.reals[n : 2 * n] for other in every), strict=True)]
-    maxs = [max(values) for values in zip(*(other.reals[2 * n :] for other in every), strict=True)]
+    reals = _merged_reals([other.reals for other in every], len(first.spec.scalars))
     tag = Tag(
         first_batch_idx=min(other.first_batch_idx for other in every),
         batch_idx=max(other.batch_idx for other in every),
         coalesced=max(other.coalesced for other in every),
         rank=min(other.rank for other in every),
         device=",".join(sorted({other.device for other in every})),
-        overwritten=sum(other.overwritten for other in every),
     )
     ints = [sum(cells) for cells in zip(*(other.ints for other in every), strict=True)]
-    return Snapshot(first.spec, ints, [*sums, *mins, *maxs], tag, [block for other in every for block in other.blocks])
+    return Snapshot(first.spec, ints, reals, tag, [block for other in every for block in other.blocks])
+
+
+def _merged_reals(every: Sequence[Sequence[float]], n: int) -> list[float]:
+    sets = [joined_moments(Moments(*reals[i : 3 * n : n]) for reals in every) for i in range(n)]
+    mins = [min(reals[3 * n + i] for reals in every) for i in range(n)]
+    maxs = [max(reals[4 * n + i] for reals in every) for i in range(n)]
+    return [*(cell for row in zip(*sets, strict=True) for cell in row), *mins, *maxs]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-Options: TypeAlias = "Sequence[str] | int"
+Options: TypeAlias = "Sequence[str] | int | range"
 
 _REALS = (FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT)
 _CHOICES = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_ENUM)
@@ -110,8 +110,10 @@ def _known(where: str, head: str, heads: Mapping[str, tuple[str, ...]]) -> None:
 
 
 def _options(head: str, options: Options) -> tuple[str, ...]:
-    names = tuple(str(i) for i in range(options)) if isinstance(options, int) else tuple(options)
-    if isinstance(options, str) or not names or not all(isinstance(name, str) for name in names):
+    numbers = range(options) if isinstance(options, int) else options
+    names = tuple(map(str, numbers)) if isinstance(numbers, range) else tuple(numbers)
+    steps = options.step if isinstance(options, range) else 1
+    if isinstance(options, str) or steps != 1 or not names or not all(isinstance(name, str) for name in names):
         raise CounterError(f"head {head!r}: options are {options!r}; give their names in order, or how many there are")
     if len(set(names)) != len(names):
         raise CounterError(f"head {head!r}: two options have one name in {names!r}; names must differ")
@@ -132,17 +134,19 @@ class CounterSpec:
     """What a bank of counters counts.
 
     Args:
-        heads: head → names of its options in order, or how many there are. In packed input
-            the heads and their options stand in this order.
+        heads: head → names of its options in order, or how many there are, or the range of their numbers where
+            they do not begin at 0 (`from_space` gives these). In packed input the heads and their options stand
+            in this order.
         scalars: names of values to summarise (count, sum, min, max, non-finite).
         histograms: name → rising edges; bucket i holds edges[i-1] <= value < edges[i].
         relevant: head → (deciding head, its options for which the head matters). A head without
             an entry always matters.
-        deciding_head: the head of `ActionDistribution`; the first one by default.
+        deciding_head: the head whose `ActionDistribution` comes first; the first one by default.
         row: the message that per-step detail stands for; needed for `DeviceCounters(steps=True)` only.
 
     Attributes:
         heads: head → names of its options.
+        first: head → number of its first option, for those that do not begin at 0.
         option_offsets: head → position of its first option among all.
         option_count: S, the options of all heads together.
 
@@ -161,6 +165,9 @@ class CounterSpec:
         row: StepRow | None = None,
     ) -> None:
         self.heads = {str(head): _options(head, options) for head, options in heads.items()}
+        self.first = {
+            str(head): options.start for head, options in heads.items() if isinstance(options, range) and options.start
+        }
         self.scalars = tuple(scalars)
         self.histograms = {name: _edges(name, edges) for name, edges in (histograms or {}).items()}
         if not (self.heads or self.scalars or self.histograms):

@@ -30,11 +30,13 @@ class CounterState(NamedTuple):
         padded: int64 [H * K], K the widest head: row of each option, that of the blank cell where a head is narrower.
         sizes: uint8 or int16 [H, 1]: options of each head.
         blank: bool [1, 1]: False.
-        nan: float64 [1]: NaN.
+        unit, nil: float64 [1]: the weight of a value that was given none, and of padding.
         cells: the int64 cells of `buffer`, each a view [1].
         thresholds: per histogram float64 [edges + 1, 1]: largest value below each edge, then infinity.
+        first: int64 [H, 1]: number of the first option of each head; None where all are 0.
         layout: positions of the cells.
         names: the heads.
+        widths: options of each head.
     """
 
     buffer: Tensor
@@ -43,11 +45,14 @@ class CounterState(NamedTuple):
     padded: Tensor
     sizes: Tensor
     blank: Tensor
-    nan: Tensor
+    unit: Tensor
+    nil: Tensor
     cells: tuple[Tensor, ...]
     thresholds: tuple[Tensor, ...]
+    first: Tensor | None
     layout: Layout
     names: tuple[str, ...]
+    widths: tuple[int, ...]
 
 
 def new_state(spec: CounterSpec, device: torch.device | str) -> CounterState:
@@ -60,6 +65,7 @@ def new_state(spec: CounterSpec, device: torch.device | str) -> CounterState:
         o + i if i < w else spec.option_count for o, w in zip(offsets, widths, strict=True) for i in range(widest)
     ]
     narrow = widest <= _INT8_OPTIONS
+    firsts = [spec.first.get(head, 0) for head in spec.heads]
     with torch.device("cpu"):  # whatever the default device is: constants are made here and copied once
         cells = torch.zeros(layout.cells, dtype=torch.int64)
         reals = cells[layout.mins :].view(torch.float64)
@@ -80,11 +86,14 @@ def new_state(spec: CounterSpec, device: torch.device | str) -> CounterState:
             padded=torch.tensor(padded, dtype=torch.int64).to(device),
             sizes=sizes[:, None].to(device),
             blank=torch.zeros((1, 1), dtype=torch.bool).to(device),
-            nan=torch.full((1,), math.nan, dtype=torch.float64).to(device),
+            unit=torch.ones(1, dtype=torch.float64).to(device),
+            nil=torch.zeros(1, dtype=torch.float64).to(device),
             cells=tuple(buffer[: layout.int_cells].split_with_sizes([1] * layout.int_cells)),
             thresholds=tuple(edges[:, None].to(device) for edges in thresholds),
+            first=torch.tensor(firsts, dtype=torch.int64)[:, None].to(device) if any(firsts) else None,
             layout=layout,
             names=tuple(spec.heads),
+            widths=tuple(widths),
         )
 
 

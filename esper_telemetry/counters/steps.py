@@ -37,7 +37,7 @@ class Chunk(NamedTuple):
     Attributes:
         steps, envs: its rows are steps x envs.
         span: bytes of one flag column; steps x envs, rounded up.
-        sizes: bytes of indices, forced and free flags, success, and each scalar, in this order.
+        sizes: bytes of indices, forced and free flags, success, decided rows, and each scalar, in this order.
         scalars: the scalars and their numpy dtypes.
         context: context given with each step, a value for each.
         env_context: context that differs between environments, a value for each.
@@ -90,7 +90,7 @@ class StepDetail:
 
     def form_of(self, entry: Entry) -> tuple[Any, ...]:
         """Return what entries of one chunk have in common beyond their parts: environments, scalars, context."""
-        actions, masks, _, scalars, context, _ = entry
+        actions, masks, _, _, scalars, context, _ = entry
         if context.keys() != self._keys:
             self._keys = frozenset(context)
             self._per_env = [name for name, value in context.items() if not isinstance(value, int)]
@@ -102,6 +102,10 @@ class StepDetail:
             return shape, self._keys
         return shape, self._keys, _names(scalars), tuple(tuple(context[name]) for name in self._per_env)
 
+    def continues(self, entry: Entry) -> bool:
+        """Tell whether the rows of a step without scalars have the context of those before it."""
+        return not self._per_env and entry[5].keys() == self._keys
+
     def keep(self, folded: Folded, entries: Sequence[Entry], layout: Layout) -> None:
         """Keep the rows of `entries`, which were folded together and are of one form.
 
@@ -110,12 +114,12 @@ class StepDetail:
             TypeError: a context that was an integer in one step is none in another.
         """
         envs = folded.rows // len(entries)
-        newest = entries[-1][4]
+        newest = entries[-1][5]
         env_context = {name: tuple(value) for name, value in newest.items() if not isinstance(value, int)}
         for name, values in {"env_ids": self._env_ids or range(envs), **env_context}.items():
             if len(values) != envs:
                 raise ValueError(f"{name} has {len(values)} values for the {envs} environments of a step")
-        context = {name: [entry[4][name] for entry in entries] for name in newest if name not in env_context}
+        context = {name: [entry[5][name] for entry in entries] for name in newest if name not in env_context}
         if any(set(map(type, column)) != {int} for column in context.values()):
             raise TypeError(f"context {', '.join(context)}: give an integer in each step, or a sequence in each")
         parts, sizes, scalars = self._parts(folded, entries, layout, envs)
@@ -124,7 +128,7 @@ class StepDetail:
             return
         self._used += sum(sizes)
         self._bytes.append(torch.cat(parts))
-        times = [entry[5] for entry in entries]
+        times = [entry[6] for entry in entries]
         span = folded.flags.shape[1]
         self._chunks.append(Chunk(len(entries), envs, span, tuple(sizes), tuple(scalars), context, env_context, times))
 
@@ -133,7 +137,7 @@ class StepDetail:
     ) -> tuple[list[Tensor], list[int], list[tuple[str, str]]]:
         """Return the columns as bytes [n] on the device, their sizes as in a chunk, and the scalars among them."""
         parts: list[Tensor] = [] if folded.indices is None else [folded.indices.view(torch.uint8).view(-1)]
-        sizes = [sum(part.numel() for part in parts), 0, 0]
+        sizes = [sum(part.numel() for part in parts), 0, 0, 0]
         if layout.free - folded.first < folded.flags.shape[0]:
             flags = folded.flags.narrow(0, layout.forced - folded.first, 2 * len(self._heads))
             parts.append(flags.view(torch.uint8).view(-1))
@@ -141,10 +145,13 @@ class StepDetail:
         if folded.took is not None:
             parts.append(folded.took.contiguous().view(torch.uint8))
             sizes[2] = folded.rows
+        if folded.decided is not None:
+            parts.append(folded.decided.contiguous().view(torch.uint8))
+            sizes[3] = folded.rows
         scalars = []
-        for name in _names(entries[0][3]):
-            if name in self._row.scalars and all(entry[3][name].numel() == envs for entry in entries):
-                column = _real(torch.cat([entry[3][name].reshape(-1) for entry in entries]))
+        for name in _names(entries[0][4]):
+            if name in self._row.scalars and all(entry[4][name].numel() == envs for entry in entries):
+                column = _real(torch.cat([entry[4][name].reshape(-1) for entry in entries]))
                 parts.append(column.view(torch.uint8))
                 sizes.append(parts[-1].numel())
                 scalars.append((name, "<f4" if column.dtype == torch.float32 else "<f8"))
@@ -165,20 +172,25 @@ class StepDetail:
             for size in chunk.sizes:
                 pieces.append(data[offset : offset + size])
                 offset += size
-            blocks += self._tiles(chunk, pieces)
+            decided = pieces.pop(3)
+            tiles = self._tiles(chunk, pieces, decided if len(decided) else None)
+            blocks += [tile for tile in tiles if "valid" not in tile or any(tile["valid"])]
         if rows_shed:
             if not blocks:
                 blocks.append({"row_type": self._row.row_type.DESCRIPTOR.full_name, "steps": 0, "envs": 0})
             blocks[0]["rows_shed"] = rows_shed
         return blocks
 
-    def _tiles(self, chunk: Chunk, pieces: list[NDArray[np.uint8]]) -> list[dict[str, Any]]:
+    def _tiles(
+        self, chunk: Chunk, pieces: list[NDArray[np.uint8]], decided: NDArray[np.uint8] | None
+    ) -> list[dict[str, Any]]:
         columns = self._read(chunk, pieces)
+        valid = None if decided is None else decided.reshape(chunk.steps, chunk.envs)
         row_bits = sum(8 if kind == "flags" else 8 * values.dtype.itemsize for _, kind, values in columns)
         rows = max(1, BLOCK_BYTES * 8 // max(1, row_bits))
         steps, envs = max(1, rows // chunk.envs), min(chunk.envs, rows)
         return [
-            self._block(chunk, columns, slice(step, step + steps), slice(env, env + envs))
+            self._block(chunk, columns, valid, slice(step, step + steps), slice(env, env + envs))
             for step in range(0, chunk.steps, steps)
             for env in range(0, chunk.envs, envs)
         ]
@@ -207,7 +219,12 @@ class StepDetail:
         ]
 
     def _block(
-        self, chunk: Chunk, columns: list[tuple[dict[str, Any], str, NDArray[Any]]], steps: slice, envs: slice
+        self,
+        chunk: Chunk,
+        columns: list[tuple[dict[str, Any], str, NDArray[Any]]],
+        valid: NDArray[np.uint8] | None,
+        steps: slice,
+        envs: slice,
     ) -> dict[str, Any]:
         times = chunk.times[steps]
         fields: dict[str, Any] = {
@@ -223,6 +240,8 @@ class StepDetail:
             "first_time_unix_nano": times[0],
             "time_offsets_us": [(time - times[0]) // _MICROSECOND for time in times],
         }
+        if valid is not None:
+            fields["valid"] = _bits(valid[steps, envs])
         if self._env_ids is not None:
             fields["env_ids"] = self._env_ids[envs]
         elif envs.start:
@@ -242,9 +261,13 @@ def _real(values: Tensor) -> Tensor:
     return values.detach().to(torch.float32)
 
 
+def _bits(values: NDArray[Any]) -> bytes:
+    return np.packbits(values, axis=None, bitorder="little").tobytes()
+
+
 def _packed(fixed: dict[str, Any], kind: str, values: NDArray[Any]) -> dict[str, Any]:
     if kind == "flags":
-        return {**fixed, "flags": np.packbits(values, axis=None, bitorder="little").tobytes()}
+        return {**fixed, "flags": _bits(values)}
     if kind == "reals":
         return {**fixed, "floats" if values.dtype.itemsize == np.dtype("<f4").itemsize else "doubles": values.tobytes()}
     return {**fixed, "indices": values.tobytes()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from itertools import chain, cycle, islice, repeat
+from itertools import chain, compress, cycle, islice, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -63,8 +63,19 @@ class _Column(NamedTuple):
 
 
 def rows(block: Any) -> int:
-    """Return how many rows `block` stands for."""
-    return int(block.steps * block.envs)
+    """Return how many rows `block` stands for: steps x envs, less those that were no decision."""
+    count = int(block.steps * block.envs)
+    valid = _valid(block)
+    return sum(islice(_flags_of(valid), count)) if valid else count
+
+
+def _valid(block: Any) -> bytes:
+    """Return the bits of the rows that were decisions; empty where all were, and in a record older than the field."""
+    return bytes(getattr(block, "valid", b""))
+
+
+def _flags_of(bits: bytes) -> Iterator[bool]:
+    return chain.from_iterable(map(_BITS.__getitem__, bits))
 
 
 def expand(
@@ -88,14 +99,19 @@ def expand(
     Raises:
         CorruptRecordError: lengths do not agree, or a column does not fit the row's class.
     """
-    count = rows(block)
+    count = int(block.steps * block.envs)
     where = f"step block {seq} ({block.steps} steps of {block.envs} environments of {block.row_type or 'no type'})"
     if count and not block.columns:
         raise CorruptRecordError(f"{where} has no column; the record was damaged or written by something else")
     columns = sorted((_column(column, row_class, count, where) for column in block.columns), key=lambda one: one.number)
     times = _times(block, time_unix_nano, where)
     contexts = _contexts(block, context, where)
-    return map(StepRow, repeat(block.row_type), times, repeat(seq), contexts, _dicts(columns, count))
+    every = map(StepRow, repeat(block.row_type), times, repeat(seq), contexts, _dicts(columns, count))
+    valid = _valid(block)
+    if not valid:
+        return every
+    _sized(valid, -(-count // 8), where, "valid")
+    return compress(every, _flags_of(valid))
 
 
 def _dicts(columns: Sequence[_Column], count: int) -> Iterator[dict[str, Any]]:

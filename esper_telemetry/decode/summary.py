@@ -189,7 +189,6 @@ def _summarize_stream(places: Sequence[SegmentPlace], readers: OpenReaders, faul
         summary.resumed = summary.resumed or landmarks.resumed
         summary.configured += landmarks.configured
         summary.finished = landmarks.finished or summary.finished
-        summary.configured += landmarks.configured
         if part is ordered[-1]:
             place, (reader, segment) = max(
                 zip(part, taken, strict=True), key=lambda one: (one[1][1].last_seq, one[1][1].closed)

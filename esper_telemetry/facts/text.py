@@ -36,10 +36,13 @@ def _encoded(text: str) -> bytes:
 
 def text_of(value: Any, limit: int) -> str:
     """Return `str(value)` as `utf8_text`, or what that raised, in angle brackets."""
+    if type(value) is str:  # nothing of the user's runs: what is raised here came from outside
+        return utf8_text(value, limit)
     try:
-        return utf8_text(str(value), limit)
+        text = str(value)
     except Exception as error:  # noqa: BLE001 - the text is the user's code
         return f"<its text could not be had: {type_name(type(error))}>"
+    return utf8_text(text, limit)
 
 
 def type_name(cls: type) -> str:

@@ -15,6 +15,7 @@ from esper_telemetry.recorder import openruns
 from esper_telemetry.recorder.child import close_stream
 from esper_telemetry.recorder.ending import OUTCOMES, Ending
 from esper_telemetry.recorder.results import plain_results
+from esper_telemetry.schema.misfit import is_misfit
 from esper_telemetry.v1 import run_pb2
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Closing:
         run_id: the run.
         results: final scalars of the run, as its holder left them.
         outcome: "open", and once it is closed how it ended.
+        closed: somebody has closed it, or is about to.
     """
 
     def __init__(self, core: Core, run_id: str) -> None:
@@ -42,13 +44,8 @@ class Closing:
         self._started = core.clock.monotonic_ns()
         # Not the exception itself: its frames may hold the run, which then would be held for ever.
         self._handled_at_start = id(sys.exception())
-        self._unclosed = [True]  # taken by who closes: a list's pop is atomic, and no lock that a handler could meet
+        self.closed = self._ended = False
         openruns.add(self)
-
-    @property
-    def closed(self) -> bool:
-        """Somebody has closed it, or is about to."""
-        return not self._unclosed
 
     @property
     def held(self) -> bool:
@@ -67,16 +64,18 @@ class Closing:
         return None if older or isinstance(error, (StopIteration, StopAsyncIteration)) else error
 
     def close(self, how: Ending) -> None:
-        """Write RunFinished, in a child process the end of its stream, and stop the writer; later calls do nothing.
+        """Write RunFinished, in a child process the end of its stream, and stop the writer.
+
+        Once that is done later calls do nothing. A call that an exception from outside breaks off, or one in the writer
+        thread, leaves the run among the open ones: the next call, at the exit at the latest, waits for the end that was
+        asked for first.
 
         Raises:
             SinkError: only with on_error="raise", when the sink has failed.
         """
-        try:
-            self._unclosed.pop()
-        except IndexError:  # another call closes it, or one did until an exception from outside broke it off
-            self._core.await_end()
+        if self._ended:
             return
+        self.closed = True
         self.outcome = how.outcome or "closed"
         if self._core.child:
             close_stream(self._core, _reason(how), how.error_type)
@@ -84,6 +83,7 @@ class Closing:
             self._finish(how)
         if not self._core.closed:  # asked for in the writer thread, which ends when it can; the exit waits for it
             return
+        self._ended = True
         openruns.discard(self)
         self._say_losses()
         self._core.check_sink()
@@ -93,7 +93,8 @@ class Closing:
         try:
             self._measure(message)
         finally:
-            self._core.finish(message)
+            if self._core.finish(message):  # also when what arrived meanwhile goes on: there is nothing left to close
+                openruns.discard(self)
 
     def _measure(self, message: run_pb2.RunFinished) -> None:
         """Add what is read from the user's values and the clock."""
@@ -104,7 +105,9 @@ class Closing:
             found = plain_results(self.results)
             message.results.update(found.numbers)
             message.results_left_out.extend(found.left_out)
-        except Exception:  # noqa: BLE001 - what a user's value or clock does costs this value alone
+        except Exception as error:  # what a user's value or clock does costs this value alone
+            if not is_misfit(error):
+                raise
             _log.exception("RunFinished of %s does without its duration or results", self.run_id)
 
     def _say_losses(self) -> None:

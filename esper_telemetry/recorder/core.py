@@ -310,11 +310,6 @@ class Core:
         self.closed = True
         return True
 
-    def await_end(self) -> None:
-        """Wait for the end that was asked for, as long as that may still take."""
-        if self.closing and not self.closed and self.writer is not None:
-            self.writer.finish(self.options.close_timeout)
-
     # --- child processes ----------------------------------------------------------------------------------------------
 
     def open_child(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from esper_telemetry.facts.text import qualified_name, text_of
 from esper_telemetry.schema.guard import plain_value
+from esper_telemetry.schema.misfit import is_misfit
 
 _log = logging.getLogger("esper_telemetry")
 _NAME_BYTES = 256
@@ -55,6 +56,8 @@ def _number(name: str, value: Any) -> float | None:
         if isinstance(plain, (str, bytes)):
             raise TypeError(f"{qualified_name(type(plain))} is no number")  # noqa: TRY301 - said below like any other
         return float(plain)
-    except Exception as error:  # noqa: BLE001 - the value is the user's
+    except Exception as error:
+        if not is_misfit(error):  # a signal handler's, or set by another thread: the caller's
+            raise
         _log.warning("results[%r] was left out of RunFinished: %s", name, text_of(error, 500))
         return None

@@ -17,6 +17,7 @@ from esper_telemetry.recorder.ending import Ending, ending
 from esper_telemetry.recorder.handle import remember, revived_run, ticket_of
 from esper_telemetry.recorder.shorthand import Shorthand
 from esper_telemetry.schema import enum_labels, event_type, level_number
+from esper_telemetry.schema.misfit import is_misfit
 from esper_telemetry.schema.shown import cut
 from esper_telemetry.v1 import options_pb2, run_pb2
 
@@ -290,7 +291,9 @@ class Run(Shorthand):
                 self._closing.close(how)
         except TelemetryError:
             raise
-        except Exception:  # noqa: BLE001 - an error of ours at the end of a training is said, never raised
+        except Exception as failure:  # an error of ours at the end of a training is said, never raised
+            if not is_misfit(failure):  # a signal handler's, or set by another thread: the caller's
+                raise
             _log.exception("run %s could not be closed in good order", self.run_id)
 
     def __enter__(self) -> Self:

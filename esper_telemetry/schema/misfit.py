@@ -1,4 +1,4 @@
-"""Tells an exception that a call of `emit` earned by its values from one that only arrived while it ran.
+"""Tells an exception that a call (`emit`, `close`) earned by its values from one that only arrived while it ran.
 
 An exception that a signal handler raises, or that another thread sets (a time limit), is the caller's: it must reach
 him and not be taken for a bad field. Both are met in the same place, so they are told apart by where they come from:
@@ -19,12 +19,7 @@ if TYPE_CHECKING:
 
 # Modules that read values, ours and what they call: whatever else runs in there is a value's, or came from outside.
 _READING = (
-    "esper_telemetry.schema.",
-    "esper_telemetry.recorder.artifacts",
-    "esper_telemetry.recorder.histogram",
-    "esper_telemetry.recorder.names",
-    "esper_telemetry.recorder.progress",
-    "esper_telemetry.recorder.scalars",
+    "esper_telemetry.",
     "google.protobuf",
     "collections",
     "_collections_abc",
@@ -36,7 +31,7 @@ _PLAIN = (int, float, str, bytes, bool, type(None))
 
 
 def is_misfit(error: Exception) -> bool:
-    """Tell whether `error`, caught where an event is encoded, says that its fields do not fit.
+    """Tell whether `error`, caught where values are read or encoded, comes of them (or of a bug here).
 
     What another thread sets while a method of a value runs counts as the value's: nothing tells the two apart.
     """

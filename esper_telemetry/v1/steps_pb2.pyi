@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class StepBlock(_message.Message):
-    __slots__ = ("row_type", "steps", "envs", "env_ids", "context", "columns", "first_time_unix_nano", "time_offsets_us", "rows_shed", "device", "env_context")
+    __slots__ = ("row_type", "steps", "envs", "env_ids", "context", "columns", "first_time_unix_nano", "time_offsets_us", "rows_shed", "device", "env_context", "valid")
     ROW_TYPE_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     ENVS_FIELD_NUMBER: _ClassVar[int]
@@ -20,6 +20,7 @@ class StepBlock(_message.Message):
     ROWS_SHED_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     ENV_CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    VALID_FIELD_NUMBER: _ClassVar[int]
     row_type: str
     steps: int
     envs: int
@@ -31,7 +32,8 @@ class StepBlock(_message.Message):
     rows_shed: int
     device: str
     env_context: _containers.RepeatedCompositeFieldContainer[StepContext]
-    def __init__(self, row_type: _Optional[str] = ..., steps: _Optional[int] = ..., envs: _Optional[int] = ..., env_ids: _Optional[_Iterable[int]] = ..., context: _Optional[_Iterable[_Union[StepContext, _Mapping]]] = ..., columns: _Optional[_Iterable[_Union[StepColumn, _Mapping]]] = ..., first_time_unix_nano: _Optional[int] = ..., time_offsets_us: _Optional[_Iterable[int]] = ..., rows_shed: _Optional[int] = ..., device: _Optional[str] = ..., env_context: _Optional[_Iterable[_Union[StepContext, _Mapping]]] = ...) -> None: ...
+    valid: bytes
+    def __init__(self, row_type: _Optional[str] = ..., steps: _Optional[int] = ..., envs: _Optional[int] = ..., env_ids: _Optional[_Iterable[int]] = ..., context: _Optional[_Iterable[_Union[StepContext, _Mapping]]] = ..., columns: _Optional[_Iterable[_Union[StepColumn, _Mapping]]] = ..., first_time_unix_nano: _Optional[int] = ..., time_offsets_us: _Optional[_Iterable[int]] = ..., rows_shed: _Optional[int] = ..., device: _Optional[str] = ..., env_context: _Optional[_Iterable[_Union[StepContext, _Mapping]]] = ..., valid: _Optional[bytes] = ...) -> None: ...
 
 class StepContext(_message.Message):
     __slots__ = ("field", "values")

@@ -87,7 +87,7 @@ class TrendChanged(_message.Message):
     def __init__(self, trend: _Optional[_Union[Trend, str]] = ..., rolling_accuracy: _Optional[float] = ..., previous_accuracy: _Optional[float] = ..., threshold: _Optional[float] = ...) -> None: ...
 
 class PpoUpdateCompleted(_message.Message):
-    __slots__ = ("policy_loss", "value_loss", "entropy", "kl_divergence", "clip_fraction", "explained_variance", "lr", "grad_norm", "update_time_ms", "entropy_coef", "update_epochs", "skipped", "skip_reason", "ratio_min", "ratio_max", "heads", "loss", "clip_range", "action_std", "total_updates")
+    __slots__ = ("policy_loss", "value_loss", "entropy", "kl_divergence", "clip_fraction", "explained_variance", "lr", "grad_norm", "update_time_ms", "entropy_coef", "update_epochs", "skipped", "skip_reason", "ratio_min", "ratio_max", "heads", "loss", "clip_range", "action_std", "total_updates", "ratio_mean", "ratio_std", "advantage_mean", "advantage_std", "advantage_min", "advantage_max")
     POLICY_LOSS_FIELD_NUMBER: _ClassVar[int]
     VALUE_LOSS_FIELD_NUMBER: _ClassVar[int]
     ENTROPY_FIELD_NUMBER: _ClassVar[int]
@@ -108,6 +108,12 @@ class PpoUpdateCompleted(_message.Message):
     CLIP_RANGE_FIELD_NUMBER: _ClassVar[int]
     ACTION_STD_FIELD_NUMBER: _ClassVar[int]
     TOTAL_UPDATES_FIELD_NUMBER: _ClassVar[int]
+    RATIO_MEAN_FIELD_NUMBER: _ClassVar[int]
+    RATIO_STD_FIELD_NUMBER: _ClassVar[int]
+    ADVANTAGE_MEAN_FIELD_NUMBER: _ClassVar[int]
+    ADVANTAGE_STD_FIELD_NUMBER: _ClassVar[int]
+    ADVANTAGE_MIN_FIELD_NUMBER: _ClassVar[int]
+    ADVANTAGE_MAX_FIELD_NUMBER: _ClassVar[int]
     policy_loss: float
     value_loss: float
     entropy: float
@@ -128,17 +134,25 @@ class PpoUpdateCompleted(_message.Message):
     clip_range: float
     action_std: float
     total_updates: int
-    def __init__(self, policy_loss: _Optional[float] = ..., value_loss: _Optional[float] = ..., entropy: _Optional[float] = ..., kl_divergence: _Optional[float] = ..., clip_fraction: _Optional[float] = ..., explained_variance: _Optional[float] = ..., lr: _Optional[float] = ..., grad_norm: _Optional[float] = ..., update_time_ms: _Optional[float] = ..., entropy_coef: _Optional[float] = ..., update_epochs: _Optional[int] = ..., skipped: bool = ..., skip_reason: _Optional[str] = ..., ratio_min: _Optional[float] = ..., ratio_max: _Optional[float] = ..., heads: _Optional[_Iterable[_Union[HeadStats, _Mapping]]] = ..., loss: _Optional[float] = ..., clip_range: _Optional[float] = ..., action_std: _Optional[float] = ..., total_updates: _Optional[int] = ...) -> None: ...
+    ratio_mean: float
+    ratio_std: float
+    advantage_mean: float
+    advantage_std: float
+    advantage_min: float
+    advantage_max: float
+    def __init__(self, policy_loss: _Optional[float] = ..., value_loss: _Optional[float] = ..., entropy: _Optional[float] = ..., kl_divergence: _Optional[float] = ..., clip_fraction: _Optional[float] = ..., explained_variance: _Optional[float] = ..., lr: _Optional[float] = ..., grad_norm: _Optional[float] = ..., update_time_ms: _Optional[float] = ..., entropy_coef: _Optional[float] = ..., update_epochs: _Optional[int] = ..., skipped: bool = ..., skip_reason: _Optional[str] = ..., ratio_min: _Optional[float] = ..., ratio_max: _Optional[float] = ..., heads: _Optional[_Iterable[_Union[HeadStats, _Mapping]]] = ..., loss: _Optional[float] = ..., clip_range: _Optional[float] = ..., action_std: _Optional[float] = ..., total_updates: _Optional[int] = ..., ratio_mean: _Optional[float] = ..., ratio_std: _Optional[float] = ..., advantage_mean: _Optional[float] = ..., advantage_std: _Optional[float] = ..., advantage_min: _Optional[float] = ..., advantage_max: _Optional[float] = ...) -> None: ...
 
 class HeadStats(_message.Message):
-    __slots__ = ("head", "entropy", "clip_fraction")
+    __slots__ = ("head", "entropy", "clip_fraction", "grad_norm")
     HEAD_FIELD_NUMBER: _ClassVar[int]
     ENTROPY_FIELD_NUMBER: _ClassVar[int]
     CLIP_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    GRAD_NORM_FIELD_NUMBER: _ClassVar[int]
     head: str
     entropy: float
     clip_fraction: float
-    def __init__(self, head: _Optional[str] = ..., entropy: _Optional[float] = ..., clip_fraction: _Optional[float] = ...) -> None: ...
+    grad_norm: float
+    def __init__(self, head: _Optional[str] = ..., entropy: _Optional[float] = ..., clip_fraction: _Optional[float] = ..., grad_norm: _Optional[float] = ...) -> None: ...
 
 class AnomalyDetected(_message.Message):
     __slots__ = ("anomaly", "metric", "value", "threshold")
@@ -153,7 +167,7 @@ class AnomalyDetected(_message.Message):
     def __init__(self, anomaly: _Optional[_Union[AnomalyKind, str]] = ..., metric: _Optional[str] = ..., value: _Optional[float] = ..., threshold: _Optional[float] = ...) -> None: ...
 
 class ActionDistribution(_message.Message):
-    __slots__ = ("action_counts", "success_counts", "head")
+    __slots__ = ("action_counts", "success_counts", "head", "total", "out_of_range", "invalid_rows", "left_out", "doubtful", "batches")
     class ActionCountsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -171,13 +185,25 @@ class ActionDistribution(_message.Message):
     ACTION_COUNTS_FIELD_NUMBER: _ClassVar[int]
     SUCCESS_COUNTS_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    OUT_OF_RANGE_FIELD_NUMBER: _ClassVar[int]
+    INVALID_ROWS_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    DOUBTFUL_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
     action_counts: _containers.ScalarMap[str, int]
     success_counts: _containers.ScalarMap[str, int]
     head: str
-    def __init__(self, action_counts: _Optional[_Mapping[str, int]] = ..., success_counts: _Optional[_Mapping[str, int]] = ..., head: _Optional[str] = ...) -> None: ...
+    total: int
+    out_of_range: int
+    invalid_rows: int
+    left_out: int
+    doubtful: int
+    batches: int
+    def __init__(self, action_counts: _Optional[_Mapping[str, int]] = ..., success_counts: _Optional[_Mapping[str, int]] = ..., head: _Optional[str] = ..., total: _Optional[int] = ..., out_of_range: _Optional[int] = ..., invalid_rows: _Optional[int] = ..., left_out: _Optional[int] = ..., doubtful: _Optional[int] = ..., batches: _Optional[int] = ...) -> None: ...
 
 class MaskHitRates(_message.Message):
-    __slots__ = ("mask_hits", "mask_total", "heads", "batches")
+    __slots__ = ("mask_hits", "mask_total", "heads", "batches", "invalid_rows", "left_out", "doubtful")
     class MaskHitsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -196,11 +222,46 @@ class MaskHitRates(_message.Message):
     MASK_TOTAL_FIELD_NUMBER: _ClassVar[int]
     HEADS_FIELD_NUMBER: _ClassVar[int]
     BATCHES_FIELD_NUMBER: _ClassVar[int]
+    INVALID_ROWS_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    DOUBTFUL_FIELD_NUMBER: _ClassVar[int]
     mask_hits: _containers.ScalarMap[str, int]
     mask_total: _containers.ScalarMap[str, int]
     heads: _containers.RepeatedCompositeFieldContainer[HeadMaskCounts]
     batches: int
-    def __init__(self, mask_hits: _Optional[_Mapping[str, int]] = ..., mask_total: _Optional[_Mapping[str, int]] = ..., heads: _Optional[_Iterable[_Union[HeadMaskCounts, _Mapping]]] = ..., batches: _Optional[int] = ...) -> None: ...
+    invalid_rows: int
+    left_out: int
+    doubtful: int
+    def __init__(self, mask_hits: _Optional[_Mapping[str, int]] = ..., mask_total: _Optional[_Mapping[str, int]] = ..., heads: _Optional[_Iterable[_Union[HeadMaskCounts, _Mapping]]] = ..., batches: _Optional[int] = ..., invalid_rows: _Optional[int] = ..., left_out: _Optional[int] = ..., doubtful: _Optional[int] = ...) -> None: ...
+
+class CountersChecked(_message.Message):
+    __slots__ = ("steps", "decisions", "invalid_rows", "left_out", "doubtful", "values_left_out", "values_doubtful", "misuse", "batches")
+    class MisuseEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    DECISIONS_FIELD_NUMBER: _ClassVar[int]
+    INVALID_ROWS_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    DOUBTFUL_FIELD_NUMBER: _ClassVar[int]
+    VALUES_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    VALUES_DOUBTFUL_FIELD_NUMBER: _ClassVar[int]
+    MISUSE_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    steps: int
+    decisions: int
+    invalid_rows: int
+    left_out: int
+    doubtful: int
+    values_left_out: int
+    values_doubtful: int
+    misuse: _containers.ScalarMap[str, int]
+    batches: int
+    def __init__(self, steps: _Optional[int] = ..., decisions: _Optional[int] = ..., invalid_rows: _Optional[int] = ..., left_out: _Optional[int] = ..., doubtful: _Optional[int] = ..., values_left_out: _Optional[int] = ..., values_doubtful: _Optional[int] = ..., misuse: _Optional[_Mapping[str, int]] = ..., batches: _Optional[int] = ...) -> None: ...
 
 class HeadMaskCounts(_message.Message):
     __slots__ = ("head", "total", "hit", "forced", "relevant", "empty", "invalid_selected", "out_of_range", "options", "masked", "chosen", "succeeded")
@@ -231,20 +292,26 @@ class HeadMaskCounts(_message.Message):
     def __init__(self, head: _Optional[str] = ..., total: _Optional[int] = ..., hit: _Optional[int] = ..., forced: _Optional[int] = ..., relevant: _Optional[int] = ..., empty: _Optional[int] = ..., invalid_selected: _Optional[int] = ..., out_of_range: _Optional[int] = ..., options: _Optional[_Iterable[str]] = ..., masked: _Optional[_Iterable[int]] = ..., chosen: _Optional[_Iterable[int]] = ..., succeeded: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ScalarSummarized(_message.Message):
-    __slots__ = ("name", "count", "sum", "min", "max", "non_finite")
+    __slots__ = ("name", "count", "sum", "min", "max", "non_finite", "mean", "std", "weight")
     NAME_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     SUM_FIELD_NUMBER: _ClassVar[int]
     MIN_FIELD_NUMBER: _ClassVar[int]
     MAX_FIELD_NUMBER: _ClassVar[int]
     NON_FINITE_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    STD_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
     name: str
     count: int
     sum: float
     min: float
     max: float
     non_finite: int
-    def __init__(self, name: _Optional[str] = ..., count: _Optional[int] = ..., sum: _Optional[float] = ..., min: _Optional[float] = ..., max: _Optional[float] = ..., non_finite: _Optional[int] = ...) -> None: ...
+    mean: float
+    std: float
+    weight: float
+    def __init__(self, name: _Optional[str] = ..., count: _Optional[int] = ..., sum: _Optional[float] = ..., min: _Optional[float] = ..., max: _Optional[float] = ..., non_finite: _Optional[int] = ..., mean: _Optional[float] = ..., std: _Optional[float] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class HistogramSummarized(_message.Message):
     __slots__ = ("name", "edges", "counts", "nan", "count", "min", "max", "mean", "std", "stride")

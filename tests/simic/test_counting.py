@@ -27,6 +27,7 @@ def step(actions, device="cpu", env_ids=None, **change):
         "rewards": [0.5] * rows,
         "values": {"value": torch.arange(float(rows))},
         "context": {"inner_epoch": 1},
+        "decided": [True] * rows,
     }
     return CountedStep(**{**full, **change})
 
@@ -122,3 +123,46 @@ def test_a_block_keeps_the_rows(hub):
     (block,) = data(banks.end_batch(), TelemetryEventType.STEP_BLOCK)
     assert block["row_type"] == "esper.v1.ActionTaken"
     assert (block["steps"], block["envs"]) == (1, 2)
+
+
+def test_rows_in_which_nothing_was_left_to_decide_are_in_no_count(hub):
+    banks = CounterBanks()
+    banks.begin_batch(1, 2)
+    banks.record(step([WAIT, GERMINATE], decided=[False, True]))
+    events = banks.end_batch()
+    (distribution,) = data(events, TelemetryEventType.ACTION_DISTRIBUTION)
+    assert distribution["action_counts"] == {"WAIT": 0, "GERMINATE": 1, "CULL": 0, "FOSSILIZE": 0}
+    (checked,) = data(events, TelemetryEventType.COUNTERS_CHECKED)
+    assert (checked["decisions"], checked["invalid_rows"], checked["left_out"]) == (1, 1, 0)
+
+
+def test_the_steps_of_the_policy_are_counted_in_the_batch_that_it_learned_from(hub):
+    policy = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
+    optimizer = torch.optim.SGD(policy.parameters(), lr=0.1)
+    banks = CounterBanks()
+    banks.watch(policy, optimizer)
+    seen = {}
+    for batch in (1, 2, 3):
+        banks.begin_batch(batch, batch)
+        banks.record(step([WAIT]))
+        for _ in range(batch):
+            policy(torch.ones(1, 2)).sum().backward()
+            optimizer.step()
+        scalars = {one["name"]: one for one in data(banks.end_batch(), TelemetryEventType.SCALAR_SUMMARIZED)}
+        seen[batch] = scalars["grad_norm/1"]["count"], scalars["update_ratio/0"]["count"]
+    assert seen == {1: (1, 1), 2: (2, 2), 3: (3, 3)}
+    assert hub.counter_reads == 3, "in the one copy of the batch"
+
+
+def test_a_policy_is_not_watched_while_nothing_is_recorded():
+    policy = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    optimizer = torch.optim.SGD(policy.parameters(), lr=0.1)
+    run, _ = memory_run(level="minimal")
+    with run, use_run(run) as hub:
+        banks = CounterBanks()
+        banks.watch(policy, optimizer)
+        for batch in (1, 2, 3):
+            hub.escalate() if batch == 2 else hub.relax()
+            banks.begin_batch(batch, batch)
+            banks.record(step([WAIT]))
+            assert bool(optimizer._optimizer_step_post_hooks) is (batch == 2)

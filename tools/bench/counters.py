@@ -3,8 +3,9 @@
     python tools/bench/counters.py [--quick]
 
 Eight heads of 41 options in all. Every contender sees the same steps in each round and
-rounds alternate; quoted are medians of ratios with their quartiles. Three parts:
-host time a step, an eager policy loop end to end, and step detail written to a file.
+rounds alternate; quoted are medians of ratios with their quartiles. Four parts:
+host time a step, what keeping a record as it was costs by whose memory it is in, an eager
+policy loop end to end, and step detail written to a file.
 Times are processor time (of all threads in the last part), so that what else runs on the
 machine counts as little as it can; on a CPU there is nothing to wait for.
 """
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 SPEC = CounterSpec(HEADS)
 OPTIONS = SPEC.option_count
-# One window in 64 is watched by the guard: a round of 64 holds exactly one.
+# One window in 16 holds bytes: a round of 64 has exactly four of them.
 WINDOWS = 64
 Step = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -66,7 +67,7 @@ class Ours:
     def __init__(self, steps: list[Any]) -> None:
         self._steps = steps
         self._bank = DeviceCounters(SPEC)
-        for _ in range(4):  # the first windows are watched
+        for _ in range(4):  # the first windows hold bytes
             self.window()
 
     def window(self) -> tuple[float, float]:
@@ -114,11 +115,50 @@ def host_time(envs: int, rounds: int) -> None:
         if number:  # the first round warms up
             for name, value in zip(seconds, (*ours, *others), strict=True):
                 seconds[name].append(value)
-    print(f"\nhost time a step, {envs} environments (ratios to recording packed tensors, default guard)")
+    print(f"\nhost time a step, {envs} environments (ratios to recording packed tensors)")
     print(Timings(seconds).table(base="ours, packed", per=1, unit="step"))
     fold = Timings(seconds)
     for name in peers:
         print(f"    {name} / ours with fold: {fold.ratio(name, 'ours, packed, with fold')}")
+
+
+def keeping(envs: int, rounds: int) -> None:
+    """Print the price of a record by whose memory it is in, beside nothing at all and beside one copy of its parts."""
+    steps = random_steps(SPEC, envs, WINDOWS)
+    rollout = [torch.stack(column) for column in zip(*steps, strict=True)]
+    targets = [torch.empty_like(part) for part in steps[0]]
+    banks = {name: DeviceCounters(SPEC) for name in ("fresh", "rows")} | {
+        "unwatched": DeviceCounters(SPEC, guard="off")
+    }
+    for bank in banks.values():
+        for _ in range(4):  # the first windows hold bytes
+            bank.flush(batch_idx=0)
+            bank.poll()
+    seconds: dict[str, list[float]] = {}
+    for number in range(rounds + 1):
+        fresh = [(actions.clone(), masks.clone(), success.clone()) for actions, masks, success in steps]
+        rows = list(zip(*(column.unbind(0) for column in rollout), strict=True))
+        round_: dict[str, Callable[[], float]] = {
+            "fresh tensors, watched": partial(seconds_a_step, lambda step: banks["fresh"].record_step(*step), fresh),
+            "fresh tensors, guard='off'": partial(
+                seconds_a_step, lambda step: banks["unwatched"].record_step(*step), fresh
+            ),
+            "rows of a rollout buffer, copied": partial(
+                seconds_a_step, lambda step: banks["rows"].record_step(*step), rows
+            ),
+            "one _foreach_copy_ of the same parts": partial(
+                seconds_a_step, lambda step: torch._foreach_copy_(targets, list(step)), rows
+            ),
+        }
+        for name in round_ if number % 2 else reversed(list(round_)):
+            value = round_[name]()
+            if number:
+                seconds.setdefault(name, []).append(value)
+        for bank in banks.values():
+            bank.flush(batch_idx=1)
+            bank.poll()
+    print(f"\nkeeping a record of 3 tensors, {envs} environments (ratios to one copy of them)")
+    print(Timings(seconds).table(base="one _foreach_copy_ of the same parts", per=1, unit="record"))
 
 
 class Policy(torch.nn.Module):
@@ -167,7 +207,7 @@ def end_to_end(envs: int, rounds: int) -> None:
     steps = 64 if envs <= 256 else 8  # noqa: PLR2004 - keeps a round under a second
     for form in (False, True):
         bank = DeviceCounters(SPEC)
-        for _ in range(4):  # the first windows are watched
+        for _ in range(4):  # the first windows hold bytes
             bank.flush(batch_idx=0)
             bank.poll()
         seconds: dict[str, list[float]] = {"no counting": [], "counting": []}
@@ -201,7 +241,7 @@ def step_detail(envs: int, steps: int, rounds: int) -> None:
     spec = CounterSpec(heads, row=row)
     tensors = random_steps(spec, envs, steps)
     bank = DeviceCounters(spec, steps=True, detail_bytes=32 << 20)
-    for _ in range(4):  # the first windows are watched
+    for _ in range(4):  # the first windows hold bytes
         bank.flush(batch_idx=0)
         bank.poll()
     rates, sizes = [], []
@@ -232,7 +272,7 @@ def _bytes_in(folder: str) -> int:
 
 
 def main() -> None:
-    """Print all three parts."""
+    """Print all four parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few rounds, small batches")
     quick = parser.parse_args().quick
@@ -242,6 +282,8 @@ def main() -> None:
     sizes = (1, 16) if quick else (1, 16, 256, 4096)
     for envs in sizes:
         host_time(envs, rounds)
+    for envs in sizes[1:]:
+        keeping(envs, rounds)
     print("\nan eager policy loop with counting / without, fold and readback included")
     for envs in sizes:
         end_to_end(envs, 3 * rounds if envs <= 16 else rounds)  # noqa: PLR2004 - short rounds are noisy

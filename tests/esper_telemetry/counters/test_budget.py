@@ -9,7 +9,7 @@ from esper_telemetry.counters import DeviceCounters
 from tests.esper_telemetry.counters.launches import OnlyQueued
 from tests.esper_telemetry.counters.naive import by_head, random_step, spec_of
 
-FOLD_PACKED, FOLD_DICTS, SCALARS, HISTOGRAM = 26, 46, 20, 4
+FOLD_PACKED, FOLD_DICTS, SCALARS, HISTOGRAM = 26, 46, 40, 4
 EDGES = (-1.0, 0.0, 1.0)
 
 
@@ -89,7 +89,7 @@ def test_an_inline_step_asks_for_queued_work_only():
         bank.record_step(*by_head(spec, step))
         bank.record_scalar("reward", step[2])
         bank.record_scalar("td", step[0][:, 0])
-    assert asked.launches <= 70
+    assert asked.launches <= 90
 
 
 def test_all_counts_of_eight_heads_cross_in_under_two_kilobytes():

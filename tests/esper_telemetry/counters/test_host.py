@@ -96,10 +96,13 @@ def test_copies_are_counted_early_when_they_take_too_much_memory():
 @pytest.mark.parametrize(
     ("actions", "masks", "says"),
     [
-        ([[1, 2, 3]], None, r"actions: shape is \(1, 3\); give \[B, 1\]"),
+        ([[1, 2, 3]], None, r"actions \(packed\): shape is \(1, 3\); give \[B, 1\] or \[B\]"),
         ({"slot": [1]}, None, "actions: heads are slot; the spec has op"),
-        ([[1]], [[True] * 6, [True] * 6], "differ in their first size"),
-        (None, None, "differ in their first size"),
+        ([[1]], [[True] * 6, [True] * 6], r"different numbers of environments \(actions: 1, masks: 2\)"),
+        ([[1.0]], None, r"actions \(packed\): dtype is float64; give integers"),
+        (None, [[1.0] * 6], r"masks \(packed\): dtype is float64; give bool \(True = valid\).*give mask == 0"),
+        (torch.ones(1, 1), None, "actions .packed.: got a Tensor; give an array, or use DeviceCounters"),
+        ([[1], [2, 3]], None, "of which numpy makes no array"),
     ],
 )
 def test_a_shape_that_does_not_fit_is_refused(actions, masks, says):

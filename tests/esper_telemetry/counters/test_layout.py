@@ -25,14 +25,16 @@ def test_cells_follow_each_other_without_gap_or_overlap():
         (layout.finite, 2),
         (layout.buckets[0], 4),
         (layout.buckets[1], 3),
+        (layout.weights, 2),
         (layout.sums, 2),
+        (layout.squares, 2),
         (layout.mins, 2),
         (layout.maxs, 2),
         (layout.cells, 0),
     ]
     assert starts[0][0] == TOTALS
     assert all(start + size == after for (start, size), (after, _) in pairwise(starts))
-    assert layout.int_cells == layout.sums
+    assert layout.int_cells == layout.weights
 
 
 def test_each_kind_of_call_adds_to_its_own_cells_only():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from esper_telemetry.counters.layout import layout_of
 from esper_telemetry.counters.pending import Outbox, PendingSnapshot
 from esper_telemetry.counters.snapshot import Snapshot, Tag
 from tests.esper_telemetry.counters.naive import spec_of
@@ -26,7 +27,7 @@ class Letter:
 
     def read(self):
         self.reads += 1
-        return Snapshot(SPEC, [0] * 100, [], self.tag)
+        return Snapshot(SPEC, [0] * layout_of(SPEC).int_cells, [], self.tag)
 
 
 def sent(outbox, number):

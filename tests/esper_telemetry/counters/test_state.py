@@ -15,8 +15,8 @@ from tests.esper_telemetry.counters.naive import spec_of
 def test_a_new_state_holds_nothing():
     state = new_state(spec_of(3, scalars=("a", "b"), histograms={"h": (0.0,)}), "cpu")
     assert not state.buffer[: state.layout.int_cells].any()
-    reals = state.buffer[state.layout.sums :].view(torch.float64).tolist()
-    assert reals == [0.0, 0.0, math.inf, math.inf, -math.inf, -math.inf]
+    reals = state.buffer[state.layout.weights :].view(torch.float64).tolist()
+    assert reals == [*[0.0] * 6, math.inf, math.inf, -math.inf, -math.inf]
 
 
 def test_constants_say_where_each_option_stands():

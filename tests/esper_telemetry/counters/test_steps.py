@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -326,3 +330,29 @@ def test_blocks_are_plain_values_that_emit_takes():
             walk(one)
 
     walk(fields)
+
+
+@pytest.mark.parametrize("number", [1, 300])
+def test_rows_that_were_no_decision_are_no_rows_wherever_they_are_read(number, tmp_path):
+    spec = spec_with(scalars=("reward",))
+    bank = DeviceCounters(spec, steps=True, strict=True)
+    rng = torch.Generator().manual_seed(number)
+    expected = []
+    for step in range(number):
+        actions, masks, success = random_step(spec, 5, step, wild=False)
+        valid = torch.rand(5, generator=rng) < 0.5
+        reward = torch.arange(5.0) + 10 * step
+        bank.record_step(actions, masks, success, {"reward": reward}, valid=valid, inner_epoch=step)
+        expected += [(step, env, reward[env].item()) for env in range(5) if valid[env]]
+    snapshot = bank.flush(batch_idx=1).result()
+    assert (snapshot.rows["op"], snapshot.invalid_rows) == (len(expected), 5 * number - len(expected))
+    assert snapshot.scalars["reward"].count == len(expected), "and their rewards are in no summary"
+    with et.start_run(tmp_path, name="x", schemas=[trainer_pb2]) as run:
+        emit_snapshot(run, snapshot)
+    found = [event for event in et.read(run.folder) if event.type == "policy.action_taken"]
+    assert [(e.data["inner_epoch"], e.data["env_id"], e.data["reward"]) for e in found] == expected
+    lines = subprocess.run(
+        [sys.executable, "tools/decode_records.py", str(run.folder)], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    decoded = [json.loads(line)["data"] for line in lines if '"policy.action_taken"' in line]
+    assert [(data["inner_epoch"], data["env_id"], data["reward"]) for data in decoded] == expected

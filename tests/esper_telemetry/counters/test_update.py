@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from esper_telemetry.counters import DeviceCounters, new_state, update_
-from esper_telemetry.counters.update import fill_buckets_, summarize_
+from esper_telemetry.counters.update import fill_buckets_
 from tests.esper_telemetry.counters.naive import by_head, count, counts_of, random_step, spec_of
 
 
@@ -85,20 +85,11 @@ def test_parts_that_are_left_out_touch_no_cell_of_theirs():
     assert state.buffer[layout.succeeded : layout.chosen].any()
 
 
-def test_sums_are_taken_in_double_precision_and_leave_non_finite_values_out():
-    spec = spec_of(1, scalars=("a", "b"))
-    state = new_state(spec, "cpu")
-    summarize_(state, 0, torch.tensor([[1e8, 1.0, float("nan")], [float("inf"), -2.0, 3.0]], dtype=torch.float32))
-    summarize_(state, 1, torch.tensor([[0.5]], dtype=torch.float16))
-    layout = state.layout
-    reals = state.buffer[layout.sums :].view(torch.float64).tolist()
-    assert reals == [1e8 + 1.0, 1.5, 1.0, -2.0, 1e8, 3.0]
-    assert state.buffer[layout.finite : layout.finite + 2].tolist() == [2, 3]
-
-
 def test_a_bucket_holds_its_lower_edge_and_not_its_upper_one():
     spec = spec_of(1, histograms={"td": (0.1, 1.0)})
     state = new_state(spec, "cpu")
-    fill_buckets_(state, 0, torch.tensor([-9.0, 0.1, 0.5, 1.0, float("inf"), float("-inf"), float("nan")]).double())
+    fill_buckets_(
+        state, 0, torch.tensor([-9.0, 0.1, 0.5, 1.0, float("inf"), float("-inf"), float("nan")]).double(), None
+    )
     below = state.buffer[state.layout.buckets[0] + 1 :].tolist()
     assert below == [2, 4, 6], "below 0.1, below 1.0, and all that are no NaN"

@@ -7,6 +7,7 @@ import torch
 
 from esper_telemetry.counters import new_state
 from esper_telemetry.counters.guard import Misuse
+from esper_telemetry.counters.layout import LEFT_OUT, VALUES_LEFT_OUT
 from esper_telemetry.counters.window import Window, quiet
 from esper_telemetry.errors import CounterError
 from tests.esper_telemetry.counters.naive import random_step, spec_of
@@ -19,13 +20,13 @@ def window_of(spec, *, strict=False):
 
 
 def step_entry(spec, seed, scalars=None):
-    return (*random_step(spec, 4, seed), scalars, {}, 0)
+    return (*random_step(spec, 4, seed), None, scalars, {}, 0)
 
 
 def test_folding_and_updating_fill_the_same_cells():
     spec = spec_of(2, scalars=("a", "b"), histograms={"b": (0.0,)})
-    entries = [step_entry(spec, 0, {"a": torch.ones(4)}), ("b", torch.tensor(2.0)), step_entry(spec, 1)]
-    entries += [("a", torch.tensor([[0.5, -1.0], [4.0, 0.25]])), ("b", torch.tensor([-3, 4]))]
+    entries = [step_entry(spec, 0, {"a": torch.ones(4)}), ("b", torch.tensor(2.0), None), step_entry(spec, 1)]
+    entries += [("a", torch.tensor([[0.5, -1.0], [4.0, 0.25]]), None), ("b", torch.tensor([-3, 4]), None)]
     (fold, folded, _), (update, updated, _) = window_of(spec), window_of(spec)
     fold.fold(entries)
     update.update(entries)
@@ -36,7 +37,7 @@ def test_values_of_no_elements_count_nothing():
     spec = spec_of(1, scalars=("a",), histograms={"b": (0.0,)})
     window, state, misuse = window_of(spec)
     before = state.buffer.clone()
-    window.fold([("a", torch.empty(0)), ("b", torch.empty(0))])
+    window.fold([("a", torch.empty(0), None), ("b", torch.empty(0), None)])
     assert torch.equal(state.buffer, before)
     assert not misuse.counts
 
@@ -47,9 +48,12 @@ def test_a_misfit_costs_itself_alone():
     actions, masks, success, *rest = good[0]
     bad = (actions, masks.float(), success, *rest)
     window, state, misuse = window_of(spec)
-    window.fold([*good, bad, ("a", torch.ones(2)), ("a", "three")])
+    window.fold([*good, bad, ("a", torch.ones(2), None), ("a", "three", None)])
     alone, expected, _ = window_of(spec)
-    alone.fold([*good, ("a", torch.ones(2))])
+    alone.fold([*good, ("a", torch.ones(2), None)])
+    assert state.buffer[LEFT_OUT].item() == 4
+    assert state.buffer[VALUES_LEFT_OUT].item() == 1
+    state.buffer[[LEFT_OUT, VALUES_LEFT_OUT]] = 0
     assert torch.equal(state.buffer, expected.buffer)
     assert misuse.counts == {"misfit": 2}
 
@@ -58,7 +62,7 @@ def test_a_strict_window_raises_and_keeps_the_totals_of_what_it_folded():
     spec = spec_of(1, scalars=("a",))
     window, state, _ = window_of(spec, strict=True)
     with pytest.raises(CounterError, match="scalar 'a': got a str"):
-        window.fold([step_entry(spec, 0), ("a", "three")])
+        window.fold([step_entry(spec, 0), ("a", "three", None)])
     layout = state.layout
     assert state.buffer[3].item() == 4
     assert state.buffer[layout.chosen : layout.chosen_valid].sum() <= 4

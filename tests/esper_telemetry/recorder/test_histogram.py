@@ -126,7 +126,7 @@ def test_any_shape_order_and_type_of_numbers_will_do(values):
         ["a"],
         [10**400],
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_holds_no_numbers_of_the_host_is_refused(values):
     with pytest.raises(SchemaError):

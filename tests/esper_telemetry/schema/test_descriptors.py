@@ -178,10 +178,12 @@ def test_the_events_of_a_module_are_found_in_the_order_of_its_file():
     assert [event_type(cls).name for cls in event_classes(run_pb2)] == [
         "run.started",
         "run.configured",
+        "run.resumed",
         "run.finished",
         "stream.finished",
         "telemetry.disabled",
         "telemetry.level_changed",
+        "telemetry.clock_reanchored",
         "telemetry.dropped",
     ]
     assert event_classes(options_pb2) == []
