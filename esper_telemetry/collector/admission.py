@@ -50,8 +50,8 @@ class Quotas:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._rates: dict[str, TokenBucket] = {}
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._rates: dict[tuple[str, str], TokenBucket] = {}
+        self._turns: dict[tuple[str, str], asyncio.Lock] = {}
         self.streams: Counter[str] = Counter()
         self.readers: Counter[str] = Counter()
 
@@ -93,18 +93,18 @@ class Quotas:
             message = f"{tenant.name} has {runs - 1:,} runs stored and may have {tenant.max_runs:,}: delete some"
             raise Refused("QUOTA", message, retry_after_ms=_BYTES_RETRY_MS)
 
-    def rate(self, tenant: Tenant) -> TokenBucket:
-        """Return the payload rate that all calls of a tenant share."""
-        bucket = self._rates.setdefault(tenant.name, TokenBucket(tenant.bytes_per_s))
+    def rate(self, tenant: Tenant, direction: str = "in") -> TokenBucket:
+        """Return the payload rate that all calls of a tenant share, one for what comes and one for what is read."""
+        bucket = self._rates.setdefault((tenant.name, direction), TokenBucket(tenant.bytes_per_s))
         bucket.rate = tenant.bytes_per_s
         return bucket
 
-    async def wait_turn(self, tenant: Tenant, now: Callable[[], float]) -> None:
+    async def wait_turn(self, tenant: Tenant, now: Callable[[], float], direction: str = "in") -> None:
         """Wait until what a tenant took before is paid for. All its calls wait in one row, so a crowd gets no more."""
-        bucket = self.rate(tenant)
+        bucket = self.rate(tenant, direction)
         if not bucket.rate:
             return
-        async with self._turns.setdefault(tenant.name, asyncio.Lock()):
+        async with self._turns.setdefault((tenant.name, direction), asyncio.Lock()):
             while (debt := bucket.debt(now())) > 0:  # noqa: ASYNC110 - time pays the debt, nothing sets an event
                 await asyncio.sleep(min(debt, _LONGEST_SLEEP_S))
 

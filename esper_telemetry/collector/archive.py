@@ -52,7 +52,7 @@ def run_ids(root: Path) -> list[str]:
 
 
 def run_bytes(root: Path, run_id: str) -> int:
-    """Return what the record files of a run take, bytes."""
+    """Return what the files of a run take, bytes: those that were put aside as well."""
     return sum(size for _, size in _sizes(root / run_folder(run_id)))
 
 
@@ -177,7 +177,7 @@ def _producer_of(path: Path, run_id: str) -> bytes | None:
 
 
 def _sizes(folder: Path) -> Iterator[tuple[Path, int]]:
-    for path in folder.glob("*" + SUFFIX):
+    for path in folder.glob("*"):
         with contextlib.suppress(OSError):
             yield path, path.stat().st_size
 

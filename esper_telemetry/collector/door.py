@@ -271,7 +271,7 @@ class DoorEngine:
             self._keep(lane, _Sent(item.desc.last_seq, entry.SerializeToString(), len(item.payload), lane.fingerprint))
         elif isinstance(item, PutSkip):
             entry.skip.CopyFrom(packed_skip(item))
-            self._keep(lane, _Sent(item.skip.last_seq, entry.SerializeToString(), 0, b""))
+            self._keep(lane, _Sent(item.skip.last_seq, entry.SerializeToString(), weight(item), b""))
         elif isinstance(item, Seal):
             last = lane.waiting[-1].last_seq if lane.waiting else lane.durable_seq
             entry.seal.CopyFrom(log_pb2.LogSeal(final_seq=last))

@@ -7,6 +7,7 @@ disk only, and is restored from there when a stream begins. It never decides wha
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from esper_telemetry.collector.archive import Expired
     from esper_telemetry.collector.identity import ProducerKey
     from esper_telemetry.collector.items import Cycle, Item
+
+LOG = logging.getLogger("esper_telemetry.collector")
 
 
 class FileEngine:
@@ -133,7 +136,10 @@ class FileEngine:
         with self._listing:
             files, header = self._restored.get(key), None
             if files is None:  # else its files are in use: nobody else may bring them into order
-                stored = recover_producer(self._root / run_folder(key.run_id), key, [])
+                notes: list[str] = []
+                stored = recover_producer(self._root / run_folder(key.run_id), key, notes)
+                for note in notes:
+                    LOG.warning("%s", note)
                 files = self._restored[key] = ProducerFiles(self._root, key, stored)
                 header = stored.segments[-1].header if stored is not None else None
             elif files.published:

@@ -203,7 +203,7 @@ class Intake:
             await self._schemas.check_ahead(message.schema, admission.producer.key)
         while not self._room.is_set():  # of all who wait, no more go on than there is room for
             await self._room.wait()
-        if kind in ("batch", "schema"):
+        if kind in ("batch", "schema", "skip"):
             await self._quotas.wait_turn(admission.tenant, self._loop.time)
 
     # --- messages -----------------------------------------------------------------------------------------------------
@@ -222,8 +222,8 @@ class Intake:
         if kind == "schema":
             return self._schema(admission, message.schema, now)
         if kind == "skip":
-            self._skip(admission, message.skip, now)
-        elif kind == "close":
+            return self._skip(admission, message.skip, now)
+        if kind == "close":
             self._close(admission, message.close, now)
         elif kind != "heartbeat":
             raise Refused(
@@ -256,7 +256,7 @@ class Intake:
         producer.schema, producer.fingerprint = put, schema.fingerprint
         return self._put(admission, put, now)
 
-    def _put(self, admission: Admission, item: PutFrame | PutSchema, now: float) -> float:
+    def _put(self, admission: Admission, item: PutFrame | PutSchema | PutSkip, now: float) -> float:
         """Hand an item over and count it; return how long its tenant has to wait before the next."""
         size, producer, tenant = weight(item), admission.producer, admission.tenant
         self.engine.put(producer.lane, item)
@@ -271,11 +271,12 @@ class Intake:
         self._quotas.check_bytes(producer.key.run_id, self.roster.run_bytes(producer.key.run_id), tenant)
         return wait
 
-    def _skip(self, admission: Admission, skip: collector_pb2.Skip, now: float) -> None:
+    def _skip(self, admission: Admission, skip: collector_pb2.Skip, now: float) -> float:
         first = admission.session.skip(skip, now)
-        if first:
-            self._metrics.skipped_numbers.labels(skip_label(skip.reason)).inc(skip.last_seq - first + 1)
-            self.engine.put(admission.producer.lane, PutSkip(Skip(first, skip.last_seq, skip.reason & _UINT32)))
+        if not first:
+            return 0.0
+        self._metrics.skipped_numbers.labels(skip_label(skip.reason)).inc(skip.last_seq - first + 1)
+        return self._put(admission, PutSkip(Skip(first, skip.last_seq, skip.reason & _UINT32)), now)
 
     def _close(self, admission: Admission, close: collector_pb2.Close, now: float) -> None:
         if admission.session.close(close, now):

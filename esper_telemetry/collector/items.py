@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from esper_telemetry.recordfile.layout import SKIP_BYTES
+
 if TYPE_CHECKING:
     from esper_telemetry.collector.identity import ProducerKey
     from esper_telemetry.recordfile.layout import Descriptor, Skip
@@ -92,7 +94,7 @@ def weight(item: Item) -> int:
         return len(item.payload)
     if isinstance(item, PutSchema):
         return len(item.descriptors) + item.header.ByteSize()
-    return 0
+    return SKIP_BYTES if isinstance(item, PutSkip) else 0
 
 
 class Progress(NamedTuple):

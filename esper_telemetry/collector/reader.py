@@ -33,7 +33,7 @@ async def follow_run(intake: Intake, request: collector_pb2.SubscribeRequest, te
         Refused: there is no such run, too many readers, or a file is damaged.
     """
     async with intake.readers.following(request.run_id, tenant) as moved:
-        reader = _Reader(intake, request, send)
+        reader = _Reader(intake, request, tenant, send)
         try:
             while True:
                 moved.clear()
@@ -54,8 +54,9 @@ async def follow_run(intake: Intake, request: collector_pb2.SubscribeRequest, te
 class _Reader:
     """The cursors of one reader."""
 
-    def __init__(self, intake: Intake, request: collector_pb2.SubscribeRequest, send: Send) -> None:
+    def __init__(self, intake: Intake, request: collector_pb2.SubscribeRequest, tenant: Tenant, send: Send) -> None:
         self._intake = intake
+        self._tenant = tenant
         self._request = request
         self._send = send
         self._starts = {position.producer_id: position.from_seq for position in request.positions}
@@ -72,6 +73,7 @@ class _Reader:
             cursor = self._cursor(producer)
             frames = await asyncio.to_thread(cursor.read)
             for frame in frames or self._close_of(producer, cursor):
+                await self._intake.readers.pace(self._tenant, frame.ByteSize())
                 await self._send(frame)
                 sent = True
         return sent

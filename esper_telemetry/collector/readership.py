@@ -46,6 +46,12 @@ class Readership:
         for watcher in self._watchers.get(run_id, ()):
             watcher.set()
 
+    async def pace(self, tenant: Tenant, size: int) -> None:
+        """Wait until a tenant may be sent more, and count what it is sent then, bytes."""
+        now = asyncio.get_running_loop().time
+        await self._quotas.wait_turn(tenant, now, "out")
+        self._quotas.rate(tenant, "out").take(size, now())
+
     @contextlib.asynccontextmanager
     async def following(self, run_id: str, tenant: Tenant) -> AsyncIterator[asyncio.Event]:
         """Hold a run in memory, and give an event that is set whenever something of it moved.

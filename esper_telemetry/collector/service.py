@@ -7,7 +7,7 @@ import contextlib
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from esper_telemetry.collector.auth import Tenant, TokenFile
     from esper_telemetry.collector.intake import Intake
     from esper_telemetry.collector.metrics import Metrics
+
+_Result = TypeVar("_Result")
 
 LOG = logging.getLogger("esper_telemetry.collector")
 
@@ -113,7 +115,10 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
     async def PushBatch(self, request: collector_pb2.PushBatchRequest, context: Any) -> collector_pb2.Ack | None:  # noqa: N802
         """Take a short stream in one call; return when all of it is durable."""
         async with self._answering(context):
-            return await _push(self._intake, request, self._caller(context, "write")[1])
+            caller, tenant = self._caller(context, "write")
+            listener = _Push()
+            with self._lasting(_OpenCall(caller, tenant, lambda: request.hello.run_id, listener.stop)):
+                return await _unless(listener.stopped, _push(self._intake, request, tenant, listener))
 
     async def GetWatermark(  # noqa: N802 - named by the service
         self, request: collector_pb2.GetWatermarkRequest, context: Any
@@ -228,8 +233,8 @@ def _once(stopped: asyncio.Future[Refused]) -> Callable[[Refused], None]:
     return stop
 
 
-async def _unless(stopped: asyncio.Future[Refused], work: Awaitable[None]) -> None:
-    """Do `work` to its end, or until it is stopped.
+async def _unless(stopped: asyncio.Future[Refused], work: Awaitable[_Result]) -> _Result:
+    """Do `work` to its end and return its result, or until it is stopped.
 
     Raises:
         Refused: it was stopped.
@@ -240,7 +245,7 @@ async def _unless(stopped: asyncio.Future[Refused], work: Awaitable[None]) -> No
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise stopped.result()
-        task.result()
+        return task.result()
     finally:
         await end_tasks([task] if not task.done() else [])
 
@@ -260,30 +265,28 @@ class _Push:
     """A PushBatch as the intake sees it."""
 
     def __init__(self) -> None:
-        self.refused: Refused | None = None
+        self.stopped: asyncio.Future[Refused] = asyncio.get_running_loop().create_future()
+        self.stop = _once(self.stopped)
         self.moved = asyncio.Event()
-
-    def stop(self, refused: Refused) -> None:
-        self.refused = refused
-        self.moved.set()
 
     def progressed(self) -> None:
         self.moved.set()
 
 
-async def _push(intake: Intake, request: collector_pb2.PushBatchRequest, tenant: Tenant) -> collector_pb2.Ack:
-    listener = _Push()
+async def _push(
+    intake: Intake, request: collector_pb2.PushBatchRequest, tenant: Tenant, listener: _Push
+) -> collector_pb2.Ack:
     admission = await intake.admit(request.hello, tenant, listener)
     try:
         for message in request.messages:
             await intake.turn(admission, message)
             intake.receive(admission, message)
         # What a refusal has rewound is no more on its way either: it is looked for first.
-        while listener.refused is None and not admission.session.done:
+        while not listener.stopped.done() and not admission.session.done:
             listener.moved.clear()
             await listener.moved.wait()
-        if listener.refused is not None:
-            raise listener.refused
+        if listener.stopped.done():
+            raise listener.stopped.result()
         key, ledger = admission.producer.key, admission.producer.ledger
         LOG.info("%s: push %d of %s is durable up to %d", key, ledger.epoch, tenant.name, ledger.durable_seq)
         return admission.session.take_ack()

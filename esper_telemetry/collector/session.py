@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from esper_telemetry.collector.limits import Limits
 
 
+# A client that may send a byte a second need not be told of years.
+_LONGEST_WAIT_S = 3600.0
 # Above it, the next number would not fit into a field.
 _LAST_NUMBER = (1 << 63) - 1
 
@@ -225,7 +227,7 @@ class Session:
 
     def throttle(self, seconds: float, now: float) -> None:
         """Have the client wait before its next batch."""
-        self._throttle_ms = max(self._throttle_ms, int(seconds * 1000))
+        self._throttle_ms = max(self._throttle_ms, int(min(seconds, _LONGEST_WAIT_S) * 1000))
         self._touch(now)
 
     @property

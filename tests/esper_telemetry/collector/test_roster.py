@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import tracemalloc
 
 import pytest
@@ -282,6 +283,21 @@ def test_who_looks_a_producer_up_does_not_bring_the_file_into_order_that_is_bein
         assert stored(tmp_path, produced) == produced.raw
 
     asyncio.run(scenario())
+
+
+def test_what_a_restore_had_to_put_right_is_said(tmp_path, caplog):
+    async def scenario():
+        produced = Produced()
+        async with running(tmp_path) as intake:
+            await fill(intake, produced)
+            await seal_and_forget(intake)
+            (path,) = tmp_path.glob("*/*.esr.zst")
+            os.truncate(path, path.stat().st_size - 1500)
+            admission, _ = await connect(intake, produced, epoch=2)
+            assert admission.welcome.durable_seq < 100
+
+    asyncio.run(scenario())
+    assert "cut from" in caplog.text
 
 
 def test_nobody_gets_into_a_run_that_is_closed(tmp_path):

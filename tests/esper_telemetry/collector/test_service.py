@@ -342,3 +342,43 @@ def test_a_push_is_answered_with_what_the_disk_said(start_collector):
 def push_of(produced, epoch, batches) -> collector_pb2.PushBatchRequest:
     messages = [client_message(each) for each in (produced.schema, *batches)]
     return collector_pb2.PushBatchRequest(hello=produced.hello(epoch), messages=messages)
+
+
+def test_markers_of_what_was_skipped_count_as_what_a_run_stores(start_collector, tmp_path):
+    (tmp_path / "tokens.toml").write_text(SHARED.replace("[tenant.a]\n", "[tenant.a]\nmax_run_bytes = 100_000\n"))
+    collector = start_collector(tokens=str(tmp_path / "tokens.toml"))
+    produced = Produced(frames=1)
+    with open_stub(collector.port) as stub:
+        stream = Publication(stub, bearer("a")).send(produced.hello(), produced.schema)
+        lost = collector_pb2.SKIP_REASON_SPOOL_LOST
+        stream.send(*(collector_pb2.Skip(first_seq=n, last_seq=n, reason=lost) for n in range(1, 20_000)))
+        assert stream.refusal() == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA")
+    assert sum(path.stat().st_size for path in collector.folder.glob("*/*")) < 150_000
+
+
+def test_a_push_that_waits_for_its_turn_ends_with_the_token_it_came_with(shared_by_tenants):
+    collector, stub = shared_by_tenants
+    first, waiting = Produced(), Produced()
+    stub.PushBatch.future(push_of(first, 1, first.batches), timeout=60, metadata=bearer("slow"))
+    call = stub.PushBatch.future(push_of(waiting, 1, waiting.batches), timeout=60, metadata=bearer("slow"))
+    tokens = collector.folder.parent / "tokens.toml"
+    tokens.write_text(SHARED.replace('token = "slow"', 'token = "another"'))
+    assert refusal_of(call.exception()) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN")
+
+
+def test_readers_of_a_tenant_share_its_rate_and_take_none_of_its_writers(start_collector, tmp_path):
+    (tmp_path / "tokens.toml").write_text(SHARED)
+    collector = start_collector(tokens=str(tmp_path / "tokens.toml"))
+    produced = Produced()
+    request = collector_pb2.SubscribeRequest(run_id=produced.run_id, stored_only=True)
+    with open_stub(collector.port) as stub:
+        publish(stub, produced, metadata=bearer("a"))
+        assert len(list(stub.Subscribe(request, timeout=30, metadata=bearer("b")))) >= 5
+        slow = stub.Subscribe(request, timeout=3, metadata=bearer("slow"))
+        seen = []
+        with pytest.raises(grpc.RpcError) as caught:
+            seen.extend(slow)
+        assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert len(seen) <= 1
+        hello = Publication(stub, bearer("slow")).send(Produced().hello())
+        assert hello.receive("welcome")

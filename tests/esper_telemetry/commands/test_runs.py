@@ -64,6 +64,13 @@ def test_runs_are_listed_in_the_same_way_at_a_collector_and_in_its_folder(collec
     assert [run["run_id"] for run in json.loads(cli("runs", "--prefix", "b", "--json", place).out)] == ["b"]
 
 
+def test_a_name_that_a_stranger_chose_cannot_order_the_terminal_about(collector, cli):
+    with open_stub(collector.port) as stub:
+        publish(stub, Produced(run_name="\x1b[2J\nforged"))
+    (_, row) = cli("runs", f"127.0.0.1:{collector.port}").lines
+    assert "\\x1b[2J\\nforged" in row
+
+
 def test_who_writes_now_is_shown_as_connected(collector, cli):
     produced = Produced()
     with open_stub(collector.port) as stub:
