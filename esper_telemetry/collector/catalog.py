@@ -1,10 +1,11 @@
 """The runs a collector knows, as ListRuns shows them: those in memory and those that only their files tell of.
 
-A page ends before a client's limit of a message is reached, whatever others have sent.
+A page ends before a client's limit of a message, or its patience, is reached, whatever others have sent.
 """
 
 from __future__ import annotations
 
+import asyncio
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from esper_telemetry.collector.intake import Intake
 
 _PAGE, _LONGEST_PAGE = 100, 1000
+# Files are read for each run: a slow disk answers with shorter pages, not after a client's patience.
+_PAGE_S = 2.0
 # Room for what surrounds a summary in an answer.
 _FRAMING = 16
 
@@ -36,6 +39,8 @@ async def list_runs(
     Raises:
         Refused: files cannot be read now (STORAGE).
     """
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     known = {producer.key.run_id for producer in intake.roster.producers.values()}
     stored = await intake.engine.runs()
     chosen = sorted(each for each in known.union(stored) if _is_shown(each, request, tenant))
@@ -46,7 +51,8 @@ async def list_runs(
         if not summary.producers:
             continue  # deleted meanwhile, or not of this collector
         size = summary.ByteSize() + _FRAMING
-        if len(answer.runs) == limit or (answer.runs and size > room):
+        late = loop.time() - began > _PAGE_S
+        if len(answer.runs) == limit or (answer.runs and (late or size > room)):
             answer.next_page_token = answer.runs[-1].run_id
             break
         answer.runs.append(summary)

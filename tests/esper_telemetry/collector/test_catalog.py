@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from esper_telemetry.collector import catalog
 from esper_telemetry.collector.auth import EVERYBODY, Tenant
 from esper_telemetry.collector.catalog import list_runs
 from esper_telemetry.collector.identity import ProducerKey
@@ -93,6 +94,19 @@ def test_a_page_ends_before_it_is_too_long_for_a_message(tmp_path):
         if not token:
             break
     assert found == [f"r-{number:02}" for number in range(1, 40)]
+
+
+def test_a_page_ends_when_it_takes_long_and_the_next_one_goes_on(producers, monkeypatch):
+    monkeypatch.setattr(catalog, "_PAGE_S", -1.0)
+    found, token = [], ""
+    while True:
+        answer = ask(producers, page_token=token)
+        found += ids(answer)
+        token = answer.next_page_token
+        if not token:
+            break
+        assert len(answer.runs) == 1
+    assert found == ["a-1", "b-1", "c"]
 
 
 def test_a_run_of_more_producers_than_fit_says_how_many_there_are(tmp_path):
