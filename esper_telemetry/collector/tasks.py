@@ -119,8 +119,13 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
     Once is not enough: before Python 3.12 `asyncio.wait_for` forgets a cancellation that comes together with its result
     (cpython issue 86296), and the client library of the log waits with it in every call.
     """
-    left = set(tasks)
+    left, asked = set(tasks), None
     while left:
         for task in left:
             task.cancel()
-        _, left = await asyncio.wait(left, timeout=_AGAIN_S)
+        try:
+            _, left = await asyncio.wait(left, timeout=_AGAIN_S)
+        except asyncio.CancelledError as error:  # who ends us in the same way must not leave them behind
+            asked, left = error, {task for task in left if not task.done()}
+    if asked is not None:
+        raise asked

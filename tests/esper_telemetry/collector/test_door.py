@@ -265,7 +265,7 @@ def test_a_schema_that_does_not_compress_into_a_message_is_refused(log_settings,
         async with bench(log_settings) as one:
             lane, _ = await one.open(key_of(produced))
             monkeypatch.setattr(type(one.engine._log), "max_payload", 100)
-            with pytest.raises(Refused, match=r"takes 15,\d+ bytes compressed; the log takes 100") as caught:
+            with pytest.raises(Refused, match=r"takes \d+,\d+ bytes compressed; the log takes 100") as caught:
                 one.engine.put(lane, schema_of(produced))
             assert caught.value.reason == "SCHEMA_INVALID"
 

@@ -131,3 +131,29 @@ def test_a_task_that_forgets_a_cancellation_is_ended_all_the_same():
 
     asyncio.run(scenario())
     assert len(forgotten) == 3
+
+
+def test_who_ends_tasks_and_is_ended_meanwhile_leaves_none_behind():
+    async def scenario():
+        stubborn = asyncio.create_task(forgets_cancellations(3))
+
+        async def owner() -> None:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await end_tasks([stubborn])
+
+        owning = asyncio.create_task(owner())
+        await asyncio.sleep(0)
+        await end_tasks([owning])
+        assert owning.cancelled()
+        assert stubborn.done()
+
+    async def forgets_cancellations(times: int) -> None:
+        for _ in range(times + 1):
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                continue
+
+    asyncio.run(scenario())
