@@ -99,6 +99,10 @@ def events(runs):
 # Of the SDK, and not of these loops: other trainers' events (test_other_trainers.py), what is said in a call of its own
 # (test_shorthand.py and its neighbours), what the command line reports (test_ppo.py), and what comes with time.
 ELSEWHERE = {
+    "run.resumed",
+    "stream.finished",
+    "telemetry.clock_reanchored",
+    "telemetry.dropped",
     "rollout.completed",
     "eval.completed",
     "off_policy.update_completed",

@@ -28,4 +28,4 @@ def test_json_and_markdown_hold_every_declared_type(cli, record_run):
     lines = cli("schema", "--markdown", folder).lines
     assert {f"## {name}" for name in document["events"]} <= set(lines)
     assert "| `val_accuracy` | `double` | `%` | 0..100 | Validation accuracy after the epoch. |" in lines
-    assert "| `action_counts` | `map<string, uint64>` | `{action}` |  | Times each operation was chosen. |" in lines
+    assert "| `action_counts` | `map<string, uint64>` | `{action}` |  | Times each option was chosen. |" in lines

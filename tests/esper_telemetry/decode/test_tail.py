@@ -11,7 +11,7 @@ from esper_telemetry import RecordOptions
 from esper_telemetry.decode import Filter, Tail
 from esper_telemetry.v1 import training_pb2
 
-SMALL = RecordOptions(segment_bytes=30_000, frame_bytes=2_000, flush_interval=0.05)
+SMALL = RecordOptions(segment_bytes=34_000, frame_bytes=2_000, flush_interval=0.05)
 
 
 def emit(run, numbers):
