@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
+import pytest
+
+gym = pytest.importorskip("gymnasium")
 
 
 class MaskedEnv(gym.Env):
