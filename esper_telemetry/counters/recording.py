@@ -1,8 +1,9 @@
 """The recording half of a bank: what a call brings is kept as it was (`keeping`), and folded once per window.
 
 A step of fresh tensors costs no operation: packed ones on the host are copied as bytes (`stacks`),
-of others the references go into a list, with the writes that each has seen so far. Everything else (the memory held, the thread and stream of the calls) is
-looked at with the first record of a window and then a few times in it.
+of others the references go into a list, with the writes that each has seen so far. Everything
+else (the memory held, the thread and stream of the calls) is looked at with the first record of
+a window and then a few times in it.
 """
 
 from __future__ import annotations
