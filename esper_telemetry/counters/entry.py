@@ -6,7 +6,7 @@ here touches a device: shapes, dtypes and addresses are known to the host.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from esper_telemetry.counters.forms import Facts, Given, Shape, check_context, c
 from esper_telemetry.errors import CounterError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from esper_telemetry.counters.spec import CounterSpec
 
@@ -24,6 +24,21 @@ Entry: TypeAlias = tuple[Any, ...]
 STEP_FIELDS = 7
 DECISION_FIELDS = 4
 TENSOR_FIELDS = 5
+
+
+class Steps(NamedTuple):
+    """What step detail asks of steps that are folded together.
+
+    Attributes:
+        contexts: of each.
+        times: of each, wall clock in ns.
+        scalars: of each; None where it has none.
+    """
+
+    contexts: Sequence[Mapping[str, Any]]
+    times: Sequence[int]
+    scalars: Sequence[Any]
+
 
 # The least a device allocator gives to a tensor.
 _LEAST_BYTES = 512

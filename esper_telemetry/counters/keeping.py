@@ -292,7 +292,7 @@ class Keeper:
 
     def next_window(self) -> None:
         """Forget the window, whose entries have been folded."""
-        self._windows += 1
+        self._windows += bool(self._references)  # one without any shows nothing of the loop
         sampled = self._every_window or self._windows < _FIRST_WINDOWS or self._windows % _THEN_ONE_IN == 0
         self._holding = self.can_hold and sampled
         for noted in (self._references, self._starts, self._versions, self._places, self._bytes, self._seen):

@@ -1,8 +1,9 @@
 """The recording half of a bank: what a call brings is kept as it was (`keeping`), and folded once per window.
 
-A step of fresh tensors costs no operation: its references go into a list, with the writes that
-each has seen so far. Everything else (the memory held, the thread and stream of the calls) is
-looked at with the first record of a window and then a few times in it.
+A step of fresh tensors costs no operation: packed ones on the host are copied as bytes (`stacks`),
+of others the references go into a list, with the writes that each has seen so far. Everything
+else (the memory held, the thread and stream of the calls) is looked at with the first record of
+a window and then a few times in it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from esper_telemetry.counters.forms import check_context, unknown_context
 from esper_telemetry.counters.guard import Misuse, Owner
 from esper_telemetry.counters.keeping import GuardMode, Keeper, Problem
 from esper_telemetry.counters.layout import DOUBTFUL, LEFT_OUT, VALUES_DOUBTFUL, VALUES_LEFT_OUT
+from esper_telemetry.counters.stacks import Stack, Stacks
 from esper_telemetry.counters.update import update_
 from esper_telemetry.errors import CounterError
 from esper_telemetry.schema import CONTEXT_FIELDS
@@ -80,6 +82,8 @@ class Recording:
         self._keeper = Keeper(device, guard)
         self._keep = self._keeper.keep if self._keeper.watching and mode == "deferred" else None
         self._owner = Owner(misuse)
+        self._stacks = Stacks(spec, max_pending_bytes, noted=clock is not None)
+        self._stack: Stack | None = None  # that of the newest record
         self._wall_ns = clock.wall_ns if clock is not None else None
         self._pending: list[Entry] = []
         self._look_at = self._measure_at = 1  # numbers of records at which the bank looks at itself, and at its memory
@@ -122,10 +126,16 @@ class Recording:
             if self._inert:
                 return
             scalars, context = self._looked_at((actions, masks, success, valid), scalars, context)
-        wall_ns = self._wall_ns
-        entry: Entry = (actions, masks, success, valid, scalars, context, 0 if wall_ns is None else wall_ns())
-        pending, keep = self._pending, self._keep
+        time = 0 if self._wall_ns is None else self._wall_ns()
+        decisions = (actions, masks, success, valid)
+        stack, pending, keep = self._stack, self._pending, self._keep
+        own = scalars is None and stack is not None and get_ident() == self._owner.ident
+        if own and stack.add(decisions, context, time):  # type: ignore[union-attr]  # asked in the line before
+            return
+        entry: Entry = (actions, masks, success, valid, scalars, context, time)
         if keep is not None:
+            if scalars is None and self._stack_up(decisions, context, time):
+                return
             usual = valid is None and scalars is None and type(actions) is type(masks) is type(success) is Tensor
             try:  # the usual form is spelt out: looking through all parts takes longer than keeping them
                 entry = keep("", (actions, masks, success) if usual else parts_of(entry), entry)
@@ -177,11 +187,24 @@ class Recording:
         if len(pending) >= self._look_at or get_ident() != self._owner.ident:
             self._look()
 
+    def _stack_up(self, decisions: tuple[Any, ...], context: dict[str, Any], time: int) -> bool:
+        """Copy a record on the stack for its form, and have the next one try that first; False if it has none."""
+        if not self._keeper.can_hold or self._owner.ident not in (None, get_ident()):
+            return False
+        stack = self._stacks.fitting(decisions)
+        if stack is None or not self._owner.is_here("record"):
+            return False
+        self._stack = stack
+        if len(stack) == stack.capacity and not self._stacks.make_room(stack):
+            self._fold()
+            return self._stack_up(decisions, context, time)
+        return stack.add(decisions, context, time)
+
     def silence(self) -> None:
         """Turn the bank into one that ignores every call: what a fork child's bank is from the start."""
         self._inert = True
         self._steps_begun = self._values_begun = False  # so that no call goes past a look at that
-        self._pending = []
+        self._pending, self._stack = [], None
 
     def _trace(
         self,
@@ -288,8 +311,10 @@ class Recording:
             self._window.add(cells[kind == "shared"], problem.size)
         self._held = self._measured = 0
         try:
-            self._window.fold(entries)
+            self._window.fold(entries, self._stacks.filled())
         finally:  # a strict bank may have raised
+            self._stacks.clear()
+            self._stack = None
             self._keeper.next_window()
             self._plan()
             self._look_at = 1

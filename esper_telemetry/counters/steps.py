@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from esper_telemetry.counters.entry import Entry
+    from esper_telemetry.counters.entry import Entry, Steps
     from esper_telemetry.counters.fold import Folded
     from esper_telemetry.counters.layout import Layout
     from esper_telemetry.counters.spec import CounterSpec
@@ -106,34 +106,36 @@ class StepDetail:
         """Tell whether the rows of a step without scalars have the context of those before it."""
         return not self._per_env and entry[5].keys() == self._keys
 
-    def keep(self, folded: Folded, entries: Sequence[Entry], layout: Layout) -> None:
-        """Keep the rows of `entries`, which were folded together and are of one form.
+    def keep(self, folded: Folded, together: Steps, layout: Layout) -> None:
+        """Keep the rows of steps that were folded together and are of one form.
 
         Raises:
             ValueError: something that has one value for each environment has another number of them.
             TypeError: a context that was an integer in one step is none in another.
         """
-        envs = folded.rows // len(entries)
-        newest = entries[-1][5]
+        contexts, times, scalars = together
+        envs = folded.rows // len(contexts)
+        newest = contexts[-1]
         env_context = {name: tuple(value) for name, value in newest.items() if not isinstance(value, int)}
         for name, values in {"env_ids": self._env_ids or range(envs), **env_context}.items():
             if len(values) != envs:
                 raise ValueError(f"{name} has {len(values)} values for the {envs} environments of a step")
-        context = {name: [entry[5][name] for entry in entries] for name in newest if name not in env_context}
+        context = {name: [context[name] for context in contexts] for name in newest if name not in env_context}
         if any(set(map(type, column)) != {int} for column in context.values()):
             raise TypeError(f"context {', '.join(context)}: give an integer in each step, or a sequence in each")
-        parts, sizes, scalars = self._parts(folded, entries, layout, envs)
+        parts, sizes, columns = self._parts(folded, scalars, layout, envs)
         if self._used + sum(sizes) > self._capacity:
             self.rows_shed += folded.rows
             return
         self._used += sum(sizes)
         self._bytes.append(torch.cat(parts))
-        times = [entry[6] for entry in entries]
         span = folded.flags.shape[1]
-        self._chunks.append(Chunk(len(entries), envs, span, tuple(sizes), tuple(scalars), context, env_context, times))
+        self._chunks.append(
+            Chunk(len(contexts), envs, span, tuple(sizes), tuple(columns), context, env_context, list(times))
+        )
 
     def _parts(
-        self, folded: Folded, entries: Sequence[Entry], layout: Layout, envs: int
+        self, folded: Folded, scalars: Sequence[Any], layout: Layout, envs: int
     ) -> tuple[list[Tensor], list[int], list[tuple[str, str]]]:
         """Return the columns as bytes [n] on the device, their sizes as in a chunk, and the scalars among them."""
         parts: list[Tensor] = [] if folded.indices is None else [folded.indices.view(torch.uint8).view(-1)]
@@ -148,14 +150,14 @@ class StepDetail:
         if folded.decided is not None:
             parts.append(folded.decided.contiguous().view(torch.uint8))
             sizes[3] = folded.rows
-        scalars = []
-        for name in _names(entries[0][4]):
-            if name in self._row.scalars and all(entry[4][name].numel() == envs for entry in entries):
-                column = _real(torch.cat([entry[4][name].reshape(-1) for entry in entries]))
+        columns = []
+        for name in _names(scalars[0]) if scalars else ():
+            if name in self._row.scalars and all(step[name].numel() == envs for step in scalars):
+                column = _real(torch.cat([step[name].reshape(-1) for step in scalars]))
                 parts.append(column.view(torch.uint8))
                 sizes.append(parts[-1].numel())
-                scalars.append((name, "<f4" if column.dtype == torch.float32 else "<f8"))
-        return parts, sizes, scalars
+                columns.append((name, "<f4" if column.dtype == torch.float32 else "<f8"))
+        return parts, sizes, columns
 
     def collect(self) -> tuple[list[Tensor], list[Chunk], int]:
         """Return what was kept (bytes on the device, and how to read them) and the rows shed, and start anew."""

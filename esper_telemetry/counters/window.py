@@ -18,6 +18,7 @@ from esper_telemetry.counters.entry import (
     DECISION_FIELDS,
     STEP_FIELDS,
     Entry,
+    Steps,
     check_counted,
     signature_of,
     size_of,
@@ -26,6 +27,7 @@ from esper_telemetry.counters.entry import (
 from esper_telemetry.counters.fold import Folded, fold_
 from esper_telemetry.counters.layout import INVALID_ROWS, LEFT_OUT, MISUSE, MISUSES, VALUES_LEFT_OUT, Part
 from esper_telemetry.counters.moments import add_moments_
+from esper_telemetry.counters.stacks import Stack
 from esper_telemetry.counters.state import CounterState, add_totals_
 from esper_telemetry.counters.update import fill_buckets_, update_, update_value_
 from esper_telemetry.counters.workspace import Workspace
@@ -93,10 +95,15 @@ class Window:
                 self.add(MISUSE + MISUSES.index(kind), count)
         self._add_totals()
 
-    def fold(self, entries: Sequence[Entry]) -> None:
-        """Count `entries`, deferred: few launches, whatever their number."""
+    def fold(self, entries: Sequence[Entry], stacks: Sequence[Stack] = ()) -> None:
+        """Count `entries` and what `stacks` hold, deferred: few launches, whatever their number."""
         with quiet(self._device):
             try:
+                for stack in stacks:
+                    if self._detail is None or stack.has_one_context():
+                        self._attempt(self._fold_stack, stack)
+                    else:
+                        entries = [*stack.entries(), *entries]
                 steps, values = self._sorted(entries)
                 for group in steps.values():
                     self._attempt(self._fold_steps, group)
@@ -219,14 +226,14 @@ class Window:
         except Exception:  # noqa: BLE001 - keeping its rows fails in the same way, and says so
             return "unknown"
 
-    def _attempt(self, fold: Callable[[Sequence[Entry]], None], entries: Sequence[Entry]) -> None:
+    def _attempt(self, fold: Callable[[Any], None], entries: Sequence[Entry] | Stack) -> None:
         """Fold `entries`; if that fails they are left out, and it is said."""
-        if not entries:
+        if not len(entries):
             return
         try:
             fold(entries)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong here must not reach the trainer
-            for entry in entries:
+            for entry in entries.entries() if isinstance(entries, Stack) else entries:
                 self.add(LEFT_OUT if len(entry) == STEP_FIELDS else VALUES_LEFT_OUT, size_of(entry))
             what = f"{len(entries)} records were lost: counting them failed with {type(error).__name__}: {error}"
             self._misuse.report("failed", what, count=len(entries))
@@ -245,21 +252,31 @@ class Window:
             [entry[part] for entry in entries] if entries[0][part] is not None else []
             for part in range(DECISION_FIELDS)
         )
+        together = Steps(*([entry[field] for entry in entries] for field in (5, 6, 4)))
+        self._count([actions, masks, success, valid], len(entries), together)
+
+    def _fold_stack(self, stack: Stack) -> None:
+        decisions = [[] if part is None else [part] for part in stack.joined()]
+        self._count(decisions, len(stack), Steps(stack.contexts, stack.times, []))
+
+    def _count(self, decisions: Sequence[list[Any]], number: int, together: Steps) -> None:
+        """Count the decisions of so many steps of one form, each part joined or step by step."""
+        actions, masks, success, valid = decisions
         folded = fold_(self._state, actions, masks, success, self._workspace, valid=valid)
         part = Part(bool(actions), bool(masks), bool(success))
         for cell in range(part.steps.start, part.steps.stop):
-            self.add(cell, len(entries))
+            self.add(cell, number)
         if valid:
             self.add(INVALID_ROWS, folded.rows)  # less the decisions, which the device has taken off
         else:
             for cell in range(part.rows.start, part.rows.stop):
                 self.add(cell, folded.rows)
         if self._detail is not None and actions:
-            self._keep(self._detail, folded, entries)
+            self._keep(self._detail, folded, together)
 
-    def _keep(self, detail: StepDetail, folded: Folded, entries: Sequence[Entry]) -> None:
+    def _keep(self, detail: StepDetail, folded: Folded, together: Steps) -> None:
         try:
-            detail.keep(folded, entries, self._state.layout)
+            detail.keep(folded, together, self._state.layout)
         except Exception as error:  # noqa: BLE001 - the counts stand; detail is shed first
             detail.rows_shed += folded.rows
             self._misuse.report("detail", f"detail of {folded.rows} rows was lost: {type(error).__name__}: {error}")

@@ -20,6 +20,7 @@ FREE = frozenset(
         "reshape",
         "scalar_tensor",
         "select",
+        "set_",
         "slice",
         "split",
         "split_with_sizes",

@@ -14,6 +14,7 @@ EDGES = (-1.0, 0.0, 1.0)
 
 
 def flush_launches(bank, steps, values=()):
+    bank._keeper.can_hold = False  # as on a device: references, and no copies on the host
     for step in steps:
         bank.record_step(*step)
         for name, value in values:

@@ -109,7 +109,7 @@ def test_a_ring_costs_what_is_written_before_it_is_seen_and_nothing_later(number
 
 
 def test_a_record_is_copied_in_one_call_and_into_memory_that_is_used_again():
-    bank = DeviceCounters(SPEC)
+    bank = bank_without_bytes()
     rollout = [torch.stack(column) for column in zip(*(random_step(SPEC, 4, seed) for seed in range(50)), strict=True)]
     rows = set()
     for batch in range(5):
@@ -136,7 +136,7 @@ def test_a_batch_of_a_data_loader_worker_is_not_held(tmp_path):
 
 
 def test_keeping_that_fails_costs_the_record_and_is_said(monkeypatch):
-    bank = DeviceCounters(SPEC)
+    bank = bank_without_bytes()
     step = random_step(SPEC, 4, 0)
     bank.record_step(*step)
 
