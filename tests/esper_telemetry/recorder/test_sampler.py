@@ -15,7 +15,6 @@ import pytest
 import esper_telemetry as et
 from esper_telemetry.errors import ConfigError
 from esper_telemetry.recorder import sampler
-from esper_telemetry.recorder.procfs import process_values
 from esper_telemetry.recorder.sampler import SystemSampler, cuda_in_use
 from esper_telemetry.testing import memory_run, recorded
 
@@ -149,5 +148,10 @@ def test_there_is_no_sampler_in_a_fork_child(tmp_path):
         wait_for_a_sample(run)
         child = os.fork()
         if not child:
-            os._exit(process_values()["threads"] != 1)
+            run.emit(et.events.ScalarLogged, name="child")
+            time.sleep(0.2)  # twenty samples, if somebody took them
+            run.close()
+            os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    of_child = [event.type for event in et.read(run.folder) if event.stream == "worker"]
+    assert of_child == ["scalar.logged", "stream.finished"]
