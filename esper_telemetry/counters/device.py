@@ -62,9 +62,11 @@ class DeviceCounters(Recording):
             (some fifteen launches), for static buffers and CUDA graphs.
         guard: how memory is watched that is kept by reference. "auto": every window, by the writes that torch
             counts; on the CPU the first 4 windows and then 1 in 16 by their content too. "always": by their content
-            in every window (CPU). "off": not at all: then each record must have tensors of its own.
+            in every window (CPU). "off": not at all: then each record must have tensors of its own. Packed records
+            on the CPU are copied at the call unless it is "off", and need no watching.
         max_pending_bytes: memory the references may keep alive; beyond it they are folded before
-            the flush. A fold needs about four times what it folds; on the CPU it keeps that for the next.
+            the flush. On the CPU the copies of packed records may take as much again. A fold needs about four times
+            what it folds; on the CPU it keeps that for the next.
         strict: raise on any misuse. Otherwise only this constructor and a first record raise,
             and later misuse is counted in `misuse` and logged once a kind.
         steps: keep per-step detail too: a row for each environment of each record with actions, in the

@@ -13,6 +13,8 @@ the first windows and then one in 16 also hold the bytes that each reference had
 which shows writes that leave no trace, and gives back what they destroyed. What no bank on a
 device can see is one such write into memory that never comes again.
 
+Packed records on the CPU do not come here: `stacks` copies them at the call, so that nothing of them is watched.
+
 Nothing here waits for a device. Fresh tensors cost no operation.
 """
 
