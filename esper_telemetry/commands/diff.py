@@ -62,7 +62,7 @@ def command(left: str, right: str, choice: Choice, *, latest: bool, as_json: boo
 def _print_partings(found: Sequence[Parting], *, as_json: bool) -> int:
     if as_json:
         print_json([_parting_document(parting) for parting in found])
-    text = EventText(TimeFormat("utc"), color=False, ranks=False)
+    text = EventText(TimeFormat("utc"), color=False)
     for parting in found:
         place = f"{parting.stream} rank {parting.rank}"
         note(f"{place}: alike for {plural(parting.alike, 'event')}, then they part")

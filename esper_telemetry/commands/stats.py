@@ -17,7 +17,7 @@ from esper_telemetry.commands.reading import (
     open_records,
     tell_losses,
 )
-from esper_telemetry.decode import count_events
+from esper_telemetry.decode import count_events, declared_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,10 @@ def command(files: tuple[str, ...], choice: Choice, *, latest: bool, as_json: bo
     Bytes are those before compression. A list counts each of its values.
     """
     records = open_records(files, choice, latest=latest)
+    types = declared_types(records.found)
     found = count_events(counted(records, "counting", records.events), by_rank=by_rank)
+    for known in found.values():
+        known.name = types.shown(known.full_name)
     if as_json:
         print_json([_document(rank, statistics, fields=fields) for (_, rank), statistics in found.items()])
     else:
