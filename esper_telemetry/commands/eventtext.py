@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from esper_telemetry.commands.output import printable
 from esper_telemetry.decode import StreamKeys
 from esper_telemetry.v1 import context_pb2
 
@@ -51,9 +52,10 @@ class EventText:
         name = event.type if self._types is None else self._types.shown(event.full_name)
         run = _shown(event.run_id) if self._keys.run else ""
         place = f"[{' '.join(context)}]" if context else ""
+        name, place, shown = printable(name), printable(place), printable(" ".join(fields))
         if self._color:
             time, name, place = click.style(time, dim=True), click.style(name, fg="cyan"), click.style(place, dim=True)
-        parts = (run, time, self._number(event), name, place, " ".join(fields))
+        parts = (run, time, self._number(event), name, place, shown)
         return "  ".join(part for part in parts if part)
 
     def _number(self, event: Event) -> str:

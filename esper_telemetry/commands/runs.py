@@ -128,8 +128,8 @@ def _row(run: RunSummary, *, connected: bool) -> tuple[object, ...]:
     """Return a line of the table; a sum over some of the producers only has a + behind it."""
     more = "+" if run.producer_count > len(run.producers) else ""
     return (
-        printable(run.run_id),
-        printable(run.run_name) or None,
+        run.run_id,
+        run.run_name or None,
         run.producer_count,
         f"{sum(each.connected for each in run.producers)}{more}" if connected else None,
         f"{sum(each.durable_seq for each in run.producers):,}{more}",
@@ -163,11 +163,6 @@ def _producer(producer: ProducerSummary, *, connected: bool) -> dict[str, Any]:
         "started": rfc3339(producer.started_unix_nano),
         "labels": dict(producer.labels),
     }
-
-
-def printable(text: str) -> str:
-    """Return a text that a stranger chose without what a terminal would obey."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _started(run: RunSummary) -> int:

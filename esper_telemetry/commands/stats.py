@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from esper_telemetry.commands.output import print_json, print_table, size
+from esper_telemetry.commands.output import print_json, print_table, print_text, printable, size
 from esper_telemetry.commands.progress import counted
 from esper_telemetry.commands.reading import (
     Choice,
@@ -68,8 +68,8 @@ def _print_types(found: Counted, *, by_rank: bool) -> None:
 
 
 def _print_fields(rank: int | None, statistics: TypeStatistics) -> None:
-    print()
-    print(statistics.name + (f" (rank {rank})" if rank is not None else ""))
+    print_text()
+    print_text(printable(statistics.name) + (f" (rank {rank})" if rank is not None else ""))
     rows = [_field_row(name, field) for name, field in statistics.fields.items()]
     head = ("field", "set", "bytes", "min", "mean", "max", "sum", "odd", "unit", "values")
     print_table(head, rows, indent="  ")

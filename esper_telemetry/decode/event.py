@@ -86,11 +86,6 @@ class Event:
         return self._origin.attempt
 
     @property
-    def producer_id(self) -> bytes:
-        """The 16 bytes that number its stream."""
-        return self._origin.producer_id
-
-    @property
     def position(self) -> tuple[int, int]:
         """Where it stands in its stream: its number, and the row of the block it came in."""
         return self.seq, 0
