@@ -30,7 +30,8 @@ SDK, TRAINER = "esper_telemetry", "esper"
 EVERYONE_KNOWS = {"errors", "clock", "v1"}
 STOPS = {
     "errors", "clock", "v1", "events", "schema", "facts", "counters", "recorder", "sinks", "mirrors", "recordfile",
-    "uplink", "storage", "jetstream", "collector", "decode", "tables", "exports", "views", "report", "ui", "terminal",
+    "protocol", "uplink", "daemon", "storage", "jetstream", "collector", "decode",
+    "tables", "exports", "views", "report", "ui", "terminal",
     "integrations", "commands", "testing",
 }  # fmt: skip
 SDK_IMPORTS: dict[str, set[str]] = {
@@ -45,9 +46,11 @@ SDK_IMPORTS: dict[str, set[str]] = {
     "mirrors": {"schema"},
     "recorder": {"schema", "facts", "sinks", "mirrors"},
     "uplink": {"schema", "recordfile"},
+    "protocol": set(),
+    "daemon": {"recordfile", "protocol"},
     "storage": {"schema", "recordfile"},
-    "jetstream": {"schema", "recordfile", "storage"},
-    "collector": {"schema", "recordfile", "storage", "jetstream"},
+    "jetstream": {"schema", "recordfile", "daemon", "storage"},
+    "collector": {"schema", "recordfile", "protocol", "daemon", "storage", "jetstream"},
     "decode": {"schema", "recordfile"},
     "tables": {"decode", "recordfile", "schema"},
     "exports": {"tables", "decode", "recordfile", "schema"},
@@ -77,7 +80,7 @@ HEAVY = {
     "zstandard": ("esper_telemetry/recordfile/", "tools/decode_records.py"),
     "grpc": ("esper_telemetry/uplink/", "esper_telemetry/collector/", "esper_telemetry/decode/live.py"),
     "isal": ("esper_telemetry/recordfile/checksum.py",),
-    "nats": ("esper_telemetry/collector/jetstream.py",),
+    "nats": ("esper_telemetry/jetstream/connection.py",),
     "click": ("esper_telemetry/commands/",),
     "rich": ("esper_telemetry/commands/", "esper_telemetry/terminal/"),
     "textual": ("esper_telemetry/terminal/",),

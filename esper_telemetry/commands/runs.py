@@ -82,7 +82,7 @@ def delete(run_id: str, place: str, *, yes: bool, **security: Any) -> int:
 
         gone = delete_run(Endpoint(address, **security), run_id)
     else:
-        from esper_telemetry.collector.offline import delete_stored
+        from esper_telemetry.storage.archive import delete_stored
 
         gone = delete_stored(Path(place), run_id)
     note(f"deleted run {run_id}: {size(gone)}")
@@ -112,8 +112,7 @@ def _at_collector(address: str, prefix: str, security: dict[str, Any]) -> Iterat
 
 
 def _in_folder(root: Path, prefix: str) -> Iterator[RunSummary]:
-    from esper_telemetry.collector.archive import run_ids
-    from esper_telemetry.collector.offline import stored_run
+    from esper_telemetry.storage.archive import run_ids, stored_run
 
     chosen = [run_id for run_id in run_ids(root) if run_id.startswith(prefix)]
     with progress("reading", len(chosen)) as show:

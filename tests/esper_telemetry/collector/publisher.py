@@ -12,7 +12,7 @@ from zlib import crc32
 
 import grpc
 
-from esper_telemetry.collector.refusal import REFUSAL_KEY
+from esper_telemetry.protocol import REFUSAL_KEY
 from esper_telemetry.recordfile import HeaderInfo, RecordReader, RecordWriter
 from esper_telemetry.schema import Batch, event_type, frame_event
 from esper_telemetry.schema.fingerprint import merged_header, schema_fingerprint

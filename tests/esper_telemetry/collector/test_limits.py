@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esper_telemetry.collector.limits import Limits, TokenBucket
+from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.quotas import TokenBucket
 
 
 def test_the_longest_frame_and_the_longest_schema_fit_into_a_message():

@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from esper_telemetry.collector.settings import LogSettings, Settings, is_local, split_address
+from esper_telemetry.collector.settings import Settings
 from esper_telemetry.errors import ConfigError
+from esper_telemetry.jetstream.deployment import LogSettings
+from esper_telemetry.protocol import is_local, split_address
 
 PEM = Path("x.pem")
 
