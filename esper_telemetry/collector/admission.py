@@ -6,9 +6,9 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from esper_telemetry.collector.limits import PROTOCOL, TokenBucket
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.v1 import collector_pb2
+from esper_telemetry.wire import PROTOCOL, TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable

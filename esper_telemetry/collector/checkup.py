@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.collector.auth import TokenFile
 from esper_telemetry.collector.certificates import Certificates
-from esper_telemetry.collector.settings import split_address
 from esper_telemetry.errors import ConfigError
+from esper_telemetry.wire import split_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

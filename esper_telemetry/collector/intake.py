@@ -24,7 +24,6 @@ from esper_telemetry.collector.items import (
     Seal,
     weight,
 )
-from esper_telemetry.collector.limits import PROTOCOL
 from esper_telemetry.collector.metrics import skip_label
 from esper_telemetry.collector.producer import Admission, Producer, bounded_labels
 from esper_telemetry.collector.readership import Readership
@@ -36,6 +35,7 @@ from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.header import writer_name
 from esper_telemetry.recordfile.layout import Skip
 from esper_telemetry.v1 import collector_pb2
+from esper_telemetry.wire import PROTOCOL
 
 if TYPE_CHECKING:
     from esper_telemetry.collector.auth import Tenant

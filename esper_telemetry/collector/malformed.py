@@ -11,7 +11,8 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc import aio
 
-from esper_telemetry.collector.refusal import REFUSAL_KEY, Refused
+from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.wire import REFUSAL_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

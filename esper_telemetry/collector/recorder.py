@@ -29,12 +29,12 @@ from esper_telemetry.collector.partition import Partition
 from esper_telemetry.collector.producerfiles import ProducerFiles
 from esper_telemetry.collector.recordermetrics import RecorderMetrics
 from esper_telemetry.collector.recovery import recover
-from esper_telemetry.collector.settings import split_address
 from esper_telemetry.collector.store import Store
 from esper_telemetry.collector.tasks import Supervisor, unless_asked
 from esper_telemetry.collector.watermark import Watermarks
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile.frame import FrameDecoder, FrameEncoder
+from esper_telemetry.wire import split_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

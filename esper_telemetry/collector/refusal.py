@@ -9,7 +9,6 @@ from esper_telemetry.errors import TelemetryError
 from esper_telemetry.v1 import collector_pb2
 
 # Trailing metadata that carries a serialized Refusal.
-REFUSAL_KEY = "esper-telemetry-refusal-bin"
 
 _PREFIX = "REFUSAL_REASON_"
 # A status with all its metadata has to fit into 8 KiB; a letter may travel as 12.

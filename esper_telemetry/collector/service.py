@@ -15,12 +15,13 @@ from esper_telemetry.collector.auth import Caller
 from esper_telemetry.collector.catalog import list_runs
 from esper_telemetry.collector.identity import check_run_id
 from esper_telemetry.collector.reader import follow_run
-from esper_telemetry.collector.refusal import REFUSAL_KEY, Refused
+from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.stream import PublishStream
 from esper_telemetry.collector.tasks import end_tasks
 from esper_telemetry.collector.upkeep import delete_run
 from esper_telemetry.errors import MissingExtraError
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
+from esper_telemetry.wire import REFUSAL_KEY
 
 try:
     from google.protobuf import any_pb2, duration_pb2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import re
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from esper_telemetry.collector.frames import Validation
 from esper_telemetry.collector.limits import Limits
 from esper_telemetry.collector.logentry import Names
 from esper_telemetry.errors import ConfigError
+from esper_telemetry.wire import is_loopback
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +83,7 @@ class Settings:
             raise ConfigError(f"--retain-days {self.retain_s / 86_400:g} is no number of days; 0 keeps everything")
         if self.limits.streams < 1:
             raise ConfigError(f"--max-streams {self.limits.streams} lets nobody in; give 1 or more")
-        if not (self.secure or self.insecure or is_local(self.listen)):
+        if not (self.secure or self.insecure or is_loopback(self.listen)):
             raise ConfigError(
                 f"refusing to listen on {self.listen} without TLS: everybody on the network could read and write;"
                 " give --tls-cert and --tls-key, listen on 127.0.0.1, or say --insecure"
@@ -159,28 +159,3 @@ class RecorderSettings:
     directory: Path
     metrics: str = ""
     min_free: float = 0.05
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Return host and port of "HOST:PORT" or "[HOST]:PORT".
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - last port
-        raise ConfigError(f"{address!r} is no HOST:PORT, e.g. 127.0.0.1:7575")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def is_local(address: str) -> bool:
-    """Tell whether only this machine can reach `address`."""
-    if address.startswith("unix:"):
-        return True
-    host, _ = split_address(address)
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -14,15 +14,41 @@ from esper_telemetry.recordfile.piece import Kind
 from esper_telemetry.recordfile.scan import find_pieces, scan
 from esper_telemetry.recordfile.segment import Assembler
 from esper_telemetry.recordfile.source import FileSource
-from esper_telemetry.uplink.schema import StreamSchema, merge_headers
+from esper_telemetry.schema.fingerprint import schema_fingerprint
+from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from esper_telemetry.recordfile import layout
     from esper_telemetry.recordfile.piece import Piece
-    from esper_telemetry.v1 import record_pb2
+
+
+class StreamSchema(NamedTuple):
+    """What the frames that follow are made of.
+
+    Attributes:
+        fingerprint: SHA-256 of types and descriptors, 32 bytes.
+        header: the first header of a segment with the later ones merged in.
+    """
+
+    fingerprint: bytes
+    header: record_pb2.Header
+
+
+def merge_headers(headers: Sequence[record_pb2.Header]) -> StreamSchema:
+    """Return the schema that the headers of one segment make, in file order.
+
+    Serialized FileDescriptorSets are joined as they are: concatenated protobuf is merged protobuf.
+    """
+    merged = record_pb2.Header()
+    merged.CopyFrom(headers[0])
+    for header in headers[1:]:
+        merged.types.extend(header.types)
+        merged.attributes.update(header.attributes)
+    merged.file_descriptor_set = b"".join(header.file_descriptor_set for header in headers)
+    return StreamSchema(schema_fingerprint(merged), merged)
 
 
 class Frame(NamedTuple):
