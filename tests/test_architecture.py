@@ -27,16 +27,16 @@ ROOT = Path(__file__).resolve().parent.parent
 SDK, TRAINER = "esper_telemetry", "esper"
 
 # What each stop of a record's journey may know of the others, itself aside.
-EVERYONE_KNOWS = {"errors", "clock", "v1"}
+EVERYONE_KNOWS = {"errors", "clock", "wire", "v1"}
 STOPS = {
-    "errors", "clock", "v1", "events", "schema", "facts", "counters", "recorder", "sinks", "mirrors", "recordfile",
-    "protocol", "uplink", "daemon", "storage", "jetstream", "collector", "decode",
-    "tables", "exports", "views", "report", "ui", "terminal",
-    "integrations", "commands", "testing",
+    "errors", "clock", "wire", "v1", "events", "schema", "facts", "counters", "recorder", "sinks", "mirrors",
+    "recordfile", "uplink", "daemon", "storage", "jetstream", "collector", "decode", "tables", "exports", "views",
+    "report", "ui", "terminal", "integrations", "commands", "testing",
 }  # fmt: skip
 SDK_IMPORTS: dict[str, set[str]] = {
     "errors": set(),
     "clock": set(),
+    "wire": set(),
     "events": {"schema"},
     "schema": set(),
     "counters": {"schema"},
@@ -46,11 +46,10 @@ SDK_IMPORTS: dict[str, set[str]] = {
     "mirrors": {"schema"},
     "recorder": {"schema", "facts", "sinks", "mirrors"},
     "uplink": {"schema", "recordfile"},
-    "protocol": set(),
-    "daemon": {"recordfile", "protocol"},
+    "daemon": {"recordfile"},
     "storage": {"schema", "recordfile"},
     "jetstream": {"schema", "recordfile", "daemon", "storage"},
-    "collector": {"schema", "recordfile", "protocol", "daemon", "storage", "jetstream"},
+    "collector": {"schema", "recordfile", "daemon", "storage", "jetstream"},
     "decode": {"schema", "recordfile"},
     "tables": {"decode", "recordfile", "schema"},
     "exports": {"tables", "decode", "recordfile", "schema"},

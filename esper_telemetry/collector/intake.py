@@ -28,7 +28,6 @@ from esper_telemetry.collector.schema_check import SchemaCheck
 from esper_telemetry.collector.session import Session, claim, fence
 from esper_telemetry.collector.subscription import Readership
 from esper_telemetry.errors import SinkError
-from esper_telemetry.protocol import PROTOCOL
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.header import writer_name
 from esper_telemetry.recordfile.layout import Skip
@@ -44,6 +43,7 @@ from esper_telemetry.storage.engine import (
     weight,
 )
 from esper_telemetry.v1 import collector_pb2
+from esper_telemetry.wire import PROTOCOL
 
 if TYPE_CHECKING:
     from esper_telemetry.collector.auth import Tenant

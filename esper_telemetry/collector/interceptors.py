@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from grpc import aio
 
 from esper_telemetry.collector.refusal import Refused
-from esper_telemetry.protocol import REFUSAL_KEY
+from esper_telemetry.wire import REFUSAL_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -7,8 +7,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from esper_telemetry.collector.refusal import Refused
-from esper_telemetry.protocol import PROTOCOL
 from esper_telemetry.v1 import collector_pb2
+from esper_telemetry.wire import PROTOCOL, TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,36 +114,3 @@ class Quotas:
         if total >= limit or (own and mine >= own):
             message = f"{total:,} {what}, {mine:,} of {tenant.name}: no more may be; come back later"
             raise Refused("STREAMS", message, retry_after_ms=_STREAMS_RETRY_MS)
-
-
-class TokenBucket:
-    """A rate with a burst of one second. What is taken beyond it is a debt, which is waited for before the next.
-
-    Args:
-        rate: units a second; 0 means no limit.
-
-    Attributes:
-        rate: as given; it may be changed.
-    """
-
-    def __init__(self, rate: float) -> None:
-        self.rate = rate
-        self._level = rate
-        self._at: float | None = None
-
-    def take(self, amount: float, now: float) -> float:
-        """Take `amount` at `now` (seconds of any steady clock); return how long to wait before the next, seconds."""
-        debt = self.debt(now)
-        if not self.rate:
-            return 0.0
-        self._level -= amount
-        return max(debt, -self._level / self.rate)
-
-    def debt(self, now: float) -> float:
-        """Return how long what was taken is still to be waited for, seconds."""
-        if not self.rate:
-            return 0.0
-        if self._at is not None:
-            self._level = min(self.rate, self._level + (now - self._at) * self.rate)
-        self._at = now
-        return max(0.0, -self._level / self.rate)

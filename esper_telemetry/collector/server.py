@@ -28,9 +28,9 @@ from esper_telemetry.collector.tls import Certificates
 from esper_telemetry.daemon.metrics_port import MetricsServer
 from esper_telemetry.daemon.supervisor import Supervisor, unless_asked
 from esper_telemetry.errors import ConfigError, MissingExtraError, SinkError
-from esper_telemetry.protocol import is_local, split_address
 from esper_telemetry.storage.file_engine import FileEngine
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
+from esper_telemetry.wire import is_loopback, split_address
 
 try:
     from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -187,7 +187,7 @@ class CollectorServer:
         add_collector: Any = collector_pb2_grpc.add_CollectorServicer_to_server
         add_collector(self._service, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        if is_local(self._settings.listen) or self._settings.client_ca is not None:
+        if is_loopback(self._settings.listen) or self._settings.client_ca is not None:
             names = [SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
             reflection.enable_server_reflection(names, server)
         return server

@@ -19,8 +19,8 @@ from esper_telemetry.collector.stream import PublishStream
 from esper_telemetry.collector.subscription import follow_run
 from esper_telemetry.daemon.supervisor import end_tasks
 from esper_telemetry.errors import MissingExtraError
-from esper_telemetry.protocol import REFUSAL_KEY
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
+from esper_telemetry.wire import REFUSAL_KEY
 
 try:
     from google.protobuf import any_pb2, duration_pb2

@@ -13,7 +13,7 @@ from esper_telemetry.collector.frame_check import Validation
 from esper_telemetry.collector.limits import Limits
 from esper_telemetry.collector.tls import Certificates
 from esper_telemetry.errors import ConfigError
-from esper_telemetry.protocol import is_local, split_address
+from esper_telemetry.wire import is_loopback, split_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +86,7 @@ class Settings:
             raise ConfigError(f"--retain-days {self.retain_s / 86_400:g} is no number of days; 0 keeps everything")
         if self.limits.streams < 1:
             raise ConfigError(f"--max-streams {self.limits.streams} lets nobody in; give 1 or more")
-        if not (self.secure or self.insecure or is_local(self.listen)):
+        if not (self.secure or self.insecure or is_loopback(self.listen)):
             raise ConfigError(
                 f"refusing to listen on {self.listen} without TLS: everybody on the network could read and write;"
                 " give --tls-cert and --tls-key, listen on 127.0.0.1, or say --insecure"

@@ -8,7 +8,15 @@ import click
 
 from esper_telemetry.commands.eventtext import EventText
 from esper_telemetry.commands.output import FINE, INCOMPLETE, PROBLEM, note, plural, print_json, print_table, warn
-from esper_telemetry.commands.reading import Choice, filter_options, find_files, json_option, latest_option, record_path
+from esper_telemetry.commands.reading import (
+    Choice,
+    check_types,
+    filter_options,
+    find_files,
+    json_option,
+    latest_option,
+    record_path,
+)
 from esper_telemetry.commands.times import TimeFormat
 from esper_telemetry.decode import Comparison, Parting, compare, partings, survey
 
@@ -32,6 +40,7 @@ def command(left: str, right: str, choice: Choice, *, latest: bool, as_json: boo
     that says where and when the run was are left out.
     """
     sides = survey(find_files([left])), survey(find_files([right]))
+    check_types(choice.wanted.types, *sides)
     if exact:
         code = _print_partings(list(partings(*sides, choice.wanted)), as_json=as_json)
         warnings = [warning for side in sides for warning in side.warnings]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from esper_telemetry.commands.output import FINE, INCOMPLETE, colored, print_json, warn
-from esper_telemetry.commands.reading import files_argument, find_files, json_option
+from esper_telemetry.commands.reading import check_types, files_argument, find_files, json_option
 from esper_telemetry.decode import Reference, record_reference, survey
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def command(files: tuple[str, ...], types: tuple[str, ...], *, markdown: bool, a
     Everything comes from the record itself, so it holds for anybody's events.
     """
     found = survey(find_files(files))
+    check_types(types, found)
     reference = _chosen(record_reference(found), types)
     if as_json:
         print_json(dataclasses.asdict(reference))

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from esper_telemetry.commands.cat import format_options, line_writer
-from esper_telemetry.commands.endpoint import endpoint_options
+from esper_telemetry.commands.endpoint_options import endpoint_options
 from esper_telemetry.commands.output import FINE, INCOMPLETE, warn
 from esper_telemetry.commands.reading import (
     Choice,
+    check_types,
     files_argument,
     filter_options,
     find_files,
@@ -21,6 +22,7 @@ from esper_telemetry.commands.reading import (
     time_format_option,
 )
 from esper_telemetry.decode import Tail
+from esper_telemetry.errors import RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,6 +60,7 @@ def command(
     tail: Tail | LiveTail | None = live_tail(files, choice, security)
     if tail is None:
         tail = Tail(files if follow else find_files(files), choice.wanted, expand=not choice.blocks)
+        _check_types(choice, tail, follow=follow)
     line = line_writer(form, time_format, ranks=tail.streams > 1)
     told = 0
 
@@ -75,6 +78,20 @@ def command(
     show([])
     tell_unknown(tail.unknown)
     return INCOMPLETE if tail.warnings or tail.unknown else FINE
+
+
+def _check_types(choice: Choice, tail: Tail, *, follow: bool) -> None:
+    """Refuse a type that the record does not declare; a record that is being written may declare it later.
+
+    Raises:
+        RecordError: there is one, and nothing more is waited for.
+    """
+    try:
+        check_types(choice.wanted.types, tail.found)
+    except RecordError as error:
+        if not follow:
+            raise
+        warn(f"{error}; it is waited for, as a record may declare further types while it is written")
 
 
 def live_tail(files: tuple[str, ...], choice: Choice, security: dict[str, Any]) -> LiveTail | None:

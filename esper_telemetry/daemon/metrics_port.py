@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import ConfigError, MissingExtraError
-from esper_telemetry.protocol import split_address
 from esper_telemetry.recordfile.header import writer_name
+from esper_telemetry.wire import split_address
 
 try:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram

@@ -6,6 +6,7 @@ events is neither needed nor used.
 
 from esper_telemetry.decode.comparison import Comparison, FieldPair, Pair, Parting, compare, partings
 from esper_telemetry.decode.configuration import RunConfiguration, run_configuration
+from esper_telemetry.decode.declared import DeclaredTypes, declared_types
 from esper_telemetry.decode.event import Event, RowEvent
 from esper_telemetry.decode.faults import FileDamage
 from esper_telemetry.decode.filter import Filter
@@ -30,6 +31,7 @@ from esper_telemetry.decode.tail import Tail
 
 __all__ = [
     "Comparison",
+    "DeclaredTypes",
     "EnumReference",
     "Event",
     "EventReference",
@@ -57,6 +59,7 @@ __all__ = [
     "TypeStatistics",
     "compare",
     "count_events",
+    "declared_types",
     "json_line",
     "partings",
     "read",

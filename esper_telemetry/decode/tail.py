@@ -51,6 +51,9 @@ class Tail:
         wanted: which events.
         expand: whether a block of steps is given as its rows.
 
+    Attributes:
+        found: what was surveyed at the start, with the types that it declares.
+
     Raises:
         RecordError: there is no such record.
     """
@@ -66,6 +69,7 @@ class Tail:
         self._origins: dict[tuple[Path, int, int, int], Origin] = {}
         self._shown: dict[bytes, int] = {}
         found = survey(path)
+        self.found = found
         self._known = set(found.files)  # a file that is no record may become one: its header is being written
         self._places = list(found.places)
         self._faults.warnings += found.warnings

@@ -20,8 +20,8 @@ from esper_telemetry.recordfile.header import parse_header_frame
 from esper_telemetry.recordfile.index import FooterBuilder
 from esper_telemetry.recordfile.lock import writer_gone
 from esper_telemetry.recordfile.piece import Kind, Piece
-from esper_telemetry.recordfile.scan import scan
 from esper_telemetry.recordfile.source import FileSource
+from esper_telemetry.recordfile.walk import walk
 from esper_telemetry.storage.disk import cut_file, sync_data, sync_folder
 from esper_telemetry.storage.naming import ProducerKey, may_be_of
 from esper_telemetry.storage.segment_writer import OWNER_ATTRIBUTE
@@ -190,7 +190,7 @@ def seal_segment(path: Path, limit: int, notes: list[str]) -> int:
     source = FileSource(path)
     try:
         row = _Row(source, limit)
-        pieces = scan(source)
+        pieces = walk(source)
         first_bad = next((piece for piece in pieces if not row.take(piece)), None)
         whole_behind = first_bad is not None and not row.at_limit and any(p.kind is Kind.DATA for p in pieces)
         size = source.size

@@ -40,9 +40,9 @@ def test_what_is_right_is_listed_and_nothing_is_made(tmp_path):
     ("changes", "said"),
     [
         ({"listen": "0.0.0.0:1"}, "refusing to listen"),
-        ({"listen": "nonsense"}, "no HOST:PORT"),
-        ({"metrics": "127.0.0.1"}, "no HOST:PORT"),
-        ({"health": "x:99999"}, "no HOST:PORT"),
+        ({"listen": "nonsense"}, "is not host:port"),
+        ({"metrics": "127.0.0.1"}, "is not host:port"),
+        ({"health": "x:99999"}, "is not host:port"),
         ({"min_free": 1.5}, "--min-free"),
         ({"min_free": float("nan")}, "--min-free"),
         ({"retain_s": -1.0}, "--retain-days"),

@@ -27,8 +27,8 @@ from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.recordfile.frame import FrameDecoder, FrameEncoder
 from esper_telemetry.recordfile.layout import Skip
 from esper_telemetry.recordfile.piece import Kind
-from esper_telemetry.recordfile.scan import scan
 from esper_telemetry.recordfile.source import FileSource
+from esper_telemetry.recordfile.walk import walk
 from esper_telemetry.storage.engine import PutSkip
 from esper_telemetry.v1 import log_pb2
 from tests.esper_telemetry.collector.publisher import Produced, stored
@@ -200,7 +200,7 @@ def test_a_skip_is_stored_with_its_reason(log_settings, tmp_path, produced):
 
     asyncio.run(scenario())
     (path,) = tmp_path.glob("*/*.esr.zst")
-    assert [piece.skip for piece in scan(FileSource(path)) if piece.kind is Kind.SKIP] == [Skip(1, 25, 1)]
+    assert [piece.skip for piece in walk(FileSource(path)) if piece.kind is Kind.SKIP] == [Skip(1, 25, 1)]
     assert stored(tmp_path, produced) == produced.raw[1:2]
 
 

@@ -14,10 +14,10 @@ from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.session import Session as CollectorSession
 from esper_telemetry.collector.session import claim
 from esper_telemetry.storage.sequence import SequenceNumbers
-from esper_telemetry.uplink.frames import Frame
+from esper_telemetry.uplink.retry import StreamEnd
+from esper_telemetry.uplink.segment_frames import Frame
 from esper_telemetry.uplink.session import Session
 from esper_telemetry.uplink.terms import wire_bytes
-from esper_telemetry.uplink.verdict import Ending
 from esper_telemetry.v1 import collector_pb2
 from tests.esper_telemetry.uplink.listsource import ListSource
 
@@ -123,7 +123,7 @@ class Wire(RuleBasedStateMachine):
     def pass_time(self, seconds):
         self.now += seconds
         if self.session.dead(self.now):
-            self.drop(Ending("DEADLINE_EXCEEDED"))
+            self.drop(StreamEnd("DEADLINE_EXCEEDED"))
 
     @precondition(lambda self: not self.open)
     @rule()
@@ -146,7 +146,7 @@ class Wire(RuleBasedStateMachine):
                 self.answers.extend(self.collector.handle(self.sent.popleft(), self.now))
             except Refused as refused:
                 reason = refused.to_proto().reason
-                self.drop(Ending(refused.status, str(refused), reason))
+                self.drop(StreamEnd(refused.status, str(refused), reason))
                 return
 
     @rule()
@@ -158,7 +158,7 @@ class Wire(RuleBasedStateMachine):
         for _ in range(min(count, len(self.answers))):
             self.session.receive(self.now, self.answers.popleft())
         if self.open and self.collector.over and not self.answers:
-            self.drop(Ending("OK"))
+            self.drop(StreamEnd("OK"))
 
     def drop(self, ending=None):
         self.sent.clear()
@@ -167,7 +167,7 @@ class Wire(RuleBasedStateMachine):
         self.collector.over = False
         if self.open:
             self.open = False
-            self.session.end(self.now, ending or Ending("UNAVAILABLE"))
+            self.session.end(self.now, ending or StreamEnd("UNAVAILABLE"))
 
     @rule()
     def break_connection(self):

@@ -5,7 +5,7 @@ import importlib
 import click
 import pytest
 
-from esper_telemetry.commands.endpoint import endpoint_options
+from esper_telemetry.commands.endpoint_options import endpoint_options
 from esper_telemetry.uplink.endpoint import Endpoint
 
 VERBS = {"push": "push", "tail": "tail", "health": "health", "runs list": "runs", "runs delete": "runs"}
@@ -33,7 +33,7 @@ def test_what_is_given_is_what_an_endpoint_takes(tmp_path):
     arguments = [f"--tls-{name}={tmp_path / 'pem'}" for name in ("ca", "cert", "key")]
     security = command.main([*arguments, "--tls"], standalone_mode=False)
     assert Endpoint("localhost:1", **security) == Endpoint(
-        "localhost:1", None, tls=True, **{f"tls_{name}": str(tmp_path / "pem") for name in ("ca", "cert", "key")}
+        "localhost:1", tls=True, **{f"tls_{name}": str(tmp_path / "pem") for name in ("ca", "cert", "key")}
     )
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from esper_telemetry.errors import RecordError
+from esper_telemetry.uplink.client import delete_run, list_runs
 from esper_telemetry.uplink.endpoint import Endpoint
-from esper_telemetry.uplink.runs import delete_run, list_runs
 from tests.esper_telemetry.collector.conftest import CollectorProcess
 from tests.esper_telemetry.collector.publisher import Produced, Publication, open_stub, publish
 

@@ -9,9 +9,9 @@ import pytest
 
 from esper_telemetry.errors import ConfigError, NotARecordError
 from esper_telemetry.recordfile import RecordReader, list_run
-from esper_telemetry.uplink.agent import LOG_NAME, follow, push
 from esper_telemetry.uplink.delivery import PushOptions
 from esper_telemetry.uplink.endpoint import Endpoint
+from esper_telemetry.uplink.sender import LOG_NAME, follow, push
 from tests.esper_telemetry.uplink.trainers import Trainer, end_trainer, send
 
 
@@ -207,4 +207,4 @@ def test_a_token_file_that_holds_none_is_said_before_anything_is_sent(producer, 
         if content is not None:
             path.write_text(content)
         with pytest.raises(ConfigError, match=str(path)):
-            push([producer.folder], Endpoint("127.0.0.1:9", str(path)), PushOptions(), print)
+            push([producer.folder], Endpoint("127.0.0.1:9", token_file=str(path)), PushOptions(), print)

@@ -15,7 +15,7 @@ from esper_telemetry.errors import ConfigError, NotARecordError, RecordError
 from esper_telemetry.recordfile import list_run, look_into
 from esper_telemetry.recordfile.lock import try_lock, writer_gone
 from esper_telemetry.uplink.delivery import Delivery, Report
-from esper_telemetry.uplink.spool import SegmentPlace, Spool, find_segments
+from esper_telemetry.uplink.spool import Spool, SpoolSegment, find_segments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -75,7 +75,7 @@ class Push:
         Raises:
             NotARecordError: a path does not exist, or holds no record.
         """
-        places: dict[tuple[str, bytes], list[SegmentPlace]] = {}
+        places: dict[tuple[str, bytes], list[SpoolSegment]] = {}
         for path in self._list():
             for place in self._read(path):
                 if place.producer not in self._producers:
@@ -84,7 +84,7 @@ class Push:
         self._found += [Spool(segments, follow=self._options.follow) for segments in places.values()]
         return bool(self._found)
 
-    def _read(self, path: Path) -> list[SegmentPlace]:
+    def _read(self, path: Path) -> list[SpoolSegment]:
         if path in self._seen:
             return []
         try:

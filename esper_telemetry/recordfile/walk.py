@@ -1,8 +1,9 @@
-"""Finds the pieces of a record file: by its footer, backwards by its descriptors, or forwards through damage.
+"""The pieces of a record file: `walk` goes forwards from any place, `find_pieces` takes a whole file the cheapest way.
 
-The footer and the backward walk decompress nothing and touch 64 bytes a frame. Only
-when neither explains every byte is the file scanned from its start; after damage the
-scan goes on at the next valid structure. No byte is passed over without a piece.
+`walk` is the one loop over pieces: readers, followers, the agent, the collector, verify and recovery go through it.
+It passes over no byte without a piece: what cannot be read is a DAMAGE piece up to the next valid structure, and what
+the end of the file cuts is a TAIL piece. `find_pieces` reads footers and descriptors from the end, 64 bytes a frame;
+only when these do not explain every byte does it walk. Nothing is decompressed here.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 # A cut file ends in less than one frame, so its last descriptor stands in its last MiB.
 _TAIL_BYTES = 1 << 20
 _CHUNK_BYTES = 2 << 20
+# A header takes some 20 KB: the first look at a file is one read of this size.
+_FIRST_BYTES = 1 << 16
 _LANDMARK = re.compile(rb"[\x57\x5e]\x2a\x4d\x18")
 
 
@@ -56,7 +59,7 @@ def find_pieces(source: Source) -> list[Piece]:
     if pieces is None:
         committed = last_commit(source, size)
         pieces = walk_back(source, committed) if committed else None
-        pieces = [*(pieces or []), *scan(source, committed if pieces else 0)]
+        pieces = [*(pieces or []), *walk(source, committed if pieces else 0)]
     return pieces
 
 
@@ -154,33 +157,23 @@ def last_commit(source: Source, end: int) -> int:
 # --- forwards ---------------------------------------------------------------------------------------------------------
 
 
-class _Window:
-    """The bytes around a position that moves forward."""
+def walk(source: Source, at: int = 0, *, end: int | None = None) -> Iterator[Piece]:
+    """Yield the pieces from `at` to the end of a file; together they cover every byte.
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self.size = source.size
-        self.base = 0
-        self.data = b""
+    Args:
+        source: the file; it may grow meanwhile, which this walk does not see.
+        at: where to start: the offset of a piece, or of anything, which then is damage.
+        end: where to stop, as if the file ended there; None for its present size.
 
-    def piece(self, offset: int) -> Piece | None:
-        """Return the piece at `offset`; None when the file ends inside it."""
-        for count in (_CHUNK_BYTES, MAX_FRAME_PIECE * 2, layout.MAX_INDEX_BYTES + _CHUNK_BYTES):
-            if offset < self.base + len(self.data):
-                piece = piece_at(self.data, offset - self.base, self.base)
-                if piece is not None:
-                    return piece
-                if self.base + len(self.data) >= self.size:
-                    return None
-            self.base, self.data = offset, self._source.read_at(offset, min(count, self.size - offset))
-        return piece_at(self.data, 0, self.base)
+    Yields:
+        Whole pieces; DAMAGE for bytes up to the next valid structure, or up to the end if none follows; TAIL for the
+        start of a piece that the end cuts, as the last one.
 
-
-def scan(source: Source, start: int = 0) -> Iterator[Piece]:
-    """Yield the pieces from `start` to the end, damage and a cut tail included."""
-    window = _Window(source)
-    at = start
-    while at < window.size:
+    Raises:
+        RecordError: the file cannot be read.
+    """
+    window = _Window(source, source.size if end is None else min(end, source.size))
+    while at < window.end:
         reason = ""
         piece = None
         try:
@@ -188,37 +181,115 @@ def scan(source: Source, start: int = 0) -> Iterator[Piece]:
         except (CorruptRecordError, UnsupportedRecordError) as error:
             reason = str(error)
         if piece is None:
-            yield from (found := _resync(source, at, window.size, reason))
+            yield from (found := _resync(window, at, reason))
             at = found[-1].end
         else:
             yield piece
             at = piece.end
 
 
-def _resync(source: Source, at: int, size: int, reason: str) -> list[Piece]:
+class GrowingWalk:
+    """A walk over a file that is being written: what its end cuts, or makes look damaged, is read again later.
+
+    Not for use by two threads at once.
+
+    Args:
+        source: the file.
+        at: where to start.
+
+    Attributes:
+        at: the end of the last piece that was returned.
+    """
+
+    def __init__(self, source: Source, at: int = 0) -> None:
+        self.at = at
+        self._source = source
+        self._size = 0
+        self._pieces: Iterator[Piece] | None = None
+
+    def next(self, *, final: bool = False) -> Piece | None:
+        """Return the next piece, DAMAGE included; None while there is none yet.
+
+        Args:
+            final: nothing more will be written, so damage at the end is damage. A cut piece stays unread either way.
+
+        Raises:
+            RecordError: the file cannot be read.
+        """
+        if self._pieces is None:
+            self._size = self._source.size
+            self._pieces = walk(self._source, self.at, end=self._size)
+        piece = next(self._pieces, None)
+        if piece is None or piece.kind is Kind.TAIL:
+            self._pieces = None
+            return None
+        if piece.kind is Kind.DAMAGE and piece.end >= self._size and not final:
+            self._pieces = None
+            return None
+        self.at = piece.end
+        return piece
+
+    def back_to(self, at: int) -> None:
+        """Go on at `at`: bytes from there on have changed, or are to be looked at again."""
+        self.at = at
+        self._pieces = None
+
+
+class _Window:
+    """The bytes around a position that moves forward. It begins small: often only the first piece is wanted."""
+
+    def __init__(self, source: Source, end: int) -> None:
+        self._source = source
+        self._count = _FIRST_BYTES
+        self.end = end
+        self.base = 0
+        self.data = b""
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Return up to `count` bytes from `offset`; fewer at the end of the walk."""
+        return self._source.read_at(offset, max(0, min(count, self.end - offset)))
+
+    def piece(self, offset: int) -> Piece | None:
+        """Return the piece at `offset`; None when the file ends inside it."""
+        for least in (0, _CHUNK_BYTES, MAX_FRAME_PIECE * 2, layout.MAX_INDEX_BYTES + _CHUNK_BYTES):
+            if offset < self.base + len(self.data):
+                piece = piece_at(self.data, offset - self.base, self.base)
+                if piece is not None:
+                    return piece
+                if self.base + len(self.data) >= self.end:
+                    return None
+            self._read(offset, max(least, self._count))
+        return piece_at(self.data, 0, self.base)
+
+    def _read(self, offset: int, count: int) -> None:
+        self.base, self.data = offset, self.read_at(offset, count)
+        self._count = min(2 * self._count, _CHUNK_BYTES)
+
+
+def _resync(window: _Window, at: int, reason: str) -> list[Piece]:
     """Return what to make of the bytes at `at`, where no whole piece stands, up to the next one that does."""
-    for place in _landmarks(source, at, size):
-        desc = layout.descriptor_at(source.read_at(place, layout.DESCRIPTOR_BYTES))
+    for place in _landmarks(window, at):
+        desc = layout.descriptor_at(window.read_at(place, layout.DESCRIPTOR_BYTES))
         if desc is None:
-            if place > at and _is_landmark(source, place, size):
+            if place > at and _is_landmark(window, place):
                 return [Piece(Kind.DAMAGE, at, place, reason=reason or _CUT)]
             continue
         offset = place - desc.compressed_size
-        if offset < at or (desc.records and source.read_at(offset, 4) != layout.ZSTD_MAGIC):
+        if offset < at or (desc.records and window.read_at(offset, 4) != layout.ZSTD_MAGIC):
             lost = desc if desc.records else None
             return [Piece(Kind.DAMAGE, at, place + layout.DESCRIPTOR_BYTES, lost, reason=reason or _CUT)]
         before = [Piece(Kind.DAMAGE, at, offset, reason=reason or _CUT)] if offset > at else []
         return [*before, frame_piece(offset, desc)]
-    return [Piece(Kind.DAMAGE if reason else Kind.TAIL, at, size, reason=reason)]
+    return [Piece(Kind.DAMAGE if reason else Kind.TAIL, at, window.end, reason=reason)]
 
 
 _CUT = "a piece says it is longer than what stands there"
 
 
-def _landmarks(source: Source, at: int, size: int) -> Iterator[int]:
+def _landmarks(window: _Window, at: int) -> Iterator[int]:
     """Yield the places from `at` where a skippable frame of ours or a seek table may start."""
-    while at < size:
-        data = source.read_at(at, _CHUNK_BYTES)
+    while at < window.end:
+        data = window.read_at(at, _CHUNK_BYTES)
         for match in _LANDMARK.finditer(data):
             yield at + match.start()
         if len(data) < _CHUNK_BYTES:
@@ -226,13 +297,13 @@ def _landmarks(source: Source, at: int, size: int) -> Iterator[int]:
         at += len(data) - 3
 
 
-def _is_landmark(source: Source, place: int, size: int) -> bool:
+def _is_landmark(window: _Window, place: int) -> bool:
     """Tell whether a prologue, a skip marker, or a footer stands at `place`; a few bytes decide, not its whole size."""
-    head = source.read_at(place, layout.SKIP_BYTES)
+    head = window.read_at(place, layout.SKIP_BYTES)
     if len(head) < layout.SKIPPABLE_HEADER.size + 4:
         return False
     magic, length = layout.SKIPPABLE_HEADER.unpack_from(head)
     end = place + layout.SKIPPABLE_HEADER.size + length
     if magic == layout.SEEK_TABLE_MAGIC:
-        return end <= size and source.read_at(end - 4, 4) == layout.SEEKABLE_MAGIC
+        return end <= window.end and window.read_at(end - 4, 4) == layout.SEEKABLE_MAGIC
     return _whole_piece(head[: layout.PROLOGUE_BYTES], place) is not None or _whole_piece(head, place) is not None
