@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from esper_telemetry.commands.endpoint import endpoint_options
+from esper_telemetry.commands.endpoint_options import endpoint_options
 from esper_telemetry.commands.output import FAILED, FINE, note, print_json, print_table, size
 from esper_telemetry.commands.progress import progress
 from esper_telemetry.decode import rfc3339
@@ -77,12 +77,12 @@ def delete(run_id: str, place: str, *, yes: bool, **security: Any) -> int:
         note("nothing was deleted")
         return FAILED
     if address:
+        from esper_telemetry.uplink.client import delete_run
         from esper_telemetry.uplink.endpoint import Endpoint
-        from esper_telemetry.uplink.runs import delete_run
 
         gone = delete_run(Endpoint(address, **security), run_id)
     else:
-        from esper_telemetry.collector.offline import delete_stored
+        from esper_telemetry.storage.archive import delete_stored
 
         gone = delete_stored(Path(place), run_id)
     note(f"deleted run {run_id}: {size(gone)}")
@@ -105,15 +105,14 @@ def _address(place: str, security: dict[str, Any]) -> str | None:
 
 
 def _at_collector(address: str, prefix: str, security: dict[str, Any]) -> Iterator[RunSummary]:
+    from esper_telemetry.uplink.client import list_runs
     from esper_telemetry.uplink.endpoint import Endpoint
-    from esper_telemetry.uplink.runs import list_runs
 
     return list_runs(Endpoint(address, **security), prefix)
 
 
 def _in_folder(root: Path, prefix: str) -> Iterator[RunSummary]:
-    from esper_telemetry.collector.archive import run_ids
-    from esper_telemetry.collector.offline import stored_run
+    from esper_telemetry.storage.archive import run_ids, stored_run
 
     chosen = [run_id for run_id in run_ids(root) if run_id.startswith(prefix)]
     with progress("reading", len(chosen)) as show:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from esper_telemetry.commands.cat import format_options, line_writer
-from esper_telemetry.commands.endpoint import endpoint_options
+from esper_telemetry.commands.endpoint_options import endpoint_options
 from esper_telemetry.commands.output import FINE, INCOMPLETE, warn
 from esper_telemetry.commands.reading import (
     Choice,
