@@ -80,11 +80,11 @@ def command(
     """
     if (directory is None) == (engine is None):
         raise click.UsageError("say where records go: either --dir, or --engine")
-    from esper_telemetry.collector.checkup import examine
-    from esper_telemetry.collector.frames import Validation
+    from esper_telemetry.collector.frame_check import Validation
     from esper_telemetry.collector.limits import Limits
     from esper_telemetry.collector.server import serve
-    from esper_telemetry.collector.settings import LogSettings, Settings
+    from esper_telemetry.collector.settings import Settings, examine
+    from esper_telemetry.jetstream.deployment import LogSettings
 
     try:
         log = LogSettings.of(engine, log_name, log_partitions, log_replicas, log_gib) if engine is not None else None

@@ -38,8 +38,8 @@ def command(
     log_gib: float,
 ) -> None:
     """Store what the doors of a collector receive: record files below --dir."""
-    from esper_telemetry.collector.recorder import record
-    from esper_telemetry.collector.settings import LogSettings, RecorderSettings
+    from esper_telemetry.jetstream.consumer import record
+    from esper_telemetry.jetstream.deployment import LogSettings, RecorderSettings
 
     log = LogSettings.of(engine, log_name, log_partitions, log_replicas, log_gib)
     settings = RecorderSettings(log=log, directory=directory, metrics=metrics, min_free=min_free / 100)

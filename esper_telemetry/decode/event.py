@@ -66,6 +66,11 @@ class Event:
         return self._origin.stream
 
     @property
+    def producer_id(self) -> bytes:
+        """The 16 bytes that number its stream: sequence numbers rise among events that share them."""
+        return self._origin.producer_id
+
+    @property
     def path(self) -> str:
         """The file it was read from, as text."""
         return self._origin.path

@@ -133,7 +133,8 @@ class SegmentDecoder:
             self._faults.unreadable(reader.path, frame, error)
         else:
             wanted = envelopes if selection.covers(frame) else selection.pick(envelopes, raw)
-            yield from self.decoded(wanted, origin, whole=True)
+            chosen = selection.type_ids is not None or self._wanted.types is None
+            yield from self.decoded(wanted, origin, whole=chosen)
 
     def _rows(self, block: Event, kind: EventKind, origin: Origin, context: bytes) -> Iterator[Event]:
         """Yield the rows of a block of steps that are wanted; a block that cannot be expanded stays as it is."""

@@ -18,11 +18,11 @@ from esper_telemetry.recordfile.facts import SMALLEST_EVENT, parse_events
 from esper_telemetry.recordfile.foreign import looks_like
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.header import parse_header_frame
-from esper_telemetry.recordfile.piece import Kind, piece_at
-from esper_telemetry.recordfile.scan import find_pieces
+from esper_telemetry.recordfile.piece import Kind
 from esper_telemetry.recordfile.segment import assemble
 from esper_telemetry.recordfile.selection import EVERYTHING
 from esper_telemetry.recordfile.source import open_source
+from esper_telemetry.recordfile.walk import find_pieces, walk
 
 if TYPE_CHECKING:
     import os
@@ -301,12 +301,12 @@ def check_prologue(source: Source) -> str:
 
 def _header_behind(source: Source) -> record_pb2.Header | None:
     """Return the header that stands whole where it belongs, so that nothing but the prologue is damaged; else None."""
-    data = source.read_at(layout.PROLOGUE_BYTES, layout.MAX_HEADER_BYTES)
+    end = layout.PROLOGUE_BYTES + layout.MAX_HEADER_BYTES + layout.DESCRIPTOR_BYTES
+    piece = next(walk(source, layout.PROLOGUE_BYTES, end=end), None)
+    if piece is None or piece.kind is not Kind.HEADER or piece.descriptor is None:
+        return None
+    frame, desc = source.read_at(piece.offset, piece.descriptor.compressed_size), piece.descriptor
     try:
-        piece = piece_at(data, 0, layout.PROLOGUE_BYTES)
-        if piece is None or piece.kind is not Kind.HEADER or piece.descriptor is None:
-            return None
-        desc = piece.descriptor
-        return parse_header_frame(FrameDecoder().decode(data[: desc.compressed_size], desc.raw_size))
+        return parse_header_frame(FrameDecoder().decode(frame, desc.raw_size))
     except (CorruptRecordError, UnsupportedRecordError):
         return None

@@ -22,9 +22,9 @@ from esper_telemetry.recordfile.layout import SeekEntry
 from esper_telemetry.recordfile.parity import PARITY_TAG, pack_parity, parse_parity
 from esper_telemetry.recordfile.piece import Kind
 from esper_telemetry.recordfile.reader import check_prologue
-from esper_telemetry.recordfile.scan import scan
 from esper_telemetry.recordfile.segment import Assembler
 from esper_telemetry.recordfile.source import open_source
+from esper_telemetry.recordfile.walk import walk
 from esper_telemetry.schema.descriptors import SchemaPool
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class _Verifier:
     def run(self) -> Verification:
         result = self._result
         found = Assembler(self._source, self._decoder)
-        found.add_all(self._listed(scan(self._source)))
+        found.add_all(self._listed(walk(self._source)))
         result.problems += found.damage
         for segment in found.segments:
             self._segment(segment)

@@ -13,11 +13,11 @@ import pytest
 from esper_telemetry import collector
 from esper_telemetry.collector.auth import parse_grants
 from esper_telemetry.collector.metrics import Metrics
-from esper_telemetry.collector.recordermetrics import RecorderMetrics
 from esper_telemetry.collector.refusal import STATUS
 from esper_telemetry.commands.collect import command
 from esper_telemetry.commands.record import command as record_command
 from esper_telemetry.commands.runs import command as runs_command
+from esper_telemetry.jetstream.consumer_metrics import RecorderMetrics
 
 FOLDER = Path(collector.__file__).parent
 DEPLOY = FOLDER / "deploy"

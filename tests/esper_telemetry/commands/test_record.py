@@ -8,8 +8,8 @@ import urllib.request
 import pytest
 
 from tests.esper_telemetry.collector.chaos import Trial
-from tests.esper_telemetry.collector.deployment import Deployment
-from tests.esper_telemetry.collector.natscluster import NatsCluster, free_ports, wait_until
+from tests.esper_telemetry.jetstream.deployment import Deployment
+from tests.esper_telemetry.jetstream.natscluster import NatsCluster, free_ports, wait_until
 
 
 @pytest.fixture
