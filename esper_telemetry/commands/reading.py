@@ -122,20 +122,22 @@ def find_files(files: Sequence[str]) -> RecordFiles:
     return record_files([spool if name == STDIN else name for name in files])
 
 
-def open_records(files: Sequence[str], choice: Choice, *, latest: bool = False) -> Records:
+def open_records(files: Sequence[str], choice: Choice, *, latest: bool = False, expand: bool | None = None) -> Records:
     """Open FILE... for reading; damage and what is no record are passed over and told at the end.
 
     Args:
         files: as they were given.
         choice: which events.
         latest: as in `decode.read`.
+        expand: give blocks of steps as their rows; None as the options choose.
 
     Raises:
         RecordError: nothing of it can be read, or a wanted type is not declared.
     """
     found = survey(find_files(files))
     check_types(choice.wanted.types, found)
-    return Records(found, choice.wanted, expand=not choice.blocks, strict=False, latest=latest)
+    expand = not choice.blocks if expand is None else expand
+    return Records(found, choice.wanted, expand=expand, strict=False, latest=latest)
 
 
 def check_types(wanted: Sequence[str] | None, *found: Survey) -> None:
