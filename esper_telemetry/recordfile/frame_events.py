@@ -32,6 +32,8 @@ from esper_telemetry.v1 import record_pb2
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from google.protobuf.descriptor import Descriptor as MessageDescriptor
+
 # Type and sequence number of an event take four bytes with their tags, its element two more.
 SMALLEST_EVENT = 6
 _LONGEST_VARINT = 5  # of a length under 4 GiB
@@ -316,8 +318,10 @@ def _declared(view: str) -> descriptor_pb2.FileDescriptorProto:
     """Return a frame as `view` has it, with the fields of `Event` as record.proto declares them."""
     event = descriptor_pb2.DescriptorProto()
     record_pb2.Event.DESCRIPTOR.CopyToProto(event)
-    # proto2, for its required fields.
-    file = descriptor_pb2.FileDescriptorProto(name=f"esper_telemetry/recordfile/{view}.proto", package=_PACKAGE)
+    # Required fields need proto2; elsewhere an unset field is 0 or empty.
+    syntax = "proto2" if view == _STRICT else "proto3"
+    name = f"esper_telemetry/recordfile/{view}.proto"
+    file = descriptor_pb2.FileDescriptorProto(name=name, package=_PACKAGE, syntax=syntax)
     message = file.message_type.add(name="Event")
     for field in event.field:
         label = _FIELD.LABEL_REPEATED if view == _COLUMNS else _FIELD.LABEL_OPTIONAL
@@ -340,6 +344,12 @@ def _declared(view: str) -> descriptor_pb2.FileDescriptorProto:
         type_name=f".{_PACKAGE}.Event",
     )
     return file
+
+
+def envelopes_descriptor() -> MessageDescriptor:
+    """Return the descriptor of a frame of envelopes, for decoders that take one: fields `header` and `event`."""
+    descriptor: MessageDescriptor = _view(_ENVELOPES).DESCRIPTOR
+    return descriptor
 
 
 @cache

@@ -257,13 +257,7 @@ class RecordReader:
         on_damage(damage)
 
     def _frame_error(self, frame: FrameRef, reason: str) -> CorruptRecordError:
-        return CorruptRecordError(
-            f"the frame with numbers {frame.first_seq:,} to {frame.last_seq:,} cannot be read: {reason};"
-            " run esper-telemetry recover",
-            path=self.path,
-            offset=frame.offset,
-            reason=reason,
-        )
+        return unreadable_frame(self.path, frame, reason)
 
     def _assemble(self, spare: record_pb2.Header | None) -> Assembler:
         damaged = check_prologue(self._source)
@@ -287,6 +281,17 @@ class RecordReader:
         raise CorruptRecordError(
             f"the header is torn: {reason}; run esper-telemetry recover", path=self.path, offset=layout.PROLOGUE_BYTES
         )
+
+
+def unreadable_frame(path: str, frame: FrameRef, reason: str) -> CorruptRecordError:
+    """Return the error for a frame of the file `path` that cannot be read."""
+    return CorruptRecordError(
+        f"the frame with numbers {frame.first_seq:,} to {frame.last_seq:,} cannot be read: {reason};"
+        " run esper-telemetry recover",
+        path=path,
+        offset=frame.offset,
+        reason=reason,
+    )
 
 
 def check_prologue(source: Source) -> str:
