@@ -1,4 +1,4 @@
-"""What a collector takes: sizes and times of the protocol. Pure."""
+"""The sizes and times of the protocol that a collector grants. Pure."""
 
 from __future__ import annotations
 

@@ -9,8 +9,10 @@ from collections import deque
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
+from esper_telemetry.decode.declared import declared_types
 from esper_telemetry.decode.faults import Faults
 from esper_telemetry.decode.inputs import record_files
+from esper_telemetry.decode.jsonlines import stream_keys
 from esper_telemetry.decode.segments import SegmentDecoder
 from esper_telemetry.decode.streams import OpenReaders, by_stream, parts
 from esper_telemetry.decode.survey import survey
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from esper_telemetry.decode.declared import DeclaredTypes
     from esper_telemetry.decode.event import Event
     from esper_telemetry.decode.filter import Filter
     from esper_telemetry.decode.inputs import RecordFiles, RecordPath
+    from esper_telemetry.decode.jsonlines import StreamKeys
     from esper_telemetry.decode.origin import Origin
     from esper_telemetry.decode.streams import SegmentPlace
     from esper_telemetry.recordfile import Followed
@@ -88,6 +92,16 @@ class Tail:
     def streams(self) -> int:
         """Streams that are known."""
         return len(by_stream(self._places))
+
+    @property
+    def keys(self) -> StreamKeys:
+        """What tells the streams apart that are known."""
+        return stream_keys(self._places)
+
+    @property
+    def types(self) -> DeclaredTypes:
+        """The types that the files declared at the start."""
+        return declared_types(self.found)
 
     def last(self, count: int) -> list[Event]:
         """Return the last `count` wanted events that are there now, streams merged by time."""

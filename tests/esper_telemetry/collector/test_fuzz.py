@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esper_telemetry.collector.auth import TokenFile
-from esper_telemetry.collector.identity import ProducerKey
 from esper_telemetry.collector.limits import Limits
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.schema_check import SchemaCheck
-from esper_telemetry.collector.settings import LogSettings, Settings
+from esper_telemetry.collector.settings import Settings
 from esper_telemetry.errors import ConfigError
+from esper_telemetry.jetstream.deployment import LogSettings
 from esper_telemetry.schema.fingerprint import schema_fingerprint
+from esper_telemetry.storage.naming import ProducerKey
 from esper_telemetry.v1 import collector_pb2
 from esper_telemetry.wire import is_loopback, split_address
 from tests.esper_telemetry.collector.fuzzing import UNPLANNED, Fuzz, mutate, readable, resident_kib, spoil

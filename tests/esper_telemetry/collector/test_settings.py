@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from esper_telemetry.collector.settings import LogSettings, Settings
+from esper_telemetry.collector.settings import Settings
 from esper_telemetry.errors import ConfigError
+from esper_telemetry.jetstream.deployment import LogSettings
 from esper_telemetry.wire import is_loopback, split_address
 
 PEM = Path("x.pem")
