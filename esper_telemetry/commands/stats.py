@@ -55,7 +55,7 @@ def command(
     Bytes are those before compression. A list counts each of its values. With --no-fields no payload is parsed.
     """
     # Rows are needed for their fields, or where they are chosen by their own type or environment.
-    rows = fields or choice.wanted.types is not None or choice.wanted.envs is not None
+    rows = fields or choice.plain.types is not None or choice.plain.by_place
     records = open_records(files, choice, latest=latest, expand=rows and not choice.blocks)
     types = declared_types(records.found)
     found = count_events(counted(records, "counting", records.events), by_rank=by_rank, by_run=by_run, fields=fields)
@@ -67,7 +67,7 @@ def command(
         _print_types(found, by_rank=by_rank, by_run=by_run)
         for key, statistics in found.items() if fields else ():
             _print_fields(key, statistics)
-    return tell_losses(records)
+    return tell_losses(records, given=sum(known.events for known in found.values()))
 
 
 def _print_types(found: Counted, *, by_rank: bool, by_run: bool) -> None:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 _BITS = 7
-_FOUR = 4
 _U64 = (1 << 64) - 1
 _FIXED = {
     F.TYPE_DOUBLE: 8,
@@ -48,12 +47,8 @@ def envelope_size(seq: int, context: int, payload: int) -> int:
     """
     # Written out: this is asked for every event that is counted, and calls would be most of its price.
     type_id, time, tag = 2, 9, 1
-    body = (
-        type_id
-        + time
-        + tag
-        + (_FOUR - (seq < 1 << 14) - (seq < 1 << 21) if 1 << 7 <= seq < 1 << 28 else varint_size(seq))
-    )
+    number = (2 if seq < 1 << 14 else 3) if 1 << 7 <= seq < 1 << 21 else varint_size(seq)
+    body = type_id + time + tag + number
     body += payload + tag + (1 if payload < 1 << _BITS else varint_size(payload))
     if context:
         body += context + tag + (1 if context < 1 << _BITS else varint_size(context))
