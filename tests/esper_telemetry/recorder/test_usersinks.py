@@ -54,7 +54,7 @@ def test_a_users_sink_gets_every_event_of_the_record_in_order(tmp_path):
             run.emit(events.ScalarLogged, name="loss", value=0.5, step=step)
             if step % 100 == 0:
                 run.flush()
-        emitter = run.bind(global_epoch=1, inner_epoch=1, env_id=0)
+        emitter = run.bind(global_epoch=1, inner_epoch=1, env_id=0, device="cpu")
         emitter.emit(seed_pb2.SeedGerminated, seed_id="a", blueprint_id="b")  # no header declares this type
     recorded = [(event.seq, event.type, event.data.get("step")) for event in et.read(run.folder)]
     assert rows(sink.path) == recorded
