@@ -214,7 +214,7 @@ class Roster:
         stored = progress.stored_bytes
         if stored is None:  # this process keeps no files: what went through it counts
             stored = producer.stored_bytes + progress.payload_bytes
-        settled = min(progress.weight, producer.queued_bytes)  # a door reports what a stream before left, too
+        settled = min(progress.weight, producer.queued_bytes)  # a gateway reports what a stream before left, too
         self._run_bytes[producer.key.run_id] += stored - producer.stored_bytes - settled
         producer.queued_bytes -= settled
         producer.stored_bytes = stored

@@ -283,9 +283,9 @@ class CollectorServer:
 
 def _engine(settings: Settings, metrics: Metrics) -> Engine:
     if settings.log is not None:
-        from esper_telemetry.jetstream.gateway import DoorEngine
+        from esper_telemetry.jetstream.gateway import GatewayEngine
 
-        return DoorEngine(settings.log, metrics)
+        return GatewayEngine(settings.log, metrics)
     assert settings.directory is not None  # noqa: S101 - `check` looked
     return FileEngine(settings.directory)
 

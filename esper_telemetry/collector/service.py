@@ -180,7 +180,7 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
 
     def _check_readable(self) -> None:
         if self._intake.engine.elsewhere:
-            raise Refused("ELSEWHERE", f"this door keeps no record files: {self._intake.engine.elsewhere}")
+            raise Refused("ELSEWHERE", f"this gateway keeps no record files: {self._intake.engine.elsewhere}")
 
     def _caller(self, context: Any, right: str) -> tuple[Caller, Tenant]:
         """Return what a call brought, and who it proves to be.

@@ -30,7 +30,7 @@ class Settings:
     Attributes:
         listen: "HOST:PORT" or "unix:PATH"; port 0 takes a free one.
         directory: folder of runs; made if its parent exists. Either this or `log`.
-        log: the message log that it is a door of.
+        log: the message log that it is a gateway of.
         metrics: "HOST:PORT" of /metrics and /healthz; empty for none.
         health: "HOST:PORT" of grpc.health.v1 alone, in the clear, for probes that speak no TLS; empty for none.
         certificate: PEM file of the server's certificate chain; with `key` it means TLS.
@@ -79,7 +79,7 @@ class Settings:
         if (self.directory is None) == (self.log is None):
             raise ConfigError("say where records go: either --dir, or --engine nats://HOST:PORT")
         if self.log is not None and self.retain_s:
-            raise ConfigError("--retain-days goes with --dir: a door keeps no files")
+            raise ConfigError("--retain-days goes with --dir: a gateway keeps no files")
         if not 0 <= self.min_free <= 1:
             raise ConfigError(f"--min-free {self.min_free * 100:g} is no percentage")
         if not 0 <= self.retain_s < math.inf:

@@ -1,4 +1,4 @@
-"""NATS JetStream as doors and recorders need it: publish, compare-and-set, pull. The one file that imports nats.
+"""NATS JetStream as gateways and consumers need it: publish, compare-and-set, pull. The one file that imports nats.
 
 It names no producer and decides nothing. A PubAck is not believed: with their leader killed, servers before
 2.10.23 lose messages that they had acked. So a publish is only told of refusals, and what counts is the
@@ -61,7 +61,7 @@ _AGAIN_S = 0.5
 _RECONNECT_S = 0.1
 # What may wait for a connection that is being made anew; more is refused, and sent again from the window.
 _OUTBOUND_BYTES = 16 << 20
-# A message that its recorder does not ack in time is delivered again. Cycles take milliseconds, a stuck disk longer.
+# A message that its consumer does not ack in time is delivered again. Cycles take milliseconds, a stuck disk longer.
 _ACK_WAIT_S = 10.0
 _ACK_PENDING = 4096
 
@@ -309,7 +309,7 @@ class JetStream:
             for known in await self._js.consumers_info(stream):
                 if known.name.startswith(mine) and known.name != own:
                     if int(known.name.removeprefix(mine)) > generation:
-                        raise LostError(f"partition {partition} is taken by another recorder: consumer {known.name}")
+                        raise LostError(f"partition {partition} is taken by another consumer: consumer {known.name}")
                     await self._js.delete_consumer(stream, known.name)
             await self._js.add_consumer(
                 stream,

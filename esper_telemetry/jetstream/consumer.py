@@ -1,7 +1,7 @@
-"""A recorder as a process: shares the partitions of the log with others, and keeps those it has in record files.
+"""A consumer as a process: shares the partitions of the log with others, and keeps those it has in record files.
 
 Its folder is its identity: whatever machine it runs on next, its files are its own. Files are put in order before
-anything is taken. A recorder is alive while it is heard of; what a dead one had, the others take. Two that think they
+anything is taken. A consumer is alive while it is heard of; what a dead one had, the others take. Two that think they
 have the same partition do no harm: a producer's watermark moves for one of them only (watermark).
 """
 
@@ -21,7 +21,7 @@ from esper_telemetry.daemon.metrics_port import MetricsServer
 from esper_telemetry.daemon.supervisor import Supervisor, unless_asked
 from esper_telemetry.errors import SinkError
 from esper_telemetry.jetstream.connection import JetStream
-from esper_telemetry.jetstream.consumer_metrics import RecorderMetrics
+from esper_telemetry.jetstream.consumer_metrics import ConsumerMetrics
 from esper_telemetry.jetstream.entries import partition_of
 from esper_telemetry.jetstream.leases import Lease, LostError, decide, lease_key
 from esper_telemetry.jetstream.partition import Partition
@@ -37,21 +37,21 @@ from esper_telemetry.storage.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from esper_telemetry.jetstream.deployment import RecorderSettings
+    from esper_telemetry.jetstream.deployment import ConsumerSettings
     from esper_telemetry.jetstream.producer_state import ProducerState
     from esper_telemetry.jetstream.pull import LogMessage
 
-LOG = logging.getLogger("esper_telemetry.recorder")
+LOG = logging.getLogger("esper_telemetry.consumer")
 
-_ID_NAME = ".recorder.id"
+_ID_NAME = ".consumer.id"
 _ROUND_S = 1.0
 # Not heard of for so long: dead. A reconnect after a server's death takes one or two seconds.
 _DEAD_S = 5.0
 _STOP_S = 10.0
 
 
-class Recorder:
-    """A recorder that can be started and stopped inside a running event loop.
+class Consumer:
+    """A consumer that can be started and stopped inside a running event loop.
 
     Args:
         settings: how it runs.
@@ -66,10 +66,10 @@ class Recorder:
         failure: why it cannot go on; empty if it can.
     """
 
-    def __init__(self, settings: RecorderSettings) -> None:
+    def __init__(self, settings: ConsumerSettings) -> None:
         self.id = ""
-        self.metrics = RecorderMetrics()
-        self.log = JetStream(settings.log, "esper-telemetry recorder")
+        self.metrics = ConsumerMetrics()
+        self.log = JetStream(settings.log, "esper-telemetry consumer")
         self.store = Store(self._hand_over)
         self.encoder, self.decoder = FrameEncoder(3), FrameDecoder()
         self.problem = ""
@@ -124,7 +124,7 @@ class Recorder:
         self.store.start()
         undo.push_async_callback(asyncio.to_thread, self.store.stop, 1.0)
         await self.put_right(list(self._files))
-        await self.log.subscribe(self.log.settings.names.recorders, self._hear)
+        await self.log.subscribe(self.log.settings.names.consumers, self._hear)
         if self._settings.metrics:
             metrics_server = MetricsServer(self._settings.metrics, self.metrics, lambda: not self.problem)
             undo.push_async_callback(asyncio.to_thread, metrics_server.close)
@@ -143,7 +143,7 @@ class Recorder:
         await self._undo.aclose()
 
     def _fail(self, why: str) -> None:
-        """Store nothing more: something that the recorder cannot go on without has ended."""
+        """Store nothing more: something that the consumer cannot go on without has ended."""
         if not self.failure:
             self.failure = self.problem = self._disk_problem = why
             self.metrics.serving.set(0)
@@ -171,7 +171,7 @@ class Recorder:
             files = self._files[key]
             limit = await self._agree(files)
             if limit < files.durable_seq:
-                LOG.warning("%s: numbers behind %s are another recorder's; taken away here", key.run_id, f"{limit:,}")
+                LOG.warning("%s: numbers behind %s are another consumer's; taken away here", key.run_id, f"{limit:,}")
                 self.store.put(files, CutBack(limit))
         await self.stored_all()
 
@@ -183,7 +183,7 @@ class Recorder:
             nonlocal count
             limit = state.limit_of(self.id)
             count = durable_seq if limit is None else min(limit, durable_seq)
-            if state.recorder != self.id or state.durable_seq >= durable_seq:
+            if state.consumer != self.id or state.durable_seq >= durable_seq:
                 raise LostError("nothing to tell")
             segment, file_id = files.tail
             told = state.taken_over(self.id, state.generation, durable_seq)
@@ -218,13 +218,13 @@ class Recorder:
         """Be heard of; one that cannot store is as good as dead."""
         with contextlib.suppress(SinkError):  # `_look` says that the log cannot be reached
             if not self._disk_problem:
-                await self.log.tell(self.log.settings.names.recorders, self.id.encode())
+                await self.log.tell(self.log.settings.names.consumers, self.id.encode())
 
     async def _hear(self, message: LogMessage) -> None:
         self._heard[message.data.decode(errors="replace")] = self._loop.time()
 
     def _alive(self, owners: Iterable[str]) -> set[str]:
-        """Return who is alive; a recorder that has only begun to listen believes in everybody."""
+        """Return who is alive; a consumer that has only begun to listen believes in everybody."""
         now = self._loop.time()
         alive = {name for name, at in self._heard.items() if now - at < _DEAD_S} | {self.id}
         return alive if now - self._born > _DEAD_S else alive | set(filter(None, owners))
@@ -236,7 +236,7 @@ class Recorder:
             entry = await self.log.get(lease_key(number))
             leases[number] = Lease.from_bytes(entry.value) if entry else Lease("", 0)
             revisions[number] = entry.revision if entry else 0
-        owners = {number: lease.recorder for number, lease in leases.items()}
+        owners = {number: lease.consumer for number, lease in leases.items()}
         alive = self._alive(owners.values())
         await self._end([n for n, kept in self.partitions.items() if owners[n] != self.id or kept.ended])
         decision = decide(self.id, alive, owners)
@@ -248,12 +248,12 @@ class Recorder:
                 await self._acquire(number, leases[number], revisions[number])
         await self._release(decision.release)
         self.metrics.partitions.set(len(self.partitions))
-        self.metrics.recorders.set(len(alive))
+        self.metrics.consumers.set(len(alive))
 
     async def _acquire(self, number: int, lease: Lease, revision: int) -> None:
         mine = Lease(self.id, lease.generation + 1)
         if await self.log.swap(lease_key(number), mine.to_bytes(), revision) is not None:
-            LOG.info("partition %d: taken from %s", number, lease.recorder or "nobody")
+            LOG.info("partition %d: taken from %s", number, lease.consumer or "nobody")
             self.partitions[number] = Partition(self, number, mine.generation)
 
     async def _release(self, numbers: list[int]) -> None:
@@ -311,8 +311,8 @@ class Recorder:
             raise SinkError(f"{path}: cannot be used: {error}; check path and permissions") from error
 
 
-async def record(settings: RecorderSettings, on_ready: Callable[[Recorder], None]) -> None:
-    """Run a recorder until SIGTERM or SIGINT, then let its partitions go. A signal ends a start that waits, too.
+async def consume(settings: ConsumerSettings, on_ready: Callable[[Consumer], None]) -> None:
+    """Run a consumer until SIGTERM or SIGINT, then let its partitions go. A signal ends a start that waits, too.
 
     Args:
         settings: how it runs.
@@ -320,18 +320,18 @@ async def record(settings: RecorderSettings, on_ready: Callable[[Recorder], None
 
     Raises:
         ConfigError: it cannot run like this.
-        SinkError: the disk refused at the start, or a part of the recorder ended that must not.
+        SinkError: the disk refused at the start, or a part of the consumer ended that must not.
     """
-    recorder = Recorder(settings)
+    consumer = Consumer(settings)
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
-    if not await unless_asked(asked, recorder.start()):
+    if not await unless_asked(asked, consumer.start()):
         LOG.info("asked to stop before the start was over")
         return
-    on_ready(recorder)
-    await unless_asked(asked, recorder.ended.wait())
-    LOG.info("%s", recorder.failure or "asked to stop")
-    await recorder.stop()
-    if recorder.failure:
-        raise SinkError(recorder.failure)
+    on_ready(consumer)
+    await unless_asked(asked, consumer.ended.wait())
+    LOG.info("%s", consumer.failure or "asked to stop")
+    await consumer.stop()
+    if consumer.failure:
+        raise SinkError(consumer.failure)

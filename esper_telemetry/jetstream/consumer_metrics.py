@@ -1,4 +1,4 @@
-"""Numbers of a recorder for Prometheus. OPERATIONS.md lists them; labels are bounded."""
+"""Numbers of a consumer for Prometheus. OPERATIONS.md lists them; labels are bounded."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from esper_telemetry.storage.engine import Cycle
 
 
-class RecorderMetrics(MetricSet):
-    """Everything a recorder counts."""
+class ConsumerMetrics(MetricSet):
+    """Everything a consumer counts."""
 
     def __init__(self) -> None:
-        super().__init__("esper_recorder_")
+        super().__init__("esper_consumer_")
         counter, gauge = self._counter, self._gauge
         self.messages = counter("messages", "Messages that came from the log, repeated ones included.")
         self.useless = counter("useless", "Messages that were not stored when they came, by reason.", "reason")
@@ -24,8 +24,8 @@ class RecorderMetrics(MetricSet):
             "lost_numbers", "Event numbers that were durable and cannot be opened any more: removed or cut by hand."
         )
         self.storage_errors = counter("storage_errors", "Times that a producer's disk failed.")
-        self.partitions = gauge("partitions", "Partitions that this recorder keeps.")
-        self.recorders = gauge("recorders", "Recorders that are heard of, this one included.")
+        self.partitions = gauge("partitions", "Partitions that this consumer keeps.")
+        self.consumers = gauge("consumers", "Consumers that are heard of, this one included.")
         self.free_ratio = gauge("disk_free_ratio", "Free part of the disk, 0 to 1.")
         self.serving = gauge("serving", "1 while it stores, 0 while its disk is full or the log cannot be reached.")
 

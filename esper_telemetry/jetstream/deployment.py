@@ -32,9 +32,9 @@ class Names(NamedTuple):
         return f"{self.base}-state"
 
     @property
-    def recorders(self) -> str:
-        """Subject of the recorders' signs of life."""
-        return f"{self.base}.recorders"
+    def consumers(self) -> str:
+        """Subject of the consumers' signs of life."""
+        return f"{self.base}.consumers"
 
     def partition(self, number: int | str) -> str:
         """Subject of a partition's entries."""
@@ -104,8 +104,8 @@ _MOST_BYTES = 1 << 63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecorderSettings:
-    """How a recorder runs.
+class ConsumerSettings:
+    """How a consumer runs.
 
     Attributes:
         log: where the log is.

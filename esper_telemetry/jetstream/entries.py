@@ -1,7 +1,7 @@
 """What travels in the message log, and under which names: entries, partitions, subjects, keys. Pure.
 
-A door packs what a stream brought, a recorder unpacks it and gets what the door was given: the frame with
-its descriptor byte for byte. A producer's partition follows from its identity alone, so that all doors agree.
+A gateway packs what a stream brought, a consumer unpacks it and gets what the gateway was given: the frame with
+its descriptor byte for byte. A producer's partition follows from its identity alone, so that all gateways agree.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class SessionId(NamedTuple):
 
     Attributes:
         epoch: its session epoch.
-        nonce: made by its door; of two with the same epoch the one that reaches the log first writes.
+        nonce: made by its gateway; of two with the same epoch the one that reaches the log first writes.
     """
 
     epoch: int
@@ -45,7 +45,7 @@ class Open(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """An entry as a recorder gets it.
+    """An entry as a consumer gets it.
 
     Attributes:
         key: whose it is.
@@ -78,7 +78,7 @@ def bucket_key(kind: str, key: ProducerKey) -> str:
     return f"{kind}.{key.producer_id.hex()}.{run}"
 
 
-# --- a door packs -----------------------------------------------------------------------------------------------------
+# --- a gateway packs --------------------------------------------------------------------------------------------------
 
 
 def entry_for(key: ProducerKey, session: SessionId) -> log_pb2.LogEntry:
@@ -109,7 +109,7 @@ def packed_skip(put: PutSkip) -> collector_pb2.Skip:
     return skip
 
 
-# --- a recorder unpacks -----------------------------------------------------------------------------------------------
+# --- a consumer unpacks -----------------------------------------------------------------------------------------------
 
 
 def unpack_entry(data: bytes, decoder: FrameDecoder) -> Arrival:
@@ -141,7 +141,7 @@ def unpack_entry(data: bytes, decoder: FrameDecoder) -> Arrival:
     if kind == "open":
         return Arrival(key, session, Open())
     raise CorruptRecordError(
-        f"a LogEntry of run {entry.run_id!r} has no content that is known here: update the recorder"
+        f"a LogEntry of run {entry.run_id!r} has no content that is known here: update the consumer"
     )
 
 

@@ -1,12 +1,12 @@
-"""The engine of a collector that is one door of many: what comes goes into a message log, and recorders store it.
+"""The engine of a collector that is one gateway of many: what comes goes into a message log, and consumers store it.
 
-A door keeps nothing but what is on its way. Durable is what a recorder's watermark says, never what the log
+A gateway keeps nothing but what is on its way. Durable is what a consumer's watermark says, never what the log
 acked. What no watermark covers in time is published again, as a new message: a log that lost what it
-had acked would take a message with a known id for one it has. Order and duplicates are the recorder's matter.
+had acked would take a message with a known id for one it has. Order and duplicates are the consumer's matter.
 
-Who writes is decided in the log, for it is the one place that all doors share: a stream begins with an Open, and
-a recorder takes entries of the stream with the highest epoch only, of equals the first. A Welcome waits until the
-recorder has told that; so nothing of an older stream can be stored behind it.
+Who writes is decided in the log, for it is the one place that all gateways share: a stream begins with an Open, and
+a consumer takes entries of the stream with the highest epoch only, of equals the first. A Welcome waits until the
+consumer has told that; so nothing of an older stream can be stored behind it.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class _Sent(NamedTuple):
     fingerprint: bytes
 
 
-class DoorLane:
-    """One producer at this door.
+class GatewayLane:
+    """One producer at this gateway.
 
     Args:
         key: whose it is.
@@ -87,14 +87,14 @@ class DoorLane:
     Attributes:
         key: as given.
         subject: as given.
-        session: the stream at this door; NOBODY before the first.
-        told: the stream that its recorder told to be the one that writes.
+        session: the stream at this gateway; NOBODY before the first.
+        told: the stream that its consumer told to be the one that writes.
         durable_seq: everything up to it is durable.
         waiting: entries with numbers that are not durable, in order.
         schemas: entries of the schemas that those need, and of the present one, by fingerprint.
         stall_s: time without progress after which all of it is published again.
         moved_at: time of the last progress, or of the last publishing without any.
-        published: nothing: the files are at a recorder.
+        published: nothing: the files are at a consumer.
     """
 
     def __init__(self, key: ProducerKey, subject: str) -> None:
@@ -112,7 +112,7 @@ class DoorLane:
     @property
     def failed(self) -> str | None:
         """Why it does not write."""
-        return None if self.told == self.session else "no recorder answers: is `esper-telemetry record` running?"
+        return None if self.told == self.session else "no consumer answers: is `esper-telemetry consume` running?"
 
     @property
     def is_open(self) -> bool:
@@ -120,7 +120,7 @@ class DoorLane:
         return bool(self.waiting)
 
     def writes(self, epoch: int) -> bool:
-        """Tell whether the recorder takes the stream with `epoch`."""
+        """Tell whether the consumer takes the stream with `epoch`."""
         return self.told == self.session and self.session.epoch == epoch
 
     def drop(self) -> int:
@@ -141,8 +141,8 @@ class DoorLane:
         return covered
 
 
-class DoorEngine:
-    """Publishes what comes, and reports what recorders say of it.
+class GatewayEngine:
+    """Publishes what comes, and reports what consumers say of it.
 
     Args:
         settings: where the log is.
@@ -153,9 +153,9 @@ class DoorEngine:
         resent: entries that were published again.
     """
 
-    durability = collector_pb2.DURABILITY_RECORDER
+    durability = collector_pb2.DURABILITY_CONSUMER
     elsewhere = (
-        "the folders of the recorders (`esper-telemetry record --dir DIR`) hold the runs;"
+        "the folders of the consumers (`esper-telemetry consume --dir DIR`) hold the runs;"
         " read them there, e.g. with `esper-telemetry tail DIR/RUN_ID`"
     )
 
@@ -163,9 +163,9 @@ class DoorEngine:
         self.notes: list[str] = []
         self.resent = 0
         self._metrics = metrics
-        self._log = JetStream(settings, "esper-telemetry door")
+        self._log = JetStream(settings, "esper-telemetry gateway")
         self._names = settings.names
-        self._lanes: dict[ProducerKey, DoorLane] = {}
+        self._lanes: dict[ProducerKey, GatewayLane] = {}
         self._encoder = FrameEncoder(3)
         self._outgoing: deque[tuple[str, bytes]] = deque()
         self._wake = asyncio.Event()
@@ -216,7 +216,7 @@ class DoorEngine:
         free = self._free = 1.0 - fill.bytes / fill.max_bytes if fill.max_bytes else 1.0
         if free < min_free:
             return Health(
-                free, f"the stream is full: {free:.1%} of it is free, {min_free:.1%} must be: are recorders up?"
+                free, f"the stream is full: {free:.1%} of it is free, {min_free:.1%} must be: are consumers up?"
             )
         since, last = self._log.refused_since, self._log.refused_at
         if since is not None and last - since > _REFUSED_S and now - last < _UNREACHABLE_S:
@@ -226,13 +226,13 @@ class DoorEngine:
     # --- what the intake asks for -------------------------------------------------------------------------------------
 
     async def restore(self, key: ProducerKey) -> Restored:
-        """Return the way of a producer through this door; what is durable its recorder tells after the claim."""
-        lane = DoorLane(key, self._names.partition(partition_of(key, self._log.partitions)))
+        """Return the way of a producer through this gateway; what is durable its consumer tells after the claim."""
+        lane = GatewayLane(key, self._names.partition(partition_of(key, self._log.partitions)))
         self._lanes[key] = lane
         return Restored(lane)
 
     async def runs(self) -> list[str]:
-        """Return nothing: the files are at the recorders."""
+        """Return nothing: the files are at the consumers."""
         return []
 
     async def members(self, run_id: str) -> list[ProducerKey]:
@@ -251,14 +251,14 @@ class DoorEngine:
         return 0
 
     def forget(self, lane: Lane) -> None:
-        """Let go of a producer whose stream is gone; the next one begins with what recorders know."""
+        """Let go of a producer whose stream is gone; the next one begins with what consumers know."""
         if self._lanes.get(lane.key) is lane:
             dropped = self._lanes.pop(lane.key).drop()
             self._report(_cycle(Progress(lane.key, 0, dropped, dropped)))
 
     def claim(self, lane: Lane, epoch: int) -> None:
         """Publish that a stream begins."""
-        assert isinstance(lane, DoorLane)  # noqa: S101 - `lane` made it
+        assert isinstance(lane, GatewayLane)  # noqa: S101 - `lane` made it
         dropped = lane.drop()
         lane.session = SessionId(epoch, secrets.randbits(64))
         lane.told = NOBODY
@@ -269,7 +269,7 @@ class DoorEngine:
 
     def put(self, lane: Lane, item: Item) -> None:
         """Publish `item`."""
-        assert isinstance(lane, DoorLane)  # noqa: S101 - `lane` made it
+        assert isinstance(lane, GatewayLane)  # noqa: S101 - `lane` made it
         entry = entry_for(lane.key, lane.session)
         if isinstance(item, PutSchema):
             lane.fingerprint = item.fingerprint
@@ -299,19 +299,19 @@ class DoorEngine:
         return schema
 
     async def lookup(self, key: ProducerKey) -> Watermark:
-        """Return what a recorder last said of a producer."""
+        """Return what a consumer last said of a producer."""
         state = await self._state(key)
         return Watermark(state.durable_seq, state.session.epoch)
 
     # --- publish ------------------------------------------------------------------------------------------------------
 
-    def _keep(self, lane: DoorLane, sent: _Sent) -> None:
+    def _keep(self, lane: GatewayLane, sent: _Sent) -> None:
         if not lane.waiting:
             self._start_clock(lane)
         lane.waiting.append(sent)
         self._send(lane, sent.data)
 
-    def _send(self, lane: DoorLane, data: bytes) -> None:
+    def _send(self, lane: GatewayLane, data: bytes) -> None:
         self._outgoing.append((lane.subject, data))
         self._wake.set()
 
@@ -327,12 +327,12 @@ class DoorEngine:
                 except SinkError:
                     self._outgoing.clear()
 
-    def _opening(self, lane: DoorLane) -> bytes:
+    def _opening(self, lane: GatewayLane) -> bytes:
         entry = entry_for(lane.key, lane.session)
         entry.open.SetInParent()
         return entry.SerializeToString()
 
-    # --- what recorders say -------------------------------------------------------------------------------------------
+    # --- what consumers say -------------------------------------------------------------------------------------------
 
     async def _heard(self, message: object) -> None:
         data: bytes = message.data  # type: ignore[attr-defined]
@@ -344,8 +344,8 @@ class DoorEngine:
         if lane is not None:
             self._learn(lane, state)
 
-    def _learn(self, lane: DoorLane, state: ProducerState) -> None:
-        """Take note of what a recorder said of a producer."""
+    def _learn(self, lane: GatewayLane, state: ProducerState) -> None:
+        """Take note of what a consumer said of a producer."""
         if state.session == lane.session:
             first, lane.told = lane.told != lane.session, state.session
             moved = state.durable_seq > lane.durable_seq
@@ -367,7 +367,7 @@ class DoorEngine:
 
     # --- stalls -------------------------------------------------------------------------------------------------------
 
-    def _start_clock(self, lane: DoorLane) -> None:
+    def _start_clock(self, lane: GatewayLane) -> None:
         lane.moved_at, lane.stall_s = asyncio.get_running_loop().time(), STALL_S
 
     async def _watch(self) -> None:
@@ -378,7 +378,7 @@ class DoorEngine:
             if owes and loop.time() - lane.moved_at > lane.stall_s:
                 await self._revive(lane)
 
-    async def _revive(self, lane: DoorLane) -> None:
+    async def _revive(self, lane: GatewayLane) -> None:
         stalled_since = lane.moved_at
         try:
             state = await self._state(lane.key)

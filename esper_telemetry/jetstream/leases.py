@@ -1,7 +1,7 @@
-"""Which partitions a recorder takes and which it lets go. Pure.
+"""Which partitions a consumer takes and which it lets go. Pure.
 
-Every recorder that is alive has a share; the shares differ by one at most and make up all partitions. A
-recorder takes only what nobody alive has, and lets go what is over its share, so all come to rest in a few
+Every consumer that is alive has a share; the shares differ by one at most and make up all partitions. A
+consumer takes only what nobody alive has, and lets go what is over its share, so all come to rest in a few
 rounds. That two may believe they have a partition is no danger: the watermark decides (producerstate).
 """
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 class LostError(TelemetryError):
-    """Another recorder has it now, a partition or a producer."""
+    """Another consumer has it now, a partition or a producer."""
 
 
 class Lease(NamedTuple):
     """Who has a partition, as it stands in the bucket.
 
     Attributes:
-        recorder: its id; empty where nobody has it.
+        consumer: its id; empty where nobody has it.
         generation: +1 for each owner.
     """
 
-    recorder: str
+    consumer: str
     generation: int
 
     def to_bytes(self) -> bytes:
@@ -46,7 +46,7 @@ class Lease(NamedTuple):
         """
         try:
             said = json.loads(data)
-            return cls(str(said["recorder"]), int(said["generation"]))
+            return cls(str(said["consumer"]), int(said["generation"]))
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptRecordError(f"{data[:200]!r} is no lease: {error!r}") from None
 
@@ -57,7 +57,7 @@ def lease_key(partition: int) -> str:
 
 
 class Decision(NamedTuple):
-    """What a recorder does next.
+    """What a consumer does next.
 
     Attributes:
         take: partitions to take.
@@ -76,7 +76,7 @@ def share_of(me: str, alive: AbstractSet[str], partitions: int) -> int:
 
 
 def decide(me: str, alive: AbstractSet[str], owners: Mapping[int, str]) -> Decision:
-    """Return what recorder `me` does.
+    """Return what consumer `me` does.
 
     Args:
         me: its id.

@@ -1,4 +1,4 @@
-"""One partition at its recorder: pull, put in order, store, sync, say how far, ack. In this order, always.
+"""One partition at its consumer: pull, put in order, store, sync, say how far, ack. In this order, always.
 
 A message is acked when the watermark that covers it stands in the bucket, or when it is of no use. What is stored
 and not yet covered is nobody's promise: whoever takes the partition over begins at the watermark.
@@ -20,19 +20,19 @@ from esper_telemetry.jetstream.sequencer import Offered, Sequencer
 from esper_telemetry.storage.engine import Progress, PutFrame, PutSchema, Seal
 
 if TYPE_CHECKING:
-    from esper_telemetry.jetstream.consumer import Recorder
+    from esper_telemetry.jetstream.consumer import Consumer
     from esper_telemetry.jetstream.producer_state import Held, ProducerState
     from esper_telemetry.jetstream.pull import LogMessage, Pull
     from esper_telemetry.storage.naming import ProducerKey
     from esper_telemetry.storage.producer_files import ProducerFiles
 
-LOG = logging.getLogger("esper_telemetry.recorder")
+LOG = logging.getLogger("esper_telemetry.consumer")
 
 _TURN_S = 0.25
 _RETRY_S = 0.5
 # What the messages of a partition may hold in memory before no more are asked for.
 _BUFFER_BYTES = 64 << 20
-# Held back for so long without progress: their door is gone, or will publish them again.
+# Held back for so long without progress: their gateway is gone, or will publish them again.
 _HELD_S = 30.0
 # Far below what the consumer leaves unacked: else what is missing could not be delivered any more.
 _HELD_MESSAGES = 2048
@@ -42,7 +42,7 @@ _IDLE_S = 60.0
 
 @dataclass(slots=True, eq=False)
 class Track:
-    """One producer at its recorder.
+    """One producer at its consumer.
 
     Attributes:
         files: its segments here.
@@ -75,7 +75,7 @@ class Partition:
     """Keeps one partition from the take of its lease to its end.
 
     Args:
-        recorder: what all partitions of a process share.
+        consumer: what all partitions of a process share.
         number: which one.
         generation: of the lease.
 
@@ -85,10 +85,10 @@ class Partition:
         ended: it does nothing any more.
     """
 
-    def __init__(self, recorder: Recorder, number: int, generation: int) -> None:
+    def __init__(self, consumer: Consumer, number: int, generation: int) -> None:
         self.number = number
         self.generation = generation
-        self._recorder = recorder
+        self._consumer = consumer
         self._tracks: dict[ProducerKey, Track] = {}
         self._pull: Pull | None = None
         self._loop = asyncio.get_running_loop()
@@ -116,7 +116,7 @@ class Partition:
                 LOG.exception("partition %d ends", self.number)
 
     async def _work(self) -> None:
-        """Take turns until told to stop, or until another recorder has the partition."""
+        """Take turns until told to stop, or until another consumer has the partition."""
         try:
             while not (self._stopping or self._lost):
                 try:
@@ -131,10 +131,10 @@ class Partition:
             LOG.warning("partition %d: %s", self.number, error)
 
     async def _turn(self) -> None:
-        recorder = self._recorder
+        consumer = self._consumer
         if self._pull is None:
-            self._pull = await recorder.log.pull(self.number, self.generation)
-        if recorder.problem or self._buffered > _BUFFER_BYTES:
+            self._pull = await consumer.log.pull(self.number, self.generation)
+        if consumer.problem or self._buffered > _BUFFER_BYTES:
             await asyncio.sleep(_TURN_S / 5)
             return
         useless: list[str] = []
@@ -147,13 +147,13 @@ class Partition:
 
     async def _take(self, message: LogMessage) -> list[str]:
         """Take a message; return the tokens of messages that need not come again."""
-        metrics = self._recorder.metrics
+        metrics = self._consumer.metrics
         metrics.messages.inc()
         try:
-            arrival = unpack_entry(message.data, self._recorder.decoder)
+            arrival = unpack_entry(message.data, self._consumer.decoder)
         except RecordError:
             metrics.useless.labels("damaged").inc()
-            LOG.exception("partition %d: a message is damaged; its door will publish it again", self.number)
+            LOG.exception("partition %d: a message is damaged; its gateway will publish it again", self.number)
             return [message.reply]
         track = self._tracks.get(arrival.key) or await self._load(arrival.key)
         if track.files.failed is not None:
@@ -174,13 +174,13 @@ class Partition:
 
     def _store(self, track: Track, offered: Offered) -> None:
         """Hand an entry to the writer thread, under the schema that it needs."""
-        arrival, recorder = offered.arrival, self._recorder
+        arrival, consumer = offered.arrival, self._consumer
         if (arrival.fingerprint and arrival.fingerprint != track.fingerprint) or not track.fingerprint:
             track.fingerprint = arrival.fingerprint or next(reversed(track.schemas))
-            recorder.store.put(track.files, track.schemas[track.fingerprint])
+            consumer.store.put(track.files, track.schemas[track.fingerprint])
         content = arrival.content
         assert not isinstance(content, Open)  # noqa: S101 - it is never ready
-        recorder.store.put(track.files, content)
+        consumer.store.put(track.files, content)
         track.tokens.append((arrival.last_seq, offered.token))
         track.moved_at = self._loop.time()
         track.sealed = isinstance(content, Seal)
@@ -188,39 +188,39 @@ class Partition:
             self._buffered += len(content.payload)
 
     async def _load(self, key: ProducerKey) -> Track:
-        """Make a producer this recorder's own, and go on behind its watermark."""
-        recorder = self._recorder
-        files = recorder.files_of(key)
+        """Make a producer this consumer's own, and go on behind its watermark."""
+        consumer = self._consumer
+        files = consumer.files_of(key)
 
         def mine(state: ProducerState) -> ProducerState:
             if state.generation > self.generation:
-                raise LostError(f"{key}: recorder {state.recorder} has it now")
-            return state.taken_over(recorder.id, self.generation, files.durable_seq)
+                raise LostError(f"{key}: consumer {state.consumer} has it now")
+            return state.taken_over(consumer.id, self.generation, files.durable_seq)
 
-        held = await recorder.watermarks.change(key, mine)
+        held = await consumer.watermarks.change(key, mine)
         state = held.state
         files.go_on(state.durable_seq, state.segment, state.file_id)
         track = Track(files, held, Sequencer(state.durable_seq, state.session), state.durable_seq, self._loop.time())
         while True:
             try:
-                entry = await recorder.log.get(bucket_key("schema", key))
+                entry = await consumer.log.get(bucket_key("schema", key))
                 break
             except SinkError:
                 await asyncio.sleep(_RETRY_S)
         if entry is not None and entry.value:
-            with contextlib.suppress(RecordError):  # then its door publishes it again
-                put = unpack_schema(entry.value, recorder.decoder)
+            with contextlib.suppress(RecordError):  # then its gateway publishes it again
+                put = unpack_schema(entry.value, consumer.decoder)
                 track.schemas[put.fingerprint] = put
                 track.sequencer.known.add(put.fingerprint)
         self._tracks[key] = track
         return track
 
     async def _keep_schema(self, track: Track, arrival: Arrival) -> None:
-        """Put a schema where a recorder that takes over finds it, before its message is acked."""
+        """Put a schema where a consumer that takes over finds it, before its message is acked."""
         put = arrival.content
         assert isinstance(put, PutSchema)  # noqa: S101 - the caller looked
-        value = packed_schema(put, self._recorder.encoder).SerializeToString()
-        await self._recorder.log.put(bucket_key("schema", arrival.key), value)
+        value = packed_schema(put, self._consumer.encoder).SerializeToString()
+        await self._consumer.log.put(bucket_key("schema", arrival.key), value)
         track.schemas[arrival.fingerprint] = put
 
     async def _drop_schema(self, track: Track) -> None:
@@ -229,7 +229,7 @@ class Partition:
             track.schemas.clear()
             track.sequencer.known.clear()
             track.fingerprint = b""
-            await self._recorder.log.put(bucket_key("schema", track.files.key), b"")
+            await self._consumer.log.put(bucket_key("schema", track.files.key), b"")
 
     # --- what is stored -----------------------------------------------------------------------------------------------
 
@@ -242,12 +242,12 @@ class Partition:
         track.moved_at = self._loop.time()
         if progress.error is not None:
             LOG.error("%s: %s", progress.key, progress.error)
-            self._recorder.metrics.storage_errors.inc()
+            self._consumer.metrics.storage_errors.inc()
             track.sequencer.numbers.settle(progress.durable_seq)
             track.sequencer.rewind()
             track.tokens.clear()
             track.fingerprint = b""
-            self._loop.call_later(_RETRY_S, self._recorder.store.put, track.files, track.files.claim())
+            self._loop.call_later(_RETRY_S, self._consumer.store.put, track.files, track.files.claim())
         track.stored_seq = max(track.stored_seq, progress.durable_seq)
         if track.stored_seq > track.held.state.durable_seq:
             self._tell(track)
@@ -258,7 +258,7 @@ class Partition:
             track.telling = asyncio.create_task(self._move(track))
 
     async def _move(self, track: Track) -> None:
-        """Put the watermark into the bucket, tell doors, ack; again while there is more to tell."""
+        """Put the watermark into the bucket, tell gateways, ack; again while there is more to tell."""
         try:
             while track.behind and not self._lost:
                 track.behind = False
@@ -267,10 +267,10 @@ class Partition:
             LOG.warning("partition %d: %s", self.number, error)
             self._lost = True
         except SinkError:
-            track.behind = True  # the watermark is in the bucket; doors ask for it
+            track.behind = True  # the watermark is in the bucket; gateways ask for it
         except Exception:
             LOG.exception("partition %d: a watermark could not be moved; tried again", self.number)
-            self._recorder.metrics.task_failures.labels("watermarks").inc()
+            self._consumer.metrics.task_failures.labels("watermarks").inc()
             track.behind = True
         finally:
             track.telling = None
@@ -283,10 +283,10 @@ class Partition:
         session = sequencer.session if settled else state.session
         wanted = replace(state, durable_seq=stored, session=session, segment=segment, file_id=file_id)
         if wanted != state:
-            track.held = await self._recorder.watermarks.move(track.held, wanted)
+            track.held = await self._consumer.watermarks.move(track.held, wanted)
             sequencer.numbers.settle(stored)
-        await self._recorder.log.tell(
-            self._recorder.log.settings.names.durable(self.number), track.held.state.to_bytes()
+        await self._consumer.log.tell(
+            self._consumer.log.settings.names.durable(self.number), track.held.state.to_bytes()
         )
         done = []
         while track.tokens and track.tokens[0][0] <= stored:
@@ -295,7 +295,7 @@ class Partition:
             await self._pull.ack(done)
         if track.sealed and settled:
             await self._drop_schema(track)
-        self._recorder.metrics.durable_numbers.inc(stored - state.durable_seq)
+        self._consumer.metrics.durable_numbers.inc(stored - state.durable_seq)
 
     # --- time, and the end --------------------------------------------------------------------------------------------
 
@@ -316,17 +316,17 @@ class Partition:
                 self._tell(track)
             elif idle > _IDLE_S and not track.tokens and track.telling is None:
                 if track.files.is_open:
-                    self._recorder.store.put(track.files, Seal())
+                    self._consumer.store.put(track.files, Seal())
                     track.moved_at = now
                 else:
                     del self._tracks[key]
 
     async def _leave(self) -> None:
-        """Seal, and put right what was stored and is not this recorder's any more."""
+        """Seal, and put right what was stored and is not this consumer's any more."""
         if self._pull is not None:
             await self._pull.close()
         for track in self._tracks.values():
-            self._recorder.store.put(track.files, Seal())
-        await self._recorder.stored_all()
+            self._consumer.store.put(track.files, Seal())
+        await self._consumer.stored_all()
         await asyncio.gather(*filter(None, (track.telling for track in self._tracks.values())), return_exceptions=True)
-        await self._recorder.put_right(list(self._tracks))
+        await self._consumer.put_right(list(self._tracks))

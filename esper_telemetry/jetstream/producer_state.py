@@ -1,7 +1,7 @@
-"""What a recorder says of a producer in the bucket: how far it is durable, which stream writes, whose files go on.
+"""What a consumer says of a producer in the bucket: how far it is durable, which stream writes, whose files go on.
 
 The watermark and the owner stand in one value and change by compare-and-set, so they can never disagree: a
-recorder that lost a producer to another one cannot move its watermark any more. Pure.
+consumer that lost a producer to another one cannot move its watermark any more. Pure.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ NOBODY = SessionId(0, 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProducerState:
-    """A producer as its recorder last said.
+    """A producer as its consumer last said.
 
     Attributes:
         key: whose it is.
-        durable_seq: everything up to it is fdatasynced in a recorder's files.
+        durable_seq: everything up to it is fdatasynced in a consumer's files.
         session: the stream that writes.
-        recorder: id of the recorder whose files go on; empty if none has any.
-        generation: of that recorder's lease.
+        consumer: id of the consumer whose files go on; empty if none has any.
+        generation: of that consumer's lease.
         segment: number of its last segment.
         file_id: of its last segment; empty before the first.
-        handed_over: by recorder that had the producer before, the last number that counts in its files.
+        handed_over: by consumer that had the producer before, the last number that counts in its files.
     """
 
     key: ProducerKey
     durable_seq: int = 0
     session: SessionId = NOBODY
-    recorder: str = ""
+    consumer: str = ""
     generation: int = 0
     segment: int = 0
     file_id: bytes = b""
@@ -57,7 +57,7 @@ class ProducerState:
             "durable_seq": self.durable_seq,
             "session_epoch": self.session.epoch,
             "session_nonce": self.session.nonce,
-            "recorder": self.recorder,
+            "consumer": self.consumer,
             "generation": self.generation,
             "segment": self.segment,
             "file_id": self.file_id.hex(),
@@ -67,7 +67,7 @@ class ProducerState:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ProducerState:
-        """Return what `to_bytes` was called on; fields that a newer recorder adds are passed over.
+        """Return what `to_bytes` was called on; fields that a newer consumer adds are passed over.
 
         Raises:
             CorruptRecordError: the bytes are something else.
@@ -78,7 +78,7 @@ class ProducerState:
                 key=ProducerKey(said["run_id"], bytes.fromhex(said["producer_id"])),
                 durable_seq=int(said["durable_seq"]),
                 session=SessionId(int(said["session_epoch"]), int(said["session_nonce"])),
-                recorder=str(said["recorder"]),
+                consumer=str(said["consumer"]),
                 generation=int(said["generation"]),
                 segment=int(said["segment"]),
                 file_id=bytes.fromhex(said["file_id"]),
@@ -87,24 +87,24 @@ class ProducerState:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptRecordError(f"{data[:200]!r} is no state of a producer: {error!r}") from None
 
-    def taken_over(self, recorder: str, generation: int, durable_seq: int) -> ProducerState:
-        """Return the state after `recorder` made the producer its own.
+    def taken_over(self, consumer: str, generation: int, durable_seq: int) -> ProducerState:
+        """Return the state after `consumer` made the producer its own.
 
         Args:
-            recorder: its id.
+            consumer: its id.
             generation: of its lease.
             durable_seq: last number in its own files; they count beyond the watermark where nobody wrote after it.
         """
-        if self.recorder in ("", recorder):
+        if self.consumer in ("", consumer):
             durable_seq = max(durable_seq, self.durable_seq)
-            return replace(self, recorder=recorder, generation=generation, durable_seq=durable_seq)
-        handed = {**self.handed_over, self.recorder: self.durable_seq}
-        handed.pop(recorder, None)
-        return replace(self, recorder=recorder, generation=generation, handed_over=handed)
+            return replace(self, consumer=consumer, generation=generation, durable_seq=durable_seq)
+        handed = {**self.handed_over, self.consumer: self.durable_seq}
+        handed.pop(consumer, None)
+        return replace(self, consumer=consumer, generation=generation, handed_over=handed)
 
-    def limit_of(self, recorder: str) -> int | None:
-        """Return the last number that counts in the files of `recorder`; None where all do."""
-        return None if self.recorder in ("", recorder) else self.handed_over.get(recorder)
+    def limit_of(self, consumer: str) -> int | None:
+        """Return the last number that counts in the files of `consumer`; None where all do."""
+        return None if self.consumer in ("", consumer) else self.handed_over.get(consumer)
 
 
 _RETRY_S = 0.2
@@ -127,12 +127,12 @@ class Watermarks:
 
     Args:
         log: the connection.
-        recorder: id of this recorder.
+        consumer: id of this consumer.
     """
 
-    def __init__(self, log: JetStream, recorder: str) -> None:
+    def __init__(self, log: JetStream, consumer: str) -> None:
         self._log = log
-        self._recorder = recorder
+        self._consumer = consumer
 
     async def read(self, key: ProducerKey) -> Held:
         """Return the state of a producer, however long that takes.
@@ -169,19 +169,19 @@ class Watermarks:
                 return held
 
     async def move(self, held: Held, state: ProducerState) -> Held:
-        """Replace the state that this recorder wrote last.
+        """Replace the state that this consumer wrote last.
 
         Raises:
-            LostError: another recorder has the producer.
+            LostError: another consumer has the producer.
         """
         moved = await self._write(state, held.revision)
         while moved is None:
             there = await self.read(state.key)
             if there.state == state:
                 return there  # the write that seemed lost
-            mine = (there.state.recorder, there.state.generation) == (self._recorder, state.generation)
+            mine = (there.state.consumer, there.state.generation) == (self._consumer, state.generation)
             if not mine and there.state.generation >= state.generation:
-                raise LostError(f"{state.key}: recorder {there.state.recorder} has it now")
+                raise LostError(f"{state.key}: consumer {there.state.consumer} has it now")
             moved = await self._write(state, there.revision)  # the bucket forgot, or a write that timed out came late
         return moved
 

@@ -100,7 +100,7 @@ class Pull:
             else:  # time is up, or the consumer's leader changes: what was asked for will not come any more
                 self._credit = 0
                 if "Consumer Deleted" in headers.get("Description", ""):
-                    self.gone = "the consumer was deleted: another recorder took the partition"
+                    self.gone = "the consumer was deleted: another consumer took the partition"
         self._awake.set()
 
     async def take(self, wait_s: float) -> list[LogMessage]:

@@ -2,7 +2,7 @@
 
 Duplicates and entries of fenced streams are of no use, what comes too early is held back, what is next is
 ready. A frame is ready only when its schema is known. What is held is bounded: beyond the bound an entry is
-refused, and its door publishes it again, because no watermark covers it.
+refused, and its gateway publishes it again, because no watermark covers it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from esper_telemetry.storage.sequence import SequenceNumbers, Verdict
 if TYPE_CHECKING:
     from esper_telemetry.jetstream.entries import Arrival, SessionId
 
-# A door has at most two windows of 64 frames of one producer on their way.
+# A gateway has at most two windows of 64 frames of one producer on their way.
 WINDOW = 256
 
 

@@ -127,7 +127,7 @@ class ProducerFiles:
             self._store(item)
 
     def go_on(self, durable_seq: int, segment: int, file_id: bytes) -> None:
-        """Have the next segment go on behind another recorder's; nothing may be open or on its way.
+        """Have the next segment go on behind another consumer's; nothing may be open or on its way.
 
         Args:
             durable_seq: last number that is durable anywhere.

@@ -1,6 +1,6 @@
-"""A producer's segments after another recorder took it over: what that one stored again is taken away here.
+"""A producer's segments after another consumer took it over: what that one stored again is taken away here.
 
-A recorder that dies between syncing frames and telling its watermark leaves frames that nobody was promised, and its
+A consumer that dies between syncing frames and telling its watermark leaves frames that nobody was promised, and its
 successor stores them too. Sealed segments are cut behind the last number that counts; one that has none of
 those is renamed, not deleted.
 """

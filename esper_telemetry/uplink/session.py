@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from esper_telemetry.uplink.terms import FrameSource
 
 _MAX_HELLO_BYTES = 64 * 1024
-_DURABLE = (collector_pb2.DURABILITY_FILE, collector_pb2.DURABILITY_RECORDER)
+_DURABLE = (collector_pb2.DURABILITY_FILE, collector_pb2.DURABILITY_CONSUMER)
 
 
 class _Flight(NamedTuple):

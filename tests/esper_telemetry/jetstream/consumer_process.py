@@ -1,4 +1,4 @@
-"""A recorder that does one thing wrong: `python consumer_process.py MODE ARGUMENT_OF_RECORD...`.
+"""A consumer that does one thing wrong: `python consumer_process.py MODE ARGUMENT_OF_RECORD...`.
 
 `mute:FILE` tells no watermark while FILE exists, as if it were killed between syncing and telling. `early` tells a
 watermark before anything is stored, which is what it must never do.
@@ -43,4 +43,4 @@ if __name__ == "__main__":
         mute(Path(argument))
     elif mode == "early":
         tell_early()
-    sys.exit(main(["record", *sys.argv[2:]]))
+    sys.exit(main(["consume", *sys.argv[2:]]))

@@ -1,4 +1,4 @@
-"""Doors and recorders as people run them: the command line, in processes of their own, killed and started again."""
+"""Gateways and consumers as people run them: the command line, in processes of their own, killed and started again."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Program:
 
 
 class Deployment:
-    """A log, its doors and its recorders.
+    """A log, its gateways and its consumers.
 
     Args:
         root: an empty folder.
@@ -77,42 +77,44 @@ class Deployment:
         options: further ones of both commands.
 
     Attributes:
-        doors: by number.
-        ports: where doors listen, by number.
-        recorders: by number.
-        folders: of recorders, by number.
+        gateways: by number.
+        ports: where gateways listen, by number.
+        consumers: by number.
+        folders: of consumers, by number.
     """
 
     def __init__(self, root: Path, url: str, replicas: int, *options: object) -> None:
         self._root = root
         self._log = ["--engine", url, "--log-replicas", replicas, "--log-partitions", 4, "--log-gib", 0.25, *options]
-        self.doors: list[Program] = []
+        self.gateways: list[Program] = []
         self.ports: list[int] = []
-        self.recorders: list[Program] = []
+        self.consumers: list[Program] = []
         self.folders: list[Path] = []
 
-    def add_door(self, *options: object, program: tuple[object, ...] = ("-m", "esper_telemetry", "collect")) -> Program:
+    def add_gateway(
+        self, *options: object, program: tuple[object, ...] = ("-m", "esper_telemetry", "collect")
+    ) -> Program:
         (port,) = free_ports(1)
-        log = self._root / f"door{len(self.doors)}.log"
+        log = self._root / f"gateway{len(self.gateways)}.log"
         listen = ["--listen", f"127.0.0.1:{port}"]
         self.ports.append(port)
-        self.doors.append(Program(log, "listening on", sys.executable, *program, *listen, *self._log, *options))
-        return self.doors[-1]
+        self.gateways.append(Program(log, "listening on", sys.executable, *program, *listen, *self._log, *options))
+        return self.gateways[-1]
 
-    def add_recorder(
-        self, *options: object, program: tuple[object, ...] = ("-m", "esper_telemetry", "record")
+    def add_consumer(
+        self, *options: object, program: tuple[object, ...] = ("-m", "esper_telemetry", "consume")
     ) -> Program:
-        number = len(self.recorders)
+        number = len(self.consumers)
         folder = self._root / f"records{number}"
         said = ["--dir", folder, *self._log, *options]
         self.folders.append(folder)
-        self.recorders.append(
-            Program(self._root / f"recorder{number}.log", "recording as", sys.executable, *program, *said)
+        self.consumers.append(
+            Program(self._root / f"consumer{number}.log", "consuming as", sys.executable, *program, *said)
         )
-        return self.recorders[-1]
+        return self.consumers[-1]
 
     def stop(self) -> None:
-        for program in (*self.doors, *self.recorders):
+        for program in (*self.gateways, *self.consumers):
             if program.running:
                 program.kill()
 

@@ -1,4 +1,4 @@
-"""Kill servers of the log, doors and recorders at random while producers stream, and count what is left."""
+"""Kill servers of the log, gateways and consumers at random while producers stream, and count what is left."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Outcome:
     Attributes:
         kills: by victim.
         frames: that were produced.
-        lost: frames that clients were told are durable, and no recorder's folder holds.
-        unfinished: frames that no recorder's folder holds.
+        lost: frames that clients were told are durable, and no consumer's folder holds.
+        unfinished: frames that no consumer's folder holds.
         left: messages in the stream after the end.
         seconds: from the first frame to the last ack.
     """
@@ -44,7 +44,7 @@ class Outcome:
 
 
 class LogTrial:
-    """A cluster, doors, recorders and producers that stream through them.
+    """A cluster, gateways, consumers and producers that stream through them.
 
     Args:
         root: an empty folder.
@@ -52,12 +52,12 @@ class LogTrial:
         frames: of each producer.
         rate: frames a second of each producer.
         seed: of everything random.
-        program: runs the recorders; the real one unless a control is wanted.
+        program: runs the consumers; the real one unless a control is wanted.
     """
 
     def __init__(
-        self, root: Path, *, producers: int, frames: int, rate: float, seed: int, doors: int, recorders: int,
-        servers: int = 3, program: tuple[object, ...] = ("-m", "esper_telemetry", "record"),
+        self, root: Path, *, producers: int, frames: int, rate: float, seed: int, gateways: int, consumers: int,
+        servers: int = 3, program: tuple[object, ...] = ("-m", "esper_telemetry", "consume"),
     ) -> None:  # fmt: skip
         self.outcome = Outcome(frames=producers * frames)
         self._rng = random.Random(seed)
@@ -66,15 +66,15 @@ class LogTrial:
         self._clients: list[subprocess.Popen] = []
         self.cluster = NatsCluster(root / "nats", servers)
         self.deployment = Deployment(root, self.cluster.url, replicas=servers)
-        for _ in range(recorders):
-            self.deployment.add_recorder(program=program)
-        for _ in range(doors):
-            self.deployment.add_door()
+        for _ in range(consumers):
+            self.deployment.add_consumer(program=program)
+        for _ in range(gateways):
+            self.deployment.add_gateway()
         self._ports.write_text(" ".join(map(str, self.deployment.ports)))
         self._records = [Trial._write_record(root / f"record{n}.esr.zst", frames) for n in range(producers)]
 
     def run(self, *plan: str) -> Outcome:
-        """Kill what `plan` says, "leader", "door" or "recorder", one after another; let all clients end, and look."""
+        """Kill what `plan` names, "leader", "gateway" or "consumer", in order; let all clients end, and look."""
         began = time.monotonic()
         self._clients = [self._client(record) for record in self._records]
         for victim in plan:
@@ -105,11 +105,11 @@ class LogTrial:
         time.sleep(self._rng.uniform(0.5, 2.0))
         self.cluster.start(leader)
 
-    def _kill_door(self) -> None:
-        self._again(self._rng.choice(self.deployment.doors))
+    def _kill_gateway(self) -> None:
+        self._again(self._rng.choice(self.deployment.gateways))
 
-    def _kill_recorder(self) -> None:
-        self._again(self._rng.choice(self.deployment.recorders))
+    def _kill_consumer(self) -> None:
+        self._again(self._rng.choice(self.deployment.consumers))
 
     def _again(self, program) -> None:
         """Kill a process, and start it again after it was missed."""
@@ -120,8 +120,8 @@ class LogTrial:
     # --- what is left -------------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        for recorder in self.deployment.recorders:
-            assert recorder.terminate() == 0, recorder.log()
+        for consumer in self.deployment.consumers:
+            assert consumer.terminate() == 0, consumer.log()
         for record in self._records:
             with RecordReader(record) as reader:
                 raw = {ref.last_seq: reader.read_raw(ref) for ref in reader.frames()}

@@ -53,7 +53,7 @@ class NatsCluster:
         extra: further lines of their configuration.
 
     Attributes:
-        url: what doors and recorders are told.
+        url: what gateways and consumers are told.
         size: as given.
     """
 

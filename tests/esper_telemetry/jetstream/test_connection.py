@@ -52,9 +52,9 @@ def test_what_is_published_comes_in_order_and_again_until_it_is_acked(log_settin
             again = await log.pull(1, 2)
             came = await taken(again, 50)
             assert [int(message.data) for message in came] == list(range(150, 200)), "the next owner begins there"
-            with pytest.raises(SinkError, match="another recorder took the partition"):
+            with pytest.raises(SinkError, match="another consumer took the partition"):
                 await taken(pull, 1)
-            with pytest.raises(LostError, match="partition 1 is taken by another recorder"):
+            with pytest.raises(LostError, match="partition 1 is taken by another consumer"):
                 await log.pull(1, 1)  # who stood still meanwhile must not take it back
             await again.ack([message.reply for message in came])
             while (await log.fill()).messages:  # noqa: ASYNC110 - the server has no event for it

@@ -1,4 +1,4 @@
-"""Recorders as processes behind real doors: killed, frozen and started again, every number is kept once."""
+"""Consumers as processes behind real gateways: killed, frozen and started again, every number is kept once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def deployment(nats_server, tmp_path, request):
 def begin(stub, produced, epoch=1) -> Publication:
     """Open a stream and have it welcomed."""
     stream = Publication(stub).send(produced.hello(epoch))
-    assert stream.receive("welcome").durability == collector_pb2.DURABILITY_RECORDER
+    assert stream.receive("welcome").durability == collector_pb2.DURABILITY_CONSUMER
     return stream.send(produced.schema)
 
 
@@ -40,7 +40,7 @@ def last_seq(folder) -> int:
 
 
 def merged(deployment, path) -> tuple[int, int]:
-    """Join the files of all recorders by the command line; return its exit code and the number of events."""
+    """Join the files of all consumers by the command line; return its exit code and the number of events."""
     files = [path for folder in deployment.folders for path in folder.glob("*/*.esr.zst")]
     joined = run_cli("merge", *files, "-o", path)
     assert joined.code in (0, 3), joined.err
@@ -51,19 +51,19 @@ def kept(deployment, produced) -> list[bytes]:
     return deployment.stored(produced.run_id, produced.producer_id)
 
 
-def test_a_recorder_that_was_killed_before_it_told_takes_away_what_its_successor_stored_again(deployment, tmp_path):
+def test_a_consumer_that_was_killed_before_it_told_takes_away_what_its_successor_stored_again(deployment, tmp_path):
     produced, silence = Produced(), tmp_path / "silence"
-    first = deployment.add_recorder(program=(consumer_process.__file__, f"mute:{silence}"))
-    deployment.add_door()
+    first = deployment.add_consumer(program=(consumer_process.__file__, f"mute:{silence}"))
+    deployment.add_gateway()
     with open_stub(deployment.ports[0]) as stub:
         stream = begin(stub, produced)
         stream.send(*produced.batches[:2])
         stream.acked(50)
         silence.touch()
         stream.send(*produced.batches[2:])
-        wait_until(lambda: last_seq(deployment.folders[0]) == 100, "the first recorder to store everything")
+        wait_until(lambda: last_seq(deployment.folders[0]) == 100, "the first consumer to store everything")
         first.kill()
-        deployment.add_recorder()
+        deployment.add_consumer()
         stream.acked(100)
         stream.send(produced.close()).end().messages()
     with pytest.raises(AssertionError, match="overlap"):
@@ -72,50 +72,50 @@ def test_a_recorder_that_was_killed_before_it_told_takes_away_what_its_successor
     silence.unlink()
     first.start()
     assert merged(deployment, tmp_path / "whole.esr.zst") == (0, 100)
-    assert "numbers behind 50 are another recorder's" in first.log()
+    assert "numbers behind 50 are another consumer's" in first.log()
     assert kept(deployment, produced) == produced.raw
     assert last_seq(deployment.folders[0]) == 50
 
 
-def test_a_recorder_that_stood_still_while_another_took_its_partitions_finds_out(deployment):
+def test_a_consumer_that_stood_still_while_another_took_its_partitions_finds_out(deployment):
     produced = Produced(frames=40)
-    first = deployment.add_recorder()
-    deployment.add_door()
+    first = deployment.add_consumer()
+    deployment.add_gateway()
     with open_stub(deployment.ports[0]) as stub:
         stream = begin(stub, produced)
         stream.send(*produced.batches[:20])
         stream.acked(20 * 25)
         first.signal(signal.SIGSTOP)
-        deployment.add_recorder()
+        deployment.add_consumer()
         stream.send(*produced.batches[20:30])
         stream.acked(30 * 25)
         first.signal(signal.SIGCONT)
         stream.send(*produced.batches[30:], produced.close()).end().messages()
-    assert [recorder.terminate() for recorder in deployment.recorders] == [0, 0]
+    assert [consumer.terminate() for consumer in deployment.consumers] == [0, 0]
     assert kept(deployment, produced) == produced.raw
 
 
-def test_a_recorder_that_starts_again_goes_on_in_its_own_folder(deployment):
+def test_a_consumer_that_starts_again_goes_on_in_its_own_folder(deployment):
     produced = Produced()
-    recorder = deployment.add_recorder()
-    deployment.add_door()
+    consumer = deployment.add_consumer()
+    deployment.add_gateway()
     with open_stub(deployment.ports[0]) as stub:
         stream = begin(stub, produced)
         stream.send(*produced.batches[:2])
         stream.acked(50)
-        recorder.kill()
-        recorder.start()
+        consumer.kill()
+        consumer.start()
         stream.send(*produced.batches[2:], produced.close()).end().messages()
     assert kept(deployment, produced) == produced.raw
-    again = deployment.recorders[0]
+    again = deployment.consumers[0]
     assert again.terminate() == 0
 
 
-def test_a_producer_that_changes_doors_loses_nothing_and_the_stream_it_left_is_fenced(deployment):
+def test_a_producer_that_changes_gateways_loses_nothing_and_the_stream_it_left_is_fenced(deployment):
     produced = Produced(frames=8)
-    deployment.add_recorder()
-    deployment.add_door()
-    deployment.add_door()
+    deployment.add_consumer()
+    deployment.add_gateway()
+    deployment.add_gateway()
     with open_stub(deployment.ports[0]) as one, open_stub(deployment.ports[1]) as other:
         left = begin(one, produced, epoch=1).send(*produced.batches[:4])
         stream = Publication(other).send(produced.hello(2))
@@ -127,17 +127,17 @@ def test_a_producer_that_changes_doors_loses_nothing_and_the_stream_it_left_is_f
         known = one.GetWatermark(
             collector_pb2.GetWatermarkRequest(run_id=produced.run_id, producer_id=produced.producer_id)
         )
-        assert (known.durable_seq, known.session_epoch) == (200, 2), "each door knows what recorders know"
+        assert (known.durable_seq, known.session_epoch) == (200, 2), "each gateway knows what consumers know"
         late = Publication(one).send(produced.hello(2))
         assert late.refusal() == (grpc.StatusCode.ABORTED, "FENCED")
     assert kept(deployment, produced) == produced.raw
 
 
-def test_of_two_streams_with_one_epoch_at_two_doors_one_writes(deployment):
+def test_of_two_streams_with_one_epoch_at_two_gateways_one_writes(deployment):
     produced = Produced()
-    deployment.add_recorder()
-    deployment.add_door()
-    deployment.add_door()
+    deployment.add_consumer()
+    deployment.add_gateway()
+    deployment.add_gateway()
     with open_stub(deployment.ports[0]) as one, open_stub(deployment.ports[1]) as other:
         streams = [Publication(stub).send(produced.hello(1)) for stub in (one, other)]
         outcomes = []
@@ -153,12 +153,12 @@ def test_of_two_streams_with_one_epoch_at_two_doors_one_writes(deployment):
     assert kept(deployment, produced) == produced.raw
 
 
-def test_a_door_without_recorders_says_what_is_missing_and_serves_no_readers(deployment):
+def test_a_gateway_without_consumers_says_what_is_missing_and_serves_no_readers(deployment):
     produced = Produced()
-    deployment.add_door()
+    deployment.add_gateway()
     with open_stub(deployment.ports[0]) as stub:
         stream = Publication(stub).send(produced.hello())
-        with pytest.raises(grpc.RpcError, match=r"is `esper-telemetry record` running") as caught:
+        with pytest.raises(grpc.RpcError, match=r"is `esper-telemetry consume` running") as caught:
             stream.receive("welcome")
         assert refusal_of(caught.value) == (grpc.StatusCode.UNAVAILABLE, "STORAGE")
         for call in (
@@ -170,13 +170,13 @@ def test_a_door_without_recorders_says_what_is_missing_and_serves_no_readers(dep
             assert refusal_of(caught.value) == (grpc.StatusCode.UNIMPLEMENTED, "ELSEWHERE")
 
 
-def test_a_recorder_whose_disk_is_full_leaves_the_partitions_to_others(deployment):
+def test_a_consumer_whose_disk_is_full_leaves_the_partitions_to_others(deployment):
     produced = Produced()
-    full = deployment.add_recorder("--min-free", 100)
+    full = deployment.add_consumer("--min-free", 100)
     assert "of the disk is free, 100.0% must be" in full.log()
-    other = deployment.add_recorder()
+    other = deployment.add_consumer()
     wait_until(lambda: other.log().count(": taken from") == 4, "the other to have all four partitions")
-    deployment.add_door()
+    deployment.add_gateway()
     with open_stub(deployment.ports[0]) as stub:
         publish(stub, produced)
     assert kept(deployment, produced) == produced.raw
@@ -184,12 +184,12 @@ def test_a_recorder_whose_disk_is_full_leaves_the_partitions_to_others(deploymen
     assert ": taken from" not in full.log()
 
 
-def test_two_recorders_share_and_a_folder_belongs_to_one(deployment):
-    first = deployment.add_recorder()
-    second = deployment.add_recorder()
-    for recorder in (first, second):
-        wait_until(lambda log=recorder.log: log().count(": taken from") >= 2, "each to have two of four partitions")
-    deployment.add_door()
+def test_two_consumers_share_and_a_folder_belongs_to_one(deployment):
+    first = deployment.add_consumer()
+    second = deployment.add_consumer()
+    for consumer in (first, second):
+        wait_until(lambda log=consumer.log: log().count(": taken from") >= 2, "each to have two of four partitions")
+    deployment.add_gateway()
     everything = [Produced(run_id=f"run{n}") for n in range(12)]
     with open_stub(deployment.ports[0]) as stub:
         for produced in everything:

@@ -1,4 +1,4 @@
-"""What a door packs, a recorder unpacks: byte for byte, or not at all."""
+"""What a gateway packs, a consumer unpacks: byte for byte, or not at all."""
 
 import re
 import string
@@ -129,8 +129,8 @@ def test_names_in_the_bucket_are_allowed_ones_and_differ(one, other):
 def test_the_names_of_a_deployment_start_with_its_name():
     names = Names("night")
     assert (names.stream, names.bucket) == ("night-log", "night-state")
-    assert (names.partition(3), names.durable("*"), names.recorders) == (
+    assert (names.partition(3), names.durable("*"), names.consumers) == (
         "night.log.3",
         "night.durable.*",
-        "night.recorders",
+        "night.consumers",
     )

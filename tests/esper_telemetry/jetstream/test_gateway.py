@@ -1,4 +1,4 @@
-"""A door on a real log, with a recorder that is played here: what it publishes, when again, and what it believes."""
+"""A gateway on a real log, with a consumer that is played here: what it publishes, when again, and what it believes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from esper_telemetry.collector.metrics import Metrics
 from esper_telemetry.jetstream import gateway as module
 from esper_telemetry.jetstream.entries import Open, bucket_key, partition_of, unpack_entry
-from esper_telemetry.jetstream.gateway import DoorEngine
+from esper_telemetry.jetstream.gateway import GatewayEngine
 from esper_telemetry.jetstream.producer_state import NOBODY, ProducerState
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.layout import Skip
@@ -29,12 +29,12 @@ DECODER = FrameDecoder()
 
 
 class Bench:
-    """A door, and the log as a recorder sees it.
+    """A gateway, and the log as a consumer sees it.
 
     Attributes:
-        engine: the door.
-        log: the recorder's connection.
-        progress: what the door reported.
+        engine: the gateway.
+        log: the consumer's connection.
+        progress: what the gateway reported.
     """
 
     def __init__(self, engine, log) -> None:
@@ -61,21 +61,21 @@ class Bench:
         return found
 
     async def examined(self, *, problem: bool):
-        """Return the door's health once it has a problem, or none."""
+        """Return the gateway's health once it has a problem, or none."""
         async with asyncio.timeout(60):
             while bool((found := await self.engine.examine(0.05)).problem) != problem:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.1)
         return found
 
     async def say(self, state: ProducerState, *, tell: bool = True) -> None:
-        """Put a state into the bucket, and tell doors of it."""
+        """Put a state into the bucket, and tell gateways of it."""
         await self.log.put(bucket_key("state", state.key), state.to_bytes())
         if tell:
             number = partition_of(state.key, self.log.partitions)
             await self.log.tell(self.log.settings.names.durable(number), state.to_bytes())
 
     async def open(self, key: ProducerKey, epoch: int = 1, durable_seq: int = 0):
-        """Claim a lane and have its recorder take the stream; return the lane and its state."""
+        """Claim a lane and have its consumer take the stream; return the lane and its state."""
         lane = (await self.engine.restore(key)).lane
         self.engine.claim(lane, epoch)
         (arrival,) = await self.arrivals(key, 1)
@@ -88,7 +88,7 @@ class Bench:
 
 @asynccontextmanager
 async def bench(settings):
-    engine = DoorEngine(settings, Metrics())
+    engine = GatewayEngine(settings, Metrics())
     async with opened(settings) as log:
         one = Bench(engine, log)
         await engine.start(lambda cycle: one.progress.extend(cycle.progress))
@@ -174,7 +174,7 @@ def test_a_watermark_that_was_told_to_nobody_is_found_in_the_bucket(log_settings
     asyncio.run(scenario())
 
 
-def test_an_open_that_no_recorder_answers_is_published_again(log_settings, produced):
+def test_an_open_that_no_consumer_answers_is_published_again(log_settings, produced):
     async def scenario():
         async with bench(log_settings) as one:
             lane = (await one.engine.restore(key_of(produced))).lane
@@ -182,13 +182,13 @@ def test_an_open_that_no_recorder_answers_is_published_again(log_settings, produ
             first, second = await one.arrivals(lane.key, 2, again=True)
             assert first == second
             assert not lane.writes(1)
-            assert "esper-telemetry record" in lane.failed
+            assert "esper-telemetry consume" in lane.failed
 
     asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("epoch", [3, 4], ids=["equal, but later", "higher"])
-def test_a_stream_at_another_door_fences_this_one(log_settings, produced, epoch):
+def test_a_stream_at_another_gateway_fences_this_one(log_settings, produced, epoch):
     async def scenario():
         async with bench(log_settings) as one, bench(log_settings) as other:
             lane, state = await one.open(key_of(produced), epoch=3)
@@ -286,7 +286,7 @@ def test_a_full_stream_is_told_and_what_it_refused_goes_through_when_there_is_ro
             assert "of it is free" in found.problem or "takes nothing" in found.problem
             await until(lambda: one.engine._log.refusals > 0)
             durable = 0
-            while durable < produced.last_seq:  # the recorder is back
+            while durable < produced.last_seq:  # the consumer is back
                 (arrival,) = await one.arrivals(lane.key, 1)
                 if arrival.first_seq == durable + 1:
                     durable = arrival.last_seq

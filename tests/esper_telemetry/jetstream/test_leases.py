@@ -1,4 +1,4 @@
-"""The shares of recorders: whatever the start, a few rounds bring every partition to one living owner."""
+"""The shares of consumers: whatever the start, a few rounds bring every partition to one living owner."""
 
 import random
 
@@ -49,5 +49,5 @@ def test_a_lease_is_what_was_written():
     lease = Lease("0123456789abcdef", 17)
     assert Lease.from_bytes(lease.to_bytes()) == lease
     with pytest.raises(CorruptRecordError, match="no lease"):
-        Lease.from_bytes(b'{"recorder": 1}')
+        Lease.from_bytes(b'{"consumer": 1}')
     assert lease_key(3) == "lease.3"

@@ -1,4 +1,4 @@
-"""Servers of the log, doors and recorders are killed while producers stream: nothing is lost, nothing is there twice.
+"""Servers of the log, gateways and consumers are killed while producers stream: nothing is lost, nothing stored twice.
 
 A client believes every ack and forgets what was acked, so an ack too early would show as a loss; the last test but one
 proves that it does.
@@ -25,19 +25,19 @@ def trial(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_leader_a_door_and_a_recorder_die_and_nothing_is_lost_or_doubled(trial):
+def test_the_leader_a_gateway_and_a_consumer_die_and_nothing_is_lost_or_doubled(trial):
     outcome = trial(
-        "leader", "recorder", "door", producers=3, frames=900, rate=40, seed=21, doors=2, recorders=2
+        "leader", "consumer", "gateway", producers=3, frames=900, rate=40, seed=21, gateways=2, consumers=2
     )  # fmt: skip
     assert (outcome.lost, outcome.unfinished) == (0, 0), outcome
-    assert outcome.kills == {"leader": 1, "recorder": 1, "door": 1}
+    assert outcome.kills == {"leader": 1, "consumer": 1, "gateway": 1}
     assert outcome.left == 0, "every message was acked"
 
 
 @pytest.mark.slow
-def test_a_recorder_that_tells_before_it_stores_is_found_out(trial):
+def test_a_consumer_that_tells_before_it_stores_is_found_out(trial):
     outcome = trial(
-        "recorder", "recorder", producers=2, frames=500, rate=60, seed=22, doors=1, recorders=1, servers=1,
+        "consumer", "consumer", producers=2, frames=500, rate=60, seed=22, gateways=1, consumers=1, servers=1,
         program=(consumer_process.__file__, "early"),
     )  # fmt: skip
     assert outcome.lost > 0, outcome
@@ -45,8 +45,8 @@ def test_a_recorder_that_tells_before_it_stores_is_found_out(trial):
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-def test_ten_deaths_of_the_leader_and_of_doors_and_recorders_lose_nothing_and_double_nothing(trial):
-    plan = ["leader"] * 10 + ["door", "recorder"] * 5
+def test_ten_deaths_of_the_leader_and_of_gateways_and_consumers_lose_nothing_and_double_nothing(trial):
+    plan = ["leader"] * 10 + ["gateway", "consumer"] * 5
     plan = [plan[(7 * n) % len(plan)] for n in range(len(plan))]  # mixed, each once: 7 and 20 have no common divisor
-    outcome = trial(*plan, producers=4, frames=6000, rate=40, seed=23, doors=2, recorders=2)
+    outcome = trial(*plan, producers=4, frames=6000, rate=40, seed=23, gateways=2, consumers=2)
     assert (outcome.lost, outcome.unfinished, outcome.left) == (0, 0, 0), outcome

@@ -1,4 +1,4 @@
-"""A recorder in this process and a log that is written by hand: odd orders, lost schemas, a disk that fails."""
+"""A consumer in this process and a log that is written by hand: odd orders, lost schemas, a disk that fails."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from esper_telemetry.jetstream import partition as module
-from esper_telemetry.jetstream.consumer import Recorder
-from esper_telemetry.jetstream.deployment import RecorderSettings
+from esper_telemetry.jetstream.consumer import Consumer
+from esper_telemetry.jetstream.deployment import ConsumerSettings
 from esper_telemetry.jetstream.entries import (
     SessionId,
     bucket_key,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 FIRST, SECOND = SessionId(1, 11), SessionId(2, 22)
 
 
-class Door:
+class Gateway:
     """Publishes entries of one producer by hand."""
 
     def __init__(self, log: JetStream, produced: Produced) -> None:
@@ -89,14 +89,14 @@ class Door:
 
 
 @asynccontextmanager
-async def recording(settings, folder, produced):
-    recorder = Recorder(RecorderSettings(log=settings, directory=folder, min_free=0.0))
+async def consuming(settings, folder, produced):
+    consumer = Consumer(ConsumerSettings(log=settings, directory=folder, min_free=0.0))
     async with opened(settings) as log:
-        await recorder.start()
+        await consumer.start()
         try:
-            yield recorder, Door(log, produced)
+            yield consumer, Gateway(log, produced)
         finally:
-            await recorder.stop()
+            await consumer.stop()
 
 
 @pytest.fixture
@@ -106,19 +106,19 @@ def produced():
 
 def test_any_order_and_any_repetition_is_stored_once_and_every_message_is_acked(log_settings, tmp_path, produced):
     async def scenario():
-        async with recording(log_settings, tmp_path, produced) as (_, door):
-            await door.say(open=True)
+        async with consuming(log_settings, tmp_path, produced) as (_, gateway):
+            await gateway.say(open=True)
             for number in (3, 1, 1):
-                await door.say(frame=number)
-            await door.say(schema=True)
-            await door.say(frame=0)
-            await door.say(frame=2)
-            await door.say(frame=0)
-            await door.say(seal=100)
-            state = await door.told(100)
-            assert state.recorder
+                await gateway.say(frame=number)
+            await gateway.say(schema=True)
+            await gateway.say(frame=0)
+            await gateway.say(frame=2)
+            await gateway.say(frame=0)
+            await gateway.say(seal=100)
+            state = await gateway.told(100)
+            assert state.consumer
             assert state.segment == 1
-            await door.emptied()
+            await gateway.emptied()
 
     asyncio.run(scenario())
     assert stored(tmp_path, produced) == produced.raw
@@ -126,16 +126,16 @@ def test_any_order_and_any_repetition_is_stored_once_and_every_message_is_acked(
 
 def test_a_schema_stands_in_the_bucket_for_whoever_takes_over(log_settings, tmp_path, produced):
     async def scenario():
-        async with recording(log_settings, tmp_path / "first", produced) as (_, door):
-            await door.say(open=True)
-            await door.say(schema=True)
-            await door.say(frame=0)
-            await door.told(25)
-            entry = await door.log.get(bucket_key("schema", door.key))
+        async with consuming(log_settings, tmp_path / "first", produced) as (_, gateway):
+            await gateway.say(open=True)
+            await gateway.say(schema=True)
+            await gateway.say(frame=0)
+            await gateway.told(25)
+            entry = await gateway.log.get(bucket_key("schema", gateway.key))
             assert unpack_schema(entry.value, FrameDecoder()) == schema_of(produced)
-        async with recording(log_settings, tmp_path / "second", produced) as (_, door):
-            await door.say(frame=1)
-            state = await door.told(50)
+        async with consuming(log_settings, tmp_path / "second", produced) as (_, gateway):
+            await gateway.say(frame=1)
+            state = await gateway.told(50)
             assert state.segment == 2
             assert list(state.handed_over.values()) == [25]
 
@@ -145,24 +145,24 @@ def test_a_schema_stands_in_the_bucket_for_whoever_takes_over(log_settings, tmp_
     assert stored(tmp_path / "second", produced) == produced.raw[1:2]
     (path,) = (tmp_path / "second").glob("*/*.esr.zst")
     with RecordReader(path) as reader:
-        assert reader.header.previous_last_seq == 25, "the new recorder's file begins behind the watermark"
+        assert reader.header.previous_last_seq == 25, "the new consumer's file begins behind the watermark"
 
 
 def test_a_producer_that_is_done_leaves_no_schema_and_may_come_again_all_the_same(log_settings, tmp_path, produced):
     async def scenario():
-        async with recording(log_settings, tmp_path, produced) as (_, door):
-            key = bucket_key("schema", door.key)
+        async with consuming(log_settings, tmp_path, produced) as (_, gateway):
+            key = bucket_key("schema", gateway.key)
             for session, frames in ((FIRST, (0, 1)), (SECOND, (2, 3))):
-                await door.say(session, open=True)
-                await door.say(session, schema=True)
+                await gateway.say(session, open=True)
+                await gateway.say(session, schema=True)
                 for number in frames:
-                    await door.say(session, frame=number)
-                await door.say(session, seal=25 * (frames[-1] + 1))
-                await door.told(25 * (frames[-1] + 1), session)
+                    await gateway.say(session, frame=number)
+                await gateway.say(session, seal=25 * (frames[-1] + 1))
+                await gateway.told(25 * (frames[-1] + 1), session)
                 async with asyncio.timeout(60):
-                    while (await door.log.get(key)).value:  # noqa: ASYNC110 - the bucket is asked, as anybody would
+                    while (await gateway.log.get(key)).value:  # noqa: ASYNC110 - the bucket is asked, as anybody would
                         await asyncio.sleep(0.02)
-            await door.emptied()
+            await gateway.emptied()
 
     asyncio.run(scenario())
     assert stored(tmp_path, produced) == produced.raw
@@ -171,19 +171,19 @@ def test_a_producer_that_is_done_leaves_no_schema_and_may_come_again_all_the_sam
 
 def test_a_new_stream_is_told_only_when_nothing_of_the_old_one_is_on_its_way(log_settings, tmp_path, produced):
     async def scenario():
-        async with recording(log_settings, tmp_path, produced) as (_, door):
-            await door.say(open=True)
-            await door.say(schema=True)
+        async with consuming(log_settings, tmp_path, produced) as (_, gateway):
+            await gateway.say(open=True)
+            await gateway.say(schema=True)
             for number in range(3):
-                await door.say(frame=number)
-            await door.say(SECOND, open=True)
-            await door.say(frame=3)  # of the stream that is fenced now
-            state = await door.told(0, SECOND)
+                await gateway.say(frame=number)
+            await gateway.say(SECOND, open=True)
+            await gateway.say(frame=3)  # of the stream that is fenced now
+            state = await gateway.told(0, SECOND)
             assert state.durable_seq == 75
-            await door.emptied()
-            assert (await door.state()).durable_seq == 75
-            await door.say(SECOND, frame=3)
-            await door.told(100, SECOND)
+            await gateway.emptied()
+            assert (await gateway.state()).durable_seq == 75
+            await gateway.say(SECOND, frame=3)
+            await gateway.told(100, SECOND)
 
     asyncio.run(scenario())
     assert stored(tmp_path, produced) == produced.raw
@@ -191,12 +191,12 @@ def test_a_new_stream_is_told_only_when_nothing_of_the_old_one_is_on_its_way(log
 
 def test_a_skip_is_stored_with_its_reason(log_settings, tmp_path, produced):
     async def scenario():
-        async with recording(log_settings, tmp_path, produced) as (_, door):
-            await door.say(open=True)
-            await door.say(schema=True)
-            await door.say(skip=(1, 25))
-            await door.say(frame=1)
-            await door.told(50)
+        async with consuming(log_settings, tmp_path, produced) as (_, gateway):
+            await gateway.say(open=True)
+            await gateway.say(schema=True)
+            await gateway.say(skip=(1, 25))
+            await gateway.say(frame=1)
+            await gateway.told(50)
 
     asyncio.run(scenario())
     (path,) = tmp_path.glob("*/*.esr.zst")
@@ -206,35 +206,35 @@ def test_a_skip_is_stored_with_its_reason(log_settings, tmp_path, produced):
 
 def test_messages_that_are_no_entries_are_counted_and_do_no_harm(log_settings, tmp_path, produced):
     async def scenario():
-        async with recording(log_settings, tmp_path, produced) as (recorder, door):
-            await door.publish(b"\xff\xff\xff")
-            await door.publish(b"")
-            await door.say(open=True)
-            await door.say(schema=True)
-            await door.say(frame=0)
-            await door.told(25)
-            await door.emptied()
-            assert b'esper_recorder_useless_total{reason="damaged"} 2.0' in recorder.metrics.render("")[0]
+        async with consuming(log_settings, tmp_path, produced) as (consumer, gateway):
+            await gateway.publish(b"\xff\xff\xff")
+            await gateway.publish(b"")
+            await gateway.say(open=True)
+            await gateway.say(schema=True)
+            await gateway.say(frame=0)
+            await gateway.told(25)
+            await gateway.emptied()
+            assert b'esper_consumer_useless_total{reason="damaged"} 2.0' in consumer.metrics.render("")[0]
 
     asyncio.run(scenario())
 
 
 def test_a_disk_that_fails_loses_nothing(log_settings, tmp_path, produced):
     async def scenario():
-        async with recording(log_settings, tmp_path, produced) as (recorder, door):
-            await door.say(open=True)
-            await door.say(schema=True)
-            await door.say(frame=0)
-            await door.told(25)
+        async with consuming(log_settings, tmp_path, produced) as (consumer, gateway):
+            await gateway.say(open=True)
+            await gateway.say(schema=True)
+            await gateway.say(frame=0)
+            await gateway.told(25)
             with files_end_at(0):
-                await door.say(frame=1)
-                await until(lambda: recorder._disk_failed)
-            assert (await door.state()).durable_seq == 25
-            for _ in range(3):  # as a door does that sees no watermark
+                await gateway.say(frame=1)
+                await until(lambda: consumer._disk_failed)
+            assert (await gateway.state()).durable_seq == 25
+            for _ in range(3):  # as a gateway does that sees no watermark
                 await asyncio.sleep(1)
                 for number in range(1, 4):
-                    await door.say(frame=number)
-            await door.told(100)
+                    await gateway.say(frame=number)
+            await gateway.told(100)
 
     asyncio.run(scenario())
     assert stored(tmp_path, produced) == produced.raw
@@ -244,28 +244,28 @@ def test_what_waits_in_vain_is_let_go(log_settings, tmp_path, produced, monkeypa
     monkeypatch.setattr(module, "_HELD_S", 0.5)
 
     async def scenario():
-        async with recording(log_settings, tmp_path, produced) as (_, door):
-            await door.say(open=True)
-            await door.say(schema=True)
-            await door.say(frame=2)  # its door is gone: what is missing will not come
-            await door.emptied()
+        async with consuming(log_settings, tmp_path, produced) as (_, gateway):
+            await gateway.say(open=True)
+            await gateway.say(schema=True)
+            await gateway.say(frame=2)  # its gateway is gone: what is missing will not come
+            await gateway.emptied()
 
     asyncio.run(scenario())
 
 
-def test_a_recorder_whose_files_are_ahead_of_the_bucket_says_so_at_its_start(log_settings, tmp_path, produced):
+def test_a_consumer_whose_files_are_ahead_of_the_bucket_says_so_at_its_start(log_settings, tmp_path, produced):
     async def scenario():
-        async with recording(log_settings, tmp_path, produced) as (_, door):
-            await door.say(open=True)
-            await door.say(schema=True)
+        async with consuming(log_settings, tmp_path, produced) as (_, gateway):
+            await gateway.say(open=True)
+            await gateway.say(schema=True)
             for number in range(4):
-                await door.say(frame=number)
-            told = await door.told(100)
-            await door.emptied()
+                await gateway.say(frame=number)
+            told = await gateway.told(100)
+            await gateway.emptied()
         async with opened(log_settings) as log:  # as after a kill between syncing and telling
             await log.put(bucket_key("state", told.key), replace(told, durable_seq=50).to_bytes())
-        async with recording(log_settings, tmp_path, produced) as (_, door):
-            assert (await door.state()).durable_seq == 100
+        async with consuming(log_settings, tmp_path, produced) as (_, gateway):
+            assert (await gateway.state()).durable_seq == 100
 
     asyncio.run(scenario())
     assert stored(tmp_path, produced) == produced.raw

@@ -16,7 +16,7 @@ KEY = ProducerKey("run", b"p" * 16)
 
 def test_a_state_is_what_was_written_and_can_be_read_by_people():
     state = ProducerState(
-        key=KEY, durable_seq=7, session=SessionId(3, 1 << 63), recorder="ab", generation=2, segment=4,
+        key=KEY, durable_seq=7, session=SessionId(3, 1 << 63), consumer="ab", generation=2, segment=4,
         file_id=b"f" * 16, handed_over={"cd": 5},
     )  # fmt: skip
     assert ProducerState.from_bytes(state.to_bytes()) == state
@@ -36,10 +36,10 @@ def test_something_else_is_told(data):
     )
 )
 def test_after_any_takeovers_and_cuts_every_number_up_to_the_watermark_is_in_one_folder(turns):
-    """A turn: a recorder takes over, tells so many numbers, stores so many more untold, and perhaps starts again."""
+    """A turn: a consumer takes over, tells so many numbers, stores so many more untold, and perhaps starts again."""
     state, files = ProducerState(key=KEY), {name: [] for name in "abc"}
 
-    def put_right(name) -> None:  # as a recorder does when it starts or lets go
+    def put_right(name) -> None:  # as a consumer does when it starts or lets go
         limit = state.limit_of(name)
         if limit is not None:
             files[name] = [number for number in files[name] if number <= limit]
@@ -51,7 +51,7 @@ def test_after_any_takeovers_and_cuts_every_number_up_to_the_watermark_is_in_one
         files[name] += range(state.durable_seq + 1, state.durable_seq + told + untold + 1)
         state = ProducerState.from_bytes(
             ProducerState(
-                key=KEY, durable_seq=state.durable_seq + told, recorder=name, generation=generation,
+                key=KEY, durable_seq=state.durable_seq + told, consumer=name, generation=generation,
                 handed_over=state.handed_over,
             ).to_bytes()
         )  # fmt: skip
@@ -62,4 +62,4 @@ def test_after_any_takeovers_and_cuts_every_number_up_to_the_watermark_is_in_one
     everything = sorted(number for numbers in files.values() for number in numbers)
     behind = [number for number in everything if number > state.durable_seq]
     assert everything == list(range(1, len(everything) + 1))
-    assert set(behind) <= set(files.get(state.recorder, ())), "only who wrote last may have more than it told"
+    assert set(behind) <= set(files.get(state.consumer, ())), "only who wrote last may have more than it told"

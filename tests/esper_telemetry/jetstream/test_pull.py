@@ -96,7 +96,7 @@ def test_a_consumer_that_is_deleted_or_absent_for_long_is_gone(monkeypatch):
     async def scenario():
         pull = Server().pull()
         await pull.heard(status("409", "Consumer Deleted"))
-        with pytest.raises(SinkError, match="another recorder"):
+        with pytest.raises(SinkError, match="another consumer"):
             await pull.take(0)
         pull = Server().pull()
         await pull.heard(status("503"))

@@ -63,7 +63,7 @@ def test_every_number_is_ready_once_and_in_order_and_every_message_is_answered_f
 
     for index, session in deliveries:
         offer(frame(*entries[index % len(entries)], session=session))
-    for first, last in entries:  # the door publishes all of it again
+    for first, last in entries:  # the gateway publishes all of it again
         offer(frame(first, last))
     assert [(o.arrival.first_seq, o.arrival.last_seq) for o in ready] == entries
     assert all(o.arrival.session == NOW for o in ready)

@@ -1,4 +1,4 @@
-"""Watermarks on a real bucket: they move for one recorder only, whatever was lost on the way."""
+"""Watermarks on a real bucket: they move for one consumer only, whatever was lost on the way."""
 
 import asyncio
 from dataclasses import replace
@@ -32,11 +32,11 @@ class Unsure:
         return written
 
 
-def taken_by(recorder, generation):
-    return lambda state: state.taken_over(recorder, generation, 0)
+def taken_by(consumer, generation):
+    return lambda state: state.taken_over(consumer, generation, 0)
 
 
-def test_a_watermark_moves_until_another_recorder_has_the_producer(log_settings):
+def test_a_watermark_moves_until_another_consumer_has_the_producer(log_settings):
     async def scenario():
         async with opened(log_settings) as log:
             first, second = Watermarks(log, "first"), Watermarks(log, "second")
@@ -46,7 +46,7 @@ def test_a_watermark_moves_until_another_recorder_has_the_producer(log_settings)
             assert (await second.read(KEY)).state.durable_seq == 10
             taken = await second.change(KEY, taken_by("second", 2))
             assert taken.state.limit_of("first") == 10
-            with pytest.raises(LostError, match="recorder second has it now"):
+            with pytest.raises(LostError, match="consumer second has it now"):
                 await first.move(held, replace(held.state, durable_seq=20))
             moved = await second.move(taken, replace(taken.state, durable_seq=15))
             assert (await first.read(KEY)) == moved

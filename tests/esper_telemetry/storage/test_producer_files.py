@@ -188,7 +188,7 @@ def test_files_that_go_while_no_stream_is_open_are_noticed_by_the_next(desk, pro
     assert lost_numbers(desk.files) == set(range(2 * PER_FRAME + 1, 4 * PER_FRAME + 1))
 
 
-def test_files_of_a_recorder_do_not_go_back(tmp_path, produced):
+def test_files_of_a_consumer_do_not_go_back(tmp_path, produced):
     desk = Desk(tmp_path, produced)
     desk.files._rewinds = False
     *_, last = desk.segments([0], [1], leave_open=False)

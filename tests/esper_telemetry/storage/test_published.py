@@ -1,4 +1,4 @@
-"""Cutting what another recorder stored again: real segments, cut at every frame, read by the ordinary reader."""
+"""Cutting what another consumer stored again: real segments, cut at every frame, read by the ordinary reader."""
 
 import pytest
 
@@ -54,7 +54,7 @@ def test_what_is_open_is_sealed_first(files, produced, tmp_path):
     assert stored(tmp_path, produced) == produced.raw[:3]
 
 
-def test_a_file_goes_on_behind_what_another_recorder_stored(tmp_path, produced):
+def test_a_file_goes_on_behind_what_another_consumer_stored(tmp_path, produced):
     files = ProducerFiles(tmp_path, ProducerKey(produced.run_id, produced.producer_id))
     files.go_on(50, 7, b"f" * 16)
     files.apply(schema_of(produced))

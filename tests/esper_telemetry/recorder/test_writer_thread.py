@@ -9,7 +9,7 @@ import pytest
 
 import esper_telemetry as et
 from esper_telemetry import errors, events, testing
-from esper_telemetry.recorder.writer import WriterThread
+from esper_telemetry.recorder.writer_thread import WriterThread
 from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.sinks import MemorySink
 
@@ -276,7 +276,7 @@ def test_a_close_that_was_broken_off_is_finished_by_the_thread_and_written_once(
     run, sink, disk = faulty_run()
     disk.gate.clear()
     run.emit(events.ScalarLogged, name="a", step=1)
-    mocker.patch("esper_telemetry.recorder.writer.wait_until", side_effect=KeyboardInterrupt)
+    mocker.patch("esper_telemetry.recorder.writer_thread.wait_until", side_effect=KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         run.close("failed")
     mocker.stopall()

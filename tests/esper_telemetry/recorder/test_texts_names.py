@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from esper_telemetry.errors import SchemaError
-from esper_telemetry.recorder.names import plain_name, writable
+from esper_telemetry.recorder.texts import plain_name, writable
 
 
 class Split(enum.Enum):

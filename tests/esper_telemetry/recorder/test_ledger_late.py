@@ -10,7 +10,8 @@ import pytest
 
 import esper_telemetry as et
 from esper_telemetry import events
-from esper_telemetry.recorder.late import LateEvents
+from esper_telemetry.recorder.ledger import LateEvents
+from esper_telemetry.recorder.notices import settle_notices
 
 LATE = ("esper_telemetry.v1.ScalarLogged", "after_close")
 
@@ -20,6 +21,7 @@ def test_the_first_late_event_of_a_run_is_said_and_all_are_counted(caplog):
     for name in ("a", "b", "a"):
         late.count(name)
     assert sorted(late.losses.items()) == [(("a", 9), 2), (("b", 9), 1)]
+    settle_notices()
     assert [record.getMessage()[:36] for record in caplog.records] == ["a was emitted after its run was clos"]
 
 
@@ -40,6 +42,7 @@ def test_events_after_close_are_counted_through_every_emitter(tmp_path, caplog, 
     assert stats.dropped == 6
     assert stats.offered == before.offered + 1 + 6
     assert sum(stats.recorded.values()) == stats.offered - stats.dropped
+    settle_notices()
     assert caplog.text.count("was emitted after its run was closed") == 1
     assert [event.data["name"] for event in et.read(run.folder, types="scalar.logged")] == ["in time"] * 3
 

@@ -9,7 +9,7 @@ import pytest
 
 import esper_telemetry as et
 from esper_telemetry import events
-from esper_telemetry.recorder.child import child_sink
+from esper_telemetry.recorder.runfiles import child_sink
 from tests.esper_telemetry.recorder.childstreams import steps, streams
 
 FAST = et.RecordOptions(flush_interval=0.05)

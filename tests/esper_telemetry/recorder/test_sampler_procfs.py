@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from esper_telemetry.recorder.procfs import host_values, process_values
+from esper_telemetry.recorder.sampler import host_values, process_values
 from esper_telemetry.v1.process_pb2 import SystemSampled
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a system without /proc")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from esper_telemetry.errors import SchemaError
-from esper_telemetry.recorder import progress
+from esper_telemetry.recorder import activity
 from esper_telemetry.testing import memory_run, recorded
 
 
@@ -17,7 +17,7 @@ from esper_telemetry.testing import memory_run, recorded
 def clock(monkeypatch):
     """A clock that stands: [seconds]."""
     now = [0.0]
-    monkeypatch.setattr(progress, "monotonic", lambda: now[0])
+    monkeypatch.setattr(activity, "monotonic", lambda: now[0])
     return now
 
 

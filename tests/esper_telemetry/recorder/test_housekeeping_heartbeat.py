@@ -10,8 +10,8 @@ import time
 import pytest
 
 import esper_telemetry as et
-from esper_telemetry.recorder import heartbeat
-from esper_telemetry.recorder.heartbeat import Heartbeat, signs_of_life
+from esper_telemetry.recorder import housekeeping
+from esper_telemetry.recorder.housekeeping import Heartbeat, signs_of_life
 from esper_telemetry.testing import memory_run, recorded
 
 
@@ -19,7 +19,7 @@ from esper_telemetry.testing import memory_run, recorded
 def clock(monkeypatch):
     """A clock that stands: [seconds]."""
     now = [100.0]
-    monkeypatch.setattr(heartbeat.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(housekeeping.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -55,7 +55,7 @@ def wait_for(run, name, count):
 
 def quick(**options):
     run, sink = memory_run(record=et.RecordOptions(flush_interval=0.01, **options))
-    run._core.background.heartbeat.interval = 0.02
+    run._core.housekeeping.heartbeat.interval = 0.02
     return run, sink
 
 
@@ -81,7 +81,7 @@ def test_samples_of_the_system_break_no_silence():
 def test_a_run_that_is_off_or_records_its_lifecycle_only_stays_quiet():
     for level in ("off", "lifecycle"):
         run, sink = memory_run(level=level, record=et.RecordOptions(flush_interval=0.01))
-        run._core.background.heartbeat.interval = 0.0
+        run._core.housekeeping.heartbeat.interval = 0.0
         for _ in range(10):
             run.flush()
         run.close()
@@ -90,7 +90,7 @@ def test_a_run_that_is_off_or_records_its_lifecycle_only_stays_quiet():
 
 def test_nothing_follows_the_last_event():
     run, sink = quick()
-    run._core.background.heartbeat.interval = 0.0
+    run._core.housekeeping.heartbeat.interval = 0.0
     run.flush()
     run.close()
     assert recorded(sink)[-1].name == "run.finished"
@@ -112,7 +112,7 @@ def test_a_main_thread_that_has_ended_is_said_to_have_ended(tmp_path):
     program = textwrap.dedent("""
         import sys, threading, time, esper_telemetry as et
         run = et.start_run(sys.argv[1], name="ended", run_id="ended", record=et.RecordOptions(flush_interval=0.01))
-        run._core.background.heartbeat.interval = 0.02
+        run._core.housekeeping.heartbeat.interval = 0.02
 
         def outlive():
             threading.main_thread().join()

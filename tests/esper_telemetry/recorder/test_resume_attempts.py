@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from esper_telemetry.recorder.attempts import Launch, choose_attempt, current_launch
+from esper_telemetry.recorder.resume import Launch, choose_attempt, current_launch
 from esper_telemetry.sinks import RunStream
 from esper_telemetry.v1 import record_pb2
 

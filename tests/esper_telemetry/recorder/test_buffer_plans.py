@@ -3,7 +3,6 @@
 import pytest
 
 from esper_telemetry import events, testing
-from esper_telemetry.recorder.plans import placed
 from esper_telemetry.schema import encode_context
 from esper_telemetry.schema.envelope import EnvelopeParts
 
@@ -12,7 +11,7 @@ from esper_telemetry.schema.envelope import EnvelopeParts
 def test_only_the_envelope_changes_and_is_the_one_of_the_context(context):
     run, _ = testing.memory_run()
     plan = run._core.plan(events.ScalarLogged, b"")
-    moved = placed(plan, encode_context(context))
+    moved = plan.within(encode_context(context))
     expected = EnvelopeParts(plan.envelope.type_id, encode_context(context))
     assert moved._replace(envelope=plan.envelope) == plan
     assert [getattr(moved.envelope, name) for name in EnvelopeParts.__slots__] == [

@@ -71,7 +71,7 @@ class Given(NamedTuple):
     latest: int
 
 
-class Ending(NamedTuple):
+class LastEvent(NamedTuple):
     """The last event of a stream, built when everything before it has its number.
 
     Attributes:
@@ -155,7 +155,7 @@ class FrameCutter:
         waiting = (len(self.taken) + len(self._entries)) // WIDTH
         return given.seq + waiting + self._ledger.total - given.losses
 
-    def cut(self, *, patient: bool, ending: Ending | None = None) -> None:
+    def cut(self, *, patient: bool, ending: LastEvent | None = None) -> None:
         """Make a batch of the next entries, up to the size of a frame; none is made where there is nothing to write.
 
         A patient cut lets go of the interpreter between slices. It gets it back when the training thread waits for
@@ -288,7 +288,7 @@ class FrameCutter:
         waiting = self._entries or frame.entries * WIDTH < len(self.taken) or frame.losses
         return not (self.ended or waiting) and frame.size + MAX_EVENT_BYTES <= MAX_BATCH_BYTES
 
-    def _end(self, frame: _Frame, ending: Ending, seq: int, losses: Counter[tuple[str, int]]) -> None:
+    def _end(self, frame: _Frame, ending: LastEvent, seq: int, losses: Counter[tuple[str, int]]) -> None:
         """Add the last event, which knows what was offered and lost before it."""
         self._ending_fails = True
         payload = ending.build(seq, losses)

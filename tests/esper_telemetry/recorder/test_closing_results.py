@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from esper_telemetry.recorder.results import plain_results
+from esper_telemetry.recorder.closing import plain_results
+from esper_telemetry.recorder.notices import settle_notices
 
 
 class NoText:
@@ -40,6 +41,7 @@ def test_numbers_of_the_host_are_kept(value):
 def test_what_is_no_number_is_left_out_and_named(value, caplog):
     found = plain_results({"good": 1, "bad": value})
     assert found == ({"good": 1.0}, ["bad"])
+    settle_notices()
     assert "results['bad'] was left out" in caplog.text
 
 

@@ -110,7 +110,7 @@ def test_everything_that_was_not_written_is_counted_each_under_its_own_cause():
 
 def test_a_cut_that_an_exception_breaks_off_is_done_again_from_the_same_events(mocker):
     buffer = filled([b"a", None, b"b", b"c"])
-    mocker.patch("esper_telemetry.recorder.frames.join_events", side_effect=MemoryError)
+    mocker.patch("esper_telemetry.recorder.cutter.join_events", side_effect=MemoryError)
     with pytest.raises(MemoryError):
         buffer.take()
     assert buffer.account().offered == 4

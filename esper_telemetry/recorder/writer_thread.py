@@ -15,11 +15,11 @@ import _thread
 import logging
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import SinkError, TelemetryError
 from esper_telemetry.recorder.ledger import SHUTDOWN, WRITER_FAILED
+from esper_telemetry.recorder.notices import write_line, write_notices
 from esper_telemetry.recorder.wakeup import wait_until
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from esper_telemetry.recorder.wakeup import Wakeup
     from esper_telemetry.schema import Batch
     from esper_telemetry.sinks import Sink
-
-_log = logging.getLogger("esper_telemetry")
 
 # An event that is never shed is on its way within 50 ms; until then its neighbours may join its frame.
 URGENT_DELAY = 0.03
@@ -230,6 +228,7 @@ class WriterThread:
         """Wait for something to do, and do it; whatever happens, the thread goes on."""
         try:
             self._wait()
+            write_notices()
             self._hurry = False
             if self._given_up:
                 self._drop_all(SHUTDOWN)
@@ -256,6 +255,7 @@ class WriterThread:
             self._wakeup.wait(left)
             if wake_for_events:
                 return
+            write_notices()
 
     def _pressed(self) -> bool:
         """Somebody waits, and there is no failure to wait for."""
@@ -313,7 +313,7 @@ class WriterThread:
     def _recovered(self) -> None:
         if self.error:
             self.error, self._said, self._odd_at = None, False, None
-            _log_safely(logging.WARNING, "telemetry is being written again")
+            write_line(logging.WARNING, "telemetry is being written again")
 
     def _survive(self, error: BaseException) -> None:
         """Go on after what should not have happened: the events at hand are tried once more, then counted as lost."""
@@ -329,16 +329,10 @@ class WriterThread:
         """Log a failure, once until it is over."""
         if not self._said:
             self._said = True
-            _log_safely(logging.WARNING, text)
+            write_line(logging.WARNING, text)
 
     def _die(self, error: BaseException) -> None:
         """Say that the thread is over, and count what nobody will write."""
         self.error = SinkError(f"the telemetry writer has ended ({error!r}): nothing more is recorded")
         self._drop_all(WRITER_FAILED)
-        _log_safely(logging.CRITICAL, f"{self.error}; training goes on")
-
-
-def _log_safely(level: int, text: str) -> None:
-    """Log from the writer thread, which a handler of the program's that raises must not end."""
-    with suppress(Exception):
-        _log.log(level, "%s", text)
+        write_line(logging.CRITICAL, f"{self.error}; training goes on")

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from esper_telemetry.recorder.companion import Companion
+from esper_telemetry.recorder.background import Companion
 
 
 def wait(stopping):
