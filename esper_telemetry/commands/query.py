@@ -68,9 +68,9 @@ def command(
 def _view_table(views: Any) -> pa.Table:
     import pyarrow as pa
 
-    names = ("view", "column", "type", "unit", "description")
+    names = ("view", "column", "unit", "description", "type")
     return pa.Table.from_pylist(
-        [dict(zip(names, column, strict=True)) for column in views.columns()],
+        [{name: getattr(column, name) for name in names} for column in views.columns()],
         schema=pa.schema([(name, pa.string()) for name in names]),
     )
 

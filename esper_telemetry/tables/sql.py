@@ -193,8 +193,10 @@ class Views:
             if self._database is None:
                 relation.create_view(view)
             else:
-                self._connection.execute(f"DROP TABLE IF EXISTS {_quoted(view)}")
-                relation.create(view)
+                relation.create_view("__source", replace=True)
+                self._connection.execute(
+                    f"CREATE OR REPLACE TABLE {_quoted(view)} AS FROM __source; DROP VIEW __source"
+                )
             schema, dot, name = view.partition(".")
             if dot and "." not in name and schema not in _CATALOGS:  # seed.culled without quotes is culled in seed
                 script.append(f"CREATE SCHEMA IF NOT EXISTS {_quoted(schema)}")
