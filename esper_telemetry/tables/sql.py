@@ -189,14 +189,13 @@ class Views:
         by_view[RUNS] = run_table(self._found) if wanted is None or RUNS in wanted else RUNS_SCHEMA.empty_table()
         script = []
         for view, table in by_view.items():
-            relation = self._connection.from_arrow(table).project(_projection(table.schema))
+            columns = _projection(table.schema)
             if self._database is None:
-                relation.create_view(view)
+                self._connection.from_arrow(table).project(columns).create_view(view)
             else:
-                relation.create_view("__source", replace=True)
-                self._connection.execute(
-                    f"CREATE OR REPLACE TABLE {_quoted(view)} AS FROM __source; DROP VIEW __source"
-                )
+                self._connection.register("__source", table)
+                self._connection.execute(f"CREATE OR REPLACE TABLE {_quoted(view)} AS SELECT {columns} FROM __source")
+                self._connection.unregister("__source")
             schema, dot, name = view.partition(".")
             if dot and "." not in name and schema not in _CATALOGS:  # seed.culled without quotes is culled in seed
                 script.append(f"CREATE SCHEMA IF NOT EXISTS {_quoted(schema)}")

@@ -17,7 +17,7 @@ from tests.esper_telemetry.tables.stranger import event_class
 def test_a_type_is_a_view_with_quotes_and_without(record_run):
     folder = record_run()
     for name in ('"scalar.logged"', "scalar.logged", "SCALAR.Logged", "(SELECT * FROM scalar.logged)"):
-        answer = et.query("SELECT count(*) AS n, sum(value) AS total FROM " + name, folder)
+        answer = et.query(f"FROM {name} SELECT count(*) AS n, sum(value) AS total", folder)
         assert answer.to_pylist() == [{"n": 2, "total": 0.35}]
 
 
