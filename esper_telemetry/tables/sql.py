@@ -194,7 +194,7 @@ class Views:
                 self._connection.from_arrow(table).project(columns).create_view(view)
             else:
                 self._connection.register("__source", table)
-                self._connection.execute(f"CREATE OR REPLACE TABLE {_quoted(view)} AS SELECT {columns} FROM __source")
+                self._connection.execute(f"CREATE OR REPLACE TABLE {_quoted(view)} AS FROM __source SELECT {columns}")
                 self._connection.unregister("__source")
             schema, dot, name = view.partition(".")
             if dot and "." not in name and schema not in _CATALOGS:  # seed.culled without quotes is culled in seed
