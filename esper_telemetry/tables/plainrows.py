@@ -36,7 +36,7 @@ def plain_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
     if pa.types.is_duration(kind):
         scale = _PER_SECOND[kind.unit]
         return [None if value is None else value / scale for value in column.cast(pa.int64()).to_pylist()]
-    values = column.to_pylist()
+    values: list[Any] = column.to_pylist()
     if pa.types.is_primitive(kind) and not pa.types.is_temporal(kind) and not pa.types.is_decimal(kind):
         return values
     return [_plain(value, kind) for value in values]
