@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 
 from esper_telemetry.commands.output import FINE, INCOMPLETE, note, plural, print_table, warn
 from esper_telemetry.commands.reading import find_files, latest_option, record_path
-from esper_telemetry.schema import json_ready
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _EPILOG = """There is a view for each type that the records declare, also without events: "seed.culled", or seed.culled
 without quotes. `runs` has a row for each run. A query only reads: it can reach no file. The dialect is DuckDB's."""
@@ -54,7 +49,7 @@ def command(
         raise click.UsageError("Parquet is binary; name a file with -o FILE")
     views = Views(find_files(files), database=database, latest=latest, strict=False)
     try:
-        answer = _view_table(views) if explain_views else views.answer(sql)
+        answer = views.explained() if explain_views else views.answer(sql)
         _write(answer, form, output)
     finally:
         views.close()
@@ -65,55 +60,14 @@ def command(
     return INCOMPLETE if views.reading.warnings else FINE
 
 
-def _view_table(views: Any) -> pa.Table:
-    import pyarrow as pa
-
-    names = ("view", "column", "unit", "description", "type")
-    return pa.Table.from_pylist(
-        [{name: getattr(column, name) for name in names} for column in views.columns()],
-        schema=pa.schema([(name, pa.string()) for name in names]),
-    )
-
-
-def _write(answer: pa.Table, form: str, output: str | None) -> None:
-    if output is None:
-        _print(answer, form)
-        return
-    if form == "parquet":
-        from pyarrow import parquet
-
-        parquet.write_table(answer, output, compression="zstd")
-        return
-    with open(output, "w", encoding="utf-8", newline="") as file:  # noqa: PTH123 - as Path.open
-        _write_text(answer, form, file)
-
-
-def _print(answer: pa.Table, form: str) -> None:
+def _write(answer: Any, form: str, output: str | None) -> None:
+    from esper_telemetry.tables.answers import cell_text, write_answer
     from esper_telemetry.tables.plainrows import plain_rows
 
-    if form != "table":
-        _write_text(answer, form, sys.stdout)
-        return
-    print_table(answer.column_names, [[_text(value) for value in row] for row in plain_rows(answer)])
-    note(plural(len(answer), "row"))
-
-
-def _write_text(answer: pa.Table, form: str, file: Any) -> None:
-    from esper_telemetry.tables.plainrows import plain_rows
-
-    if form == "json":
-        for row in plain_rows(answer):
-            line = json_ready(dict(zip(answer.column_names, row, strict=True)))
-            file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n")
-        return
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(answer.column_names)
-    for row in plain_rows(answer):
-        writer.writerow([_text(value) for value in row])
-
-
-def _text(value: Any) -> Any:
-    """Return a value for a cell of a table or of CSV: what is nested as JSON."""
-    if isinstance(value, (dict, list, bytes)):
-        return json.dumps(json_ready(value), ensure_ascii=False, separators=(",", ":"))
-    return value
+    if output is not None:
+        write_answer(answer, "csv" if form == "table" else form, Path(output))
+    elif form != "table":
+        write_answer(answer, form, sys.stdout)
+    else:
+        print_table(answer.column_names, [[cell_text(value) for value in row] for row in plain_rows(answer)])
+        note(plural(len(answer), "row"))

@@ -133,6 +133,12 @@ class Views:
                 unit, description = about.get("unit", ""), about.get("description", "")
                 yield Column(view, field.name, types[field.name], unit, description)
 
+    def explained(self) -> pa.Table:
+        """Return `columns` as a table, a row for each."""
+        names = ("view", "column", "unit", "description", "type")
+        rows = [{name: getattr(column, name) for name in names} for column in self.columns()]
+        return pa.Table.from_pylist(rows, schema=pa.schema([(name, pa.string()) for name in names]))
+
     def _schemas(self) -> Iterator[tuple[str, pa.Schema]]:
         yield RUNS, RUNS_SCHEMA
         for view, layout in self._names.items():
