@@ -1,4 +1,4 @@
-"""The verb `query` (and `answers.py`, which writes what it finds): an answer as a table, JSON, CSV or Parquet, and what is wrong with the question."""
+"""The verb `query`, and `answers.py`, which writes what it finds: tables, JSON, CSV, Parquet; and wrong questions."""
 
 from __future__ import annotations
 
