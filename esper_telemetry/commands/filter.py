@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from esper_telemetry.commands.output import FINE, INCOMPLETE, note, plural, print_json, warn
+from esper_telemetry.commands.output import FINE, INCOMPLETE, note, plural, print_json, print_text, warn
 from esper_telemetry.commands.progress import measured
 from esper_telemetry.commands.reading import (
     Choice,
@@ -58,7 +58,7 @@ def command(files: tuple[str, ...], choice: Choice, output: Path, *, as_json: bo
         for one in found.values():
             copied = f", {plural(one.copied, 'frame')} byte for byte" if one.copied else ""
             if one.segments:
-                print(f"{one.output}  {plural(one.events, 'event')} of {one.events + one.dropped:,}{copied}")
+                print_text(f"{one.output}  {plural(one.events, 'event')} of {one.events + one.dropped:,}{copied}")
             else:
                 note(f"{one.output} was not written: its ranks are not wanted")
     for path, one in found.items():

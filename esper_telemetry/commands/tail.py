@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from esper_telemetry.commands.cat import format_options, line_writer
-from esper_telemetry.commands.endpoint import endpoint_options
+from esper_telemetry.commands.endpoint_options import endpoint_options
 from esper_telemetry.commands.output import FINE, INCOMPLETE, warn
 from esper_telemetry.commands.reading import (
     Choice,
@@ -21,7 +21,7 @@ from esper_telemetry.commands.reading import (
     tell_unknown,
     time_format_option,
 )
-from esper_telemetry.decode import Tail
+from esper_telemetry.decode import StreamKeys, Tail
 from esper_telemetry.errors import RecordError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from esper_telemetry.decode.live import LiveTail
 
 _COLLECTOR = re.compile(r"(?P<address>[^/]+:\d{1,5}|unix:[^:]+)(?:/(?P<run>[^/]+))?")
+_ALL_KEYS = StreamKeys(run=True, stream=True, rank=True, attempt=True)
 _EPILOG = """HOST:PORT instead of FILE reads the newest run of a collector, HOST:PORT/RUN a certain one: the frames that
 are durable there. Tokens and certificates are given as for push."""
 
@@ -61,7 +62,9 @@ def command(
     if tail is None:
         tail = Tail(files if follow else find_files(files), choice.wanted, expand=not choice.blocks)
         _check_types(choice, tail, follow=follow)
-    line = line_writer(form, time_format, ranks=tail.streams > 1)
+    # A stream that appears later must not make the lines before it ambiguous to a program that reads them.
+    keys = _ALL_KEYS if form == "json" and follow and not _one_file(files) else tail.keys
+    line = line_writer(form, time_format, keys, tail.types)
     told = 0
 
     def show(events: Iterable[Event]) -> None:
@@ -78,6 +81,10 @@ def command(
     show([])
     tell_unknown(tail.unknown)
     return INCOMPLETE if tail.warnings or tail.unknown else FINE
+
+
+def _one_file(files: tuple[str, ...]) -> bool:
+    return len(files) == 1 and Path(files[0]).is_file()
 
 
 def _check_types(choice: Choice, tail: Tail, *, follow: bool) -> None:

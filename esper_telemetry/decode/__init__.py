@@ -11,7 +11,7 @@ from esper_telemetry.decode.event import Event, RowEvent
 from esper_telemetry.decode.faults import FileDamage
 from esper_telemetry.decode.filter import Filter
 from esper_telemetry.decode.inputs import RecordFiles, record_files
-from esper_telemetry.decode.jsonlines import json_line, rfc3339
+from esper_telemetry.decode.jsonlines import StreamKeys, json_line, rfc3339, stream_keys
 from esper_telemetry.decode.origin import Origin
 from esper_telemetry.decode.ranges import OutOfRange, RangeCheck
 from esper_telemetry.decode.records import Records, read
@@ -52,6 +52,7 @@ __all__ = [
     "RowEvent",
     "RunConfiguration",
     "SegmentPlace",
+    "StreamKeys",
     "StreamSummary",
     "Summary",
     "Survey",
@@ -67,6 +68,7 @@ __all__ = [
     "record_reference",
     "rfc3339",
     "run_configuration",
+    "stream_keys",
     "summarize",
     "survey",
 ]

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from esper_telemetry.decode.envelope import Envelope
     from esper_telemetry.decode.origin import Origin
     from esper_telemetry.decode.steps import StepRow
     from esper_telemetry.decode.types import EventKind
+    from esper_telemetry.recordfile import Envelope
     from esper_telemetry.v1.options_pb2 import FieldMeta
 
 
