@@ -10,12 +10,11 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
-from esper_telemetry.collector.columns import column_facts
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.checksum import crc32
-from esper_telemetry.recordfile.facts import contradiction, frame_facts, parse_frame
+from esper_telemetry.recordfile.facts import contradiction, frame_facts
 from esper_telemetry.recordfile.frame import FrameDecoder, frame_length, parse_frame_header
 from esper_telemetry.v1 import collector_pb2
 
@@ -87,7 +86,7 @@ class FrameCheck:
     def _check_content(self, frame: bytes, desc: Descriptor) -> None:
         try:
             raw = self._decoder.decode(frame, desc.raw_size)
-            facts = column_facts(raw) or frame_facts(parse_frame(raw))
+            facts = frame_facts(raw)
         except RecordError as error:
             raise Refused("FRAME_INVALID", f"the frame cannot be read: {error}") from None
         wrong = contradiction(desc, facts)

@@ -7,7 +7,7 @@ import heapq
 import time
 from collections import deque
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from esper_telemetry.decode.declared import declared_types
 from esper_telemetry.decode.faults import Faults
@@ -35,16 +35,6 @@ if TYPE_CHECKING:
 _POLL_S = 0.05
 # A folder is listed for new streams at every so many looks: listing a thousand segments takes ten milliseconds.
 _LOOKS_PER_LISTING = 10
-
-
-class _Envelope(NamedTuple):
-    """An envelope as `envelope.parse_frame` gives it, made from a followed event."""
-
-    type_id: int
-    time_unix_nano: int
-    seq: int
-    context: bytes
-    payload: bytes
 
 
 class Tail:
@@ -211,11 +201,7 @@ class Tail:
         if followed.truncation is not None:
             self._faults.warn(path, str(followed.truncation))
         shown = self._shown.get(followed.segment.header.producer_id, 0)
-        fresh = [
-            _Envelope(event.type_id, event.time_unix_nano, event.seq, event.context.SerializeToString(), event.payload)
-            for event in followed.events
-            if event.seq > shown
-        ]
+        fresh = [event for event in followed.events if event.seq > shown]
         if fresh:
             yield from self._decoder.decoded(fresh, self._origin(followed), whole=False)
 

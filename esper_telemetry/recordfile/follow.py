@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordError, UnsupportedRecordError
 from esper_telemetry.recordfile.damage import Damage, Truncation
-from esper_telemetry.recordfile.facts import parse_frame
 from esper_telemetry.recordfile.folder import look_into
 from esper_telemetry.recordfile.frame import FrameDecoder
+from esper_telemetry.recordfile.frame_events import parse_envelopes
 from esper_telemetry.recordfile.lock import writer_gone
 from esper_telemetry.recordfile.paths import SUFFIX, SegmentName
 from esper_telemetry.recordfile.piece import Kind, Piece
@@ -29,8 +29,9 @@ from esper_telemetry.recordfile.walk import GrowingWalk
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from esper_telemetry.recordfile.frame_events import Envelope
     from esper_telemetry.recordfile.index import FrameRef
     from esper_telemetry.v1 import record_pb2
 
@@ -49,7 +50,7 @@ class Followed(NamedTuple):
         path: the file.
         segment: the segment it belongs to, as far as it is known: header and types hold for this frame.
         frame: the frame; None for damage.
-        events: its events, verified.
+        events: its events, verified; their contexts are bytes.
         damage: what could not be read, or None.
         truncation: how the file of a writer that is gone is cut, or None; the last thing of a stream.
     """
@@ -57,7 +58,7 @@ class Followed(NamedTuple):
     path: Path
     segment: Segment
     frame: FrameRef | None
-    events: list[record_pb2.Event]
+    events: Sequence[Envelope]
     damage: Damage | None = None
     truncation: Truncation | None = None
 
@@ -200,7 +201,7 @@ class StreamFollower:
         self._events += frame.records
         data = bytes(self._source.view_at(frame.offset, frame.compressed_size))
         try:
-            events = parse_frame(self._decoder.decode(data, frame.raw_size), frame.records)
+            events = parse_envelopes(self._decoder.decode(data, frame.raw_size), frame)
         except (CorruptRecordError, UnsupportedRecordError) as error:
             damage = Damage(frame.offset, frame.end, str(error), frame.first_seq, frame.last_seq)
             return Followed(self.path, segment, None, [], damage)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from google.protobuf import descriptor_pb2, descriptor_pool
 
-from esper_telemetry.decode.envelope import parse_frame
 from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.recordfile.frame_events import envelopes_descriptor, event_columns
+from esper_telemetry.recordfile.reader import unreadable_frame
 from esper_telemetry.tables.payloads import whole_decoder
 
 if TYPE_CHECKING:
@@ -25,15 +25,9 @@ if TYPE_CHECKING:
     from esper_telemetry.recordfile import FrameRef
 
 BATCH_BYTES = 4 << 20
-_FIELD = descriptor_pb2.FieldDescriptorProto
 # Of Event in record.proto; the context stays bytes, as few different ones come over and over.
-_FIELDS = (
-    ("type_id", 1, _FIELD.TYPE_UINT32, pa.uint32()),
-    ("time_unix_nano", 2, _FIELD.TYPE_FIXED64, pa.uint64()),
-    ("seq", 3, _FIELD.TYPE_UINT64, pa.uint64()),
-    ("context", 4, _FIELD.TYPE_BYTES, pa.binary()),
-    ("payload", 5, _FIELD.TYPE_BYTES, pa.binary()),
-)
+_NAMES = ("type_id", "time_unix_nano", "seq", "context", "payload")
+_KINDS = (pa.uint32(), pa.uint64(), pa.uint64(), pa.binary(), pa.binary())
 
 
 class Home(NamedTuple):
@@ -107,14 +101,13 @@ def decode_frames(
     parsed, whole = [], []
     for piece in pieces:
         try:
-            parsed.append(parse_frame(piece.raw, piece.frame, piece.home.origin.path))
+            parsed.append(event_columns(piece.raw, piece.frame))
             whole.append(piece)
         except CorruptRecordError as error:
-            unreadable(piece, error)
-    columns = [
-        pa.array([getattr(event, name) for event in chain.from_iterable(parsed)], kind) for name, _, _, kind in _FIELDS
-    ]
-    columns.append(_spread(range(len(whole)), [len(events) for events in parsed], pa.int32()))
+            unreadable(piece, unreadable_frame(piece.home.origin.path, piece.frame, error.reason))
+    each = zip(*parsed, strict=True) if parsed else ((),) * len(_KINDS)
+    columns = [pa.array(list(chain.from_iterable(parts)), kind) for parts, kind in zip(each, _KINDS, strict=True)]
+    columns.append(_spread(range(len(whole)), [len(events.seqs) for events in parsed], pa.int32()))
     return Envelopes(*columns), whole
 
 
@@ -131,12 +124,13 @@ def _at_once(pieces: Sequence[Piece]) -> Envelopes | None:
     counts = [piece.frame.records for piece in pieces]
     if len(events) != sum(counts) or len(batch.column("header").flatten()):
         return None
-    seq = events.field(2)
+    fields = dict(zip((field.name for field in events.type), events.flatten(), strict=True))
+    seq = fields["seq"]
     low = _spread([piece.frame.first_seq for piece in pieces], counts, pa.uint64())
     high = _spread([piece.frame.last_seq for piece in pieces], counts, pa.uint64())
     if not pc.all(pc.and_(pc.greater_equal(seq, low), pc.less_equal(seq, high)), min_count=0).as_py():
         return None
-    columns = [*events.flatten(), _spread(range(len(pieces)), counts, pa.int32())]
+    columns = [*(fields[name] for name in _NAMES), _spread(range(len(pieces)), counts, pa.int32())]
     return Envelopes(*columns)
 
 
@@ -156,15 +150,4 @@ def _spread(values: Sequence[Any], counts: Sequence[int], kind: pa.DataType) -> 
 @cache
 def _frame_decoder() -> Any:
     """Return the decoder of frames; None without ptars."""
-    file = descriptor_pb2.FileDescriptorProto(name="joined", package="joined", syntax="proto3")
-    event = file.message_type.add(name="Event")
-    for name, number, kind, _ in _FIELDS:
-        event.field.add(name=name, number=number, type=kind, label=_FIELD.LABEL_OPTIONAL)
-    frame = file.message_type.add(name="Frames")
-    frame.field.add(name="header", number=1, type=_FIELD.TYPE_BYTES, label=_FIELD.LABEL_REPEATED)
-    frame.field.add(
-        name="event", number=2, type=_FIELD.TYPE_MESSAGE, type_name=".joined.Event", label=_FIELD.LABEL_REPEATED
-    )
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return whole_decoder(pool.FindMessageTypeByName("joined.Frames"))
+    return whole_decoder(envelopes_descriptor())
