@@ -51,14 +51,15 @@ def command(left: str, right: str, choice: Choice, *, latest: bool, as_json: boo
     that says where and when the run was are left out.
     """
     sides = survey(find_files([left])), survey(find_files([right]))
-    check_types(choice.wanted.types, *sides)
+    check_types(choice.plain.types, *sides)
+    wanted = [choice.within(side) for side in sides]
     if exact:
-        code = _print_partings(list(partings(*sides, choice.wanted)), as_json=as_json)
+        code = _print_partings(list(partings(*sides, *wanted)), as_json=as_json)
         warnings = [warning for side in sides for warning in side.warnings]
         for warning in warnings:
             warn(warning)
         return code or (INCOMPLETE if warnings else FINE)
-    found = compare(*sides, choice.wanted, latest=latest)
+    found = compare(*sides, *wanted, latest=latest)
     if as_json:
         print_json(_document(found))
     else:
