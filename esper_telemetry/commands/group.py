@@ -26,6 +26,7 @@ VERBS = {
     "tail": "print the last events, and with -f those being written",
     "stats": "count events, bytes and values by type and field",
     "schema": "what the events of a record mean: fields, units, comments",
+    "query": "ask in SQL, over one record or many",
     "diff": "compare two runs: settings, results, events, numbers",
     "filter": "write the events that are wanted to a new record",
     "merge": "join segments, ranks or files into one record",
