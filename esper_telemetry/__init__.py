@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from esper_telemetry.errors import TelemetryError
     from esper_telemetry.recorder import Emitter, RecordOptions, Run, RunStats, StreamOptions, start_run
     from esper_telemetry.schema import proto_include
+    from esper_telemetry.tables import query, scan, table, tables
 
     __version__: str
 
@@ -37,8 +38,12 @@ __all__ = [
     "errors",
     "events",
     "proto_include",
+    "query",
     "read",
+    "scan",
     "start_run",
+    "table",
+    "tables",
 ]
 
 _HOMES = {
@@ -49,8 +54,12 @@ _HOMES = {
     "StreamOptions": "recorder",
     "TelemetryError": "errors",
     "proto_include": "schema",
+    "query": "tables",
     "read": "decode",
+    "scan": "tables",
     "start_run": "recorder",
+    "table": "tables",
+    "tables": "tables",
 }
 
 

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from esper_telemetry.commands.eventtext import EventText
-from esper_telemetry.commands.output import FINE, INCOMPLETE, PROBLEM, note, plural, print_json, print_table, warn
-from esper_telemetry.commands.reading import Choice, filter_options, find_files, json_option, latest_option, record_path
+from esper_telemetry.commands.output import (
+    FINE,
+    INCOMPLETE,
+    PROBLEM,
+    note,
+    plural,
+    print_json,
+    print_table,
+    print_text,
+    printable,
+    warn,
+)
+from esper_telemetry.commands.reading import (
+    Choice,
+    check_types,
+    filter_options,
+    find_files,
+    json_option,
+    latest_option,
+    record_path,
+)
 from esper_telemetry.commands.times import TimeFormat
 from esper_telemetry.decode import Comparison, Parting, compare, partings, survey
 
@@ -32,13 +52,15 @@ def command(left: str, right: str, choice: Choice, *, latest: bool, as_json: boo
     that says where and when the run was are left out.
     """
     sides = survey(find_files([left])), survey(find_files([right]))
+    check_types(choice.plain.types, *sides)
+    wanted = [choice.within(side) for side in sides]
     if exact:
-        code = _print_partings(list(partings(*sides, choice.wanted)), as_json=as_json)
+        code = _print_partings(list(partings(*sides, *wanted)), as_json=as_json)
         warnings = [warning for side in sides for warning in side.warnings]
         for warning in warnings:
             warn(warning)
         return code or (INCOMPLETE if warnings else FINE)
-    found = compare(*sides, choice.wanted, latest=latest)
+    found = compare(*sides, *wanted, latest=latest)
     if as_json:
         print_json(_document(found))
     else:
@@ -53,7 +75,7 @@ def command(left: str, right: str, choice: Choice, *, latest: bool, as_json: boo
 def _print_partings(found: Sequence[Parting], *, as_json: bool) -> int:
     if as_json:
         print_json([_parting_document(parting) for parting in found])
-    text = EventText(TimeFormat("utc"), color=False, ranks=False)
+    text = EventText(TimeFormat("utc"), color=False)
     for parting in found:
         place = f"{parting.stream} rank {parting.rank}"
         note(f"{place}: alike for {plural(parting.alike, 'event')}, then they part")
@@ -67,7 +89,8 @@ def _print_partings(found: Sequence[Parting], *, as_json: bool) -> int:
 
 def _print_text(found: Comparison) -> None:
     for sign, summary in (("A", found.left), ("B", found.right)):
-        print(f"{sign}  {', '.join(summary.run_ids)}  {plural(_events(summary), 'event')}")
+        runs = printable(", ".join(summary.run_ids))
+        print_text(f"{sign}  {runs}  {plural(_events(summary), 'event')}")
     rows: list[tuple[object, ...]]
     rows = [(pair.left, pair.right, pair.name) for pair in found.settings]
     _section(("A", "B", "set differently"), rows, "nothing was set differently")
@@ -75,25 +98,36 @@ def _print_text(found: Comparison) -> None:
     rows = [(pair.left, pair.right, _difference(pair.left, pair.right), pair.name) for pair in found.types]
     _section(("A", "B", "B - A", "events by type"), rows, "the same numbers of events of each type")
     rows = [_field_row(pair) for pair in found.fields]
-    head = ("mean A", "mean B", "change", "last A", "last B", "unit", "field")
+    odd = any((pair.left and pair.left.non_finite) or (pair.right and pair.right.non_finite) for pair in found.fields)
+    if not odd:
+        rows = [(*row[:5], *row[7:]) for row in rows]
+    odds = ("odd A", "odd B") if odd else ()
+    head = ("mean A", "mean B", "change", "last A", "last B", *odds, "unit", "field")
     _section(head, rows, "the same numbers in every field")
 
 
 def _section(head: Sequence[str], rows: Sequence[Sequence[object]], otherwise: str) -> None:
     if rows:
-        print()
+        print_text()
         print_table(head, rows)
     elif otherwise:
-        print(f"\n{otherwise}")
+        print_text(f"\n{otherwise}")
 
 
 def _field_row(pair: FieldPair) -> tuple[object, ...]:
     known = pair.left or pair.right
     unit = known.unit if known is not None and known.unit != "1" else ""
     change = None if pair.change is None else f"{100 * pair.change:+.3g} %"
-    means = [side.mean if side is not None else None for side in (pair.left, pair.right)]
-    last = [side.last if side is not None else None for side in (pair.left, pair.right)]
-    return *means, change, *last, unit, f"{pair.type} {pair.name}"
+    sides = (pair.left, pair.right)
+    means = [None if side is None else _mean(side) for side in sides]
+    last = [side.last if side is not None else None for side in sides]
+    odd = [(side.non_finite or "") if side is not None else None for side in sides]
+    return *means, change, *last, *odd, unit, f"{pair.type} {pair.name}"
+
+
+def _mean(known: FieldStatistics) -> float | None:
+    """Return the mean of the finite values; NaN where values were measured and none was finite."""
+    return math.nan if known.mean is None and known.non_finite else known.mean
 
 
 def _difference(left: int | None, right: int | None) -> str:

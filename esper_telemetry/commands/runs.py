@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from esper_telemetry.commands.endpoint import endpoint_options
+from esper_telemetry.commands.endpoint_options import endpoint_options
 from esper_telemetry.commands.output import FAILED, FINE, note, print_json, print_table, size
 from esper_telemetry.commands.progress import progress
-from esper_telemetry.decode import rfc3339
+from esper_telemetry.commands.runtable import print_runs, run_document, run_folders, runs_of
+from esper_telemetry.commands.times import TimeFormat
+from esper_telemetry.decode import rfc3339, summarize
 from esper_telemetry.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from esper_telemetry.v1.collector_pb2 import ProducerSummary, RunSummary
 
 _ADDRESS = re.compile(r"[^/]+:\d{1,5}|unix:.+")
+# A collector's folder has this file, whether it runs now or not.
+COLLECTOR_LOCK = ".collector.lock"
 _HEAD = ("run", "name", "producers", "connected", "events", "bytes", "started")
 _EPILOG = """Events are counted by their numbers: up to the last one that is durable. Only a collector knows whether a
 producer is connected. Deleting needs the right "delete" in the token file, or a folder on which no collector runs; a
@@ -39,7 +43,10 @@ class _Runs(click.Group):
 
 @click.group(cls=_Runs, epilog=_EPILOG)
 def command() -> None:
-    """List the runs at a collector, or in its folder: `runs HOST:PORT` or `runs DIR`. Delete one: `runs delete`."""
+    """List the runs at a collector, in its folder, or in a folder of local runs: `runs HOST:PORT` or `runs DIR`.
+
+    `runs delete` deletes one at a collector or in its folder; `esper-telemetry rm` deletes local ones.
+    """
 
 
 @command.command("list")
@@ -50,6 +57,8 @@ def command() -> None:
 def list_(place: str, *, as_json: bool, prefix: str, **security: Any) -> int:
     """List runs: who wrote them, how much, and whether somebody does now."""
     address = _address(place, security)
+    if address is None and not (Path(place) / COLLECTOR_LOCK).exists() and run_folders(Path(place)):
+        return _list_local(Path(place), prefix, as_json=as_json)
     runs = _at_collector(address, prefix, security) if address else _in_folder(Path(place), prefix)
     known = address is not None
     if as_json:
@@ -58,6 +67,20 @@ def list_(place: str, *, as_json: bool, prefix: str, **security: Any) -> int:
     rows = [_row(run, connected=known) for run in runs]
     if rows:
         print_table(_HEAD, rows)
+    else:
+        note("there is no run")
+    return FINE
+
+
+def _list_local(root: Path, prefix: str, *, as_json: bool) -> int:
+    """List the runs that this machine recorded into `root`: their outcomes and results are known."""
+    chosen = [folder for folder in run_folders(root) if folder.name.startswith(prefix)]
+    found = runs_of(summarize(chosen)) if chosen else []
+    times = TimeFormat("utc")
+    if as_json:
+        print_json([run_document(run, times) for run in found])
+    elif found:
+        print_runs(found, times)
     else:
         note("there is no run")
     return FINE
@@ -72,17 +95,17 @@ def delete(run_id: str, place: str, *, yes: bool, **security: Any) -> int:
     """Delete the run with the id RUN and all its files. There is no way back."""
     address = _address(place, security)
     if not yes and not sys.stdin.isatty():
-        raise click.UsageError("nobody is here to be asked; give --yes to delete without a question")
+        raise click.UsageError("no terminal is here to ask; give --yes to delete without a question")
     if not yes and not click.confirm(f"delete run {run_id} at {place} and all its files?", err=True):
         note("nothing was deleted")
         return FAILED
     if address:
+        from esper_telemetry.uplink.client import delete_run
         from esper_telemetry.uplink.endpoint import Endpoint
-        from esper_telemetry.uplink.runs import delete_run
 
         gone = delete_run(Endpoint(address, **security), run_id)
     else:
-        from esper_telemetry.collector.offline import delete_stored
+        from esper_telemetry.storage.archive import delete_stored
 
         gone = delete_stored(Path(place), run_id)
     note(f"deleted run {run_id}: {size(gone)}")
@@ -105,15 +128,14 @@ def _address(place: str, security: dict[str, Any]) -> str | None:
 
 
 def _at_collector(address: str, prefix: str, security: dict[str, Any]) -> Iterator[RunSummary]:
+    from esper_telemetry.uplink.client import list_runs
     from esper_telemetry.uplink.endpoint import Endpoint
-    from esper_telemetry.uplink.runs import list_runs
 
     return list_runs(Endpoint(address, **security), prefix)
 
 
 def _in_folder(root: Path, prefix: str) -> Iterator[RunSummary]:
-    from esper_telemetry.collector.archive import run_ids
-    from esper_telemetry.collector.offline import stored_run
+    from esper_telemetry.storage.archive import run_ids, stored_run
 
     chosen = [run_id for run_id in run_ids(root) if run_id.startswith(prefix)]
     with progress("reading", len(chosen)) as show:
@@ -128,8 +150,8 @@ def _row(run: RunSummary, *, connected: bool) -> tuple[object, ...]:
     """Return a line of the table; a sum over some of the producers only has a + behind it."""
     more = "+" if run.producer_count > len(run.producers) else ""
     return (
-        printable(run.run_id),
-        printable(run.run_name) or None,
+        run.run_id,
+        run.run_name or None,
         run.producer_count,
         f"{sum(each.connected for each in run.producers)}{more}" if connected else None,
         f"{sum(each.durable_seq for each in run.producers):,}{more}",
@@ -163,11 +185,6 @@ def _producer(producer: ProducerSummary, *, connected: bool) -> dict[str, Any]:
         "started": rfc3339(producer.started_unix_nano),
         "labels": dict(producer.labels),
     }
-
-
-def printable(text: str) -> str:
-    """Return a text that a stranger chose without what a terminal would obey."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _started(run: RunSummary) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.decode import steps
-from esper_telemetry.decode.envelope import parse_frame
 from esper_telemetry.decode.event import Event, RowEvent
 from esper_telemetry.decode.origin import Origin
 from esper_telemetry.decode.streams import frames_once
@@ -15,12 +15,11 @@ from esper_telemetry.recordfile import Damage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from esper_telemetry.decode.envelope import Envelope
     from esper_telemetry.decode.faults import Faults
     from esper_telemetry.decode.filter import Filter
     from esper_telemetry.decode.steps import StepRow
     from esper_telemetry.decode.types import EventKind
-    from esper_telemetry.recordfile import FrameRef, RecordReader, Segment, Selection
+    from esper_telemetry.recordfile import Envelope, FrameRef, RecordReader, Segment, Selection
 
 # A bit a row is the least that a column takes, so a block that claims more rows than this is no block.
 _MOST_ROWS_PER_BYTE = 8
@@ -110,7 +109,7 @@ class SegmentDecoder:
         """
         kinds, wanted = origin.kinds, self._wanted
         blocks = origin.block_ids if self._expand else frozenset()
-        settled = whole and wanted.envs is None
+        settled = whole and not wanted.by_place
         for envelope in envelopes:
             if not (whole or wanted.covers(envelope)):
                 continue
@@ -118,7 +117,7 @@ class SegmentDecoder:
             kind = kinds[type_id]
             if type_id in blocks:
                 yield from self._rows(Event(kind, origin, envelope), kind, origin, envelope.context)
-            elif settled or (self._wants(kind) and self._in_env(origin.schema.context(envelope.context))):
+            elif settled or (self._wants(kind) and self._in_place(kind, origin, envelope)):
                 if kind.cls is None:
                     origin.undecodable(kind)
                 yield Event(kind, origin, envelope)
@@ -127,13 +126,12 @@ class SegmentDecoder:
         if not selection.concerns(frame):
             return
         try:
-            raw = reader.decompress(frame)
-            envelopes = parse_frame(raw, frame, reader.path)
+            envelopes = reader.read_envelopes(frame, selection)
         except CorruptRecordError as error:
             self._faults.unreadable(reader.path, frame, error)
         else:
-            wanted = envelopes if selection.covers(frame) else selection.pick(envelopes, raw)
-            yield from self.decoded(wanted, origin, whole=True)
+            chosen = selection.type_ids is not None or self._wanted.types is None
+            yield from self.decoded(envelopes, origin, whole=chosen)
 
     def _rows(self, block: Event, kind: EventKind, origin: Origin, context: bytes) -> Iterator[Event]:
         """Yield the rows of a block of steps that are wanted; a block that cannot be expanded stays as it is."""
@@ -147,7 +145,7 @@ class SegmentDecoder:
         share, rest = divmod(block.size, max(1, len(rows)))
         for at, row in enumerate(rows):
             row_kind = origin.schema.kind(row.type_name)
-            if self._wants(row_kind) and self._in_env(row.context):
+            if self._wants(row_kind) and self._wanted.wants_place(row.context | row.payload):
                 yield RowEvent(row_kind, origin, row, share + (at < rest), at)
 
     def _expanded(self, block: Event, origin: Origin, context: bytes) -> list[StepRow]:
@@ -169,8 +167,14 @@ class SegmentDecoder:
             wants = self._kinds[kind] = self._wanted.wants(kind)
         return wants
 
-    def _in_env(self, context: Mapping[str, Any]) -> bool:
-        return self._wanted.envs is None or context.get("env_id") in self._wanted.envs
+    def _in_place(self, kind: EventKind, origin: Origin, envelope: Envelope) -> bool:
+        if not self._wanted.by_place:
+            return True
+        place: Mapping[str, Any] = origin.schema.context(envelope.context)
+        if kind.hidden_context and kind.plain is not None:
+            with contextlib.suppress(CorruptRecordError):  # counted when it is shown
+                place = {**place, **kind.plain(kind.parse(envelope.payload))}
+        return self._wanted.wants_place(place)
 
 
 def _whole(reader: RecordReader, frame: FrameRef) -> bool:

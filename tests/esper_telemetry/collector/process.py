@@ -10,12 +10,13 @@ import os
 import sys
 from pathlib import Path
 
-from esper_telemetry.collector import appender, recovery
-from esper_telemetry.collector.frames import Validation
-from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.frame_check import Validation
+from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.server import serve
 from esper_telemetry.collector.settings import Settings
 from esper_telemetry.recordfile import append
+from esper_telemetry.storage import recovery
+from esper_telemetry.storage import segment_writer as appender
 
 PATHS = ("directory", "certificate", "key", "client_ca", "tokens")
 
@@ -38,7 +39,7 @@ def main() -> None:
         if said.get(name):
             said[name] = Path(said[name])
     said["validation"] = Validation(said.get("validation", "full"))
-    said["limits"] = Limits(**said.get("limits", {}))
+    said["limits"] = CollectorLimits(**said.get("limits", {}))
     if len(sys.argv) > 2:
         journal_syncs(sys.argv[2])
     if sys.argv[3:] == ["early"]:
