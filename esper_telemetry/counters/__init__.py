@@ -14,18 +14,16 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from esper_telemetry.counters.emission import emit_snapshot
-from esper_telemetry.counters.pending import PendingSnapshot
+from esper_telemetry.counters.pending import PendingSnapshot, emit_snapshot
 from esper_telemetry.counters.snapshot import Snapshot, merge_snapshots
-from esper_telemetry.counters.spaces import from_space
-from esper_telemetry.counters.spec import CounterSpec, StepRow
-from esper_telemetry.counters.summary import HistogramSummary, ScalarSummary
+from esper_telemetry.counters.spec import CounterSpec, StepRow, from_space
+from esper_telemetry.counters.summaries import HistogramSummary, ScalarSummary
 from esper_telemetry.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from esper_telemetry.counters.device import DeviceCounters
-    from esper_telemetry.counters.gradients import GradientWatch
-    from esper_telemetry.counters.host import HostCounters
+    from esper_telemetry.counters.gradient_watch import GradientWatch
+    from esper_telemetry.counters.host_counters import HostCounters
     from esper_telemetry.counters.state import CounterState, new_state
     from esper_telemetry.counters.update import update_
 
@@ -50,8 +48,8 @@ __all__ = [
 _LAZY = {
     "CounterState": "state",
     "DeviceCounters": "device",
-    "GradientWatch": "gradients",
-    "HostCounters": "host",
+    "GradientWatch": "gradient_watch",
+    "HostCounters": "host_counters",
     "new_state": "state",
     "update_": "update",
 }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from esper_telemetry.counters.cells import INVALID_ROWS, LEFT_OUT, MISUSE, MISUSES, VALUES_LEFT_OUT, Part
 from esper_telemetry.counters.entry import (
     DECISION_FIELDS,
     STEP_FIELDS,
@@ -24,21 +25,18 @@ from esper_telemetry.counters.entry import (
     size_of,
     values_of,
 )
-from esper_telemetry.counters.fold import Folded, fold_
-from esper_telemetry.counters.layout import INVALID_ROWS, LEFT_OUT, MISUSE, MISUSES, VALUES_LEFT_OUT, Part
-from esper_telemetry.counters.moments import add_moments_
+from esper_telemetry.counters.fold import Folded, Workspace, fold_
 from esper_telemetry.counters.stacks import Stack
 from esper_telemetry.counters.state import CounterState, add_totals_
-from esper_telemetry.counters.update import fill_buckets_, update_, update_value_
-from esper_telemetry.counters.workspace import Workspace
+from esper_telemetry.counters.update import add_moments_, fill_buckets_, update_, update_value_
 from esper_telemetry.errors import CounterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from esper_telemetry.counters.guard import Misuse
+    from esper_telemetry.counters.detail import StepDetail
+    from esper_telemetry.counters.misuse import Misuse
     from esper_telemetry.counters.spec import CounterSpec
-    from esper_telemetry.counters.steps import StepDetail
 
 # Forms that a bank remembers; batches of every size would fill it for ever.
 _MAX_FORMS = 1024
@@ -56,7 +54,7 @@ class Form(NamedTuple):
     error: str
 
 
-class Window:
+class WindowFold:
     """Folds windows into `state`.
 
     Args:

@@ -16,7 +16,7 @@ import torch.distributed as dist
 import torch.multiprocessing
 
 from esper_telemetry.counters import DeviceCounters
-from esper_telemetry.counters.reduce import current_rank
+from esper_telemetry.counters.state import current_rank
 from tests.esper_telemetry.counters.naive import count, counts_of, random_step, spec_of
 
 WORLD = 4

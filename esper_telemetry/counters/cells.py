@@ -48,7 +48,7 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layout:
+class CellLayout:
     """Positions of all cells for S options, H heads, V values (scalars) and the histograms.
 
     Attributes:
@@ -107,7 +107,7 @@ class Layout:
         return sizes
 
 
-def layout_of(spec: CounterSpec) -> Layout:
+def layout_of(spec: CounterSpec) -> CellLayout:
     """Return the layout of the cells for `spec`."""
     options, heads, values = spec.option_count, len(spec.heads), len(spec.scalars)
     chosen = TOTALS + options
@@ -124,7 +124,7 @@ def layout_of(spec: CounterSpec) -> Layout:
     for edges in spec.histograms.values():
         buckets.append(end)
         end += len(edges) + 2
-    return Layout(
+    return CellLayout(
         succeeded=TOTALS,
         chosen=chosen,
         chosen_valid=chosen_valid,

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from esper_telemetry.counters.cells import CellLayout
     from esper_telemetry.counters.entry import Entry, Steps
     from esper_telemetry.counters.fold import Folded
-    from esper_telemetry.counters.layout import Layout
     from esper_telemetry.counters.spec import CounterSpec
 
 # A block stays well under an event's limit (512 KiB) and near the size of a frame (256 KiB).
@@ -106,7 +106,7 @@ class StepDetail:
         """Tell whether the rows of a step without scalars have the context of those before it."""
         return not self._per_env and entry[5].keys() == self._keys
 
-    def keep(self, folded: Folded, together: Steps, layout: Layout) -> None:
+    def keep(self, folded: Folded, together: Steps, layout: CellLayout) -> None:
         """Keep the rows of steps that were folded together and are of one form.
 
         Raises:
@@ -135,7 +135,7 @@ class StepDetail:
         )
 
     def _parts(
-        self, folded: Folded, scalars: Sequence[Any], layout: Layout
+        self, folded: Folded, scalars: Sequence[Any], layout: CellLayout
     ) -> tuple[list[Tensor], list[int], list[tuple[str, str]]]:
         """Return the columns as bytes [n] on the device, their sizes as in a chunk, and the scalars among them."""
         parts: list[Tensor] = [] if folded.indices is None else [folded.indices.view(torch.uint8).view(-1)]
