@@ -1,4 +1,4 @@
-"""Per-step detail by column: what the recorded tensors say of each step, kept as a byte or two a row.
+"""Per-step detail by column: what the recorded tensors hold of each step, kept as a byte or two a row.
 
 The fold has computed the columns already; here they are joined into one row of bytes
 (one launch), which leaves the device inside the counters' one copy. Only then, on the
@@ -73,7 +73,7 @@ class StepDetail:
     def __init__(self, spec: CounterSpec, capacity: int, env_ids: Sequence[int] | None, device: str) -> None:
         if spec.row is None:
             raise CounterError(
-                "steps=True: the spec does not say what a row is; give CounterSpec(row=StepRow(EventClass, ...))"
+                "steps=True: the spec does not define a row; give CounterSpec(row=StepRow(EventClass, ...))"
             )
         self._row = spec.row
         self._heads = list(spec.heads)

@@ -1,8 +1,8 @@
 """Counters on the device: nothing per step, one fold and one copy per batch, no wait.
 
-`record_*` append references to a list: no operation, no launch, no wait, unless the memory
-is not the caller's alone, which is copied (`keeping`). `flush` folds
-them (some twenty launches, however many steps) and starts one copy into pinned memory;
+`record_*` copy bytes on the host and append references on a device (`held`): no operation, no
+launch, no wait, unless memory on a device is not the caller's alone, which is copied. `flush` folds
+the records (some twenty launches, however many steps) and starts one copy into pinned memory;
 `poll` looks whether it has arrived. With no slot free the copy is skipped and counting
 goes on: nothing is lost.
 
@@ -65,13 +65,11 @@ class DeviceCounters:
         slots: snapshots that may be under way before a flush is coalesced into the next one.
         mode: "deferred" keeps references until the flush; "inline" counts each record at once
             (some fifteen launches), for static buffers and CUDA graphs.
-        guard: how memory is watched that is kept by reference. "auto": every window, by the writes that torch
-            counts; on the CPU the first 4 windows and then 1 in 16 by their content too. "always": by their content
-            in every window (CPU). "off": not at all: then each record must have tensors of its own. Packed records
-            on the CPU are copied at the call unless it is "off", and need no watching.
-        max_pending_bytes: memory the references may keep alive; beyond it they are folded before
-            the flush. On the CPU the copies of packed records may take as much again. A fold needs about four times
-            what it folds; on the CPU it keeps that for the next.
+        guard: "auto" and "always": records on the CPU are copied at the call; on another device each reference is
+            watched in every window, by the writes that torch counts. "off": each record is kept by reference and
+            not watched, so it must have tensors of its own.
+        max_pending_bytes: memory that the records may keep; beyond it they are folded before the flush. A fold needs
+            about four times what it folds; on the CPU it keeps that for the next.
         strict: raise on any misuse. Otherwise only this constructor and a first record raise,
             and later misuse is counted in `misuse` and logged once a kind.
         steps: keep per-step detail too: a row for each environment of each record with actions, in the
@@ -294,7 +292,7 @@ class DeviceCounters:
             return self._flush(batch_idx)
         except CounterError:
             raise  # the bank is strict
-        except Exception as error:  # noqa: BLE001 - a sick device is the trainer's to meet, not ours to report first
+        except Exception as error:  # noqa: BLE001 - the trainer meets a failing device in its own calls
             self._misuse.report("failed", f"the flush of batch {batch_idx} failed: {type(error).__name__}: {error}")
             return None
 

@@ -145,7 +145,7 @@ def _mark_heads(state: CounterState, options: Tensor, sections: dict[str, Tensor
     """Fill nonempty, forced and free from the number of valid options in each row.
 
     Args:
-        state: says which options a head has.
+        state: knows which options a head has.
         options: bool [S + 1, span]: the valid ones, and the blank row.
         sections: where the flags go.
         workspace: gives the memory for it.

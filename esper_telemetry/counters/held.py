@@ -108,7 +108,7 @@ class HeldRecords:
                 return
         except CounterError:
             raise  # the bank is strict
-        except Exception as error:  # noqa: BLE001 - no memory, for one: the trainer's to meet, not ours to report first
+        except Exception as error:  # noqa: BLE001 - no memory, for one: never raised into the trainer
             self._lose((*fields, context, time) if kind is None else (kind, *fields), error)
             return
         if kind is None:
@@ -122,7 +122,7 @@ class HeldRecords:
         if self.watched:
             try:
                 entry = copied(entry) if self.copying else self._keeper.keep(kind, parts, entry)
-            except Exception as error:  # noqa: BLE001 - a sick device is the trainer's to meet, not ours to report first
+            except Exception as error:  # noqa: BLE001 - the trainer meets a failing device in its own calls
                 self._lose(entry, error)
                 return
         pending = self.pending
@@ -246,7 +246,7 @@ class HeldRecords:
             self._misuse.report(
                 "overwritten",
                 f"{what} was written in place after record {number} of this window and before the flush. That record is"
-                " left out, and the record says so; from here on the bank copies what it is given there. A tensor of"
+                " left out, and the record states it; from here on the bank copies what it is given there. A tensor of"
                 " its own for each step costs nothing, and mode='inline' counts at the call",
             )
         else:
@@ -254,6 +254,6 @@ class HeldRecords:
                 "shared",
                 f"{what}: the memory of record {number} of this window came again, and shows no write. If it is a"
                 " static buffer (of a CUDA graph, or written through .data) that record may be counted from what was"
-                " written later, and the record says that it is doubtful; if it never changes, all is well. From here"
+                " written later, and the record states that it is doubtful; if it never changes, all is well. From here"
                 " on the bank copies what it is given there",
             )

@@ -90,7 +90,7 @@ class HostCounters:
     def _reset(self) -> None:
         self._ints = np.zeros(self._layout.int_cells, dtype=np.int64)
         empty = np.array([0.0, 0.0, 0.0, np.inf, -np.inf])
-        self._reals = np.repeat(empty[:, None], len(self.spec.scalars), axis=1)  # rows as in `layout`
+        self._reals = np.repeat(empty[:, None], len(self.spec.scalars), axis=1)  # rows as in `CellLayout`
 
     def record_step(
         self,

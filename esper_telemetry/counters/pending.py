@@ -133,7 +133,7 @@ def emit_snapshot(run: BindsContext, snapshot: Snapshot, **context: Any) -> None
     """Emit every event of `snapshot` on `run`, bound to its batch and device and to `context`.
 
     What was left out, is doubtful or was misuse is also summed into `run.results`, where `run` has that, and so
-    stands in the last event of the run: "counters/left_out", "counters/misuse/thread" and so on.
+    appears in the last event of the run: "counters/left_out", "counters/misuse/thread" and so on.
 
     Args:
         run: a `Run` or anything with its `bind` and `emit`.

@@ -168,7 +168,7 @@ def backend_of(device: torch.device) -> Backend:
 
 
 class Slot:
-    """Host memory for one copy, and the event that says it has arrived.
+    """Host memory for one copy, and the event that tells that it has arrived.
 
     Args:
         backend: of the device.

@@ -1,6 +1,6 @@
 """Keeping what was recorded as it was at the call: by reference where that is sound, else by copy.
 
-A reference is sound while nobody writes into its memory. Torch counts writes (`_version`), so
+A reference is sound while its memory is not written. Torch counts writes (`_version`), so
 a tensor is kept by reference if its memory is torch's own (not numpy's, DLPack's or another
 process's), it has all of that memory to itself (no row of a buffer), it counts its writes (no
 inference tensor), and no record before it in this window holds the same memory. Everything
@@ -165,7 +165,7 @@ class Keeper:
         return isinstance(part, Tensor) and part.device.type == self._device.type and part.layout == torch.strided
 
     def _is_lent(self, kind: str, role: str, part: Tensor) -> bool:
-        """Tell whether a part's memory may change unseen; note what that says about earlier records."""
+        """Tell whether a part's memory may change unseen; note what follows for earlier records."""
         storage, seen = part.untyped_storage(), self._seen[kind]
         if part.is_inference():
             return True

@@ -65,7 +65,7 @@ class Snapshot:
     Attributes:
         spec: what was counted.
         tag: batches, rank and device.
-        ints, reals: the cells of the bank (see `layout`).
+        ints, reals: the cells of the bank (see `CellLayout`).
         blocks: fields of one StepBlock each; empty unless `steps=True`.
         invalid_rows: rows that were no decision (`valid` was False); they are in no other count.
         left_out, values_left_out: rows and values of records that could not be counted: written into before they
@@ -334,7 +334,7 @@ def _mask_hit_rates(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _rows_beside(snapshot: Snapshot) -> dict[str, int]:
-    """Return what stands beside the counts of heads: the rows that are not in them, or may be wrong."""
+    """Return what goes beside the counts of heads: the rows that are not in them, or may be wrong."""
     return {
         "invalid_rows": snapshot.invalid_rows,
         "left_out": snapshot.left_out,
@@ -353,7 +353,7 @@ def _summary(summary: ScalarSummary) -> dict[str, Any]:
         "std": summary.std,
         "weight": summary.weight if summary.weight != summary.count - summary.non_finite else None,
     }
-    # finite values whose sum overflows: a gap says it better than infinity
+    # finite values whose sum overflows: unset is right, infinity is not
     return fields | {key: value for key, value in measured.items() if value is not None and math.isfinite(value)}
 
 

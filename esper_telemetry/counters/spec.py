@@ -136,14 +136,14 @@ class CounterSpec:
 
     Args:
         heads: head → names of its options in order, or how many there are, or the range of their numbers where
-            they do not begin at 0 (`from_space` gives these). In packed input the heads and their options stand
+            they do not begin at 0 (`from_space` gives these). In packed input the heads and their options are
             in this order.
         scalars: names of values to summarise (count, sum, min, max, non-finite).
         histograms: name → rising edges; bucket i holds edges[i-1] <= value < edges[i].
         relevant: head → (deciding head, its options for which the head matters). A head without
             an entry always matters.
         deciding_head: the head whose `ActionDistribution` comes first; the first one by default.
-        row: the message that per-step detail stands for; needed for `DeviceCounters(steps=True)` only.
+        row: the message of which a row of per-step detail is one; needed for `DeviceCounters(steps=True)` only.
 
     Attributes:
         heads: head → names of its options.

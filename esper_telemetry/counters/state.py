@@ -30,7 +30,7 @@ class CounterState(NamedTuple):
     """Accumulators of a bank and the constants of its spec, all on one device.
 
     Attributes:
-        buffer: int64 [cells]: the accumulators; those of scalars hold float64 bits (see `layout`).
+        buffer: int64 [cells]: the accumulators; those of scalars hold float64 bits (see `CellLayout`).
         head_of: int64 [S]: the head of each option.
         local: int8 or int16 [S, 1]: number of each option in its head.
         padded: int64 [H * K], K the widest head: row of each option, that of the blank cell where a head is narrower.
@@ -120,14 +120,14 @@ def reduce_to_root_(state: CounterState, group: dist.ProcessGroup) -> bool:
 
     Returns:
         True on the first rank, whose cells now hold all counts. The cells of the others
-        must be reset, so that every count stands in exactly one place.
+        must be reset, so that every count is stored in exactly one place.
 
     Raises:
         RuntimeError: the group is broken; the cells hold what this rank counted, as before.
     """
     root = dist.get_global_rank(group, 0)
     layout = state.layout
-    total = state._replace(buffer=state.buffer.clone())  # a collective that fails half-way spoils a copy
+    total = state._replace(buffer=state.buffer.clone())  # a collective that fails changes a copy only
     dist.reduce(total.buffer.narrow(0, 0, layout.int_cells), root, dist.ReduceOp.SUM, group)
     weights, sums, squares, mins, maxs = reals_of(total).unbind(0)
     if weights.shape[0]:
@@ -146,7 +146,7 @@ def reduce_to_root_(state: CounterState, group: dist.ProcessGroup) -> bool:
 
 
 def current_rank() -> int:
-    """Return the distributed rank of this process: that of its group, else what torchrun says (RANK), else 0."""
+    """Return the distributed rank of this process: that of its group, else that of torchrun (RANK), else 0."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank()
     rank = os.environ.get("RANK", "")

@@ -225,11 +225,11 @@ class WindowFold:
         """Return the form of an entry's rows; one that has none is counted, and its rows are lost by themselves."""
         try:
             return None if self._detail is None else self._detail.form_of(entry)
-        except Exception:  # noqa: BLE001 - keeping its rows fails in the same way, and says so
+        except Exception:  # noqa: BLE001 - keeping its rows fails in the same way, and reports it
             return "unknown"
 
     def _attempt(self, fold: Callable[[Any], None], entries: Sequence[Entry] | Stack) -> None:
-        """Fold `entries`; if that fails they are left out, and it is said."""
+        """Fold `entries`; if that fails they are left out, and that is reported."""
         if not len(entries):
             return
         try:
@@ -284,7 +284,7 @@ class WindowFold:
     def _keep(self, detail: StepDetail, folded: Folded, together: Steps) -> None:
         try:
             detail.keep(folded, together, self._state.layout)
-        except Exception as error:  # noqa: BLE001 - the counts stand; detail is shed first
+        except Exception as error:  # noqa: BLE001 - the counts are right; detail is shed first
             detail.rows_shed += folded.rows
             self._misuse.report("detail", f"detail of {folded.rows} rows was lost: {type(error).__name__}: {error}")
 
