@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from esper_telemetry.decode.event import Event
-    from esper_telemetry.decode.filter import Filter
+    from esper_telemetry.decode.event_filter import Filter
 
 _ANSWER_S = 10.0
 _RETRY_S = 0.5

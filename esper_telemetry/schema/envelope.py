@@ -185,6 +185,24 @@ def frame_event(type_id: int, time_unix_nano: int, seq: int, context: bytes, pay
     return ELEMENT_TAG + varint(len(body)) + body
 
 
+def element_size(seq: int, context: int, payload: int) -> int:
+    """Return the bytes that an event takes in its frame before compression, if its type id is under 128.
+
+    Args:
+        seq: its sequence number.
+        context: bytes of its serialized context.
+        payload: bytes of its serialized message.
+    """
+    type_id, time = 2, 9
+    body = type_id + time + len(SEQ_TAG) + len(varint(seq)) + _delimited(payload)
+    return _delimited(body + (_delimited(context) if context else 0))
+
+
+def _delimited(size: int) -> int:
+    """Return the bytes of a field of so many bytes, with its tag and length."""
+    return 1 + len(varint(size)) + size
+
+
 def parse_events(raw: bytes) -> list[record_pb2.Event]:
     """Return the events of a decompressed frame: one parse of a RecordFile, not a loop over elements."""
     return list(record_pb2.RecordFile.FromString(raw).event)

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import layout
-from esper_telemetry.recordfile.builder import RecordBuilder
 from esper_telemetry.recordfile.damage import Damage
 from esper_telemetry.recordfile.facts import facts_of
 from esper_telemetry.recordfile.frame import FrameEncoder
 from esper_telemetry.recordfile.frame_events import element_spans, parse_events
 from esper_telemetry.recordfile.header import header_descriptor, header_frame_bytes, header_parity
 from esper_telemetry.recordfile.reader import RecordReader
+from esper_telemetry.recordfile.writer import RecordBuilder
 
 if TYPE_CHECKING:
     import os

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from esper_telemetry.errors import NotARecordError, RecordError, SinkError
-from esper_telemetry.recordfile import RecordReader, merge, merge_events, verify
-from esper_telemetry.v1 import record_pb2
+from esper_telemetry.recordfile import RecordReader, merge, verify
 
 
 def test_segments_and_ranks_become_one_file_in_order(records):
@@ -101,11 +100,3 @@ def test_an_existing_output_and_what_is_no_record_are_refused(records, tmp_path)
     merged = merge([path, tmp_path / "text"], records.path())
     assert merged.events == RecordReader(path).records
     assert [(one.path.name, "looks like text" in one.reason) for one in merged.passed_over] == [("text", True)]
-
-
-def test_events_of_streams_are_merged_by_time_and_each_stream_stays_in_order(records):
-    segment = RecordReader(records.bytes()).segments[0]
-    one = [record_pb2.Event(seq=n, time_unix_nano=t) for n, t in enumerate([10, 20, 15, 40])]
-    two = [record_pb2.Event(seq=n, time_unix_nano=t) for n, t in enumerate([5, 20, 30])]
-    merged = [(event.seq, event.time_unix_nano) for _, event in merge_events([(segment, one), (segment, two)])]
-    assert merged == [(0, 5), (0, 10), (1, 20), (2, 15), (1, 20), (2, 30), (3, 40)]

@@ -10,7 +10,7 @@ import pytest
 
 import esper_telemetry as et
 from esper_telemetry.decode import summarize
-from esper_telemetry.decode.attempts import several_attempts, superseded
+from esper_telemetry.decode.superseded import several_attempts, superseded
 from esper_telemetry.decode.survey import survey
 
 KILLED = """

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from esper_telemetry.decode.filter import Filter
-from esper_telemetry.decode.origin import Origin
+from esper_telemetry.decode.event_filter import Filter
+from esper_telemetry.decode.types import Origin
 from esper_telemetry.recordfile import RecordReader
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from esper_telemetry.recordfile import Selection
 
 if TYPE_CHECKING:
-    from esper_telemetry.decode.origin import Origin
-    from esper_telemetry.decode.types import EventKind
+    from esper_telemetry.decode.types import EventKind, Origin
     from esper_telemetry.recordfile import Envelope
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile import RecordReader, RecordWriter, Selection, filter_record, verify
-from esper_telemetry.recordfile.filter import FILTERED
+from esper_telemetry.recordfile.filtered import FILTERED
 
 
 def events(data_or_path) -> list:

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from esper_telemetry.decode.declared import DeclaredTypes
     from esper_telemetry.decode.event import Event
-    from esper_telemetry.decode.filter import Filter
+    from esper_telemetry.decode.event_filter import Filter
     from esper_telemetry.decode.inputs import RecordFiles, RecordPath
     from esper_telemetry.decode.jsonlines import StreamKeys
-    from esper_telemetry.decode.origin import Origin
     from esper_telemetry.decode.streams import SegmentPlace
+    from esper_telemetry.decode.types import Origin
     from esper_telemetry.recordfile import Followed
 
 _POLL_S = 0.05

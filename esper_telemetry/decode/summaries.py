@@ -9,27 +9,31 @@ unknown, not zero.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from esper_telemetry.decode.configuration import RunConfiguration, run_configuration
 from esper_telemetry.decode.declared import declared_types
 from esper_telemetry.decode.faults import Faults
 from esper_telemetry.decode.landmarks import Landmarks
 from esper_telemetry.decode.losses import StreamLosses
-from esper_telemetry.decode.origin import Origin
 from esper_telemetry.decode.streams import OpenReaders, by_stream, frames_once, parts
 from esper_telemetry.decode.survey import survey
+from esper_telemetry.decode.types import Origin
+from esper_telemetry.schema import merged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from esper_telemetry.decode.declared import DeclaredTypes
     from esper_telemetry.decode.inputs import RecordFiles, RecordPath
     from esper_telemetry.decode.streams import SegmentPlace
     from esper_telemetry.decode.survey import Survey
     from esper_telemetry.recordfile import Segment
+
+
+_JSON, _HASH, _CUT_FROM = "config_json", "config_sha256", "config_bytes"
 
 
 @dataclass(slots=True)
@@ -234,3 +238,65 @@ def _add_losses(summary: StreamSummary, losses: StreamLosses) -> None:
     summary.causes = dict(losses.causes.most_common())
     summary.writing = losses.writing
     summary.losses = losses.summary()
+
+
+# --- configuration: that of RunStarted, with every RunConfigured put over it ------------------------------------------
+
+
+@dataclass(slots=True)
+class RunConfiguration:
+    """A configuration, merged.
+
+    Attributes:
+        values: names and values, as JSON has them.
+        sha256: hash of the whole configuration, as its writer took it; hex.
+        redacted: places of the secrets that were left out.
+        cut: parts of it were too large for an event and were cut; the hash is that of the whole.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    sha256: str | None = None
+    redacted: list[str] = field(default_factory=list)
+    cut: bool = False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Single values by dotted names ("optim.lr"); a list is one value, as compact JSON."""
+        return dict(_settings(self.values, ""))
+
+
+def run_configuration(started: Mapping[str, Any], configured: Iterable[Mapping[str, Any]]) -> RunConfiguration | None:
+    """Return the configuration of a run, or None if it was never given.
+
+    Args:
+        started: data of its RunStarted.
+        configured: data of its RunConfigured events, in their order.
+    """
+    parts = [part for part in (started, *configured) if _JSON in part]
+    if not parts:
+        return None
+    found = RunConfiguration()
+    for part in parts:
+        found.values = merged(found.values, _object(part[_JSON]))
+        found.sha256 = part.get(_HASH)
+        found.redacted += (place for place in part.get("redacted", ()) if place not in found.redacted)
+        found.cut = found.cut or _CUT_FROM in part
+    return found
+
+
+def _settings(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _settings(value, f"{prefix}{name}.")
+        else:
+            plain = not isinstance(value, (list, dict))
+            yield f"{prefix}{name}", value if plain else json.dumps(value, separators=(",", ":"))
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Return an object of JSON; what another writer put there instead stands under the name "value"."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    return value if isinstance(value, dict) else {"value": value}

@@ -11,8 +11,8 @@ import contextlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from esper_telemetry.decode.event_filter import Filter
 from esper_telemetry.decode.faults import Faults
-from esper_telemetry.decode.filter import Filter
 from esper_telemetry.decode.landmarks import Landmarks
 from esper_telemetry.decode.segments import SegmentDecoder
 from esper_telemetry.decode.streams import OpenReaders, by_stream, parts
