@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esper_telemetry import read
-from esper_telemetry.decode.statistics import field_sizes, varint_size
+from esper_telemetry.decode.statistics import field_sizes
 from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.schema import frame_event, varint
-from esper_telemetry.schema.envelope import element_size
+from esper_telemetry.schema.envelope import element_size, varint_size
 from esper_telemetry.v1 import record_pb2, run_pb2, steps_pb2, training_pb2
 
 EVERYTHING = """
