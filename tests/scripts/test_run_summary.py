@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from esper.scripts.summary import ProgressLine, print_summary
+from esper.scripts.run_summary import ProgressLine, print_summary
 from esper.simic.environment import Environment, Fates
 from esper.simic.training import Episode, HeuristicConfig, TrainingResult
 from esper.tasks import load_task

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 
-from esper_telemetry.facts.configuration import configuration
 from esper_telemetry.facts.redaction import REDACTED, Redaction
+from esper_telemetry.facts.runconfig import configuration
 
 
 def test_the_hash_covers_the_redacted_form():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from esper_telemetry.sinks.earlier import EarlierSegments
+from esper_telemetry.sinks.file import EarlierSegments
 
 
 def test_what_is_missing_is_given_once_with_its_events(tmp_path):

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from esper_telemetry.facts.scalars import NOT_SCALAR, SECRET, plain_scalar
+from esper_telemetry.facts.plainscalar import NOT_SCALAR, SECRET, plain_scalar
 
 
 class Color(enum.Enum):

@@ -16,12 +16,12 @@ from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from esper_telemetry.facts.fields import array_items, array_mark, fields_of
-from esper_telemetry.facts.scalars import NOT_SCALAR, plain_scalar
+from esper_telemetry.facts.objectfields import array_items, array_mark, fields_of
+from esper_telemetry.facts.plainscalar import NOT_SCALAR, plain_scalar
 from esper_telemetry.facts.text import qualified_name, type_name, utf8_text
 
 if TYPE_CHECKING:
-    from esper_telemetry.facts.fields import Fields
+    from esper_telemetry.facts.objectfields import Fields
 
 _MAX_DEPTH = 64
 _MAX_VALUES = 100_000

@@ -10,9 +10,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from esper.scripts.summary import UNMEASURED, early_end_told, print_record
+from esper.scripts.run_summary import UNMEASURED, early_end_told, print_record
 from esper.simic import checkpoint
-from esper.simic.config import ConfigError, PpoConfig
+from esper.simic.config import PpoConfig, PpoConfigError
 from esper.simic.features import FEATURES
 from esper.simic.reports import report_checkpoint
 from esper.simic.vectorized import VectorizedTrainer
@@ -93,11 +93,11 @@ def _read_config(path: str) -> dict[str, Any]:
     try:
         settings = json.loads(Path(path).read_text("utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror})") from error
+        raise PpoConfigError(f"{path} cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise ConfigError(f"{path} is no JSON: {error}") from error
+        raise PpoConfigError(f"{path} is no JSON: {error}") from error
     if not isinstance(settings, dict):
-        raise ConfigError(f"{path} holds a {type(settings).__name__}: it must be a JSON object")
+        raise PpoConfigError(f"{path} holds a {type(settings).__name__}: it must be a JSON object")
     return settings
 
 

@@ -18,7 +18,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esper_telemetry.facts.plain import PlainConfig, canonical_json
+from esper_telemetry.facts.plainconfig import PlainConfig, canonical_json
 
 
 class Color(Enum):
@@ -185,7 +185,7 @@ def test_attrs_and_pydantic_become_their_fields():
 def test_equal_configurations_are_equal_text_in_every_process():
     program = (
         "import functools, operator\n"
-        "from esper_telemetry.facts.plain import PlainConfig, canonical_json\n"
+        "from esper_telemetry.facts.plainconfig import PlainConfig, canonical_json\n"
         "config = {'set': {'b', 'a', 'c'}, 'f': functools.partial(operator.add, 1), 'o': object(), 'l': lambda: 1}\n"
         "print(canonical_json(PlainConfig().convert(config, 'config')))"
     )

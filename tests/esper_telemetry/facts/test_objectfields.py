@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from esper_telemetry.facts.fields import array_items, array_mark, fields_of
+from esper_telemetry.facts.objectfields import array_items, array_mark, fields_of
 
 Pair = namedtuple("Pair", "a b")  # noqa: PYI024 - people have these
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from esper_telemetry.errors import SinkError
-from esper_telemetry.sinks.folder import RunFolder
+from esper_telemetry.sinks.synced_folder import SyncedFolder
 
 # Every fsync of a program with the path of what it forces to the disk, as the kernel names the descriptor.
 WATCH = """
@@ -84,7 +84,7 @@ def test_nothing_is_forced_where_nothing_was_promised(tmp_path):
 
 
 def test_a_folder_that_was_removed_is_made_and_synced_anew(tmp_path, mocker):
-    folder = RunFolder(tmp_path / "runs" / "x")
+    folder = SyncedFolder(tmp_path / "runs" / "x")
     folder.make()
     folder.named()
     folder.sync()
@@ -101,7 +101,7 @@ def test_a_folder_that_was_removed_is_made_and_synced_anew(tmp_path, mocker):
 
 
 def test_a_disk_that_fails_is_an_error_and_is_tried_again(tmp_path, mocker):
-    folder = RunFolder(tmp_path / "x")
+    folder = SyncedFolder(tmp_path / "x")
     folder.make()
     folder.named()
     broken = mocker.patch("os.fsync", side_effect=OSError(errno.EIO, "bad disk"))
@@ -115,7 +115,7 @@ def test_a_disk_that_fails_is_an_error_and_is_tried_again(tmp_path, mocker):
 
 
 def test_a_system_that_syncs_no_folders_is_left_alone(tmp_path, mocker):
-    folder = RunFolder(tmp_path / "x")
+    folder = SyncedFolder(tmp_path / "x")
     folder.make()
     mocker.patch("os.fsync", side_effect=OSError(errno.EINVAL, "not here"))
     folder.sync()
@@ -124,4 +124,4 @@ def test_a_system_that_syncs_no_folders_is_left_alone(tmp_path, mocker):
 def test_a_folder_that_cannot_be_made_says_where(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SinkError, match="file/x: cannot make the run folder"):
-        RunFolder(tmp_path / "file" / "x").make()
+        SyncedFolder(tmp_path / "file" / "x").make()

@@ -11,14 +11,14 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from esper_telemetry.facts.plain import PlainConfig, canonical_json
+from esper_telemetry.facts.plainconfig import PlainConfig, canonical_json
 from esper_telemetry.facts.shrink import shrink
 from esper_telemetry.schema import merged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from esper_telemetry.facts.plain import Odd
+    from esper_telemetry.facts.plainconfig import Odd
     from esper_telemetry.facts.redaction import Redaction
 
 _log = logging.getLogger("esper_telemetry")

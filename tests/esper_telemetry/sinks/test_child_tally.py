@@ -5,7 +5,7 @@ import os
 import pytest
 
 from esper_telemetry.errors import SinkError
-from esper_telemetry.sinks.tally import TALLY_NAME, ChildTally, remove_tally, tallied
+from esper_telemetry.sinks.child import TALLY_NAME, ChildTally, remove_tally, tallied
 
 
 def test_the_counts_of_all_children_are_added_up(tmp_path):

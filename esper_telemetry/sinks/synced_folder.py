@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _NOT_DONE_HERE = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM, errno.EROFS})
 
 
-class RunFolder:
+class SyncedFolder:
     """The folder that a sink writes into.
 
     Args:
@@ -58,7 +58,7 @@ class RunFolder:
         """
         self._unsynced.sort(key=lambda folder: len(folder.parts))
         while self._unsynced:
-            _sync(self._unsynced[0])
+            sync_folder(self._unsynced[0])
             del self._unsynced[0]
 
     def _changed(self, folder: Path) -> None:
@@ -66,7 +66,12 @@ class RunFolder:
             self._unsynced.append(folder)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Force the names in a folder to the disk, on systems that can do that.
+
+    Raises:
+        SinkError: the operating system refused.
+    """
     try:
         fd = os.open(folder, os.O_RDONLY)
     except OSError:  # gone meanwhile, or a system that opens no folders
