@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from esper_telemetry.errors import TelemetryError
     from esper_telemetry.recorder import Emitter, RecordOptions, Run, RunStats, StreamOptions, start_run
     from esper_telemetry.schema import proto_include
+    from esper_telemetry.tables import scan, table, tables
 
     __version__: str
 
@@ -38,7 +39,10 @@ __all__ = [
     "events",
     "proto_include",
     "read",
+    "scan",
     "start_run",
+    "table",
+    "tables",
 ]
 
 _HOMES = {
@@ -50,7 +54,10 @@ _HOMES = {
     "TelemetryError": "errors",
     "proto_include": "schema",
     "read": "decode",
+    "scan": "tables",
     "start_run": "recorder",
+    "table": "tables",
+    "tables": "tables",
 }
 
 

@@ -27,15 +27,16 @@ ROOT = Path(__file__).resolve().parent.parent
 SDK, TRAINER = "esper_telemetry", "esper"
 
 # What each stop of a record's journey may know of the others, itself aside.
-EVERYONE_KNOWS = {"errors", "clock", "v1"}
+EVERYONE_KNOWS = {"errors", "clock", "wire", "v1"}
 STOPS = {
-    "errors", "clock", "v1", "events", "schema", "facts", "counters", "recorder", "sinks", "mirrors", "recordfile",
-    "uplink", "storage", "jetstream", "collector", "decode", "tables", "exports", "views", "report", "ui", "terminal",
-    "integrations", "commands", "testing",
+    "errors", "clock", "wire", "v1", "events", "schema", "facts", "counters", "recorder", "sinks", "mirrors",
+    "recordfile", "uplink", "daemon", "storage", "jetstream", "collector", "decode", "tables", "exports", "views",
+    "report", "ui", "terminal", "integrations", "commands", "testing",
 }  # fmt: skip
 SDK_IMPORTS: dict[str, set[str]] = {
     "errors": set(),
     "clock": set(),
+    "wire": set(),
     "events": {"schema"},
     "schema": set(),
     "counters": {"schema"},
@@ -45,9 +46,10 @@ SDK_IMPORTS: dict[str, set[str]] = {
     "mirrors": {"schema"},
     "recorder": {"schema", "facts", "sinks", "mirrors"},
     "uplink": {"schema", "recordfile"},
+    "daemon": {"recordfile"},
     "storage": {"schema", "recordfile"},
-    "jetstream": {"schema", "recordfile", "storage"},
-    "collector": {"schema", "recordfile", "storage", "jetstream"},
+    "jetstream": {"schema", "recordfile", "daemon", "storage"},
+    "collector": {"schema", "recordfile", "daemon", "storage", "jetstream"},
     "decode": {"schema", "recordfile"},
     "tables": {"decode", "recordfile", "schema"},
     "exports": {"tables", "decode", "recordfile", "schema"},
@@ -77,7 +79,7 @@ HEAVY = {
     "zstandard": ("esper_telemetry/recordfile/", "tools/decode_records.py"),
     "grpc": ("esper_telemetry/uplink/", "esper_telemetry/collector/", "esper_telemetry/decode/live.py"),
     "isal": ("esper_telemetry/recordfile/checksum.py",),
-    "nats": ("esper_telemetry/collector/jetstream.py",),
+    "nats": ("esper_telemetry/jetstream/connection.py",),
     "click": ("esper_telemetry/commands/",),
     "rich": ("esper_telemetry/commands/", "esper_telemetry/terminal/"),
     "textual": ("esper_telemetry/terminal/",),

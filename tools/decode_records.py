@@ -49,7 +49,8 @@ BOOTSTRAP = """name: "bootstrap" package: "bootstrap" syntax: "proto3"
 message_type { name: "RecordFile"
   field { name: "header" number: 1 label: LABEL_REPEATED type: TYPE_MESSAGE type_name: ".bootstrap.Header" } }
 message_type { name: "Header"
-  field { name: "file_id" number: 3 type: TYPE_BYTES } field { name: "producer_id" number: 5 type: TYPE_BYTES }
+  field { name: "file_id" number: 3 type: TYPE_BYTES } field { name: "run_id" number: 4 type: TYPE_STRING }
+  field { name: "producer_id" number: 5 type: TYPE_BYTES } field { name: "attempt" number: 22 type: TYPE_UINT32 }
   field { name: "stream" number: 6 type: TYPE_STRING } field { name: "segment" number: 7 type: TYPE_UINT32 }
   field { name: "previous_last_seq" number: 9 type: TYPE_UINT64 } field { name: "rank" number: 14 type: TYPE_UINT32 }
   field { name: "types" number: 17 label: LABEL_REPEATED type: TYPE_MESSAGE type_name: ".bootstrap.TypeEntry" }
@@ -270,6 +271,25 @@ def json_line(moment: int, seq: int, names: tuple[str, str], data: dict[str, Any
     return moment, names[1], {"type": names[0], "seq": seq, "time": stamp, "data": data}
 
 
+def stream_keys(headers: list[Any]) -> list[str]:
+    """Return the keys that tell the streams of several segments apart: numbers count within one stream only."""
+    facts = [(h.run_id, h.stream, h.rank, h.attempt or 1, h.producer_id) for h in headers]
+    runs, streams, _, attempts, producers = (len(set(column)) > 1 for column in zip(*facts, strict=True))
+    alike = len(set(facts)) > len({fact[:4] for fact in facts})
+    several = any((runs, streams, attempts, producers, len(set(facts)) > 1))
+    said = {"run": runs, "stream": streams, "rank": several, "attempt": attempts, "producer": alike}
+    return [key for key, needed in said.items() if needed]
+
+
+def with_keys(line: Line, keys: list[str], header: Any, names: dict[str, set[str]]) -> Line:
+    """Return a line that begins with `keys`, and has the full name of a type whose short name is another's too."""
+    moment, full_name, shown = line
+    values = {"run": header.run_id, "stream": header.stream, "rank": header.rank, "attempt": header.attempt or 1}
+    values["producer"] = header.producer_id[:4].hex()
+    name = full_name if len(names.get(shown["type"], ())) > 1 else shown["type"]
+    return moment, full_name, {key: values[key] for key in keys} | shown | {"type": name}
+
+
 class Record:
     """One context of a file (standard input: all of them). A survey looks for contexts and opens headers only."""
 
@@ -281,6 +301,7 @@ class Record:
         self.contexts: list[tuple[Any, int, tuple[int, int]]] = []  # header, start, frames and events before it
         self.frames, self.count = counted
         self.missing, self.last_seq, self.prologue, self.filtered = 0, 0, -1, False
+        self.names: dict[str, set[str]] = {}  # full names of the types by short name
 
     def walk(self) -> Iterator[list[Line]]:
         """Yield the lines of one structure after the other."""
@@ -325,7 +346,13 @@ class Record:
                 self.contexts.append((header, self.prologue, (self.frames, self.count)))
                 self.last_seq, self.filtered = header.previous_last_seq, b"esper_telemetry.filtered" in raw
             self.schema.add(header)
+            self.note_names(header)
         return []
+
+    def note_names(self, header: Any) -> None:
+        """Note which types have which short name."""
+        for entry in header.types:
+            self.names.setdefault(self.schema.event_type(entry.full_name)[0], set()).add(entry.full_name)
 
     def data(self, raw: bytes, desc: tuple[int, ...]) -> list[Line]:
         """Parse a data frame, hold it against its DESC, and return its lines."""
@@ -348,6 +375,8 @@ class Record:
 def merged(paths: list[str]) -> Iterator[Line]:
     """Yield the lines of all files: the segments of a stream in their order, the streams merged by time."""
     found: dict[tuple[Any, ...], Record] = {}
+    headers: dict[tuple[Any, ...], Any] = {}
+    names: dict[str, set[str]] = {}
     for path in paths:
         survey = Record(path, survey=True)
         with contextlib.suppress(OSError, ValueError):  # what is wrong is told when the file is read
@@ -357,10 +386,19 @@ def merged(paths: list[str]) -> Iterator[Line]:
             continue
         for header, start, counted in survey.contexts or [(survey.bootstrap().header.add(), 0, (0, 0))]:
             place = header.stream, header.rank, header.producer_id, header.segment, header.file_id
+            headers[place] = header
             if (record := found.setdefault(place, Record(path, start, counted))).path != path:
                 warn(path, f"it is a copy of {record.path}, and is passed over")
+        for name, full_names in survey.names.items():
+            names.setdefault(name, set()).update(full_names)
+    keys = stream_keys(list(headers.values())) if headers else []
     streams = [
-        itertools.chain.from_iterable(lines for place in list(group) for lines in found[place].walk())
+        (
+            with_keys(line, keys, headers[place], names)
+            for place in list(group)
+            for lines in found[place].walk()
+            for line in lines
+        )
         for _, group in itertools.groupby(sorted(found), key=lambda place: place[:3])
     ]
     return heapq.merge(*streams, key=lambda line: line[0])

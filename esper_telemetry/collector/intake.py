@@ -11,40 +11,48 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from esper_telemetry.collector.admission import Quotas, check_hello
-from esper_telemetry.collector.engine import Watermark
-from esper_telemetry.collector.frames import FrameCheck
-from esper_telemetry.collector.identity import producer_key
-from esper_telemetry.collector.items import (
+from esper_telemetry.collector.frame_check import FrameCheck
+from esper_telemetry.collector.metrics import skip_label
+from esper_telemetry.collector.producers import (
+    Admission,
+    Producer,
+    Roster,
+    bounded_labels,
+    producer_key,
+    restore,
+    storage_refusal,
+)
+from esper_telemetry.collector.quotas import Quotas, check_hello
+from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.collector.schema_check import SchemaCheck
+from esper_telemetry.collector.session import Session, claim, fence
+from esper_telemetry.collector.subscription import Readership
+from esper_telemetry.errors import SinkError
+from esper_telemetry.recordfile.frame import FrameDecoder
+from esper_telemetry.recordfile.header import writer_name
+from esper_telemetry.recordfile.layout import Skip
+from esper_telemetry.storage.engine import (
     Cycle,
     Progress,
     PutFrame,
     PutSchema,
     PutSkip,
+    SchemaTooLongError,
     Seal,
+    Watermark,
     weight,
 )
-from esper_telemetry.collector.limits import PROTOCOL
-from esper_telemetry.collector.metrics import skip_label
-from esper_telemetry.collector.producer import Admission, Producer, bounded_labels
-from esper_telemetry.collector.readership import Readership
-from esper_telemetry.collector.refusal import Refused
-from esper_telemetry.collector.roster import Roster, restore, storage_refusal
-from esper_telemetry.collector.schema_check import SchemaCheck
-from esper_telemetry.collector.session import Session
-from esper_telemetry.recordfile.frame import FrameDecoder
-from esper_telemetry.recordfile.header import writer_name
-from esper_telemetry.recordfile.layout import Skip
 from esper_telemetry.v1 import collector_pb2
+from esper_telemetry.wire import PROTOCOL
 
 if TYPE_CHECKING:
     from esper_telemetry.collector.auth import Tenant
-    from esper_telemetry.collector.engine import Engine
-    from esper_telemetry.collector.frames import Validation
-    from esper_telemetry.collector.identity import ProducerKey
+    from esper_telemetry.collector.frame_check import Validation
     from esper_telemetry.collector.limits import Limits
     from esper_telemetry.collector.metrics import Metrics
-    from esper_telemetry.collector.producer import Listener
+    from esper_telemetry.collector.producers import Listener
+    from esper_telemetry.storage.engine import Engine
+    from esper_telemetry.storage.naming import ProducerKey
 
 # A disk that does not answer within this time is failing, as far as a Hello is concerned.
 _SETTLE_S = 5.0
@@ -141,7 +149,7 @@ class Intake:
         try:
             await self._check_runs(key, tenant)
             self._check_quotas(producer, key, tenant)
-            producer.ledger.claim(hello.session_epoch, self.limits.epoch_step)
+            claim(producer.numbers, hello.session_epoch, self.limits.epoch_step)
         except Refused:
             self._put_down(producer)
             raise
@@ -154,7 +162,7 @@ class Intake:
         try:
             await self._settle(producer, hello.session_epoch)
             schema = producer.fingerprint if producer.fingerprint == hello.schema_fingerprint else b""
-            session = Session(producer.ledger, hello.session_epoch, schema, self.limits, self._loop.time())
+            session = Session(producer.numbers, hello.session_epoch, schema, self.limits, self._loop.time())
             session.heard(self._loop.time())
         except BaseException:
             self.leave(producer, listener)
@@ -175,7 +183,7 @@ class Intake:
         if producer.listener is not None:
             return
         producer.left_at = self._loop.time()
-        unused = not producer.ledger.taken_seq and not producer.queued_bytes
+        unused = not producer.numbers.taken_seq and not producer.queued_bytes
         if unused or self.engine.elsewhere:  # what others keep need not be kept here
             self.roster.forget(producer)
 
@@ -187,7 +195,11 @@ class Intake:
         """
         key = producer_key(request.run_id, request.producer_id)
         tenant.check_run(key.run_id)
-        known, beyond = self.roster.producers.get(key), await self.engine.lookup(key)
+        known = self.roster.producers.get(key)
+        try:
+            beyond = await self.engine.lookup(key)
+        except SinkError as error:
+            raise storage_refusal(str(error)) from error
         if known is None and beyond is None:
             beyond = Watermark((await restore(self.engine, key)).durable_seq, 0)
         return self._welcome(known, request.schema_fingerprint, beyond)
@@ -259,7 +271,10 @@ class Intake:
     def _put(self, admission: Admission, item: PutFrame | PutSchema | PutSkip, now: float) -> float:
         """Hand an item over and count it; return how long its tenant has to wait before the next."""
         size, producer, tenant = weight(item), admission.producer, admission.tenant
-        self.engine.put(producer.lane, item)
+        try:
+            self.engine.put(producer.lane, item)
+        except SchemaTooLongError as error:
+            raise Refused("SCHEMA_INVALID", str(error)) from error
         self.roster.queue(producer, size)
         self._queued += size
         self._queued_since = self._queued_since or now
@@ -310,17 +325,17 @@ class Intake:
         if producer is None:
             return
         self.roster.report(producer, progress)
-        if progress.durable_seq < producer.ledger.durable_seq and progress.lost:
-            producer.ledger.set_back(progress.durable_seq)
-        producer.ledger.settle(progress.durable_seq)
+        if progress.durable_seq < producer.numbers.durable_seq and progress.lost:
+            producer.numbers.restart(progress.durable_seq)
+        producer.numbers.settle(progress.durable_seq)
         refused = None
         if progress.fenced_by:
-            refused = producer.ledger.lose(progress.fenced_by)
+            refused = fence(producer.numbers, progress.fenced_by)
         elif progress.error is not None:
             self._metrics.storage_errors.inc()
             refused = storage_refusal(progress.error)
         if progress.rewound or refused is not None:
-            producer.ledger.rewind()
+            producer.numbers.rewind()
         if refused is not None and producer.listener is not None:
             producer.listener.stop(refused)
         producer.moved.set()
@@ -362,8 +377,8 @@ class Intake:
         """Wait until the stream is the one that writes and nothing is on its way, so that the Welcome says all."""
         self.engine.claim(producer.lane, epoch)
         deadline = self._loop.time() + _SETTLE_S
-        while not (producer.lane.writes(epoch) and producer.ledger.taken_seq <= producer.ledger.durable_seq):
-            if producer.ledger.epoch != epoch:
+        while not (producer.lane.writes(epoch) and producer.numbers.taken_seq <= producer.numbers.durable_seq):
+            if producer.numbers.epoch != epoch:
                 return  # fenced meanwhile, as the session will find
             producer.moved.clear()
             left = deadline - self._loop.time()
@@ -377,7 +392,7 @@ class Intake:
     ) -> collector_pb2.Welcome:
         known = producer is not None and bool(fingerprint) and producer.fingerprint == fingerprint
         if beyond is None:
-            beyond = Watermark(producer.ledger.durable_seq, producer.ledger.epoch) if producer else Watermark(0, 0)
+            beyond = Watermark(producer.numbers.durable_seq, producer.numbers.epoch) if producer else Watermark(0, 0)
         return collector_pb2.Welcome(
             protocol=PROTOCOL,
             durable_seq=beyond.durable_seq,

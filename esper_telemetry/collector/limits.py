@@ -1,4 +1,4 @@
-"""What a collector takes: sizes and times of the protocol, and a rate that time is an argument of. Pure."""
+"""The sizes and times of the protocol that a collector grants. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES, MAX_FRAME_BYTES, MAX_RAW_BYTES
 from esper_telemetry.schema.descriptors import MAX_DESCRIPTOR_BYTES
 from esper_telemetry.v1 import collector_pb2
-
-PROTOCOL = 1
 
 # A gRPC message holds one frame or one schema, and a little around it. What is longer kills the stream inside gRPC.
 MESSAGE_SLACK = 64 * 1024
@@ -79,36 +77,3 @@ class Limits:
             window_frames=self.window_frames,
             schema_bytes=self.schema_bytes,
         )
-
-
-class TokenBucket:
-    """A rate with a burst of one second. What is taken beyond it is a debt, which is waited for before the next.
-
-    Args:
-        rate: units a second; 0 means no limit.
-
-    Attributes:
-        rate: as given; it may be changed.
-    """
-
-    def __init__(self, rate: float) -> None:
-        self.rate = rate
-        self._level = rate
-        self._at: float | None = None
-
-    def take(self, amount: float, now: float) -> float:
-        """Take `amount` at `now` (seconds of any steady clock); return how long to wait before the next, seconds."""
-        debt = self.debt(now)
-        if not self.rate:
-            return 0.0
-        self._level -= amount
-        return max(debt, -self._level / self.rate)
-
-    def debt(self, now: float) -> float:
-        """Return how long what was taken is still to be waited for, seconds."""
-        if not self.rate:
-            return 0.0
-        if self._at is not None:
-            self._level = min(self.rate, self._level + (now - self._at) * self.rate)
-        self._at = now
-        return max(0.0, -self._level / self.rate)

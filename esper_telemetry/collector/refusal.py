@@ -8,9 +8,6 @@ from __future__ import annotations
 from esper_telemetry.errors import TelemetryError
 from esper_telemetry.v1 import collector_pb2
 
-# Trailing metadata that carries a serialized Refusal.
-REFUSAL_KEY = "esper-telemetry-refusal-bin"
-
 _PREFIX = "REFUSAL_REASON_"
 # A status with all its metadata has to fit into 8 KiB; a letter may travel as 12.
 _LONGEST_MESSAGE = 500

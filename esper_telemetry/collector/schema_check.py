@@ -10,21 +10,20 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from esper_telemetry.collector.identity import segment_names
-from esper_telemetry.collector.items import PutSchema
-from esper_telemetry.collector.recovery import without_descriptors
 from esper_telemetry.collector.refusal import Refused
-from esper_telemetry.collector.schema_worker import SchemaWorker, WorkerError
-from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile.header import add_types
+from esper_telemetry.collector.schema_worker import SchemaWorker, WorkerError, check_descriptors
 from esper_telemetry.recordfile.layout import FORMAT_MAJOR
-from esper_telemetry.schema.descriptors import MAX_DESCRIPTOR_BYTES, SchemaPool
+from esper_telemetry.schema.descriptors import MAX_DESCRIPTOR_BYTES
 from esper_telemetry.schema.fingerprint import schema_fingerprint
+from esper_telemetry.storage.engine import PutSchema
+from esper_telemetry.storage.naming import NAME_RULE, is_name
+from esper_telemetry.storage.recovery import without_descriptors
 
 if TYPE_CHECKING:
-    from esper_telemetry.collector.identity import ProducerKey
     from esper_telemetry.collector.limits import Limits
-    from esper_telemetry.v1 import collector_pb2, record_pb2
+    from esper_telemetry.storage.naming import ProducerKey
+    from esper_telemetry.v1 import collector_pb2
+
 
 # Descriptors that no stream uses now; beyond it the oldest are checked anew when they come again.
 _REMEMBERED_BYTES = 8 << 20
@@ -126,7 +125,8 @@ class SchemaCheck:
             )
         if header.format_major > FORMAT_MAJOR:
             raise Refused("SCHEMA_INVALID", f"format version {header.format_major} is newer than {FORMAT_MAJOR}")
-        segment_names(header, 1)
+        if not is_name(header.stream):
+            raise Refused("SCHEMA_INVALID", f"header.stream {header.stream[:200]!r} cannot be a name: {NAME_RULE}")
         fingerprint = schema_fingerprint(header)
         if fingerprint != schema.fingerprint:
             raise Refused(
@@ -145,17 +145,3 @@ class SchemaCheck:
             if total <= _REMEMBERED_BYTES:
                 break
             total -= len(self._good.pop(known))
-
-
-def check_descriptors(header: record_pb2.Header) -> str:
-    """Return what is wrong with the types of a header and their descriptors; empty if a reader can use them."""
-    types: dict[int, str] = {}
-    pool = SchemaPool()
-    try:
-        add_types(types, header)
-        pool.add(header.file_descriptor_set)
-        for name in types.values():
-            pool.message_class(name)
-    except CorruptRecordError as error:
-        return str(error)
-    return ""

@@ -13,6 +13,9 @@ import struct
 import sys
 from typing import BinaryIO
 
+from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.recordfile.header import add_types
+from esper_telemetry.schema.descriptors import SchemaPool
 from esper_telemetry.v1 import record_pb2
 
 _LENGTH = struct.Struct("<I")
@@ -120,8 +123,6 @@ _BOOTSTRAP = (
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer until the other end is closed; `answers` is not buffered."""
-    from esper_telemetry.collector.schema_check import check_descriptors
-
     while prefix := requests.read(_LENGTH.size):
         serialized = requests.read(*_LENGTH.unpack(prefix))
         try:
@@ -134,3 +135,17 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
             answers.write(_LENGTH.pack(len(answer)) + answer)
         except BrokenPipeError:  # the collector was killed
             return
+
+
+def check_descriptors(header: record_pb2.Header) -> str:
+    """Return what is wrong with the types of a header and their descriptors; empty if a reader can use them."""
+    types: dict[int, str] = {}
+    pool = SchemaPool()
+    try:
+        add_types(types, header)
+        pool.add(header.file_descriptor_set)
+        for name in types.values():
+            pool.message_class(name)
+    except CorruptRecordError as error:
+        return str(error)
+    return ""

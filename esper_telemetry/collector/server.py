@@ -18,20 +18,19 @@ import grpc
 from grpc import aio
 
 from esper_telemetry.collector.auth import TokenFile
-from esper_telemetry.collector.callbudget import CallBudget
-from esper_telemetry.collector.certificates import Certificates
-from esper_telemetry.collector.fileengine import FileEngine
 from esper_telemetry.collector.intake import Intake
-from esper_telemetry.collector.malformed import Malformed
-from esper_telemetry.collector.metrics import Metrics, MetricsServer
+from esper_telemetry.collector.interceptors import CallBudget, Malformed
+from esper_telemetry.collector.metrics import Metrics
 from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.collector.retention import WallClock, expire, inspect
 from esper_telemetry.collector.service import TICK_S, CollectorService
-from esper_telemetry.collector.settings import is_local, split_address
-from esper_telemetry.collector.tasks import Supervisor, unless_asked
-from esper_telemetry.collector.upkeep import expire, inspect
-from esper_telemetry.collector.wallclock import WallClock
+from esper_telemetry.collector.tls import Certificates
+from esper_telemetry.daemon.metrics_port import MetricsServer
+from esper_telemetry.daemon.supervisor import Supervisor, unless_asked
 from esper_telemetry.errors import ConfigError, MissingExtraError, SinkError
+from esper_telemetry.storage.file_engine import FileEngine
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
+from esper_telemetry.wire import is_loopback, split_address
 
 try:
     from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -42,8 +41,8 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esper_telemetry.collector.engine import Engine
     from esper_telemetry.collector.settings import Settings
+    from esper_telemetry.storage.engine import Engine
 
 LOG = logging.getLogger("esper_telemetry.collector")
 
@@ -132,8 +131,7 @@ class CollectorServer:
             self.health_port = self._listen(health_server, settings.health, secure=False)
             await health_server.start()
         if settings.metrics:
-            host, port = split_address(settings.metrics)
-            metrics_server = MetricsServer(host, port, self.metrics, lambda: self._serving)
+            metrics_server = MetricsServer(settings.metrics, self.metrics, lambda: self._serving)
             undo.push_async_callback(asyncio.to_thread, metrics_server.close)
             self.metrics_port = metrics_server.port
         self._begin_duties()
@@ -189,7 +187,7 @@ class CollectorServer:
         add_collector: Any = collector_pb2_grpc.add_CollectorServicer_to_server
         add_collector(self._service, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        if is_local(self._settings.listen) or self._settings.client_ca is not None:
+        if is_loopback(self._settings.listen) or self._settings.client_ca is not None:
             names = [SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
             reflection.enable_server_reflection(names, server)
         return server
@@ -285,9 +283,9 @@ class CollectorServer:
 
 def _engine(settings: Settings, metrics: Metrics) -> Engine:
     if settings.log is not None:
-        from esper_telemetry.collector.door import DoorEngine
+        from esper_telemetry.jetstream.gateway import GatewayEngine
 
-        return DoorEngine(settings.log, metrics)
+        return GatewayEngine(settings.log, metrics)
     assert settings.directory is not None  # noqa: S101 - `check` looked
     return FileEngine(settings.directory)
 

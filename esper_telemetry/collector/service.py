@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import grpc
 
 from esper_telemetry.collector.auth import Caller
-from esper_telemetry.collector.catalog import list_runs
-from esper_telemetry.collector.identity import check_run_id
-from esper_telemetry.collector.reader import follow_run
-from esper_telemetry.collector.refusal import REFUSAL_KEY, Refused
+from esper_telemetry.collector.producers import check_run_id
+from esper_telemetry.collector.queries import delete_run, list_runs
+from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.stream import PublishStream
-from esper_telemetry.collector.tasks import end_tasks
-from esper_telemetry.collector.upkeep import delete_run
+from esper_telemetry.collector.subscription import follow_run
+from esper_telemetry.daemon.supervisor import end_tasks
 from esper_telemetry.errors import MissingExtraError
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
+from esper_telemetry.wire import REFUSAL_KEY
 
 try:
     from google.protobuf import any_pb2, duration_pb2
@@ -180,7 +180,7 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
 
     def _check_readable(self) -> None:
         if self._intake.engine.elsewhere:
-            raise Refused("ELSEWHERE", f"this door keeps no record files: {self._intake.engine.elsewhere}")
+            raise Refused("ELSEWHERE", f"this gateway keeps no record files: {self._intake.engine.elsewhere}")
 
     def _caller(self, context: Any, right: str) -> tuple[Caller, Tenant]:
         """Return what a call brought, and who it proves to be.
@@ -287,8 +287,8 @@ async def _push(
             await listener.moved.wait()
         if listener.stopped.done():
             raise listener.stopped.result()
-        key, ledger = admission.producer.key, admission.producer.ledger
-        LOG.info("%s: push %d of %s is durable up to %d", key, ledger.epoch, tenant.name, ledger.durable_seq)
+        key, numbers = admission.producer.key, admission.producer.numbers
+        LOG.info("%s: push %d of %s is durable up to %d", key, numbers.epoch, tenant.name, numbers.durable_seq)
         return admission.session.take_ack()
     finally:
         intake.leave(admission.producer, listener)

@@ -1,17 +1,17 @@
 """What a stream may say next, and what is owed to it: numbers, duplicates, gaps, acks, fencing.
 
-Pure: messages in, what to store out, time an argument (seconds of any steady clock). A Ledger holds
+Pure: messages in, what to store out, time an argument (seconds of any steady clock). A SequenceNumbers holds
 the numbers of one producer and outlives its streams; a Session is one stream. It never
 stores, never waits and never looks into a frame.
 """
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 from typing import TYPE_CHECKING
 
 from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.storage.sequence import SequenceNumbers, Verdict
 from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
@@ -20,96 +20,39 @@ if TYPE_CHECKING:
 
 # A client that may send a byte a second need not be told of years.
 _LONGEST_WAIT_S = 3600.0
-# Above it, the next number would not fit into a field.
-_LAST_NUMBER = (1 << 63) - 1
 
 
-class Verdict(enum.Enum):
-    """What a range of numbers is to a ledger."""
-
-    NEXT = "next"
-    DUPLICATE = "duplicate"
-    GAP = "gap"
-    STRADDLES = "straddles"
-
-
-class Ledger:
-    """The numbers of one producer.
+def claim(numbers: SequenceNumbers, epoch: int, step: int) -> None:
+    """Make the stream with `epoch` the one that writes.
 
     Args:
-        durable_seq: what was found on disk.
+        numbers: of the producer.
+        epoch: counts the connects of the producer.
+        step: by how much it may exceed the last one. A leap to the end of the range would lock the producer out.
 
-    Attributes:
-        durable_seq: everything up to it is durable.
-        taken_seq: everything up to it is stored or on its way to the disk.
-        epoch: highest session epoch seen.
+    Raises:
+        Refused: a stream with this or a higher epoch came before (FENCED), or it is no count (NUMBERS).
     """
+    last = numbers.epoch
+    if epoch > last + step:
+        raise Refused("NUMBERS", f"session_epoch {epoch} is no count of connects after {last}; ask GetWatermark")
+    if epoch <= last:
+        raise Refused("FENCED", f"session_epoch {epoch} is not above {last}; ask GetWatermark, use the next")
+    numbers.epoch = epoch
 
-    def __init__(self, durable_seq: int = 0) -> None:
-        self.durable_seq = self.taken_seq = durable_seq
-        self.epoch = 0
 
-    def claim(self, epoch: int, step: int) -> None:
-        """Make the stream with `epoch` the one that writes.
-
-        Args:
-            epoch: counts the connects of the producer.
-            step: by so much it may pass the last one. A leap to the end of the range would lock the producer out.
-
-        Raises:
-            Refused: a stream with this or a higher epoch was there (FENCED), or it is no count (NUMBERS).
-        """
-        if epoch > self.epoch + step:
-            raise Refused(
-                "NUMBERS", f"session_epoch {epoch} is no count of connects after {self.epoch}; ask GetWatermark"
-            )
-        if epoch <= self.epoch:
-            raise Refused("FENCED", f"session_epoch {epoch} is not above {self.epoch}; ask GetWatermark, use the next")
-        self.epoch = epoch
-
-    def lose(self, epoch: int) -> Refused:
-        """Take note that a stream at another door writes, and its epoch; return what the present one is told."""
-        said = f"a stream with session_epoch {epoch}, at another door, writes now, not {self.epoch}"
-        self.epoch = max(self.epoch + 1, epoch)
-        return Refused("FENCED", f"{said}; ask GetWatermark, use the next")
-
-    def judge(self, first_seq: int, last_seq: int) -> Verdict:
-        """Return what the range is; nothing changes.
-
-        Raises:
-            Refused: it is no range (NUMBERS).
-        """
-        if not 0 < first_seq <= last_seq <= _LAST_NUMBER:
-            raise Refused("NUMBERS", f"{first_seq:,} to {last_seq:,} is no range of numbers")
-        if last_seq <= self.taken_seq:
-            return Verdict.DUPLICATE
-        if first_seq > self.taken_seq + 1:
-            return Verdict.GAP
-        return Verdict.NEXT if first_seq == self.taken_seq + 1 else Verdict.STRADDLES
-
-    def take(self, last_seq: int) -> None:
-        """Take note that everything up to `last_seq` is on its way to the disk."""
-        self.taken_seq = last_seq
-
-    def settle(self, durable_seq: int) -> None:
-        """Take note that everything up to `durable_seq` is durable."""
-        self.durable_seq = max(self.durable_seq, durable_seq)
-        self.taken_seq = max(self.taken_seq, self.durable_seq)
-
-    def set_back(self, durable_seq: int) -> None:
-        """Take note that what comes after `durable_seq` was durable and is gone: it has to be sent again."""
-        self.durable_seq = self.taken_seq = durable_seq
-
-    def rewind(self) -> None:
-        """Take note that what was on its way did not arrive: it will be sent again."""
-        self.taken_seq = self.durable_seq
+def fence(numbers: SequenceNumbers, epoch: int) -> Refused:
+    """Record that a stream at another gateway writes, and its epoch; return what the present stream is told."""
+    told = f"a stream with session_epoch {epoch}, at another gateway, writes now, not {numbers.epoch}"
+    numbers.epoch = max(numbers.epoch + 1, epoch)
+    return Refused("FENCED", f"{told}; ask GetWatermark, use the next")
 
 
 class Session:
-    """One stream of a producer, after its Hello.
+    """One stream of a producer, after its Hello. The client's end of the wire is `uplink.session.Session`.
 
     Args:
-        ledger: the producer's numbers.
+        numbers: the producer's numbers.
         epoch: the stream's session epoch, claimed already.
         fingerprint: the schema that the collector knows already; empty if none.
         limits: what the collector takes.
@@ -121,8 +64,8 @@ class Session:
         closed: the Close, once it came.
     """
 
-    def __init__(self, ledger: Ledger, epoch: int, fingerprint: bytes, limits: Limits, now: float) -> None:
-        self._ledger = ledger
+    def __init__(self, numbers: SequenceNumbers, epoch: int, fingerprint: bytes, limits: Limits, now: float) -> None:
+        self._numbers = numbers
         self._limits = limits
         self._fingerprint = fingerprint
         self._heard = now
@@ -145,8 +88,8 @@ class Session:
             Refused: another stream writes now (FENCED), or the client said Close already (MESSAGE_ORDER).
         """
         self._heard = now
-        if self._ledger.epoch != self.epoch:
-            raise Refused("FENCED", f"session_epoch {self._ledger.epoch} of this producer writes, not {self.epoch}")
+        if self._numbers.epoch != self.epoch:
+            raise Refused("FENCED", f"session_epoch {self._numbers.epoch} of this producer writes, not {self.epoch}")
         if self.closed is not None:
             raise Refused("MESSAGE_ORDER", "a message after Close; end the stream")
 
@@ -173,8 +116,8 @@ class Session:
             raise Refused(
                 "NUMBERS",
                 f"the frame covers {batch.first_seq:,} to {batch.last_seq:,}, and everything up to"
-                f" {self._ledger.taken_seq:,} is stored: a frame cannot be split",
-                expected_seq=self._ledger.taken_seq + 1,
+                f" {self._numbers.taken_seq:,} is stored: a frame cannot be split",
+                expected_seq=self._numbers.taken_seq + 1,
             )
         return verdict is Verdict.NEXT
 
@@ -185,7 +128,7 @@ class Session:
             Refused: SCHEMA_UNKNOWN, NUMBERS or GAP.
         """
         self._need_schema(b"")
-        first = self._ledger.taken_seq + 1
+        first = self._numbers.taken_seq + 1
         verdict = self._judge(skip.first_seq, skip.last_seq, now)
         if verdict is Verdict.STRADDLES:  # what is stored was not lost after all
             self._take(skip.last_seq, now)
@@ -198,12 +141,12 @@ class Session:
             Refused: more is stored than the client says there is (NUMBERS), or it ignored resend_from (GAP).
         """
         whole = close.outcome != collector_pb2.CLOSE_OUTCOME_INCOMPLETE
-        if whole and close.final_seq < self._ledger.taken_seq:
+        if whole and close.final_seq < self._numbers.taken_seq:
             raise Refused(
                 "NUMBERS",
-                f"final_seq is {close.final_seq:,}, and {self._ledger.taken_seq:,} is stored: not this producer",
+                f"final_seq is {close.final_seq:,}, and {self._numbers.taken_seq:,} is stored: not this producer",
             )
-        if whole and close.final_seq > self._ledger.taken_seq:
+        if whole and close.final_seq > self._numbers.taken_seq:
             self._ask_again(now)
             return False
         self.closed = close
@@ -216,9 +159,9 @@ class Session:
     # --- what is owed to it -------------------------------------------------------------------------------------------
 
     def settled(self, now: float) -> None:
-        """Take note that the ledger's durable number may have risen."""
+        """Take note that the numbers's durable number may have risen."""
         before = len(self._unacked)
-        while self._unacked and self._unacked[0] <= self._ledger.durable_seq:
+        while self._unacked and self._unacked[0] <= self._numbers.durable_seq:
             self._unacked.popleft()
         done = before - len(self._unacked)
         self._countable += done
@@ -238,7 +181,7 @@ class Session:
     @property
     def done(self) -> bool:
         """Whether everything that was taken is durable."""
-        return self._ledger.durable_seq >= self._ledger.taken_seq
+        return self._numbers.durable_seq >= self._numbers.taken_seq
 
     def ack_due(self, now: float) -> bool:
         """Tell whether an ack is due: after 8 frames or 50 ms, and at once where numbers are missing."""
@@ -255,8 +198,8 @@ class Session:
     def take_ack(self) -> collector_pb2.Ack:
         """Return the ack as of now; nothing is owed after it."""
         ack = collector_pb2.Ack(
-            durable_seq=self._ledger.durable_seq,
-            accepted_seq=self._ledger.taken_seq,
+            durable_seq=self._numbers.durable_seq,
+            accepted_seq=self._numbers.taken_seq,
             duplicates=self.duplicates,
             resend_from=self._resend_from,
             throttle_ms=self._throttle_ms,
@@ -273,7 +216,9 @@ class Session:
             raise Refused("SCHEMA_UNKNOWN", f"{named} came before the Schema that explains it")
 
     def _judge(self, first_seq: int, last_seq: int, now: float) -> Verdict:
-        verdict = self._ledger.judge(first_seq, last_seq)
+        verdict = self._numbers.judge(first_seq, last_seq)
+        if verdict is Verdict.INVALID:
+            raise Refused("NUMBERS", f"{first_seq:,} to {last_seq:,} is no range of numbers")
         if verdict is Verdict.NEXT:
             self._take(last_seq, now)
         elif verdict is Verdict.DUPLICATE:
@@ -284,14 +229,14 @@ class Session:
         return verdict
 
     def _take(self, last_seq: int, now: float) -> None:
-        self._ledger.take(last_seq)
+        self._numbers.take(last_seq)
         self._ignored = 0
         self._unacked.append(last_seq)
         self._touch(now)
 
     def _ask_again(self, now: float) -> None:
         """Have the client go back; what it had sent before it read that is passed over."""
-        expected = self._ledger.taken_seq + 1
+        expected = self._numbers.taken_seq + 1
         if not self._ignored:
             self._resend_from = expected
             self._touch(now)

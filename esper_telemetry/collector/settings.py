@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
-import re
+import os
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from esper_telemetry.collector.frames import Validation
+from esper_telemetry.collector.auth import TokenFile
+from esper_telemetry.collector.frame_check import Validation
 from esper_telemetry.collector.limits import Limits
-from esper_telemetry.collector.logentry import Names
+from esper_telemetry.collector.tls import Certificates
 from esper_telemetry.errors import ConfigError
+from esper_telemetry.wire import is_loopback, split_address
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-# Sizes of a log are signed.
-_MOST_BYTES = 1 << 63
+    from esper_telemetry.collector.auth import Grants
+    from esper_telemetry.jetstream.deployment import LogSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +30,7 @@ class Settings:
     Attributes:
         listen: "HOST:PORT" or "unix:PATH"; port 0 takes a free one.
         directory: folder of runs; made if its parent exists. Either this or `log`.
-        log: the message log that it is a door of.
+        log: the message log that it is a gateway of.
         metrics: "HOST:PORT" of /metrics and /healthz; empty for none.
         health: "HOST:PORT" of grpc.health.v1 alone, in the clear, for probes that speak no TLS; empty for none.
         certificate: PEM file of the server's certificate chain; with `key` it means TLS.
@@ -76,111 +79,60 @@ class Settings:
         if (self.directory is None) == (self.log is None):
             raise ConfigError("say where records go: either --dir, or --engine nats://HOST:PORT")
         if self.log is not None and self.retain_s:
-            raise ConfigError("--retain-days goes with --dir: a door keeps no files")
+            raise ConfigError("--retain-days goes with --dir: a gateway keeps no files")
         if not 0 <= self.min_free <= 1:
             raise ConfigError(f"--min-free {self.min_free * 100:g} is no percentage")
         if not 0 <= self.retain_s < math.inf:
             raise ConfigError(f"--retain-days {self.retain_s / 86_400:g} is no number of days; 0 keeps everything")
         if self.limits.streams < 1:
             raise ConfigError(f"--max-streams {self.limits.streams} lets nobody in; give 1 or more")
-        if not (self.secure or self.insecure or is_local(self.listen)):
+        if not (self.secure or self.insecure or is_loopback(self.listen)):
             raise ConfigError(
                 f"refusing to listen on {self.listen} without TLS: everybody on the network could read and write;"
                 " give --tls-cert and --tls-key, listen on 127.0.0.1, or say --insecure"
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogSettings:
-    """Where the log is, and how it is made where it is not there yet.
-
-    Attributes:
-        servers: "nats://HOST:PORT", several with commas between them.
-        names: the names of this deployment.
-        partitions: of a stream that has to be made.
-        replicas: of a stream that has to be made; 1 for a single server.
-        max_bytes: size of a stream that has to be made.
-    """
-
-    servers: str
-    names: Names = field(default_factory=lambda: Names("esper"))
-    partitions: int = 8
-    replicas: int = 3
-    max_bytes: int = 16 << 30
-
-    @classmethod
-    def of(cls, servers: str, name: str, partitions: int, replicas: int, gib: float) -> LogSettings:
-        """Return what the options of a command line say.
-
-        Raises:
-            ConfigError: they cannot be.
-        """
-        if not name or not all(char.isascii() and (char.isalnum() or char in "-_") for char in name):
-            raise ConfigError(f"--log-name {name!r}: only letters, digits, - and _ may be in it")
-        for option, value in (("--log-partitions", partitions), ("--log-replicas", replicas)):
-            if value <= 0:
-                raise ConfigError(f"{option} {value} must be above 0")
-        if not 1 <= gib * (1 << 30) < _MOST_BYTES:
-            raise ConfigError(f"--log-gib {gib:g} is no size of a log, e.g. 16")
-        return cls(
-            servers=servers, names=Names(name), partitions=partitions, replicas=replicas, max_bytes=int(gib * (1 << 30))
-        )
-
-    @property
-    def shown(self) -> str:
-        """The servers without user and password."""
-        return re.sub(r"[^/,@]*@", "", self.servers)
-
-    @property
-    def urls(self) -> list[str]:
-        """The servers.
-
-        Raises:
-            ConfigError: it names none.
-        """
-        if not self.servers.startswith(("nats://", "tls://")):
-            raise ConfigError(f"{self.shown!r} is no engine, e.g. nats://127.0.0.1:4222 or nats://a:4222,b:4222")
-        scheme = self.servers.partition("://")[0]
-        return [each if "://" in each else f"{scheme}://{each}" for each in self.servers.split(",") if each]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecorderSettings:
-    """How a recorder runs.
-
-    Attributes:
-        log: where the log is.
-        directory: its own folder of runs; made if its parent exists.
-        metrics: "HOST:PORT" of /metrics and /healthz; empty for none.
-        min_free: free part of the disk below which nothing is taken, 0 to 1.
-    """
-
-    log: LogSettings
-    directory: Path
-    metrics: str = ""
-    min_free: float = 0.05
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Return host and port of "HOST:PORT" or "[HOST]:PORT".
+def examine(settings: Settings) -> Iterator[str]:
+    """Yield what was found right, a line for each part.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: a start would fail, with the same words.
     """
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - last port
-        raise ConfigError(f"{address!r} is no HOST:PORT, e.g. 127.0.0.1:7575")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    settings.check()
+    for address in filter(None, (settings.listen, settings.metrics, settings.health)):
+        if not address.startswith("unix:"):
+            split_address(address)
+    yield f"settings: will listen on {settings.listen}"
+    if settings.directory is not None:
+        _check_folder(settings.directory)
+        yield f"folder: {settings.directory} can be used"
+    elif settings.log is not None:
+        yield f"log: {len(settings.log.urls)} server(s), {settings.log.shown}; not asked"
+    if settings.secure:
+        Certificates(settings)
+        yield f"certificate: {settings.certificate} and its key fit"
+    grants = TokenFile(settings.tokens).grants
+    yield from _about(grants) if grants is not None else ["tokens: none; everybody who can connect may read and write"]
 
 
-def is_local(address: str) -> bool:
-    """Tell whether only this machine can reach `address`."""
-    if address.startswith("unix:"):
-        return True
-    host, _ = split_address(address)
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _check_folder(directory: Path) -> None:
+    """Check that a folder of runs is there or can be made.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    place = directory if directory.exists() else directory.parent
+    if not place.is_dir():
+        raise ConfigError(f"{directory}: cannot be used: {place} is no folder; check the path")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigError(f"{directory}: cannot be used: {place} may not be written to; check its permissions")
+
+
+def _about(grants: Grants) -> Iterator[str]:
+    tenants = {each.tenant.name for each in (*grants.tokens.values(), *grants.names.values())}
+    yield f"tokens: {len(grants.tokens)} tokens and {len(grants.names)} certificate names of {len(tenants)} tenants"
+    now = datetime.now(UTC)
+    expired = [each for each in grants.tokens.values() if each.expires is not None and each.expires <= now]
+    for each in expired:
+        yield f"tokens: one of {each.tenant.name} has expired {each.expires}"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from esper_telemetry.collector.auth import Tenant
     from esper_telemetry.collector.intake import Intake
-    from esper_telemetry.collector.producer import Admission
+    from esper_telemetry.collector.producers import Admission
 
 LOG = logging.getLogger("esper_telemetry.collector")
 
@@ -65,8 +65,8 @@ class PublishStream:
         """
         admission = await self._intake.admit(await self._read_hello(), self._tenant, self)
         self._admission = admission
-        key, ledger = admission.producer.key, admission.producer.ledger
-        LOG.info("%s: stream %d of %s begins behind %d", key, ledger.epoch, self._tenant.name, ledger.durable_seq)
+        key, numbers = admission.producer.key, admission.producer.numbers
+        LOG.info("%s: stream %d of %s begins behind %d", key, numbers.epoch, self._tenant.name, numbers.durable_seq)
         why = "its client is gone"
         try:
             await self._context.write(collector_pb2.ServerMessage(welcome=admission.welcome))
@@ -76,7 +76,7 @@ class PublishStream:
             why = refused.reason
             raise
         finally:
-            epoch, durable_seq = admission.session.epoch, ledger.durable_seq
+            epoch, durable_seq = admission.session.epoch, numbers.durable_seq
             LOG.info("%s: stream %d ends, durable up to %d: %s", key, epoch, durable_seq, why)
             self._intake.leave(admission.producer, self)
 

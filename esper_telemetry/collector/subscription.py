@@ -6,9 +6,13 @@ a wanted type are left out by the type mask of their descriptors; nothing is dec
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
 from typing import TYPE_CHECKING, Any
 
-from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.checksum import crc32
 from esper_telemetry.recordfile.frame import FrameDecoder
@@ -20,12 +24,20 @@ from esper_telemetry.schema.fingerprint import schema_fingerprint
 from esper_telemetry.v1 import collector_pb2, options_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 
-    from esper_telemetry.collector.engine import Lane
-    from esper_telemetry.collector.handover import Published
+    from esper_telemetry.collector.auth import Tenant
+    from esper_telemetry.collector.intake import Intake
+    from esper_telemetry.collector.producers import Producer, Roster
+    from esper_telemetry.collector.quotas import Quotas
     from esper_telemetry.recordfile.layout import Descriptor
+    from esper_telemetry.storage.engine import Engine, Lane
+    from esper_telemetry.storage.naming import ProducerKey
+    from esper_telemetry.storage.published import Published
     from esper_telemetry.v1 import record_pb2
+
+    Send = Callable[[collector_pb2.Frame], Awaitable[None]]
+
 
 # Bytes of the file that one call looks at.
 _TURN_BYTES = 1 << 20
@@ -159,3 +171,140 @@ def _mask(header: record_pb2.Header, wanted: frozenset[str]) -> int:
         if {entry.full_name, options.Extensions[_EVENT].name} & wanted or entry.full_name == _STEP_BLOCK:
             mask |= layout.type_bit(entry.type_id)
     return mask
+
+
+class Readership:
+    """The readers of all runs.
+
+    Args:
+        engine: knows the producers that are not in memory.
+        roster: those in memory.
+        quotas: counts readers by tenant.
+    """
+
+    def __init__(self, engine: Engine, roster: Roster, quotas: Quotas) -> None:
+        self._engine = engine
+        self._roster = roster
+        self._quotas = quotas
+        self._watchers: dict[str, set[asyncio.Event]] = {}
+
+    @property
+    def runs(self) -> Collection[str]:
+        """The runs that somebody follows."""
+        return self._watchers.keys()
+
+    def moved(self, run_id: str) -> None:
+        """Tell the readers of a run that something of it moved."""
+        for watcher in self._watchers.get(run_id, ()):
+            watcher.set()
+
+    async def pace(self, tenant: Tenant, size: int) -> None:
+        """Wait until a tenant may be sent more, and count what it is sent then, bytes."""
+        now = asyncio.get_running_loop().time
+        await self._quotas.wait_turn(tenant, now, "out")
+        self._quotas.rate(tenant, "out").take(size, now())
+
+    @contextlib.asynccontextmanager
+    async def following(self, run_id: str, tenant: Tenant) -> AsyncIterator[asyncio.Event]:
+        """Hold a run in memory, and give an event that is set whenever something of it moved.
+
+        Raises:
+            Refused: as many readers are there as may be (STREAMS), there is no such run, or the disk refused.
+        """
+        self._quotas.check_reader(tenant)
+        self._quotas.readers[tenant.name] += 1
+        event = asyncio.Event()
+        watchers = self._watchers.setdefault(run_id, set())
+        watchers.add(event)
+        try:
+            for key in await self._engine.members(run_id):
+                producer = await self._roster.enter(key)
+                producer.left_at = producer.left_at or asyncio.get_running_loop().time()
+            if not self._roster.of_run(run_id):
+                raise Refused("NO_RUN", f"run {run_id!r} has nothing stored; ListRuns names those that have")
+            yield event
+        finally:
+            self._quotas.readers[tenant.name] -= 1
+            watchers.discard(event)
+            if not watchers:
+                self._watchers.pop(run_id, None)
+
+
+async def follow_run(intake: Intake, request: collector_pb2.SubscribeRequest, tenant: Tenant, send: Send) -> None:
+    """Send what a SubscribeRequest asks for, until it is cancelled or, with `stored_only`, all is sent.
+
+    Raises:
+        Refused: there is no such run, too many readers, or a file is damaged.
+    """
+    async with intake.readers.following(request.run_id, tenant) as moved:
+        reader = _Reader(intake, request, tenant, send)
+        try:
+            while True:
+                moved.clear()
+                if await reader.turn():
+                    continue
+                if request.stored_only:
+                    return
+                try:
+                    await asyncio.wait_for(moved.wait(), intake.limits.heartbeat_s)
+                except TimeoutError:
+                    await send(collector_pb2.Frame(heartbeat=collector_pb2.Heartbeat(sent_unix_nano=time.time_ns())))
+        except RecordError as error:
+            raise Refused("STORAGE", f"the run cannot be read: {error}") from error
+        finally:
+            reader.close()
+
+
+class _Reader:
+    """The cursors of one reader."""
+
+    def __init__(self, intake: Intake, request: collector_pb2.SubscribeRequest, tenant: Tenant, send: Send) -> None:
+        self._intake = intake
+        self._tenant = tenant
+        self._request = request
+        self._send = send
+        self._starts = {position.producer_id: position.from_seq for position in request.positions}
+        self._cursors: dict[ProducerKey, Cursor] = {}
+        self._closed: set[ProducerKey] = set()
+        if request.only_new:
+            for producer in intake.roster.of_run(request.run_id):
+                self._starts[producer.key.producer_id] = producer.numbers.durable_seq + 1
+
+    async def turn(self) -> bool:
+        """Send one turn of every producer; return whether there was anything."""
+        sent = False
+        for producer in self._intake.roster.of_run(self._request.run_id):
+            cursor = self._cursor(producer)
+            frames = await asyncio.to_thread(cursor.read)
+            for frame in frames or self._close_of(producer, cursor):
+                await self._intake.readers.pace(self._tenant, frame.ByteSize())
+                await self._send(frame)
+                sent = True
+        return sent
+
+    def close(self) -> None:
+        """Let go of all files."""
+        for cursor in self._cursors.values():
+            cursor.close()
+
+    def _cursor(self, producer: Producer) -> Cursor:
+        cursor = self._cursors.get(producer.key)
+        if cursor is None:
+            from_seq = 0 if self._request.only_new else self._request.from_seq
+            start = self._starts.get(producer.key.producer_id, from_seq)
+            cursor = self._cursors[producer.key] = Cursor(producer.lane, frozenset(self._request.types), start)
+        return cursor
+
+    def _close_of(self, producer: Producer, cursor: Cursor) -> list[collector_pb2.Frame]:
+        """Return the Close of a producer whose frames were all sent, once."""
+        ended = producer.outcome != collector_pb2.CLOSE_OUTCOME_UNSPECIFIED and producer.listener is None
+        if not ended:
+            self._closed.discard(producer.key)
+        if not ended or producer.key in self._closed or cursor.last_seq < producer.numbers.durable_seq:
+            return []
+        self._closed.add(producer.key)
+        close = collector_pb2.Close(
+            final_seq=producer.numbers.durable_seq,
+            outcome=collector_pb2.CloseOutcome.Name(producer.outcome),
+        )
+        return [collector_pb2.Frame(producer_id=producer.key.producer_id, close=close)]

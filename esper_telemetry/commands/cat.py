@@ -20,15 +20,16 @@ from esper_telemetry.commands.reading import (
     time_format_option,
 )
 from esper_telemetry.commands.times import TimeFormat
-from esper_telemetry.decode import json_line
+from esper_telemetry.decode import StreamKeys, declared_types, json_line, stream_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esper_telemetry.decode import Event
+    from esper_telemetry.decode import DeclaredTypes, Event
 
 _EPILOG = """Text lines show time, number, type, [context] and fields, with units where they are not plain
-numbers; what was not measured is absent. JSON lines hold type, seq, time and data."""
+numbers; what was not measured is absent. JSON lines hold type, seq, time and data. Where there are several runs or
+streams, text and JSON carry what tells them apart: run, stream, rank, attempt."""
 
 
 def format_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,7 +53,7 @@ def format_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def command(files: tuple[str, ...], choice: Choice, *, latest: bool, form: str, time_format: str) -> int:
     """Print the events: each stream in the order of its numbers, streams merged by time."""
     records = open_records(files, choice, latest=latest)
-    line = line_writer(form, time_format, ranks=records.streams > 1)
+    line = line_writer(form, time_format, stream_keys(records.segments), declared_types(records.found))
     write = sys.stdout.write
     for event in records:
         write(line(event) + "\n")
@@ -60,17 +61,20 @@ def command(files: tuple[str, ...], choice: Choice, *, latest: bool, form: str, 
     return tell_losses(records)
 
 
-def line_writer(form: str, time_format: str, *, ranks: bool) -> Callable[[Event], str]:
+def line_writer(
+    form: str, time_format: str, keys: StreamKeys, types: DeclaredTypes | None = None
+) -> Callable[[Event], str]:
     """Return what turns an event into a line.
 
     Args:
         form: "text" or "json".
         time_format: one of TIME_FORMATS.
-        ranks: show ranks in text.
+        keys: what tells the streams apart that are read.
+        types: the types that they declare; None where that is not known.
     """
     times = TimeFormat(time_format)
     if form == "text":
-        return EventText(times, color=colored(), ranks=ranks).line
+        return EventText(times, color=colored(), keys=keys, types=types).line
     if time_format == "utc":
-        return json_line
-    return lambda event: json_line(event, times.json(event.time_unix_nano))
+        return lambda event: json_line(event, keys=keys, types=types)
+    return lambda event: json_line(event, times.json(event.time_unix_nano), keys=keys, types=types)

@@ -25,7 +25,7 @@ within 5 seconds. Everything else stands in the operations page: esper_telemetry
 @click.option("--listen", default="127.0.0.1:7575", show_default=True, help="HOST:PORT or unix:PATH.")
 @click.option("--dir", "directory", type=_FILE, help="Folder of runs; made if it does not exist.")
 @click.option(
-    "--engine", metavar="URL", help="nats://HOST:PORT[,...]: be a door of a log that recorders keep; no --dir."
+    "--engine", metavar="URL", help="nats://HOST:PORT[,...]: be a gateway of a log that consumers keep; no --dir."
 )
 @click.option("--metrics", default="", help="HOST:PORT of /metrics and /healthz; none without it.")
 @click.option("--health", default="", help="HOST:PORT of grpc.health.v1 alone, in the clear: for probes without TLS.")
@@ -73,18 +73,18 @@ def command(
     log_gib: float,
     check: bool,
 ) -> int:
-    """Receive the records of many runs and store them below --dir, or pass them to recorders behind --engine.
+    """Receive the records of many runs and store them below --dir, or pass them to consumers behind --engine.
 
     With --check nothing is listened on and nothing is made: exit code 0 means that a start would find nothing wrong
     with what it was told, 2 that it would.
     """
     if (directory is None) == (engine is None):
         raise click.UsageError("say where records go: either --dir, or --engine")
-    from esper_telemetry.collector.checkup import examine
-    from esper_telemetry.collector.frames import Validation
+    from esper_telemetry.collector.frame_check import Validation
     from esper_telemetry.collector.limits import Limits
     from esper_telemetry.collector.server import serve
-    from esper_telemetry.collector.settings import LogSettings, Settings
+    from esper_telemetry.collector.settings import Settings, examine
+    from esper_telemetry.jetstream.deployment import LogSettings
 
     try:
         log = LogSettings.of(engine, log_name, log_partitions, log_replicas, log_gib) if engine is not None else None

@@ -7,8 +7,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from esper_telemetry.commands.eventtext import EventText
-from esper_telemetry.commands.output import FINE, INCOMPLETE, PROBLEM, note, plural, print_json, print_table, warn
-from esper_telemetry.commands.reading import Choice, filter_options, find_files, json_option, latest_option, record_path
+from esper_telemetry.commands.output import (
+    FINE,
+    INCOMPLETE,
+    PROBLEM,
+    note,
+    plural,
+    print_json,
+    print_table,
+    print_text,
+    printable,
+    warn,
+)
+from esper_telemetry.commands.reading import (
+    Choice,
+    check_types,
+    filter_options,
+    find_files,
+    json_option,
+    latest_option,
+    record_path,
+)
 from esper_telemetry.commands.times import TimeFormat
 from esper_telemetry.decode import Comparison, Parting, compare, partings, survey
 
@@ -32,6 +51,7 @@ def command(left: str, right: str, choice: Choice, *, latest: bool, as_json: boo
     that says where and when the run was are left out.
     """
     sides = survey(find_files([left])), survey(find_files([right]))
+    check_types(choice.wanted.types, *sides)
     if exact:
         code = _print_partings(list(partings(*sides, choice.wanted)), as_json=as_json)
         warnings = [warning for side in sides for warning in side.warnings]
@@ -53,7 +73,7 @@ def command(left: str, right: str, choice: Choice, *, latest: bool, as_json: boo
 def _print_partings(found: Sequence[Parting], *, as_json: bool) -> int:
     if as_json:
         print_json([_parting_document(parting) for parting in found])
-    text = EventText(TimeFormat("utc"), color=False, ranks=False)
+    text = EventText(TimeFormat("utc"), color=False)
     for parting in found:
         place = f"{parting.stream} rank {parting.rank}"
         note(f"{place}: alike for {plural(parting.alike, 'event')}, then they part")
@@ -67,7 +87,8 @@ def _print_partings(found: Sequence[Parting], *, as_json: bool) -> int:
 
 def _print_text(found: Comparison) -> None:
     for sign, summary in (("A", found.left), ("B", found.right)):
-        print(f"{sign}  {', '.join(summary.run_ids)}  {plural(_events(summary), 'event')}")
+        runs = printable(", ".join(summary.run_ids))
+        print_text(f"{sign}  {runs}  {plural(_events(summary), 'event')}")
     rows: list[tuple[object, ...]]
     rows = [(pair.left, pair.right, pair.name) for pair in found.settings]
     _section(("A", "B", "set differently"), rows, "nothing was set differently")
@@ -81,10 +102,10 @@ def _print_text(found: Comparison) -> None:
 
 def _section(head: Sequence[str], rows: Sequence[Sequence[object]], otherwise: str) -> None:
     if rows:
-        print()
+        print_text()
         print_table(head, rows)
     elif otherwise:
-        print(f"\n{otherwise}")
+        print_text(f"\n{otherwise}")
 
 
 def _field_row(pair: FieldPair) -> tuple[object, ...]:

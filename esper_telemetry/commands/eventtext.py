@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from esper_telemetry.commands.output import printable
+from esper_telemetry.decode import StreamKeys
 from esper_telemetry.v1 import context_pb2
 
 if TYPE_CHECKING:
     from esper_telemetry.commands.times import TimeFormat
-    from esper_telemetry.decode import Event
+    from esper_telemetry.decode import DeclaredTypes, Event
 
 _CONTEXT = frozenset(context_pb2.Context.DESCRIPTOR.fields_by_name)
 _PLAIN_WORD = frozenset("_-./:+")
@@ -22,14 +24,19 @@ class EventText:
     Args:
         times: how times are written.
         color: use colours.
-        ranks: put the rank before the number, as in r1#7, and the attempt if it is not the first, as in r1a2#7:
-            numbers count within one stream only.
+        keys: what tells its stream from the others, as numbers count within one stream only: the rank is put before
+            the number, as in r1#7, the attempt if it is not the first, as in r1a2#7, and the name of the stream,
+            as in worker:r1#7; a line begins with the run where there are several.
+        types: the types that are declared, to tell two of one short name apart; None shows short names.
     """
 
-    def __init__(self, times: TimeFormat, *, color: bool, ranks: bool) -> None:
+    def __init__(
+        self, times: TimeFormat, *, color: bool, keys: StreamKeys | None = None, types: DeclaredTypes | None = None
+    ) -> None:
         self._times = times
         self._color = color
-        self._ranks = ranks
+        self._keys = keys or StreamKeys()
+        self._types = types
 
     def line(self, event: Event) -> str:
         """Return the line of an event, without its end."""
@@ -41,14 +48,24 @@ class EventText:
             for name, value in data.items()
             if name not in _CONTEXT or name in hidden
         ]
-        time, name = self._times.text(event.time_unix_nano), event.type
-        number = f"#{event.seq}"
-        if self._ranks:
-            number = f"r{event.rank}{f'a{event.attempt}' if event.attempt > 1 else ''}{number}"
+        time = self._times.text(event.time_unix_nano)
+        name = event.type if self._types is None else self._types.shown(event.full_name)
+        run = _shown(event.run_id) if self._keys.run else ""
         place = f"[{' '.join(context)}]" if context else ""
+        name, place, shown = printable(name), printable(place), printable(" ".join(fields))
         if self._color:
             time, name, place = click.style(time, dim=True), click.style(name, fg="cyan"), click.style(place, dim=True)
-        return "  ".join(part for part in (time, number, name, place, " ".join(fields)) if part)
+        parts = (run, time, self._number(event), name, place, shown)
+        return "  ".join(part for part in parts if part)
+
+    def _number(self, event: Event) -> str:
+        keys = self._keys
+        stream = _shown(event.stream) if keys.stream else ""
+        if keys.producer:
+            stream += f"-{event.producer_id[:4].hex()}"
+        rank = f"r{event.rank}" if keys.rank or keys.attempt else ""
+        attempt = f"a{event.attempt}" if rank and event.attempt > 1 else ""
+        return f"{stream}{':' if stream else ''}{rank}{attempt}#{event.seq}"
 
 
 def _unit(name: str, unit: str) -> str:

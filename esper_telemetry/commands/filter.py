@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from esper_telemetry.commands.output import FINE, INCOMPLETE, note, plural, print_json, warn
+from esper_telemetry.commands.output import FINE, INCOMPLETE, note, plural, print_json, print_text, warn
 from esper_telemetry.commands.progress import measured
-from esper_telemetry.commands.reading import Choice, EachFile, files_argument, filter_options, find_files, json_option
+from esper_telemetry.commands.reading import (
+    Choice,
+    EachFile,
+    check_types,
+    files_argument,
+    filter_options,
+    find_files,
+    json_option,
+)
 from esper_telemetry.commands.recover import new_folder
-from esper_telemetry.decode import Origin
+from esper_telemetry.decode import Origin, survey
 from esper_telemetry.recordfile import filter_record
 
 if TYPE_CHECKING:
@@ -33,6 +41,8 @@ def command(files: tuple[str, ...], choice: Choice, output: Path, *, as_json: bo
     A block of steps is kept or left out whole: kept for the type of its rows, left out with --env.
     """
     paths = find_files(files)
+    if choice.wanted.types:
+        check_types(choice.wanted.types, survey(paths))
     folder = new_folder(output) if len(paths) > 1 or Path(files[0]).is_dir() else None
     chooser, each = _Chooser(choice), EachFile(paths)
     found: dict[Path, Filtered] = {}
@@ -48,7 +58,7 @@ def command(files: tuple[str, ...], choice: Choice, output: Path, *, as_json: bo
         for one in found.values():
             copied = f", {plural(one.copied, 'frame')} byte for byte" if one.copied else ""
             if one.segments:
-                print(f"{one.output}  {plural(one.events, 'event')} of {one.events + one.dropped:,}{copied}")
+                print_text(f"{one.output}  {plural(one.events, 'event')} of {one.events + one.dropped:,}{copied}")
             else:
                 note(f"{one.output} was not written: its ranks are not wanted")
     for path, one in found.items():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from esper_telemetry.commands.output import fail
+from esper_telemetry.commands.output import fail, note
 from esper_telemetry.errors import TelemetryError
 
 if TYPE_CHECKING:
@@ -35,9 +35,12 @@ VERBS = {
     "push": "send records to a collector",
     "collect": "receive the records of many runs",
     "runs": "list and delete the runs at a collector",
-    "record": "keep what the doors of a collector put into a message log",
+    "consume": "store what the gateways of a collector put into a message log",
     "health": "ask a collector whether it serves",
 }
+
+# Verbs under their former names: they work, and one line on stderr names the new one.
+RENAMED = {"record": "consume"}
 
 
 class Verbs(click.Group):
@@ -51,6 +54,9 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the verb called `cmd_name`."""
         del ctx
+        if cmd_name in RENAMED:
+            note(f"{PROGRAM} {cmd_name} is now called {PROGRAM} {RENAMED[cmd_name]}")
+            cmd_name = RENAMED[cmd_name]
         if cmd_name not in VERBS:
             return None
         command: click.Command = import_module(f"esper_telemetry.commands.{cmd_name}").command

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from esper_telemetry.commands.endpoint import endpoint_options
+from esper_telemetry.commands.endpoint_options import endpoint_options
 from esper_telemetry.commands.output import FINE, PROBLEM
 
 

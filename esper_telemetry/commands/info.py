@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from esper_telemetry.commands.output import FINE, INCOMPLETE, duration, plural, print_json, print_table, size, warn
+from esper_telemetry.commands.output import (
+    FINE,
+    INCOMPLETE,
+    duration,
+    plural,
+    print_json,
+    print_table,
+    print_text,
+    printable,
+    size,
+    warn,
+)
 from esper_telemetry.commands.reading import files_argument, find_files, json_option, time_format_option
 from esper_telemetry.commands.times import TimeFormat
 from esper_telemetry.decode import RunConfiguration, StreamSummary, Summary, summarize
@@ -42,15 +53,15 @@ def _print_text(summary: Summary, times: TimeFormat) -> None:
     for run_id in summary.run_ids:
         streams = [stream for stream in summary.streams if stream.run_id == run_id]
         for name, value in _run_facts(run_id, streams, times):
-            print(f"{name:<10} {value}")
+            print_text(f"{name:<10} {printable(value)}")
         if len(streams) > 1:
-            print()
+            print_text()
             head = ("stream", "rank", "outcome", "events", "missing", "segments", "attempt", "size", "host", "pid")
             print_table(head, (_stream_row(stream) for stream in streams))
-    print()
+    print_text()
     counts = summary.events_by_type
     if counts is None:
-        print("events by type: not known before the record is closed; `esper-telemetry stats` counts them")
+        print_text("events by type: not known before the record is closed; `esper-telemetry stats` counts them")
     else:
         print_table(("events", "type"), ((count, name) for name, count in counts.items()))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from esper_telemetry.commands.output import FINE, INCOMPLETE, note, print_json, warn
+from esper_telemetry.commands.output import FINE, INCOMPLETE, note, print_json, print_text, warn
 from esper_telemetry.commands.progress import progress
 from esper_telemetry.commands.reading import files_argument, find_files, json_option
 from esper_telemetry.commands.recover import placed_document, placed_text, tell_damage
@@ -30,7 +30,7 @@ def command(files: tuple[str, ...], output: Path, *, force: bool, as_json: bool)
     if as_json:
         print_json({"paths": found.paths, "runs": found.runs, **placed_document(found)})
     else:
-        print(f"{found.output}  {placed_text(found)}, {len(found.paths):,} files")
+        print_text(f"{found.output}  {placed_text(found)}, {len(found.paths):,} files")
     tell_damage(found)
     for text in (*paths.passed_over, *found.passed_over):
         warn(str(text))

@@ -1,4 +1,7 @@
-"""What every verb says in the same way: warnings, failures, tables and JSON."""
+"""What every verb prints in the same way: lines, warnings, failures, tables and JSON.
+
+Texts come from records, which strangers may have written: control characters are escaped in all text output.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +27,39 @@ def colored(stream: Any = None) -> bool:
     return bool((stream or sys.stdout).isatty()) and not os.environ.get("NO_COLOR")
 
 
+def printable(text: str) -> str:
+    r"""Return a text from a record without what a terminal would obey: control and format characters are escaped.
+
+    A record may come from a stranger: "\x1b[31m" is shown as the six characters that Python writes for it, a newline
+    as a backslash and an n, so that it can neither colour a terminal nor forge a line.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def print_text(text: str = "") -> None:
+    """Print lines on stdout; within each, control characters are escaped."""
+    print(_lines(text))
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def warn(text: str) -> None:
-    """Say on stderr what the data on stdout lacks."""
-    click.secho(f"warning: {text}", fg="yellow" if colored(sys.stderr) else None, err=True)
+    """State on stderr what the data on stdout lacks."""
+    click.secho(f"warning: {_lines(text)}", fg="yellow" if colored(sys.stderr) else None, err=True)
 
 
 def note(text: str) -> None:
-    """Say something on stderr."""
-    click.echo(text, err=True)
+    """State something on stderr."""
+    click.echo(_lines(text), err=True)
 
 
 def fail(text: str) -> None:
-    """Say on stderr why the command failed."""
-    click.secho(f"error: {text}", fg="red" if colored(sys.stderr) else None, err=True)
+    """State on stderr why the command failed."""
+    click.secho(f"error: {_lines(text)}", fg="red" if colored(sys.stderr) else None, err=True)
 
 
 def print_json(value: Any) -> None:
@@ -91,7 +114,7 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
 
 
 def _numeric(cell: str) -> bool:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from esper_telemetry.commands.endpoint import endpoint_options
+from esper_telemetry.commands.endpoint_options import endpoint_options
 from esper_telemetry.commands.output import FAILED, FINE, INCOMPLETE, fail, note, plural, size, warn
 from esper_telemetry.recordfile import SkipReason
-from esper_telemetry.uplink.agent import follow as follow_folder
-from esper_telemetry.uplink.agent import push
 from esper_telemetry.uplink.delivery import GIVE_UP_S, PushOptions
 from esper_telemetry.uplink.endpoint import Endpoint
+from esper_telemetry.uplink.sender import follow as follow_folder
+from esper_telemetry.uplink.sender import push
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

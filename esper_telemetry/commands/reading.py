@@ -14,13 +14,13 @@ import click
 
 from esper_telemetry.commands.output import FINE, INCOMPLETE, note, plural, warn
 from esper_telemetry.commands.times import TIME_FORMATS, Moment
-from esper_telemetry.decode import Filter, Records, record_files, survey
+from esper_telemetry.decode import Filter, Records, declared_types, record_files, survey
 from esper_telemetry.errors import RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from esper_telemetry.decode import RecordFiles
+    from esper_telemetry.decode import RecordFiles, Survey
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -131,9 +131,25 @@ def open_records(files: Sequence[str], choice: Choice, *, latest: bool = False) 
         latest: as in `decode.read`.
 
     Raises:
-        RecordError: nothing of it can be read.
+        RecordError: nothing of it can be read, or a wanted type is not declared.
     """
-    return Records(survey(find_files(files)), choice.wanted, expand=not choice.blocks, strict=False, latest=latest)
+    found = survey(find_files(files))
+    check_types(choice.wanted.types, found)
+    return Records(found, choice.wanted, expand=not choice.blocks, strict=False, latest=latest)
+
+
+def check_types(wanted: Sequence[str] | None, *found: Survey) -> None:
+    """Refuse a type that none of the surveyed records declares: it is misspelt, and nothing would ever be found.
+
+    Raises:
+        RecordError: there is one; the message suggests the declared names that are near.
+    """
+    if not wanted:
+        return
+    declared = [declared_types(one) for one in found]
+    for name in wanted:
+        if not any(one.declares(name) for one in declared):
+            raise RecordError(declared[0].refusal(name))
 
 
 def tell_losses(records: Records) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from esper_telemetry.commands.output import FAILED, FINE, INCOMPLETE, plural, print_json, warn
+from esper_telemetry.commands.output import FAILED, FINE, INCOMPLETE, plural, print_json, print_text, warn
 from esper_telemetry.commands.progress import measured
 from esper_telemetry.commands.reading import EachFile, files_argument, find_files, json_option
 from esper_telemetry.errors import SinkError
@@ -51,7 +51,7 @@ def command(files: tuple[str, ...], output: Path, *, schema_from: Path | None, a
         print_json([{"path": one.path, **placed_document(one)} for one in found])
     else:
         for one in found:
-            print(f"{one.output}  {placed_text(one)}")
+            print_text(f"{one.output}  {placed_text(one)}")
     for one in found:
         tell_damage(one)
     code = each.tell(FINE if all(one.complete for one in found) else INCOMPLETE)

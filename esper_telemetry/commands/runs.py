@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from esper_telemetry.commands.endpoint import endpoint_options
+from esper_telemetry.commands.endpoint_options import endpoint_options
 from esper_telemetry.commands.output import FAILED, FINE, note, print_json, print_table, size
 from esper_telemetry.commands.progress import progress
 from esper_telemetry.decode import rfc3339
@@ -77,12 +77,12 @@ def delete(run_id: str, place: str, *, yes: bool, **security: Any) -> int:
         note("nothing was deleted")
         return FAILED
     if address:
+        from esper_telemetry.uplink.client import delete_run
         from esper_telemetry.uplink.endpoint import Endpoint
-        from esper_telemetry.uplink.runs import delete_run
 
         gone = delete_run(Endpoint(address, **security), run_id)
     else:
-        from esper_telemetry.collector.offline import delete_stored
+        from esper_telemetry.storage.archive import delete_stored
 
         gone = delete_stored(Path(place), run_id)
     note(f"deleted run {run_id}: {size(gone)}")
@@ -105,15 +105,14 @@ def _address(place: str, security: dict[str, Any]) -> str | None:
 
 
 def _at_collector(address: str, prefix: str, security: dict[str, Any]) -> Iterator[RunSummary]:
+    from esper_telemetry.uplink.client import list_runs
     from esper_telemetry.uplink.endpoint import Endpoint
-    from esper_telemetry.uplink.runs import list_runs
 
     return list_runs(Endpoint(address, **security), prefix)
 
 
 def _in_folder(root: Path, prefix: str) -> Iterator[RunSummary]:
-    from esper_telemetry.collector.archive import run_ids
-    from esper_telemetry.collector.offline import stored_run
+    from esper_telemetry.storage.archive import run_ids, stored_run
 
     chosen = [run_id for run_id in run_ids(root) if run_id.startswith(prefix)]
     with progress("reading", len(chosen)) as show:
@@ -128,8 +127,8 @@ def _row(run: RunSummary, *, connected: bool) -> tuple[object, ...]:
     """Return a line of the table; a sum over some of the producers only has a + behind it."""
     more = "+" if run.producer_count > len(run.producers) else ""
     return (
-        printable(run.run_id),
-        printable(run.run_name) or None,
+        run.run_id,
+        run.run_name or None,
         run.producer_count,
         f"{sum(each.connected for each in run.producers)}{more}" if connected else None,
         f"{sum(each.durable_seq for each in run.producers):,}{more}",
@@ -163,11 +162,6 @@ def _producer(producer: ProducerSummary, *, connected: bool) -> dict[str, Any]:
         "started": rfc3339(producer.started_unix_nano),
         "labels": dict(producer.labels),
     }
-
-
-def printable(text: str) -> str:
-    """Return a text that a stranger chose without what a terminal would obey."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _started(run: RunSummary) -> int:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from esper_telemetry.commands.output import FINE, INCOMPLETE, colored, print_json, warn
-from esper_telemetry.commands.reading import files_argument, find_files, json_option
+from esper_telemetry.commands.output import FINE, INCOMPLETE, colored, print_json, print_text, printable, warn
+from esper_telemetry.commands.reading import check_types, files_argument, find_files, json_option
 from esper_telemetry.decode import Reference, record_reference, survey
 
 if TYPE_CHECKING:
@@ -33,11 +33,13 @@ def command(files: tuple[str, ...], types: tuple[str, ...], *, markdown: bool, a
     Everything comes from the record itself, so it holds for anybody's events.
     """
     found = survey(find_files(files))
+    check_types(types, found)
     reference = _chosen(record_reference(found), types)
     if as_json:
         print_json(dataclasses.asdict(reference))
     elif markdown:
-        print("\n".join(markdown_lines(reference)))
+        for line in markdown_lines(reference):
+            print_text(printable(line))
     else:
         _print_text(reference)
     for warning in found.warnings:
@@ -69,34 +71,34 @@ def _chosen(reference: Reference, types: Sequence[str]) -> Reference:
 
 def _print_text(reference: Reference) -> None:
     for event in reference.events.values():
-        click.secho(event.name, bold=colored(), nl=False)
-        print(f"  {event.message.full_name}  {_policy(event)}")
+        click.secho(printable(event.name), bold=colored(), nl=False)
+        print_text(f"  {event.message.full_name}  {_policy(event)}")
         _print_message(event.message)
     for message in reference.messages.values():
-        click.secho(message.full_name, bold=colored())
+        click.secho(printable(message.full_name), bold=colored())
         _print_message(message)
     for enum in reference.enums.values():
-        click.secho(enum.full_name, bold=colored())
+        click.secho(printable(enum.full_name), bold=colored())
         _print_enum(enum)
 
 
 def _print_message(message: MessageReference) -> None:
     if message.comment:
-        print(textwrap.fill(message.comment, _WIDTH, initial_indent="  ", subsequent_indent="  "))
+        print_text(textwrap.fill(message.comment, _WIDTH, initial_indent="  ", subsequent_indent="  "))
     for one in message.fields:
         facts = " ".join(filter(None, (one.type, _unit(one), _range(one))))
-        print(f"    {one.name}  {facts}")
+        print_text(printable(f"    {one.name}  {facts}"))
         if one.comment:
-            print(textwrap.fill(one.comment, _WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 8))
-    print()
+            print_text(textwrap.fill(one.comment, _WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 8))
+    print_text()
 
 
 def _print_enum(enum: EnumReference) -> None:
     if enum.comment:
-        print(textwrap.fill(enum.comment, _WIDTH, initial_indent="  ", subsequent_indent="  "))
+        print_text(textwrap.fill(enum.comment, _WIDTH, initial_indent="  ", subsequent_indent="  "))
     for number, name, comment in enum.values:
-        print(f"    {number:>3}  {name}  {comment}")
-    print()
+        print_text(printable(f"    {number:>3}  {name}  {comment}"))
+    print_text()
 
 
 def markdown_lines(reference: Reference) -> Iterable[str]:
@@ -108,13 +110,20 @@ def markdown_lines(reference: Reference) -> Iterable[str]:
         yield from (f"## {message.full_name}", "")
         yield from _markdown_message(message)
     for enum in reference.enums.values():
-        yield from (f"## {enum.full_name}", "", enum.comment, "", "| number | shown as | meaning |", "|---|---|---|")
+        yield from (
+            f"## {enum.full_name}",
+            "",
+            _collapsed(enum.comment),
+            "",
+            "| number | shown as | meaning |",
+            "|---|---|---|",
+        )
         yield from (f"| {number} | `{name}` | {_cell(comment)} |" for number, name, comment in enum.values)
         yield ""
 
 
 def _markdown_message(message: MessageReference) -> Iterable[str]:
-    yield from (message.comment, "", "| field | type | unit | range | meaning |", "|---|---|---|---|---|")
+    yield from (_collapsed(message.comment), "", "| field | type | unit | range | meaning |", "|---|---|---|---|---|")
     for one in message.fields:
         unit = f"`{one.unit}`" if one.unit else ""
         yield f"| `{one.name}` | `{one.type}` | {unit} | {_range(one)} | {_cell(one.comment)} |"
@@ -139,7 +148,11 @@ def _range(one: FieldReference) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    return _collapsed(text).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _collapsed(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _short(full_name: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from esper_telemetry.commands.output import print_json, print_table, size
+from esper_telemetry.commands.output import print_json, print_table, print_text, printable, size
 from esper_telemetry.commands.progress import counted
 from esper_telemetry.commands.reading import (
     Choice,
@@ -17,7 +17,7 @@ from esper_telemetry.commands.reading import (
     open_records,
     tell_losses,
 )
-from esper_telemetry.decode import count_events
+from esper_telemetry.decode import count_events, declared_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,10 @@ def command(files: tuple[str, ...], choice: Choice, *, latest: bool, as_json: bo
     Bytes are those before compression. A list counts each of its values.
     """
     records = open_records(files, choice, latest=latest)
+    types = declared_types(records.found)
     found = count_events(counted(records, "counting", records.events), by_rank=by_rank)
+    for known in found.values():
+        known.name = types.shown(known.full_name)
     if as_json:
         print_json([_document(rank, statistics, fields=fields) for (_, rank), statistics in found.items()])
     else:
@@ -65,8 +68,8 @@ def _print_types(found: Counted, *, by_rank: bool) -> None:
 
 
 def _print_fields(rank: int | None, statistics: TypeStatistics) -> None:
-    print()
-    print(statistics.name + (f" (rank {rank})" if rank is not None else ""))
+    print_text()
+    print_text(printable(statistics.name) + (f" (rank {rank})" if rank is not None else ""))
     rows = [_field_row(name, field) for name, field in statistics.fields.items()]
     head = ("field", "set", "bytes", "min", "mean", "max", "sum", "odd", "unit", "values")
     print_table(head, rows, indent="  ")

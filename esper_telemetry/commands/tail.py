@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from esper_telemetry.commands.cat import format_options, line_writer
-from esper_telemetry.commands.endpoint import endpoint_options
+from esper_telemetry.commands.endpoint_options import endpoint_options
 from esper_telemetry.commands.output import FINE, INCOMPLETE, warn
 from esper_telemetry.commands.reading import (
     Choice,
+    check_types,
     files_argument,
     filter_options,
     find_files,
     tell_unknown,
     time_format_option,
 )
-from esper_telemetry.decode import Tail
+from esper_telemetry.decode import StreamKeys, Tail
+from esper_telemetry.errors import RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from esper_telemetry.decode.live import LiveTail
 
 _COLLECTOR = re.compile(r"(?P<address>[^/]+:\d{1,5}|unix:[^:]+)(?:/(?P<run>[^/]+))?")
+_ALL_KEYS = StreamKeys(run=True, stream=True, rank=True, attempt=True)
 _EPILOG = """HOST:PORT instead of FILE reads the newest run of a collector, HOST:PORT/RUN a certain one: the frames that
 are durable there. Tokens and certificates are given as for push."""
 
@@ -58,7 +61,10 @@ def command(
     tail: Tail | LiveTail | None = live_tail(files, choice, security)
     if tail is None:
         tail = Tail(files if follow else find_files(files), choice.wanted, expand=not choice.blocks)
-    line = line_writer(form, time_format, ranks=tail.streams > 1)
+        _check_types(choice, tail, follow=follow)
+    # A stream that appears later must not make the lines before it ambiguous to a program that reads them.
+    keys = _ALL_KEYS if form == "json" and follow and not _one_file(files) else tail.keys
+    line = line_writer(form, time_format, keys, tail.types)
     told = 0
 
     def show(events: Iterable[Event]) -> None:
@@ -75,6 +81,24 @@ def command(
     show([])
     tell_unknown(tail.unknown)
     return INCOMPLETE if tail.warnings or tail.unknown else FINE
+
+
+def _one_file(files: tuple[str, ...]) -> bool:
+    return len(files) == 1 and Path(files[0]).is_file()
+
+
+def _check_types(choice: Choice, tail: Tail, *, follow: bool) -> None:
+    """Refuse a type that the record does not declare; a record that is being written may declare it later.
+
+    Raises:
+        RecordError: there is one, and nothing more is waited for.
+    """
+    try:
+        check_types(choice.wanted.types, tail.found)
+    except RecordError as error:
+        if not follow:
+            raise
+        warn(f"{error}; it is waited for, as a record may declare further types while it is written")
 
 
 def live_tail(files: tuple[str, ...], choice: Choice, security: dict[str, Any]) -> LiveTail | None:

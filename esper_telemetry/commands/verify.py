@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from esper_telemetry.commands.output import FINE, PROBLEM, note, plural, print_json
+from esper_telemetry.commands.output import FINE, PROBLEM, note, plural, print_json, print_text
 from esper_telemetry.commands.progress import measured
 from esper_telemetry.commands.reading import EachFile, files_argument, find_files, json_option
 from esper_telemetry.decode import Filter, RangeCheck, Records, survey
@@ -93,11 +93,11 @@ def _print_text(checked: Verification, content: _Content) -> None:
     verdict = plural(count, "problem") if count else "good"
     state = "closed" if checked.closed else "not closed"
     amount = f"{plural(checked.records, 'event')} in {plural(checked.frames, 'frame')}"
-    print(f"{verdict}  {checked.path}  {amount}, {state}")
+    print_text(f"{verdict}  {checked.path}  {amount}, {state}")
     for problem in checked.problems:
-        print(f"  at byte {problem.offset:,}: {problem}")
+        print_text(f"  at byte {problem.offset:,}: {problem}")
     for text in problems:
-        print(f"  {text}")
+        print_text(f"  {text}")
     for text in checked.notes:
         note(f"  {text}")
     if checked.unknown_types:

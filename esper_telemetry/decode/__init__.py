@@ -6,11 +6,12 @@ events is neither needed nor used.
 
 from esper_telemetry.decode.comparison import Comparison, FieldPair, Pair, Parting, compare, partings
 from esper_telemetry.decode.configuration import RunConfiguration, run_configuration
+from esper_telemetry.decode.declared import DeclaredTypes, declared_types
 from esper_telemetry.decode.event import Event, RowEvent
 from esper_telemetry.decode.faults import FileDamage
 from esper_telemetry.decode.filter import Filter
 from esper_telemetry.decode.inputs import RecordFiles, record_files
-from esper_telemetry.decode.jsonlines import json_line, rfc3339
+from esper_telemetry.decode.jsonlines import StreamKeys, json_line, rfc3339, stream_keys
 from esper_telemetry.decode.origin import Origin
 from esper_telemetry.decode.ranges import OutOfRange, RangeCheck
 from esper_telemetry.decode.records import Records, read
@@ -30,6 +31,7 @@ from esper_telemetry.decode.tail import Tail
 
 __all__ = [
     "Comparison",
+    "DeclaredTypes",
     "EnumReference",
     "Event",
     "EventReference",
@@ -50,6 +52,7 @@ __all__ = [
     "RowEvent",
     "RunConfiguration",
     "SegmentPlace",
+    "StreamKeys",
     "StreamSummary",
     "Summary",
     "Survey",
@@ -57,6 +60,7 @@ __all__ = [
     "TypeStatistics",
     "compare",
     "count_events",
+    "declared_types",
     "json_line",
     "partings",
     "read",
@@ -64,6 +68,7 @@ __all__ = [
     "record_reference",
     "rfc3339",
     "run_configuration",
+    "stream_keys",
     "summarize",
     "survey",
 ]

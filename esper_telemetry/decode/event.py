@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from esper_telemetry.decode.envelope import Envelope
     from esper_telemetry.decode.origin import Origin
     from esper_telemetry.decode.steps import StepRow
     from esper_telemetry.decode.types import EventKind
+    from esper_telemetry.recordfile import Envelope
     from esper_telemetry.v1.options_pb2 import FieldMeta
 
 
@@ -64,6 +64,11 @@ class Event:
     def stream(self) -> str:
         """Name of its stream."""
         return self._origin.stream
+
+    @property
+    def producer_id(self) -> bytes:
+        """The 16 bytes that number its stream: sequence numbers rise among events that share them."""
+        return self._origin.producer_id
 
     @property
     def path(self) -> str:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from esper_telemetry.recordfile import Selection
 
 if TYPE_CHECKING:
-    from esper_telemetry.decode.envelope import Envelope
     from esper_telemetry.decode.origin import Origin
     from esper_telemetry.decode.types import EventKind
+    from esper_telemetry.recordfile import Envelope
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from esper_telemetry.decode.envelope import parse_frame
 from esper_telemetry.decode.event import Event
 from esper_telemetry.decode.origin import Origin
 from esper_telemetry.errors import CorruptRecordError
@@ -90,10 +89,9 @@ class Landmarks:
         found = []
         for frame in filter(wanted.concerns, frames):
             with contextlib.suppress(CorruptRecordError):  # a scan of the events tells it
-                envelopes = parse_frame(self._reader.decompress(frame), frame, self._reader.path)
                 origin = Origin(self._segment, self._reader.path, Counter())
-                ids = wanted.type_ids or ()
-                found += [Event(origin.kinds[one.type_id], origin, one) for one in envelopes if one.type_id in ids]
+                envelopes = self._reader.read_envelopes(frame, wanted)
+                found += [Event(origin.kinds[one.type_id], origin, one) for one in envelopes]
         return found
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import grpc
 
 from esper_telemetry.decode.faults import Faults
+from esper_telemetry.decode.jsonlines import StreamKeys
 from esper_telemetry.decode.segments import SegmentDecoder
 from esper_telemetry.errors import RecordError
 from esper_telemetry.recordfile import RecordReader
@@ -99,6 +100,17 @@ class LiveTail:
     def streams(self) -> int:
         """Producers that are known."""
         return len(self._producers)
+
+    @property
+    def keys(self) -> StreamKeys:
+        """What tells the producers apart that are known."""
+        several = len(self._producers) > 1
+        return StreamKeys(stream=several, rank=several, attempt=several)
+
+    @property
+    def types(self) -> None:
+        """The types that the run declares: not known before its headers arrive with the frames."""
+        return
 
     def last(self, count: int) -> list[Event]:
         """Return the last `count` wanted events that the collector has now, producers merged by time.

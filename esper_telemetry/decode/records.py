@@ -51,12 +51,14 @@ class Records:
 
     Attributes:
         segments: what is read, in the order of streams and segments.
+        found: what was surveyed, with the types that it declares.
     """
 
     def __init__(
         self, found: Survey, wanted: Filter, *, expand: bool = True, strict: bool = True, latest: bool = False
     ) -> None:
         self.segments = found.places
+        self.found = found
         self._latest = latest
         self._passed_over = found.warnings
         self._wanted = wanted

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.decode import steps
-from esper_telemetry.decode.envelope import parse_frame
 from esper_telemetry.decode.event import Event, RowEvent
 from esper_telemetry.decode.origin import Origin
 from esper_telemetry.decode.streams import frames_once
@@ -15,12 +14,11 @@ from esper_telemetry.recordfile import Damage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from esper_telemetry.decode.envelope import Envelope
     from esper_telemetry.decode.faults import Faults
     from esper_telemetry.decode.filter import Filter
     from esper_telemetry.decode.steps import StepRow
     from esper_telemetry.decode.types import EventKind
-    from esper_telemetry.recordfile import FrameRef, RecordReader, Segment, Selection
+    from esper_telemetry.recordfile import Envelope, FrameRef, RecordReader, Segment, Selection
 
 # A bit a row is the least that a column takes, so a block that claims more rows than this is no block.
 _MOST_ROWS_PER_BYTE = 8
@@ -127,13 +125,12 @@ class SegmentDecoder:
         if not selection.concerns(frame):
             return
         try:
-            raw = reader.decompress(frame)
-            envelopes = parse_frame(raw, frame, reader.path)
+            envelopes = reader.read_envelopes(frame, selection)
         except CorruptRecordError as error:
             self._faults.unreadable(reader.path, frame, error)
         else:
-            wanted = envelopes if selection.covers(frame) else selection.pick(envelopes, raw)
-            yield from self.decoded(wanted, origin, whole=True)
+            chosen = selection.type_ids is not None or self._wanted.types is None
+            yield from self.decoded(envelopes, origin, whole=chosen)
 
     def _rows(self, block: Event, kind: EventKind, origin: Origin, context: bytes) -> Iterator[Event]:
         """Yield the rows of a block of steps that are wanted; a block that cannot be expanded stays as it is."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.decode.configuration import RunConfiguration, run_configuration
+from esper_telemetry.decode.declared import declared_types
 from esper_telemetry.decode.faults import Faults
 from esper_telemetry.decode.landmarks import Landmarks
 from esper_telemetry.decode.losses import StreamLosses
@@ -24,6 +25,7 @@ from esper_telemetry.decode.survey import survey
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from esper_telemetry.decode.declared import DeclaredTypes
     from esper_telemetry.decode.inputs import RecordFiles, RecordPath
     from esper_telemetry.decode.streams import SegmentPlace
     from esper_telemetry.decode.survey import Survey
@@ -47,7 +49,7 @@ class StreamSummary:
         raw_bytes: size of the events before compression.
         frames: data frames.
         events: events in them.
-        events_by_type: the same by short name; None where a file has no index.
+        events_by_type: the same by short name, or the full one where two share it; None where a file has no index.
         first_time: time of the first event, nanoseconds since 1970 UTC; None without events.
         last_time: time of the last event.
         missing: numbers that were given out and have no event, as far as the segments that are here can tell.
@@ -155,14 +157,17 @@ def summarize(path: RecordPath | Iterable[RecordPath] | RecordFiles | Survey | N
     faults = Faults(strict=False)
     faults.warnings += found.warnings
     readers = OpenReaders(found.places, faults)
+    types = declared_types(found)
     try:
-        streams = [_summarize_stream(group, readers, faults) for group in by_stream(found.places)]
+        streams = [_summarize_stream(group, readers, faults, types) for group in by_stream(found.places)]
     finally:
         readers.close()
     return Summary([str(file) for file in found.files], streams, faults.warnings)
 
 
-def _summarize_stream(places: Sequence[SegmentPlace], readers: OpenReaders, faults: Faults) -> StreamSummary:
+def _summarize_stream(
+    places: Sequence[SegmentPlace], readers: OpenReaders, faults: Faults, types: DeclaredTypes
+) -> StreamSummary:
     header = places[0].header
     summary = StreamSummary(
         header.run_id, header.run_name, header.stream, header.rank, header.host, header.pid, header.writer
@@ -179,7 +184,7 @@ def _summarize_stream(places: Sequence[SegmentPlace], readers: OpenReaders, faul
         for damage in segment.damage:
             faults.damaged(reader.path, damage)
         copies = [segment, *(other for _, other in others)]
-        _add_segment(summary, Origin(segment, reader.path, Counter()), copies)
+        _add_segment(summary, Origin(segment, reader.path, Counter()), copies, types)
         last_of_file = segment is reader.segments[-1]
         summary.bytes += (reader.size if last_of_file else segment.end) - (segment.offset if part[0].number else 0)
         summary.closed = summary.closed and segment.closed
@@ -203,7 +208,7 @@ def _summarize_stream(places: Sequence[SegmentPlace], readers: OpenReaders, faul
     return summary
 
 
-def _add_segment(summary: StreamSummary, origin: Origin, copies: Sequence[Segment]) -> None:
+def _add_segment(summary: StreamSummary, origin: Origin, copies: Sequence[Segment], types: DeclaredTypes) -> None:
     """Count the frames of a segment, and those that only a copy of it has."""
     segment = copies[0]
     frames = [found[0][1] for found in frames_once(copies)] if len(copies) > 1 else segment.frames
@@ -220,7 +225,7 @@ def _add_segment(summary: StreamSummary, origin: Origin, copies: Sequence[Segmen
     elif summary.events_by_type is not None:
         counts = Counter(summary.events_by_type)
         for type_id, count in segment.index.type_counts.items():
-            counts[origin.kinds[type_id].name] += count
+            counts[types.shown(origin.kinds[type_id].full_name)] += count
         summary.events_by_type = dict(counts.most_common())
 
 

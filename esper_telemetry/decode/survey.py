@@ -31,11 +31,13 @@ class Survey:
         files: those that can be read.
         places: their segments in the order of streams and segments; of the same ones, as they were given.
         passed_over: those that cannot be read, and why.
+        schemas: descriptor sets and full names of the types, as the segments declare them; equal ones once.
     """
 
     files: tuple[Path, ...]
     places: tuple[SegmentPlace, ...]
     passed_over: tuple[PassedOver, ...] = ()
+    schemas: tuple[tuple[tuple[bytes, ...], tuple[str, ...]], ...] = ()
 
     @property
     def warnings(self) -> list[str]:
@@ -64,6 +66,7 @@ def survey(path: RecordPath | Iterable[RecordPath] | RecordFiles | Survey | None
         tuple(dict.fromkeys(place.path for place in surveyor.places)),
         tuple(in_order(surveyor.places)),
         tuple(surveyor.passed_over),
+        tuple(surveyor.schemas),
     )
 
 
@@ -72,6 +75,7 @@ class _Surveyor:
         self._found = found
         self.places: list[SegmentPlace] = []
         self.passed_over = list(found.passed_over)
+        self.schemas: dict[tuple[tuple[bytes, ...], tuple[str, ...]], None] = {}
 
     def look(self) -> None:
         """Look into every file; those that have lost their header again, once their siblings are known."""
@@ -97,6 +101,7 @@ class _Surveyor:
     def _segments(self, path: Path, spare: Spare | None = None) -> Iterator[SegmentPlace]:
         with RecordReader(path, spare=spare and spare.header) as reader:
             for number, segment in enumerate(reader.segments):
+                self.schemas[tuple(segment.descriptor_sets), tuple(segment.types.values())] = None
                 # They take most of the memory, and are read again with the events.
                 segment.header.ClearField("file_descriptor_set")
                 segment.header.ClearField("types")

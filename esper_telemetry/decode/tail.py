@@ -7,10 +7,12 @@ import heapq
 import time
 from collections import deque
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from esper_telemetry.decode.declared import declared_types
 from esper_telemetry.decode.faults import Faults
 from esper_telemetry.decode.inputs import record_files
+from esper_telemetry.decode.jsonlines import stream_keys
 from esper_telemetry.decode.segments import SegmentDecoder
 from esper_telemetry.decode.streams import OpenReaders, by_stream, parts
 from esper_telemetry.decode.survey import survey
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from esper_telemetry.decode.declared import DeclaredTypes
     from esper_telemetry.decode.event import Event
     from esper_telemetry.decode.filter import Filter
     from esper_telemetry.decode.inputs import RecordFiles, RecordPath
+    from esper_telemetry.decode.jsonlines import StreamKeys
     from esper_telemetry.decode.origin import Origin
     from esper_telemetry.decode.streams import SegmentPlace
     from esper_telemetry.recordfile import Followed
@@ -33,16 +37,6 @@ _POLL_S = 0.05
 _LOOKS_PER_LISTING = 10
 
 
-class _Envelope(NamedTuple):
-    """An envelope as `envelope.parse_frame` gives it, made from a followed event."""
-
-    type_id: int
-    time_unix_nano: int
-    seq: int
-    context: bytes
-    payload: bytes
-
-
 class Tail:
     """The end of a record.
 
@@ -50,6 +44,9 @@ class Tail:
         path: files, run folders or patterns, as for `read`; a folder is watched for new streams.
         wanted: which events.
         expand: whether a block of steps is given as its rows.
+
+    Attributes:
+        found: what was surveyed at the start, with the types that it declares.
 
     Raises:
         RecordError: there is no such record.
@@ -66,6 +63,7 @@ class Tail:
         self._origins: dict[tuple[Path, int, int, int], Origin] = {}
         self._shown: dict[bytes, int] = {}
         found = survey(path)
+        self.found = found
         self._known = set(found.files)  # a file that is no record may become one: its header is being written
         self._places = list(found.places)
         self._faults.warnings += found.warnings
@@ -84,6 +82,16 @@ class Tail:
     def streams(self) -> int:
         """Streams that are known."""
         return len(by_stream(self._places))
+
+    @property
+    def keys(self) -> StreamKeys:
+        """What tells the streams apart that are known."""
+        return stream_keys(self._places)
+
+    @property
+    def types(self) -> DeclaredTypes:
+        """The types that the files declared at the start."""
+        return declared_types(self.found)
 
     def last(self, count: int) -> list[Event]:
         """Return the last `count` wanted events that are there now, streams merged by time."""
@@ -193,11 +201,7 @@ class Tail:
         if followed.truncation is not None:
             self._faults.warn(path, str(followed.truncation))
         shown = self._shown.get(followed.segment.header.producer_id, 0)
-        fresh = [
-            _Envelope(event.type_id, event.time_unix_nano, event.seq, event.context.SerializeToString(), event.payload)
-            for event in followed.events
-            if event.seq > shown
-        ]
+        fresh = [event for event in followed.events if event.seq > shown]
         if fresh:
             yield from self._decoder.decoded(fresh, self._origin(followed), whole=False)
 

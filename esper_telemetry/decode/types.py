@@ -17,7 +17,7 @@ from esper_telemetry.schema import SchemaPool, enum_labels
 from esper_telemetry.v1 import context_pb2, options_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from google.protobuf.descriptor import Descriptor
     from google.protobuf.message import Message
@@ -179,6 +179,15 @@ def segment_schema(segment: Segment, path: str) -> Schema:
         return _shared_schema(tuple(segment.descriptor_sets))
     except CorruptRecordError as error:
         raise CorruptRecordError(f"{error}; the record was written by a faulty writer", path=path) from None
+
+
+def short_names(descriptor_sets: tuple[bytes, ...], full_names: Iterable[str]) -> dict[str, str]:
+    """Return the short name of each type; the full name where the descriptors give none, or are invalid."""
+    try:
+        schema = _shared_schema(descriptor_sets)
+    except CorruptRecordError:
+        return {name: name for name in full_names}
+    return {name: schema.kind(name).name for name in full_names}
 
 
 class KindTable(dict[int, EventKind]):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import stat
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from esper_telemetry.errors import ConfigError
+from esper_telemetry.wire import CREDENTIALS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,21 +27,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger("esper_telemetry")
 
 LOG_NAME = "agent.log"
-_ADDRESS = re.compile(r"unix:.+|(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):\d{1,5}")
 # The agent finds this package where this process found it, but looks at its own installation first.
 _BOOTSTRAP = (
     "import sys; sys.path.append(sys.argv.pop(1)); from esper_telemetry.uplink.__main__ import main; sys.exit(main())"
 )
-
-
-def check_collector(address: str) -> None:
-    """Check that `address` can be a collector's.
-
-    Raises:
-        ConfigError: it is not "host:port", "[ipv6]:port" or "unix:path".
-    """
-    if _ADDRESS.fullmatch(address) is None:
-        raise ConfigError(f"collector={address!r} is not host:port, such as localhost:7575, or unix:PATH")
 
 
 def spool_folder() -> Path:
@@ -105,11 +93,12 @@ def reap_agents() -> None:
 def agent_command(folder: Path, address: str, stream: StreamOptions, *, temporary: bool) -> Sequence[str]:
     """Return the command line of the agent."""
     command = [sys.executable or "", "-P", "-c", _BOOTSTRAP, str(Path(__file__).resolve().parents[2])]
-    for name in ("token_file", "tls_ca", "tls_cert", "tls_key"):
-        value = getattr(stream, name)
-        if value is not None:
-            command += [f"--{name.replace('_', '-')}", str(Path(value).resolve())]
-    command += ["--tls"] if stream.tls else []
+    for name in CREDENTIALS:
+        value, option = getattr(stream, name), f"--{name.replace('_', '-')}"
+        if value is True:
+            command.append(option)
+        elif value:
+            command += [option, str(Path(value).resolve())]
     command += ["--remove"] if temporary or not stream.keep_local else []
     command += ["--temporary"] if temporary else []
     return [*command, "--give-up-after", str(stream.give_up_after), str(folder.resolve()), address]

@@ -21,10 +21,11 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.errors import SchemaError, TelemetryError
-from esper_telemetry.recorder.companion import Companion
+from esper_telemetry.recorder.background import Companion
 from esper_telemetry.recorder.ledger import BUFFER_FULL
-from esper_telemetry.recorder.names import plain_name, writable
+from esper_telemetry.recorder.notices import notify
 from esper_telemetry.recorder.storing import Digest, hash_file, open_regular, store
+from esper_telemetry.recorder.texts import plain_name, writable
 from esper_telemetry.schema import event_type
 from esper_telemetry.schema.misfit import as_refusal
 from esper_telemetry.v1.logged_pb2 import ArtifactLogged
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
     from esper_telemetry.recorder.core import Core
     from esper_telemetry.recorder.emitter import Emitter
-
-_log = logging.getLogger("esper_telemetry")
 
 FOLDER = "artifacts"
 # A file of this size is read in 1 ms.
@@ -205,7 +204,8 @@ class Artifacts:
             stored, digest = store(self._folder / FOLDER, artifact.file_name, source or b"", durable=durable)
             return Outcome(stored.relative_to(self._folder), digest, copied=True)
         except (OSError, ValueError) as error:  # ValueError: a path that holds a NUL
-            _log.warning("artifact %r was recorded without its content: %s", artifact.name, error)
+            notify(logging.WARNING, f"artifact {artifact.name!r} was recorded without its content: {error}")
+            self._core.wakeup.set()  # the writer thread writes it to the log
             return Outcome(path, error=str(error))
 
 

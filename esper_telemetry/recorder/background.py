@@ -1,27 +1,83 @@
-"""What a run's own threads do beside the program: who they are, what became of them, and what they say by themselves.
+"""The threads of a run beside its writer: none dies unseen, and what they record is told apart from the program's.
 
-The writer thread reports losses and, in a silent run, beats; companions sample the system and read artifacts. A fork
-child has none of them, and its writer thread does not beat.
+They sample the system, read artifacts and feed a user's sinks. A death is logged once, kept in `error` and shown by the
+run's `stats()`; it never ends the run. Each is a daemon and ends with the run within a bounded time. A fork child has
+none of them.
 """
 
 from __future__ import annotations
 
+import logging
+import math
+import os
+import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
 from esper_telemetry.errors import SinkError
-from esper_telemetry.recorder.heartbeat import Heartbeat, signs_of_life
-from esper_telemetry.v1.process_pb2 import RunHeartbeat
+from esper_telemetry.recorder.notices import write_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from google.protobuf.message import Message
 
-    from esper_telemetry.recorder.core import Core
+    from esper_telemetry.recorder.buffer import Buffer, Plan
+    from esper_telemetry.schema import EventType
+
+
+class Companion:
+    """A thread that does one thing until it is asked to stop.
+
+    Args:
+        name: what it does, for people: "system sampler".
+        work: called in the thread with an event that is set when it has to return.
+        ask: called by `stop` after that event is set, to wake `work` up.
+        patience: seconds that `stop` waits at most, whatever it is given.
+
+    Attributes:
+        name: as given.
+        error: what ended it before it was asked to stop, or None.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[threading.Event], None],
+        *,
+        ask: Callable[[], None] = lambda: None,
+        patience: float = math.inf,
+    ) -> None:
+        self.name = name
+        self.error: BaseException | None = None
+        self._work = work
+        self._ask = ask
+        self._patience = patience
+        self._stopping = threading.Event()
+        self._pid = os.getpid()
+        self._thread = threading.Thread(target=self._run, name=f"esper-telemetry {name}", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Ask the thread to end, and wait for at most `timeout` seconds."""
+        if os.getpid() != self._pid:
+            return  # a fork child has a copy of this object, and no thread
+        self._stopping.set()
+        self._ask()
+        if self._thread is not threading.current_thread():
+            self._thread.join(min(timeout, self._patience))
+
+    def _run(self) -> None:
+        try:
+            self._work(self._stopping)
+        except BaseException as error:  # noqa: BLE001 - whatever ends it is reported
+            self.error = error
+            write_line(logging.WARNING, f"the {self.name} has died, and the run goes on without it: {error!r}")
 
 
 class Worker(Protocol):
-    """Who has a thread that works for a run."""
+    """An object that has a thread which works for a run."""
 
     @property
     def name(self) -> str:
@@ -35,19 +91,29 @@ class Worker(Protocol):
         """End it, in `timeout` seconds at most."""
 
 
+class Recording(Protocol):
+    """What the threads need of the run that they work for."""
+
+    @property
+    def buffer(self) -> Buffer:
+        """The buffer of this process."""
+
+    def plan(self, cls: type[Message], context: bytes) -> Plan:
+        """Return how events of `cls` are emitted in a context (serialized)."""
+
+    def wants(self, one: EventType) -> bool:
+        """Return whether events of this type are recorded at the level in force."""
+
+
 class Background:
     """The threads of one run.
 
     Args:
-        core: of the run.
-
-    Attributes:
-        heartbeat: decides when the program has been silent for long.
+        run: where they record.
     """
 
-    def __init__(self, core: Core) -> None:
-        self.heartbeat = Heartbeat()
-        self._core = core
+    def __init__(self, run: Recording) -> None:
+        self._run = run
         self._own_bytes: Counter[str] = Counter()
         self._companions: list[Worker] = []
         self._ended = False
@@ -59,7 +125,7 @@ class Background:
     def stop(self, timeout: float) -> None:
         """End the companions, before the last event; in `timeout` seconds for all of them together.
 
-        From here on the recorder says nothing by itself: what it could say stands in the last event.
+        From here on the recorder adds no event by itself: what it would report is in the last event.
         """
         self._ended = True
         deadline = time.monotonic() + timeout
@@ -80,24 +146,23 @@ class Background:
         for name, error in self.deaths.items():
             raise SinkError(f"the {name} has died: {error}; what it did is missing from here on")
 
-    def beat(self) -> None:
-        """Record a heartbeat if one is due. Writer thread only."""
-        idle = self.heartbeat.due(self._core.buffer.stored_bytes - self._own_bytes.total())
-        if idle is not None:
-            self.emit("heartbeat", RunHeartbeat(idle_s=idle, **signs_of_life()))
+    @property
+    def stored_by_program(self) -> int:
+        """Bytes that the program itself has stored in the buffer so far: it grows with each of its events."""
+        return self._run.buffer.stored_bytes - self._own_bytes.total()
 
     def emit(self, source: str, message: Message) -> None:
-        """Record what a thread of the recorder has to say by itself; it breaks no silence of the program's.
+        """Record an event of the recorder's own; it is none of the program's, and breaks no silence of it.
 
         Args:
-            source: who says it: one thread for each.
+            source: which thread records it: one name for each.
             message: the event.
         """
-        plan = self._core.plan(type(message), b"")
-        if self._ended or not self._core.wants(plan.type):
+        plan = self._run.plan(type(message), b"")
+        if self._ended or not self._run.wants(plan.type):
             return
         payload = message.SerializeToString()
         size = plan.envelope.room + len(payload)
         self._own_bytes[source] += size  # before it is stored: never does it look like an event of the program's
-        if not self._core.buffer.append(plan, payload):
+        if not self._run.buffer.append(plan, payload):
             self._own_bytes[source] -= size

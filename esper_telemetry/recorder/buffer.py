@@ -2,7 +2,7 @@
 
 There is no lock. Storing an event is one C call, `deque.extend`: a signal, an asynchronous exception, a finalizer or
 another thread comes before it or after it and never in between, and may emit itself. Numbers are given by position when
-the writer thread takes the events (frames.py), so none can be given out without something behind it; what was offered
+the writer thread takes the events (cutter.py), so none can be given out without something behind it; what was offered
 is always derived, as recorded + lost, and never kept a second time.
 
 What waits is bounded by bytes and shed by class. Their sum is a plain attribute: CPython looks for signals, exceptions
@@ -17,9 +17,8 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from esper_telemetry.recorder.frames import WIDTH, Ending, FrameCutter, Loss
-from esper_telemetry.recorder.late import LateEvents
-from esper_telemetry.recorder.ledger import BUFFER_FULL, TOO_LARGE, WRITER_FAILED, LossLedger
+from esper_telemetry.recorder.cutter import WIDTH, FrameCutter, LastEvent, Loss
+from esper_telemetry.recorder.ledger import BUFFER_FULL, TOO_LARGE, WRITER_FAILED, LateEvents, LossLedger
 from esper_telemetry.recorder.timeline import Timeline
 from esper_telemetry.schema import MAX_EVENT_BYTES, Batch, EventType
 from esper_telemetry.v1 import options_pb2
@@ -60,6 +59,12 @@ class Plan(NamedTuple):
     limit: int
     urgent: bool
     encoders: PayloadEncoders
+
+    def within(self, context: bytes) -> Plan:
+        """Return the plan in another context (serialized): only its envelope changes."""
+        envelope = self.envelope.within(context)
+        # As Plan(...) does it, at a third of its price: a context may be bound for a single event.
+        return tuple.__new__(Plan, (self.type, envelope, self.limit, self.urgent, self.encoders))
 
 
 class Account(NamedTuple):
@@ -133,7 +138,7 @@ class Buffer:
         self._urgent = False
         self._closed = False
         self._over: int | None = None  # cause for which what waits is lost
-        self._ending: Ending | None = None
+        self._ending: LastEvent | None = None
 
     def limit(self, shedding: int) -> int:
         """Return the bytes above which events of a Shedding class are dropped."""
@@ -237,7 +242,7 @@ class Buffer:
     def end(self, plan: Plan, build: Callable[[int, Counter[tuple[str, int]]], bytes]) -> None:
         """Accept no more events but a last one, the first given, which is built when all before it have numbers."""
         if self._ending is None:
-            self._ending = Ending(plan.envelope, self._monotonic(), build)
+            self._ending = LastEvent(plan.envelope, self._monotonic(), build)
         self._closed = True
 
     @property

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from esper_telemetry.facts.text import qualified_name, text_of
 from esper_telemetry.recorder import openruns
-from esper_telemetry.recorder.child import close_stream
 from esper_telemetry.recorder.ending import OUTCOMES, Ending
-from esper_telemetry.recorder.results import plain_results
+from esper_telemetry.recorder.notices import notify, settle_notices
+from esper_telemetry.schema.guard import plain_value
 from esper_telemetry.schema.misfit import is_misfit
 from esper_telemetry.v1 import run_pb2
 
 if TYPE_CHECKING:
-    from esper_telemetry.recorder.child import Reason
-    from esper_telemetry.recorder.core import Core
+    from esper_telemetry.recorder.core import Core, Reason
 
-_log = logging.getLogger("esper_telemetry")
 _NANOS = 1_000_000_000
+_NAME_BYTES = 256
+_MOST_NUMBERS = 1000  # 1,000 names of 256 bytes are half of what an event may take
+_MOST_LEFT_OUT = 100
 
 
 class Closing:
@@ -78,14 +81,15 @@ class Closing:
         self.closed = True
         self.outcome = how.outcome or "closed"
         if self._core.child:
-            close_stream(self._core, _reason(how), how.error_type)
+            self._core.close_stream(_reason(how), how.error_type)
         else:
             self._finish(how)
         if not self._core.closed:  # asked for in the writer thread, which ends when it can; the exit waits for it
             return
         self._ended = True
         openruns.discard(self)
-        self._say_losses()
+        self._report_losses()
+        settle_notices()
         self._core.check_sink()
 
     def _finish(self, how: Ending) -> None:
@@ -108,13 +112,13 @@ class Closing:
         except Exception as error:  # what a user's value or clock does costs this value alone
             if not is_misfit(error):
                 raise
-            _log.exception("RunFinished of %s does without its duration or results", self.run_id)
+            notify(logging.ERROR, f"RunFinished of {self.run_id} does without its duration or results", error)
 
-    def _say_losses(self) -> None:
+    def _report_losses(self) -> None:
         recorded, lost = self._core.account()
         if lost:
             losses, offered = sum(lost.values()), sum(recorded.values()) + sum(lost.values())
-            _log.warning("telemetry lost %d of %d events: %s", losses, offered, lost)
+            notify(logging.WARNING, f"telemetry lost {losses} of {offered} events: {lost}")
 
 
 def _reason(how: Ending) -> Reason:
@@ -131,3 +135,47 @@ def _finished(how: Ending) -> run_pb2.RunFinished:
         error_message=how.error_message,
         reason=how.reason,
     )
+
+
+class Results(NamedTuple):
+    """Results, sorted out.
+
+    Attributes:
+        numbers: by name.
+        left_out: names of the others; where there are too many, the last one says how many more.
+    """
+
+    numbers: dict[str, float]
+    left_out: list[str]
+
+
+def plain_results(given: Any) -> Results:
+    """Return the results that are numbers on the host, and the names of the others, which are said."""
+    if not isinstance(given, Mapping):
+        kind = qualified_name(type(given))
+        notify(logging.WARNING, f"run.results is a {kind} and was left out; give a dict of numbers")
+        return Results({}, ["results"])
+    numbers: dict[str, float] = {}
+    left_out: list[str] = []
+    for key, value in list(given.items()):
+        name = text_of(key, _NAME_BYTES)
+        number = _number(name, value)
+        if number is None or len(numbers) >= _MOST_NUMBERS:
+            left_out.append(name)
+        else:
+            numbers[name] = number
+    more = len(left_out) - _MOST_LEFT_OUT
+    return Results(numbers, [*left_out[:_MOST_LEFT_OUT], *([f"{more:,} more"] if more > 0 else [])])
+
+
+def _number(name: str, value: Any) -> float | None:
+    try:
+        plain = plain_value(name, value)
+        if isinstance(plain, (str, bytes)):
+            raise TypeError(f"{qualified_name(type(plain))} is no number")  # noqa: TRY301 - said below like any other
+        return float(plain)
+    except Exception as error:
+        if not is_misfit(error):  # a signal handler's, or set by another thread: the caller's
+            raise
+        notify(logging.WARNING, f"results[{name!r}] was left out of RunFinished: {text_of(error, 500)}")
+        return None

@@ -1,9 +1,11 @@
 """What the emitters of one run share: the type table, the level in force, the buffer and the writer.
 
-An emitter asks it once per type and context for a plan; after that, emitting touches
-the plan and the buffer only. A fork leaves a child without buffer, writer and file: its first event opens a stream
-of its own, and nothing of the parent's is used there.
-There is no lock: what must be done once is claimed by one C call.
+An emitter asks it once per type and context for a plan; after that, emitting touches the plan and the buffer only. A
+fork leaves a child without buffer, writer and file: its first event opens a stream of its own, and nothing of the
+parent's is used there. There is no lock: what must be done once is claimed by one C call.
+
+Background, housekeeping, files and forks see this class through small protocols of their own, and emitters are seen
+here through one, so that no two files import each other.
 """
 
 from __future__ import annotations
@@ -13,19 +15,19 @@ import logging
 import os
 import time
 import weakref
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recorder.background import Background
 from esper_telemetry.recorder.buffer import Buffer, Plan
-from esper_telemetry.recorder.child import child_sink, close_before_exit
+from esper_telemetry.recorder.forks import close_before_exit, watch_forks
 from esper_telemetry.recorder.housekeeping import Housekeeping
 from esper_telemetry.recorder.ledger import IN_CHILD, INVALID, SHUTDOWN, drop_counts
-from esper_telemetry.recorder.mistakes import Mistakes
-from esper_telemetry.recorder.plans import placed
-from esper_telemetry.recorder.removals import Removals
+from esper_telemetry.recorder.notices import Mistakes, notify
+from esper_telemetry.recorder.runfiles import child_sink
 from esper_telemetry.recorder.wakeup import Wakeup
-from esper_telemetry.recorder.writer import WriterThread
+from esper_telemetry.recorder.writer_thread import WriterThread
 from esper_telemetry.schema import EventType, enum_labels, event_type
 from esper_telemetry.schema.encoder import payload_encoders
 from esper_telemetry.schema.envelope import EnvelopeParts
@@ -34,19 +36,29 @@ from esper_telemetry.v1 import options_pb2, run_pb2
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from google.protobuf.message import Message
 
     from esper_telemetry.clock import Clock
     from esper_telemetry.errors import SchemaError
-    from esper_telemetry.recorder.emitter import Emitter
     from esper_telemetry.recorder.options import RecordOptions
     from esper_telemetry.recorder.runfiles import RunFiles
     from esper_telemetry.sinks import Sink, Vanished
 
-_log = logging.getLogger("esper_telemetry")
 _CHILD_TIMEOUT = 1.0  # seconds for a thread to begin; the file of a child is opened later
 _STREAM = "stream"
+Reason = Literal["closed", "failed", "exit"]
+
+
+class PlanHolder(Protocol):
+    """What keeps plans and the way into the buffer, and is told when either changes: an emitter."""
+
+    def connect(self, append: Callable[[Plan, bytes], bool]) -> None:
+        """Give events to `append` from now on."""
+
+    def forget_plans(self) -> None:
+        """Make new plans at the next event."""
 
 
 class Core:
@@ -75,6 +87,7 @@ class Core:
         opened_at: monotonic time at which this process's stream began, in seconds.
         has_children: this process was forked, or the run was handed to others, so that there may be children.
         background: the threads beside the program, of this process.
+        housekeeping: what its writer thread looks after.
     """
 
     def __init__(
@@ -105,22 +118,21 @@ class Core:
         self.closing = self.closed = False
         self.opened_at = time.monotonic()
         self.has_children = False
-        self._emitters: set[weakref.ref[Emitter]] = set()
+        self._emitters: set[weakref.ref[PlanHolder]] = set()
         self.plans: dict[type[Message], Plan] = {}
         self._mistakes = Mistakes()
-        self.removals = Removals()
         self._start_anew()
         if not self.child:
             self._make_buffer()
-        _alive.add(weakref.ref(self, _alive.discard))
+        watch_forks(self)
 
     def _start_anew(self) -> None:
         """Have no buffer, writer and sink: what they are is made in this process."""
         self.wakeup = Wakeup()
         self.background = Background(self)
-        self._housekeeping = Housekeeping(self)
+        self.housekeeping = Housekeeping(self, self.background)
         self._buffers: list[Buffer] = []
-        self._unopened = {_STREAM: True}  # taken by who opens the stream of a child
+        self._unopened = {_STREAM: True}  # taken by the call that opens the stream of a child
         self.writer: WriterThread | None = None
         self._connect(self._open_and_append)
 
@@ -143,7 +155,7 @@ class Core:
         """
         self.opened_at = time.monotonic()
         self.writer = WriterThread(
-            self.buffer, lambda: make_sink(self), self.wakeup, self.options.flush_interval, self._housekeeping.turn
+            self.buffer, lambda: make_sink(self), self.wakeup, self.options.flush_interval, self.housekeeping.turn
         )
         sink = self.writer.start(timeout)
         self._connect(self._append)
@@ -165,7 +177,7 @@ class Core:
         number = self._ids.get(one.full_name)
         if number is None:
             fresh = next(self._numbers)
-            self._types[fresh] = one  # before anybody can find its number
+            self._types[fresh] = one  # before any thread can find its number
             number = self._ids.setdefault(one.full_name, fresh)
         return number
 
@@ -196,10 +208,10 @@ class Core:
 
     @property
     def has_emitters(self) -> bool:
-        """Somebody can still emit: the run's own emitter is alive, which those that were bound keep."""
+        """Events can still be emitted: the run's own emitter is alive, which those that were bound keep."""
         return len(self._emitters) > 0
 
-    def adopt(self, emitter: Emitter) -> Callable[[Plan, bytes], bool]:
+    def adopt(self, emitter: PlanHolder) -> Callable[[Plan, bytes], bool]:
         """Return what an emitter gives its events to, and remember it: it is told when that or the level changes."""
         self._emitters.add(weakref.ref(emitter, self._emitters.discard))
         return self.append
@@ -213,7 +225,7 @@ class Core:
         plan = self.plans.get(cls)
         if plan is None:
             plan = self.plans[cls] = self._first_plan(cls)
-        return placed(plan, context) if context else plan
+        return plan.within(context) if context else plan
 
     def _first_plan(self, cls: type[Message]) -> Plan:
         one = event_type(cls)
@@ -226,13 +238,17 @@ class Core:
         )
 
     def reject(self, name: str, error: SchemaError) -> None:
-        """Count an event that could not be built and say so, or raise `error` with strict=True."""
+        """Count an event that could not be built and report that, or raise `error` with strict=True."""
         if self.strict:
             raise error
         self.open_child()
         self.buffer.lose(name, INVALID)
         if not self.closing:
-            self._mistakes.say(name, error)
+            self._report(name, error)
+
+    def _report(self, name: str, error: SchemaError) -> None:
+        if self._mistakes.report(name, error):
+            self.wakeup.set()  # the writer thread writes it to the log
 
     def check_sink(self) -> None:
         """Raise what the sink reported, if the user asked for that.
@@ -271,18 +287,23 @@ class Core:
         return self.writer.sink if self.writer is not None else None
 
     @property
+    def folder(self) -> Path | None:
+        """The run folder; None of a run that keeps its events in memory."""
+        return self.files.folder if self.files is not None else None
+
+    @property
     def counting(self) -> bool:
         """The events of this process are counted and not recorded: it is a child that has no stream."""
         return bool(getattr(self.sink, "counting", False))
 
     def record_vanished(self, vanished: Vanished) -> None:
-        """Count the events of a file that somebody took away. Writer thread."""
-        self.removals.count(vanished, self.buffer)
+        """Count the events of a file that was taken away. Writer thread."""
+        self.housekeeping.record_vanished(vanished)
 
     def finish(self, last: run_pb2.RunFinished | run_pb2.StreamFinished) -> bool:
         """Record `last`, with what was offered and lost, and close the sink; it takes close_timeout at most.
 
-        The last event is written once, whoever calls again. No event that comes after the first call is recorded.
+        The last event is written once, however often this is called; no event after the first call is recorded.
         False in the writer thread (a finalizer, a log handler), which ends later.
         """
 
@@ -306,7 +327,7 @@ class Core:
             self.buffer.drop_all(SHUTDOWN)
         elif not self.writer.finish(max(0.0, deadline - time.monotonic())):
             return False
-        self._housekeeping.end()
+        self.housekeeping.end()
         self.closed = True
         return True
 
@@ -315,7 +336,7 @@ class Core:
     def open_child(self) -> None:
         """In a child process that has no stream yet: open one. Its file is opened by the writer thread."""
         if not self.child or self.closing or self._unopened.pop(_STREAM, None) is None:
-            return  # or somebody does it already, perhaps a frame below this one; the buffer is there
+            return  # or a call does it already, perhaps a frame below this one; the buffer is there
         try:
             self.open(child_sink, _CHILD_TIMEOUT)
         except BaseException as error:
@@ -324,18 +345,24 @@ class Core:
                     self._unopened[_STREAM] = True
                 raise
             if self.writer is not None and not self.writer.alive:  # else it is only slow to begin
-                _log.warning("events of this child process are not recorded: %s", error)
+                notify(logging.WARNING, f"events of this child process are not recorded: {error}")
                 self.writer = None
         self.wakeup.set()  # its file is there at once: a trace of a child that is killed soon
-        close_before_exit(self)
+        close_before_exit(partial(self.close_stream, "exit"))
 
     def _open_and_append(self, plan: Plan, payload: bytes) -> bool:
         """Take the first event of a child process, on a road that is taken once."""
         self.open_child()
         return self.buffer.append(plan, payload)
 
+    def close_stream(self, reason: Reason, error_type: str | None = None) -> None:
+        """End the stream of this child process; one that has emitted nothing has none. A second call does nothing."""
+        if not self.closed:
+            duration = time.monotonic() - self.opened_at
+            self.finish(run_pb2.StreamFinished(reason=reason, error_type=error_type, duration_s=duration))
+
     def become_child(self) -> None:
-        """In a fork child: let go of what is the parent's. Its thread is not here, its file is closed already.
+        """In a fork child: leave everything that is the parent's. Its thread is not here, its file is closed already.
 
         What waited in the buffer is the parent's to write.
         """
@@ -345,25 +372,3 @@ class Core:
             self.closed = True
         else:
             self._start_anew()
-
-
-# A plain set, because a WeakSet removes in Python: an exception that arrives in there is swallowed by the interpreter.
-_alive: set[weakref.ref[Core]] = set()
-
-
-def _living() -> list[Core]:
-    return [core for ref in list(_alive) if (core := ref()) is not None]
-
-
-def _note_children() -> None:
-    for core in _living():
-        core.has_children = True
-
-
-def _become_children() -> None:
-    for core in _living():
-        core.become_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_parent=_note_children, after_in_child=_become_children)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import SchemaError
 from esper_telemetry.recorder.handle import revived_emitter, ticket_of
-from esper_telemetry.recorder.plans import placed
 from esper_telemetry.schema import encode_context, event_type
 from esper_telemetry.schema.encoder import UNSEEN, PayloadEncoders
 from esper_telemetry.schema.misfit import is_misfit, is_of_this_line
@@ -46,14 +45,33 @@ class Emitter:
         context: what is added to each event.
         root: the run's own emitter, which is kept alive: one that was bound is known to the run only from its second
             event on, because many are made for a single one, and being known costs as much as the event.
+        run_class: of the run whose own emitter this is: what it becomes where it is unpickled.
 
     Attributes:
         error: why its context cannot be used; None if it can.
     """
 
-    __slots__ = ("__weakref__", "_append", "_context", "_core", "_encoded", "_plans", "_root", "_used", "error")
+    __slots__ = (
+        "__weakref__",
+        "_append",
+        "_context",
+        "_core",
+        "_encoded",
+        "_plans",
+        "_root",
+        "_run_class",
+        "_used",
+        "error",
+    )
 
-    def __init__(self, core: Core | None, context: dict[str, Any], root: Emitter | None = None) -> None:
+    def __init__(
+        self,
+        core: Core | None,
+        context: dict[str, Any],
+        root: Emitter | None = None,
+        *,
+        run_class: type[Any] | None = None,
+    ) -> None:
         self._core = core
         self._context = context
         self._plans: dict[Any, Plan | None] = UNSEEN
@@ -68,8 +86,10 @@ class Emitter:
         self._append: Callable[[Plan, bytes], bool]
         self._root = root
         self._used = root is None
-        if root is None and core is not None:
-            self._append = core.adopt(self)
+        if root is None:
+            self._run_class = run_class
+            if core is not None:
+                self._append = core.adopt(self)
 
     def __repr__(self) -> str:
         bound = ", ".join(f"{name}={shown(value)}" for name, value in self._context.items() if value is not None)
@@ -83,7 +103,8 @@ class Emitter:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Take along what `handle.py` needs; the values of a context that cannot be used stay behind."""
-        return revived_emitter, (ticket_of(self._core), self._context if self.error is None else {}, self.error)
+        root, context = self._root or self, self._context if self.error is None else {}
+        return revived_emitter, (root._run_class, ticket_of(self._core), context, self.error)  # noqa: SLF001 - of the same class
 
     def bind(self, *wrong: object, **context: Any) -> Emitter:
         """Return an emitter that adds `context` to what this one adds.
@@ -191,7 +212,7 @@ class Emitter:
             return
         # A plan that waits for its context has none of the emitter's yet.
         bound = context is self._encoded and plan.encoders is not _CONTEXT_FIRST
-        self._append(plan if bound else placed(plan, context), payload)
+        self._append(plan if bound else plan.within(context), payload)
 
     def _first_plan(self, core: Core, cls: Any, event: Any) -> Plan | None:
         """Return the plan of a type seen first; None if it is filtered or was refused."""
@@ -213,7 +234,7 @@ class Emitter:
             if one.requires and placed_encoders(cls).lacking({}, self._context) is not None:
                 plan = plan._replace(encoders=_CONTEXT_FIRST)
             elif self._encoded:
-                plan = placed(plan, self._encoded)
+                plan = plan.within(self._encoded)
         if self._used:
             self._keep(core, cls, plan, level)
         else:

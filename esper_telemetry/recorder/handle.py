@@ -3,31 +3,37 @@
 In its own process and in forked ones a run arrives as itself. In a process that descends from the one that started
 it, while that one still writes, it is a handle: its first event opens a stream of its own. Anywhere else (the run has
 ended, another job or host, a checkpoint that is loaded weeks later) it is a run that is off, and a log line says so.
+The class of the run is pickled along, so that this file need not know it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
+import os
+import platform
+import sys
 import weakref
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.clock import SYSTEM_CLOCK
-from esper_telemetry.recorder import processes
+from esper_telemetry.recorder.core import Core
 from esper_telemetry.schema import EventType, event_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from esper_telemetry.errors import SchemaError
-    from esper_telemetry.recorder.core import Core
-    from esper_telemetry.recorder.emitter import Emitter
-    from esper_telemetry.recorder.run import Run
     from esper_telemetry.recorder.runfiles import RunFiles
 
 _log = logging.getLogger("esper_telemetry")
+
+_PROC = Path("/proc")
+_MOST_ANCESTORS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,7 @@ class Ticket:
         strict: errors of a call are raised.
         schemas: event classes beside the built-in ones, as "module:name".
         owner: process id of the one that started the run.
-        machine: where that one runs, as `processes.machine` tells.
+        machine: where that one runs, as `machine()` returns it.
     """
 
     token: bytes
@@ -54,7 +60,7 @@ class Ticket:
 
     def is_valid_here(self) -> bool:
         """Tell whether this process descends from the one that started the run, and that one still writes it."""
-        if self.files is None or self.machine != processes.machine() or not processes.descends_from(self.owner):
+        if self.files is None or self.machine != machine() or not descends_from(self.owner):
             return False
         from esper_telemetry.sinks import stream_is_written
 
@@ -73,47 +79,46 @@ def ticket_of(core: Core | None) -> Ticket | None:
         strict=core.strict,
         schemas=tuple(f"{one.cls.__module__}:{one.cls.__qualname__}" for _, one in core.types()),
         owner=core.owner,
-        machine=processes.machine(),
+        machine=machine(),
     )
 
 
-def remember(token: bytes, run: Run) -> None:
+def remember(token: bytes, run: Any) -> None:
     """Let copies of `run` that arrive in this process be the run itself."""
     _runs[token] = weakref.ref(run, partial(_runs.pop, token))  # a callback of C: nothing can interrupt it
 
 
-def revived_run(ticket: Ticket | None, run_id: str) -> Run:
-    """Return what a pickled run is in this process."""
-    from esper_telemetry.recorder.run import Run
-
+def revived_run(run_class: type[Any], ticket: Ticket | None, run_id: str) -> Any:
+    """Return what a pickled run of `run_class` is in this process."""
     if ticket is None:
-        return Run(None, run_id, None)
+        return run_class(None, run_id, None)
     known = _runs.get(ticket.token)
     run = known() if known is not None else None
     if run is None:
         core = _child_core(ticket)
-        run = Run(core, run_id, core.files.folder if core is not None and core.files is not None else None)
+        run = run_class(core, run_id, core.folder if core is not None else None)
         remember(ticket.token, run)
     return run
 
 
-def revived_emitter(ticket: Ticket | None, context: dict[str, Any], error: SchemaError | None) -> Emitter:
+def revived_emitter(
+    run_class: type[Any], ticket: Ticket | None, context: dict[str, Any], error: SchemaError | None
+) -> Any:
     """Return what a pickled emitter is in this process: bound to the same context.
 
     Args:
+        run_class: of its run.
         ticket: of its run.
         context: what it adds to each event.
         error: why its context cannot be used; its events are counted as invalid here as well.
     """
     run_id = ticket.files.run_id if ticket is not None and ticket.files is not None else ""
-    emitter = revived_run(ticket, run_id).bind(**context)
+    emitter = revived_run(run_class, ticket, run_id).bind(**context)
     emitter.error = error
     return emitter
 
 
 def _child_core(ticket: Ticket) -> Core | None:
-    from esper_telemetry.recorder.core import Core
-
     if ticket.files is None or not ticket.is_valid_here():
         if ticket.token not in _said:
             _said.add(ticket.token)
@@ -148,5 +153,32 @@ def _event_types(names: Iterable[str]) -> Iterator[EventType]:
             continue
 
 
-_runs: dict[bytes, weakref.ref[Run]] = {}
+def machine() -> str:
+    """Return what tells this boot of this machine, and this numbering of its processes, from every other."""
+    facts = [platform.node()]
+    with contextlib.suppress(OSError):
+        facts.append((_PROC / "sys/kernel/random/boot_id").read_text().strip())
+    with contextlib.suppress(OSError):
+        facts.append(str((_PROC / "self/ns/pid").readlink()))  # a container counts its processes anew
+    return " ".join(facts)
+
+
+def descends_from(pid: int) -> bool:
+    """Tell whether `pid` is this process or one of its ancestors."""
+    process = sys.modules.get("multiprocessing.process")
+    parent = process.parent_process() if process is not None else None
+    return pid in (os.getpid(), os.getppid(), getattr(parent, "pid", None)) or pid in _ancestors(os.getppid())
+
+
+def _ancestors(pid: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        while pid > 1 and len(found) < _MOST_ANCESTORS:
+            found.append(pid)
+            # pid (name) state ppid: the name may hold anything, parentheses too
+            pid = int((_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+    return found
+
+
+_runs: dict[bytes, weakref.ref[Any]] = {}
 _said: set[bytes] = set()

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.errors import SchemaError
-from esper_telemetry.recorder.names import plain_name
+from esper_telemetry.recorder.texts import plain_name
 from esper_telemetry.schema import event_type
 from esper_telemetry.schema.guard import plain_value
 from esper_telemetry.schema.misfit import as_refusal

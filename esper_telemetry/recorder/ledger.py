@@ -7,8 +7,10 @@ cut in two, and each reading starts from a copy that is one C call too.
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import Counter
 
+from esper_telemetry.recorder.notices import notify, write_notices_soon
 from esper_telemetry.v1 import run_pb2
 
 BUFFER_FULL = run_pb2.DROP_CAUSE_BUFFER_FULL
@@ -57,3 +59,33 @@ def drop_counts(losses: Counter[tuple[str, int]]) -> list[run_pb2.DropCount]:
         run_pb2.DropCount(full_name=name, cause=cause, count=count)  # type: ignore[arg-type]  # a number of the enum
         for (name, cause), count in sorted(losses.items())
     ]
+
+
+class LateEvents:
+    """Counts of the events that one run was given after its end; threads and signal handlers may share it.
+
+    The record is closed and cannot contain them; `Run.stats()` does, under the cause "after_close".
+    """
+
+    def __init__(self) -> None:
+        self._ledger = LossLedger()
+        self._unreported = [True]  # taken by the caller that reports it: a list's pop is atomic
+
+    @property
+    def losses(self) -> Counter[tuple[str, int]]:
+        """(full message name, AFTER_CLOSE) → events, as the ledger of the run has its losses."""
+        return self._ledger.losses
+
+    def count(self, full_name: str) -> None:
+        """Count an event; the first one of the run is reported."""
+        self._ledger.count(full_name, AFTER_CLOSE)
+        try:
+            self._unreported.pop()
+        except IndexError:
+            return
+        notify(
+            logging.WARNING,
+            f"{full_name} was emitted after its run was closed: it is dropped, like all that follow (counted in stats()"
+            " as after_close, said once); emit before close(), or inside the with block",
+        )
+        write_notices_soon()

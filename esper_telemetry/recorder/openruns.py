@@ -15,23 +15,41 @@ import atexit
 import contextlib
 import logging
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from esper_telemetry.recorder.ending import ending
 
 if TYPE_CHECKING:
-    from esper_telemetry.recorder.closing import Closing
     from esper_telemetry.recorder.ending import Ending
 
 _log = logging.getLogger("esper_telemetry")
 AT_EXIT = "closed at exit"
 FORGOTTEN = "nothing referred to it any more; closed at the next start"
 
-_open: list[Closing] = []  # the calls of a list are atomic, and leave no lock behind that a signal could hold
+
+class OpenRun(Protocol):
+    """What closes a run that is open."""
+
+    run_id: str
+    closed: bool
+
+    @property
+    def held(self) -> bool:
+        """Events can still be emitted: the run or an emitter bound to it is alive."""
+
+    @property
+    def inherited(self) -> bool:
+        """This process is a fork child of the one that opened the run."""
+
+    def close(self, how: Ending) -> None:
+        """Write how the run ended and close its record."""
+
+
+_open: list[OpenRun] = []  # the calls of a list are atomic, and leave no lock behind that a signal could hold
 _hooked: list[bool] = []  # something, once the end of the interpreter is waited for
 
 
-def add(closing: Closing) -> None:
+def add(closing: OpenRun) -> None:
     """Remember an open run until it is closed."""
     if not _hooked:
         _hooked.append(True)
@@ -39,7 +57,7 @@ def add(closing: Closing) -> None:
     _open.append(closing)
 
 
-def discard(closing: Closing) -> None:
+def discard(closing: OpenRun) -> None:
     """Forget a run that was closed."""
     with contextlib.suppress(ValueError):
         _open.remove(closing)
@@ -62,7 +80,7 @@ def close_all() -> None:
         _close(closing, _ending_at_exit(closing, error))
 
 
-def _close(closing: Closing, how: Ending) -> None:
+def _close(closing: OpenRun, how: Ending) -> None:
     try:
         closing.close(how)
     except Exception:  # noqa: BLE001 - one run that cannot be closed keeps no other open
@@ -70,7 +88,7 @@ def _close(closing: Closing, how: Ending) -> None:
     discard(closing)
 
 
-def _ending_at_exit(closing: Closing, error: BaseException | None) -> Ending:
+def _ending_at_exit(closing: OpenRun, error: BaseException | None) -> Ending:
     """Return what is known of a run when the program ends.
 
     An exception that ended the program keeps its frames, and they hold the runs that it ended: one that nobody holds

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from esper_telemetry.errors import ConfigError
+from esper_telemetry.wire import Credentials
 
 DISABLED_VARIABLE = "ESPER_TELEMETRY_DISABLED"
 RUN_ID_VARIABLE = "ESPER_TELEMETRY_RUN_ID"
@@ -102,28 +103,20 @@ class RecordOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamOptions:
+class StreamOptions(Credentials):
     """How the agent sends a run's frames on to a collector; the local record stays the truth.
+
+    The files of Credentials (token_file, tls, tls_ca, tls_cert, tls_key) are given by name.
 
     Attributes:
         flush_interval: replaces RecordOptions.flush_interval while streaming, in seconds.
-        token_file: file that holds the bearer token; it is sent over TLS, unix sockets or loopback only.
         keep_local: keep segments that are durable at the collector.
-        tls: encrypt; the system's roots vouch for the collector.
-        tls_ca: PEM file with the roots that vouch for it instead; means `tls`.
-        tls_cert: PEM file with the client's certificate, for collectors that want one; means `tls`.
-        tls_key: PEM file with its key.
         give_up_after: seconds that the agent goes on trying, without progress, after the run has ended. What is
             missing then is left to `esper-telemetry push`.
     """
 
     flush_interval: float = 0.2
-    token_file: str | None = None
     keep_local: bool = True
-    tls: bool = False
-    tls_ca: str | None = None
-    tls_cert: str | None = None
-    tls_key: str | None = None
     give_up_after: float = 600.0
 
     def __post_init__(self) -> None:
@@ -134,8 +127,7 @@ class StreamOptions:
         """
         for name in ("flush_interval", "give_up_after"):
             _check_positive(f"StreamOptions.{name}", getattr(self, name))
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ConfigError("StreamOptions.tls_cert and tls_key belong together; one of them is missing")
+        Credentials.__post_init__(self)  # slots make a new class, so that super() has none to refer to
 
 
 def _is_number(value: Any) -> bool:

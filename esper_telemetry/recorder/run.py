@@ -15,6 +15,7 @@ from esper_telemetry.recorder.closing import Closing
 from esper_telemetry.recorder.emitter import Emitter
 from esper_telemetry.recorder.ending import Ending, ending
 from esper_telemetry.recorder.handle import remember, revived_run, ticket_of
+from esper_telemetry.recorder.notices import notify, settle_notices
 from esper_telemetry.recorder.shorthand import Shorthand
 from esper_telemetry.schema import enum_labels, event_type, level_number
 from esper_telemetry.schema.misfit import is_misfit
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from esper_telemetry.recorder.core import Core
     from esper_telemetry.recorder.ending import Outcome
 
-_log = logging.getLogger("esper_telemetry")
 _MOST_OF_A_NAME = 100
 
 
@@ -92,7 +92,7 @@ class Run(Shorthand):
         self.run_id = run_id
         self._core = core
         self._folder = folder
-        self._emitter = Emitter(core, {})
+        self._emitter = Emitter(core, {}, run_class=type(self))
         # Bound here: one call less than the methods below, which give them a signature and their help.
         self.emit = self._emitter.emit  # type: ignore[method-assign]
         self.bind = self._emitter.bind  # type: ignore[method-assign]
@@ -137,7 +137,7 @@ class Run(Shorthand):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Take along what `handle.py` needs."""
-        return revived_run, (ticket_of(self._core), self.run_id)
+        return revived_run, (type(self), ticket_of(self._core), self.run_id)
 
     @property
     def results(self) -> dict[str, float]:
@@ -222,7 +222,7 @@ class Run(Shorthand):
             return not core.buffer.last_seq
         done = core.writer.flush(timeout, sync=sync)
         core.check_sink()
-        return not core.removals.take_news() and done and not core.counting
+        return not core.housekeeping.take_removals() and done and not core.counting
 
     def stats(self) -> RunStats:
         """Return what was recorded and lost so far in this process."""
@@ -294,7 +294,8 @@ class Run(Shorthand):
         except Exception as failure:  # an error of ours at the end of a training is said, never raised
             if not is_misfit(failure):  # a signal handler's, or set by another thread: the caller's
                 raise
-            _log.exception("run %s could not be closed in good order", self.run_id)
+            notify(logging.ERROR, f"run {self.run_id} could not be closed in good order", failure)
+            settle_notices()
 
     def __enter__(self) -> Self:
         return self
@@ -307,4 +308,5 @@ class Run(Shorthand):
         except TelemetryError as failure:
             if error is None:
                 raise
-            _log.warning("run %s: %s; its body raised as well, and that goes on", self.run_id, failure)
+            notify(logging.WARNING, f"run {self.run_id}: {failure}; its body raised as well, and that goes on")
+            settle_notices()

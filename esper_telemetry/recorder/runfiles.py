@@ -1,27 +1,48 @@
 """Where the streams of one run are written, and what their headers have in common.
 
-A run has the stream of the process that started it, and one for each child process that emits. This is plain data,
+A run has the stream of the process that started it, and one for each child process that emits. RunFiles is plain data,
 so a handle that travels to another process carries it along.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from esper_telemetry.recorder.notices import write_line
 from esper_telemetry.v1 import run_pb2
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from esper_telemetry.recorder.core import Core
+    from esper_telemetry.clock import Clock
+    from esper_telemetry.recorder.buffer import Buffer
     from esper_telemetry.recorder.options import RecordOptions
-    from esper_telemetry.sinks import ChildSink, FileSink, HeaderInfo
+    from esper_telemetry.schema import Batch, EventType
+    from esper_telemetry.sinks import ChildSink, FileSink, HeaderInfo, Sink, Vanished
 
 _UNBOUNDED = 1 << 60  # a child has one segment, however long it lives
 # What the recorder itself adds to the stream of a child.
 _OWN_EVENTS = (run_pb2.StreamFinished.DESCRIPTOR.full_name, run_pb2.DropReport.DESCRIPTOR.full_name)
+
+
+class Stream(Protocol):
+    """What the files need of the stream that they hold."""
+
+    clock: Clock
+    files: RunFiles | None
+
+    @property
+    def buffer(self) -> Buffer:
+        """Its buffer, whose timeline has the anchor of its times."""
+
+    def types(self) -> list[tuple[int, EventType]]:
+        """Return the type table."""
+
+    def record_vanished(self, vanished: Vanished) -> None:
+        """Count the events of a file that was taken away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +58,7 @@ class RunFiles:
         options: how they are written.
         attempt: attempt at the run, from 1.
         launch: launch of the process; empty where no launcher names it.
-        watch_earlier: segments that are closed may not be taken away by anybody.
+        watch_earlier: no other process may take closed segments away.
         producer_id: 16 bytes, of the stream of the process that started the run.
     """
 
@@ -57,7 +78,7 @@ class RunFiles:
         """The run folder."""
         return self.root / self.run_id
 
-    def own_sink(self, core: Core) -> FileSink:
+    def own_sink(self, stream: Stream) -> FileSink:
         """Open the stream of the process that starts the run.
 
         Raises:
@@ -69,42 +90,42 @@ class RunFiles:
         options = self.options
         return FileSink(
             self.root,
-            self._header(core, self.producer_id),
-            core.types(),
+            self._header(stream, self.producer_id),
+            stream.types(),
             sync=options.sync,
             sync_interval_s=options.flush_interval,
             max_bytes=options.segment_bytes,
             max_age_s=options.segment_seconds,
             keep_bytes=options.keep_bytes,
             watch_earlier=self.watch_earlier,
-            on_vanished=core.record_vanished,
-            clock=core.clock,
+            on_vanished=stream.record_vanished,
+            clock=stream.clock,
         )
 
-    def child_sink(self, core: Core) -> ChildSink:
+    def child_sink(self, stream: Stream) -> ChildSink:
         """Return the sink of a child process; nothing is opened before it is written to."""
         from esper_telemetry.sinks import CHILD_STREAM, MOST_CHILDREN, ChildSink, FileSink
 
-        options, own = self.options, {number for number, name in core.names.items() if name in _OWN_EVENTS}
-        header = self._header(core, os.urandom(16), stream=CHILD_STREAM, parent_producer_id=self.producer_id)
+        options, own = self.options, {number for number, one in stream.types() if one.full_name in _OWN_EVENTS}
+        header = self._header(stream, os.urandom(16), stream=CHILD_STREAM, parent_producer_id=self.producer_id)
 
         def open_file() -> FileSink:
             return FileSink(
                 self.root,
                 header,
-                core.types(),
+                stream.types(),
                 sync=options.sync,
                 sync_interval_s=options.flush_interval,
                 max_bytes=_UNBOUNDED,
                 max_age_s=_UNBOUNDED,
-                on_vanished=core.record_vanished,
-                clock=core.clock,
+                on_vanished=stream.record_vanished,
+                clock=stream.clock,
             )
 
         limit = MOST_CHILDREN if options.children == "record" else 0
         return ChildSink(self.folder, self.rank, self.producer_id, open_file, limit=limit, own_types=own)
 
-    def _header(self, core: Core, producer_id: bytes, **more: Any) -> HeaderInfo:
+    def _header(self, stream: Stream, producer_id: bytes, /, **more: Any) -> HeaderInfo:
         from esper_telemetry.sinks import HeaderInfo
 
         return HeaderInfo(
@@ -115,10 +136,33 @@ class RunFiles:
             host=self.host,
             attempt=self.attempt,
             launch=self.launch,
-            anchor_unix_nano=core.buffer.timeline.anchor.unix_nano,
-            anchor_monotonic_nano=core.buffer.timeline.anchor.monotonic_nano,
+            anchor_unix_nano=stream.buffer.timeline.anchor.unix_nano,
+            anchor_monotonic_nano=stream.buffer.timeline.anchor.monotonic_nano,
             frame_bytes=self.options.frame_bytes,
             flush_interval_s=self.options.flush_interval,
             sync=self.options.sync,
             **more,
         )
+
+
+def child_sink(stream: Stream) -> Sink:
+    """Return where the events of this child process go."""
+    return stream.files.child_sink(stream) if stream.files is not None else _NowhereSink()
+
+
+class _NowhereSink:
+    """Takes the events of a child whose parent keeps its own in memory: that memory is not shared."""
+
+    counting = True
+
+    def __init__(self) -> None:
+        write_line(logging.WARNING, "this run keeps its events in memory: those of child processes are not recorded")
+
+    def write(self, batch: Batch) -> None:
+        """Take a batch and forget it."""
+
+    def sync(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""

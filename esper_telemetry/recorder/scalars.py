@@ -12,8 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import SchemaError
-from esper_telemetry.recorder.names import plain_name
-from esper_telemetry.recorder.texts import emit_text
+from esper_telemetry.recorder.texts import emit_text, plain_name
 from esper_telemetry.schema import event_type
 from esper_telemetry.schema.guard import plain_value
 from esper_telemetry.schema.misfit import as_refusal

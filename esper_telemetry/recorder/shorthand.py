@@ -10,12 +10,10 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import SchemaError
+from esper_telemetry.recorder.activity import Phase, ProgressReports
 from esper_telemetry.recorder.histogram import log_histogram
-from esper_telemetry.recorder.names import plain_name
-from esper_telemetry.recorder.phases import Phase
-from esper_telemetry.recorder.progress import Progress
 from esper_telemetry.recorder.scalars import log_scalars
-from esper_telemetry.recorder.texts import log_text
+from esper_telemetry.recorder.texts import log_text, plain_name
 from esper_telemetry.v1.process_pb2 import PhaseTimed
 
 if TYPE_CHECKING:
@@ -36,7 +34,7 @@ class Shorthand:
     _emitter: Emitter
     _folder: Path | None
     _artifacts: Artifacts | None = None
-    _progress: Progress | None = None
+    _progress: ProgressReports | None = None
 
     def log(self, values: Mapping[str, Any], *, step: int | None = None, **context: Any) -> None:
         """Record a dict of values in one call: `run.log({"loss": 0.5, "eval": {"acc": 0.9}}, step=3)`.
@@ -165,7 +163,7 @@ class Shorthand:
         """
         if self._core is not None:
             if self._progress is None:
-                self._progress = Progress()
+                self._progress = ProgressReports()
             self._progress.report(self._core, self._bound(context), done, total, unit)
 
     def _bound(self, context: dict[str, Any]) -> Emitter:

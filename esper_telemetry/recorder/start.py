@@ -40,6 +40,7 @@ from esper_telemetry.recorder.runfiles import RunFiles
 from esper_telemetry.schema import EventType, effective_level, event_classes, event_type, level_number
 from esper_telemetry.schema.builtin import built_in_types
 from esper_telemetry.v1 import options_pb2, run_pb2
+from esper_telemetry.wire import check_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -162,10 +163,10 @@ def start_run(
 
 def _root(folder: Path | None, collector: str | None) -> Path | None:
     if collector is not None:
-        from esper_telemetry.recorder.agent_process import check_collector, spool_folder  # only who streams pays
-
-        check_collector(collector)
+        check_address(collector)
         if folder is None:
+            from esper_telemetry.recorder.agent_process import spool_folder  # subprocess: only who streams pays
+
             return spool_folder()
     if folder is None:
         return None

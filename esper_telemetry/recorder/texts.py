@@ -1,14 +1,15 @@
-"""`run.log_text(...)`: a text as an event, its end cut off where it is too long for one.
+"""Names and texts that a trainer makes up: what a name may be, and `run.log_text(...)`.
 
-Only texts are taken: the text of an object could be an address, and that of a tensor makes the host wait.
+Only plain values are taken: the text of an object could be an address, and that of a tensor makes the host wait. A name
+is never worth an event: what UTF-8 cannot hold is escaped. A text that is too long for an event loses its end.
 """
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import SchemaError
-from esper_telemetry.recorder.names import plain_name, writable
 from esper_telemetry.schema import event_type
 from esper_telemetry.v1.logged_pb2 import TextLogged
 
@@ -55,3 +56,28 @@ def emit_text(emitter: Emitter, name: str, text: str, mime: str | None = None) -
         shown = encoded[:MAX_TEXT_BYTES].decode("utf-8", "ignore")  # a character cut in two goes as a whole
         omitted = len(encoded) - len(shown.encode())
     emitter.emit(TextLogged, name=name, text=shown, mime=mime, omitted_bytes=omitted)
+
+
+def plain_name(what: str, value: Any) -> str:
+    """Return `value` as a name.
+
+    Args:
+        what: what is named, for the error.
+        value: a text, a number or a member of an enum.
+
+    Raises:
+        SchemaError: it is something else.
+    """
+    if isinstance(value, enum.Enum):
+        value = value.value
+    kind = type(value)
+    if kind is str or isinstance(value, str):
+        return writable(value)
+    if kind in (int, float, bool):
+        return str(value)
+    raise SchemaError(f"{what} was named by a {kind.__module__}.{kind.__qualname__}; pass a text")
+
+
+def writable(text: str) -> str:
+    """Return `text` with lone surrogates (of undecodable file names) escaped: UTF-8 cannot hold them."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

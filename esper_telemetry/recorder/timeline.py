@@ -3,28 +3,34 @@
 A wall clock may be set, and a monotonic clock stands still while the machine sleeps, so neither is trusted alone
 for long: `check` holds one against the other, and takes a new anchor when they have parted. Times follow a step
 forward at once. After a step back they go on at half their speed until the wall clock has caught up, so
-that order and, but for a known factor, durations are kept. Used by the writer thread only; it emits nothing.
+that order and, but for a known factor, durations are kept. ClockWatch reports each new anchor in the log and as an
+event. Used by the writer thread only. The clock may be the program's own: whatever it raises stops no event.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.clock import Anchor
+from esper_telemetry.v1 import run_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from esper_telemetry.clock import Clock
 
-_APART = 1_000_000_000
+_log = logging.getLogger("esper_telemetry")
+
+_SECOND = 1_000_000_000
+_APART = _SECOND
 # Two clocks are not read at once. What came between them, on a machine that is busy, is no difference of theirs.
 _ONE_MOMENT = 100_000_000
 # A wall clock that jumps about would cost a segment each time: beyond the first few it may do so once a minute.
 _FREELY, _PAUSE = 8, 60_000_000_000
 
 
-class Parting(NamedTuple):
+class ClockStep(NamedTuple):
     """The two clocks were found apart.
 
     Attributes:
@@ -95,7 +101,7 @@ class Timeline:
         offset = self.anchor.offset
         return [self.unix_nano(moment) - offset for moment in monotonic_nano]
 
-    def check(self) -> Parting | None:
+    def check(self) -> ClockStep | None:
         """Take a new anchor if the clocks have parted by more than a second; what was emitted before keeps its time."""
         before, wall, after = self._clock.monotonic_ns(), self._clock.wall_ns(), self._clock.monotonic_ns()
         expected = Anchor(after + self.anchor.offset, after)
@@ -106,7 +112,44 @@ class Timeline:
         catch_up = 2 * max(0, latest - wall)
         self.anchor = Anchor(wall, after)
         self._before, self._now = self._now, _Stretch(after, self.anchor.offset, after + catch_up, latest)
-        return Parting(expected, self.anchor, catch_up)
+        return ClockStep(expected, self.anchor, catch_up)
 
     def _too_often(self, monotonic_nano: int) -> bool:
         return self._partings >= _FREELY and monotonic_nano - self.anchor.monotonic_nano < _PAUSE
+
+
+class ClockWatch:
+    """Looks at the clocks, in every cycle of the writer thread."""
+
+    def __init__(self) -> None:
+        """Begin with nothing said."""
+        self._said = False
+
+    def look(self, timeline: Timeline) -> run_pb2.ClockReanchored | None:
+        """Let `timeline` take a new anchor if its clocks have parted; return the event that says so."""
+        try:
+            parting = timeline.check()
+        except Exception as error:  # noqa: BLE001 - the clock is the program's
+            if not self._said:
+                self._said = True
+                _log.warning("the clock of the run cannot be read (said once): %r", error)
+            return None
+        if parting is None:
+            return None
+        _log.warning("%s", _in_words(parting))
+        return run_pb2.ClockReanchored(
+            difference_s=parting.difference_ns / _SECOND,
+            expected_unix_nano=parting.expected.unix_nano,
+            actual_unix_nano=parting.actual.unix_nano,
+            catch_up_s=parting.catch_up_ns / _SECOND,
+        )
+
+
+def _in_words(parting: ClockStep) -> str:
+    seconds = parting.difference_ns / _SECOND
+    if seconds > 0:
+        return f"the wall clock is {seconds:.1f} s ahead of the monotonic one (a sleep?); times of events follow it"
+    return (
+        f"the wall clock was set back by {-seconds:.1f} s; times of events do not step back and go on at half their"
+        f" speed for {parting.catch_up_ns / _SECOND:.1f} s"
+    )

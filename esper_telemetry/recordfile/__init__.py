@@ -10,6 +10,7 @@ from esper_telemetry.recordfile.damage import Damage, Truncation
 from esper_telemetry.recordfile.filter import Filtered, filter_record
 from esper_telemetry.recordfile.folder import PassedOver, RunFolder, list_run, look_into
 from esper_telemetry.recordfile.follow import Followed, StreamFollower, follow
+from esper_telemetry.recordfile.frame_events import Envelope, EventColumns
 from esper_telemetry.recordfile.header import HeaderInfo, random_id
 from esper_telemetry.recordfile.index import FrameRef
 from esper_telemetry.recordfile.layout import Skip, SkipReason
@@ -27,6 +28,8 @@ from esper_telemetry.recordfile.writer import RecordWriter, Vanished
 __all__ = [
     "SUFFIX",
     "Damage",
+    "Envelope",
+    "EventColumns",
     "Filtered",
     "Followed",
     "FrameRef",

@@ -17,9 +17,9 @@ from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.builder import RecordBuilder
 from esper_telemetry.recordfile.damage import Damage
-from esper_telemetry.recordfile.elements import element_spans
-from esper_telemetry.recordfile.facts import frame_facts, parse_frame
+from esper_telemetry.recordfile.facts import facts_of
 from esper_telemetry.recordfile.frame import FrameEncoder
+from esper_telemetry.recordfile.frame_events import element_spans, parse_events
 from esper_telemetry.recordfile.header import header_descriptor, header_frame_bytes, header_parity
 from esper_telemetry.recordfile.reader import RecordReader
 
@@ -148,7 +148,7 @@ class _Filter:
             self._result.dropped += frame.records
             return
         raw = self._reader.decompress(frame)
-        events = parse_frame(raw)
+        events = parse_events(raw)
         kept = [event for event in events if selection.keeps(event)]
         self._result.dropped += len(events) - len(kept)
         if not kept:
@@ -161,7 +161,7 @@ class _Filter:
             raw = b"".join(raw[start:end] for event, (start, _, end) in spans if selection.keeps(event))
             data = self._encode(raw)
         # Numbers that were left out before it become part of its range.
-        desc = frame_facts(kept).descriptor(len(data), len(raw))
+        desc = facts_of(kept).descriptor(len(data), len(raw))
         desc = desc._replace(first_seq=self._builder.last_seq + 1, last_seq=frame.last_seq)
         self._builder.add_frame(data + layout.pack_descriptor(desc), desc, Counter(event.type_id for event in kept))
         self._result.frames += 1

@@ -16,25 +16,25 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordError, UnsupportedRecordError
 from esper_telemetry.recordfile.damage import Damage, Truncation
-from esper_telemetry.recordfile.facts import parse_frame
 from esper_telemetry.recordfile.folder import look_into
 from esper_telemetry.recordfile.frame import FrameDecoder
+from esper_telemetry.recordfile.frame_events import parse_envelopes
 from esper_telemetry.recordfile.lock import writer_gone
 from esper_telemetry.recordfile.paths import SUFFIX, SegmentName
-from esper_telemetry.recordfile.piece import Kind, Piece, piece_at
+from esper_telemetry.recordfile.piece import Kind, Piece
 from esper_telemetry.recordfile.reader import check_prologue
-from esper_telemetry.recordfile.scan import scan
 from esper_telemetry.recordfile.segment import Assembler, Segment
-from esper_telemetry.recordfile.source import FileSource
+from esper_telemetry.recordfile.source import FileSource, LastRead
+from esper_telemetry.recordfile.walk import GrowingWalk
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from esper_telemetry.recordfile.frame_events import Envelope
     from esper_telemetry.recordfile.index import FrameRef
     from esper_telemetry.v1 import record_pb2
 
-_CHUNK_BYTES = 1 << 20
 # A look gives about so much, before compression: who starts at the beginning of a long record does not get it whole.
 _LOOK_BYTES = 1 << 20
 # So often nothing valid may stand where the next piece belongs before it is damage: a read may meet a write.
@@ -50,7 +50,7 @@ class Followed(NamedTuple):
         path: the file.
         segment: the segment it belongs to, as far as it is known: header and types hold for this frame.
         frame: the frame; None for damage.
-        events: its events, verified.
+        events: its events, verified; their contexts are bytes.
         damage: what could not be read, or None.
         truncation: how the file of a writer that is gone is cut, or None; the last thing of a stream.
     """
@@ -58,7 +58,7 @@ class Followed(NamedTuple):
     path: Path
     segment: Segment
     frame: FrameRef | None
-    events: list[record_pb2.Event]
+    events: Sequence[Envelope]
     damage: Damage | None = None
     truncation: Truncation | None = None
 
@@ -103,11 +103,10 @@ class StreamFollower:
             source.close()
             raise
         self.path = path
-        self._source = source
+        self._source = LastRead(source)
+        self._walk = GrowingWalk(self._source)
         self._assembler = Assembler(self._source, self._decoder, spare)
-        self._at = 0
         self._ends = [0]
-        self._buffer = b""
         self._quiet = 0
         self._refused = 0
         self._closed = False
@@ -145,43 +144,29 @@ class StreamFollower:
 
     def _cut_end(self) -> list[Followed]:
         """Return how the file ends, once, if it ends inside a frame."""
-        size = self._source.size if self.finished and not self._said else self._at
-        if size <= self._at:
+        at = self._walk.at
+        size = self._source.size if self.finished and not self._said else at
+        if size <= at:
             return []
         self._said = True
-        truncation = Truncation(self._frames + 1, self._at, size, self._events)
+        truncation = Truncation(self._frames + 1, at, size, self._events)
         return [Followed(self.path, self._segment, None, [], None, truncation)]
 
     def _next_piece(self) -> Piece | None:
-        """Return the whole piece at the present place, or None when there is none yet."""
+        """Return the whole piece at the present offset, or None when there is none yet."""
         size = self._source.size
-        if size < self._at:  # the writer cut back a write that failed
-            self._at = max(end for end in self._ends if end <= size)
-            self._buffer = b""
-        while True:
-            try:
-                piece = piece_at(self._buffer, 0, self._at) if self._buffer else None
-            except (CorruptRecordError, UnsupportedRecordError):
-                self._buffer = b""
-                self._refused += 1
-                return self._resync() if self._gone or self._refused > _PATIENCE else None
-            if piece is not None:
-                return piece
-            wanted = len(self._buffer) + _CHUNK_BYTES
-            more = self._source.read_at(self._at, wanted)
-            if len(more) <= len(self._buffer):
-                return None
-            self._buffer = more
-
-    def _resync(self) -> Piece | None:
-        """Return the damage at the present place, once something valid stands behind it or nothing more will come."""
-        pieces = scan(self._source, self._at)
-        first = next(pieces, None)
-        return first if self._gone or next(pieces, None) is not None else None
+        if size < self._walk.at:  # the writer cut back a write that failed
+            self._walk.back_to(max(end for end in self._ends if end <= size))
+        piece = self._walk.next(final=self._gone)
+        if piece is None or piece.kind is not Kind.DAMAGE or self._gone:
+            return piece
+        self._refused += 1
+        if self._refused > _PATIENCE:
+            return piece
+        self._walk.back_to(piece.offset)
+        return None
 
     def _take(self, piece: Piece) -> Iterator[Followed]:
-        self._buffer = self._buffer[piece.end - self._at :] if piece.end - self._at <= len(self._buffer) else b""
-        self._at = piece.end
         self._ends = [*self._ends[-8:], piece.end]
         self._quiet = self._refused = 0
         self._gone = False
@@ -214,9 +199,9 @@ class StreamFollower:
     def _frame(self, segment: Segment, frame: FrameRef) -> Followed:
         self._frames += 1
         self._events += frame.records
-        data = self._source.read_at(frame.offset, frame.compressed_size)
+        data = bytes(self._source.view_at(frame.offset, frame.compressed_size))
         try:
-            events = parse_frame(self._decoder.decode(data, frame.raw_size), frame.records)
+            events = parse_envelopes(self._decoder.decode(data, frame.raw_size), frame)
         except (CorruptRecordError, UnsupportedRecordError) as error:
             damage = Damage(frame.offset, frame.end, str(error), frame.first_seq, frame.last_seq)
             return Followed(self.path, segment, None, [], damage)

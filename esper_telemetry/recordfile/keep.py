@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from esper_telemetry.errors import CorruptRecordError, UnsupportedRecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.damage import Damage
-from esper_telemetry.recordfile.elements import whole_events
-from esper_telemetry.recordfile.facts import contradiction, frame_facts, parse_frame
+from esper_telemetry.recordfile.facts import contradiction, facts_of, frame_facts
 from esper_telemetry.recordfile.frame import FrameEncoder
+from esper_telemetry.recordfile.frame_events import whole_events
 from esper_telemetry.recordfile.header import (
     add_types,
     header_descriptor,
@@ -274,7 +274,7 @@ class Keep:
         frame = self._source.read_at(piece.offset, desc.compressed_size)
         try:
             raw = self._decoder.decode(frame, desc.raw_size)
-            facts = frame_facts(parse_frame(raw))
+            facts = frame_facts(raw)
         except (CorruptRecordError, UnsupportedRecordError) as error:
             self._lose(piece, str(error), desc)
             return
@@ -362,7 +362,7 @@ class Keep:
         context = self._current
         if not events or context is None or self._fresh:
             return
-        facts = frame_facts(events)
+        facts = facts_of(events)
         encode = FrameEncoder(_LEVEL).encode
         frame = encode(raw[:used])
         desc = facts.descriptor(len(frame), used)

@@ -21,9 +21,9 @@ from esper_telemetry.recordfile.keep import Context, Keep
 from esper_telemetry.recordfile.place import Halves, Placed, place
 from esper_telemetry.recordfile.reader import check_prologue
 from esper_telemetry.recordfile.salvage import salvage
-from esper_telemetry.recordfile.scan import scan
 from esper_telemetry.recordfile.source import OpenFiles, open_source
 from esper_telemetry.recordfile.spare import find_spare
+from esper_telemetry.recordfile.walk import walk
 
 if TYPE_CHECKING:
     import os
@@ -83,7 +83,7 @@ def merge(
         halves = Halves(progress, [source.size for source in sources])
         for number, source in enumerate(sources):
             keep = Keep(source, decoder, contexts, partial(find_spare, Path(source.name)))
-            keep.add_all(salvage(source, decoder, scan(source)), halves.of_input(number))
+            keep.add_all(salvage(source, decoder, walk(source)), halves.of_input(number))
             if not keep.found:
                 keep.damage.append(Damage(0, source.size, "no header can be read, so nothing of it can be joined"))
             if keep.damage:

@@ -9,26 +9,27 @@ writes. Not for use by two threads at once.
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordError, UnsupportedRecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.damage import Damage
-from esper_telemetry.recordfile.facts import SMALLEST_EVENT, parse_events
 from esper_telemetry.recordfile.foreign import looks_like
 from esper_telemetry.recordfile.frame import FrameDecoder
+from esper_telemetry.recordfile.frame_events import SMALLEST_EVENT, event_columns, parse_envelopes, parse_events
 from esper_telemetry.recordfile.header import parse_header_frame
-from esper_telemetry.recordfile.piece import Kind, piece_at
-from esper_telemetry.recordfile.scan import find_pieces
+from esper_telemetry.recordfile.piece import Kind
 from esper_telemetry.recordfile.segment import assemble
 from esper_telemetry.recordfile.selection import EVERYTHING
 from esper_telemetry.recordfile.source import open_source
+from esper_telemetry.recordfile.walk import find_pieces, walk
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Sequence
 
     from esper_telemetry.recordfile.damage import Truncation
+    from esper_telemetry.recordfile.frame_events import Envelope, EventColumns
     from esper_telemetry.recordfile.index import FrameRef
     from esper_telemetry.recordfile.segment import Assembler, Segment
     from esper_telemetry.recordfile.selection import Selection
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from esper_telemetry.v1 import record_pb2
 
     OnDamage = Callable[[Damage], None]
+
+
+Parsed = TypeVar("Parsed")
 
 
 class RecordReader:
@@ -167,16 +171,35 @@ class RecordReader:
         Raises:
             CorruptRecordError: sizes, descriptor, XXH64, count or numbers do not match.
         """
-        return list(self._parse(frame, self.decompress(frame)))
+        return list(self._parsed(frame, self.decompress(frame), parse_events))
 
-    def _parse(self, frame: FrameRef, raw: bytes) -> Sequence[record_pb2.Event]:
+    def read_envelopes(self, frame: FrameRef, selection: Selection | None = None) -> Sequence[Envelope]:
+        """Return the events of a frame that are wanted, with their contexts as bytes.
+
+        Args:
+            frame: the frame.
+            selection: which of its events; None for all.
+
+        Raises:
+            CorruptRecordError: as `read_frame`; contexts are not checked.
+        """
+        raw = self.decompress(frame)
+        envelopes = self._parsed(frame, raw, parse_envelopes)
+        return envelopes if selection is None or selection.covers(frame) else selection.pick(envelopes, raw)
+
+    def read_columns(self, frame: FrameRef) -> EventColumns:
+        """Return the events of a frame by column: no object is made for an event.
+
+        Raises:
+            CorruptRecordError: as `read_envelopes`.
+        """
+        return self._parsed(frame, self.decompress(frame), event_columns)
+
+    def _parsed(self, frame: FrameRef, raw: bytes, parse: Callable[[bytes, FrameRef], Parsed]) -> Parsed:
         try:
-            events = parse_events(raw, frame.records)
+            return parse(raw, frame)
         except CorruptRecordError as error:
             raise self._frame_error(frame, str(error)) from None
-        if events[0].seq < frame.first_seq or events[-1].seq > frame.last_seq:
-            raise self._frame_error(frame, f"it holds numbers {events[0].seq:,} to {events[-1].seq:,}")
-        return events
 
     def events(
         self, selection: Selection | None = None, *, on_damage: OnDamage | None = None
@@ -220,7 +243,7 @@ class RecordReader:
                 continue
             try:
                 raw = self.decompress(item)
-                events = self._parse(item, raw)
+                events = self._parsed(item, raw, parse_events)
             except CorruptRecordError as error:
                 if on_damage is None:
                     raise
@@ -234,13 +257,7 @@ class RecordReader:
         on_damage(damage)
 
     def _frame_error(self, frame: FrameRef, reason: str) -> CorruptRecordError:
-        return CorruptRecordError(
-            f"the frame with numbers {frame.first_seq:,} to {frame.last_seq:,} cannot be read: {reason};"
-            " run esper-telemetry recover",
-            path=self.path,
-            offset=frame.offset,
-            reason=reason,
-        )
+        return unreadable_frame(self.path, frame, reason)
 
     def _assemble(self, spare: record_pb2.Header | None) -> Assembler:
         damaged = check_prologue(self._source)
@@ -264,6 +281,17 @@ class RecordReader:
         raise CorruptRecordError(
             f"the header is torn: {reason}; run esper-telemetry recover", path=self.path, offset=layout.PROLOGUE_BYTES
         )
+
+
+def unreadable_frame(path: str, frame: FrameRef, reason: str) -> CorruptRecordError:
+    """Return the error for a frame of the file `path` that cannot be read."""
+    return CorruptRecordError(
+        f"the frame with numbers {frame.first_seq:,} to {frame.last_seq:,} cannot be read: {reason};"
+        " run esper-telemetry recover",
+        path=path,
+        offset=frame.offset,
+        reason=reason,
+    )
 
 
 def check_prologue(source: Source) -> str:
@@ -301,12 +329,12 @@ def check_prologue(source: Source) -> str:
 
 def _header_behind(source: Source) -> record_pb2.Header | None:
     """Return the header that stands whole where it belongs, so that nothing but the prologue is damaged; else None."""
-    data = source.read_at(layout.PROLOGUE_BYTES, layout.MAX_HEADER_BYTES)
+    end = layout.PROLOGUE_BYTES + layout.MAX_HEADER_BYTES + layout.DESCRIPTOR_BYTES
+    piece = next(walk(source, layout.PROLOGUE_BYTES, end=end), None)
+    if piece is None or piece.kind is not Kind.HEADER or piece.descriptor is None:
+        return None
+    frame, desc = source.read_at(piece.offset, piece.descriptor.compressed_size), piece.descriptor
     try:
-        piece = piece_at(data, 0, layout.PROLOGUE_BYTES)
-        if piece is None or piece.kind is not Kind.HEADER or piece.descriptor is None:
-            return None
-        desc = piece.descriptor
-        return parse_header_frame(FrameDecoder().decode(data[: desc.compressed_size], desc.raw_size))
+        return parse_header_frame(FrameDecoder().decode(frame, desc.raw_size))
     except (CorruptRecordError, UnsupportedRecordError):
         return None

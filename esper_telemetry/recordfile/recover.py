@@ -18,9 +18,9 @@ from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.keep import Keep
 from esper_telemetry.recordfile.place import Halves, Placed, place
 from esper_telemetry.recordfile.salvage import salvage
-from esper_telemetry.recordfile.scan import scan
 from esper_telemetry.recordfile.source import open_source
 from esper_telemetry.recordfile.spare import find_spare
+from esper_telemetry.recordfile.walk import walk
 
 if TYPE_CHECKING:
     import os
@@ -69,7 +69,7 @@ def recover(
         decoder, halves = FrameDecoder(), Halves(progress, [opened.size])
         vouched = None if schema_from is None else Path(schema_from)
         keep = Keep(opened, decoder, find_spare=lambda: find_spare(Path(opened.name), vouched))
-        keep.add_all(salvage(opened, decoder, scan(opened)), halves.of_input(0))
+        keep.add_all(salvage(opened, decoder, walk(opened)), halves.of_input(0))
         if not keep.contexts:
             raise _nothing(opened)
         result = Recovery(Path(output), path=opened.name, lost_bytes=keep.lost_bytes, open_end=keep.open_end)

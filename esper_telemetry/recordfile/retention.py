@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import CorruptRecordError, UnsupportedRecordError
 from esper_telemetry.recordfile.paths import SUFFIX, SegmentName
-from esper_telemetry.recordfile.scan import read_footer
 from esper_telemetry.recordfile.source import FileSource
+from esper_telemetry.recordfile.walk import read_footer
 
 if TYPE_CHECKING:
     from pathlib import Path

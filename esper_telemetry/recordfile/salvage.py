@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import CorruptRecordError, UnsupportedRecordError
 from esper_telemetry.recordfile import layout
-from esper_telemetry.recordfile.facts import frame_facts, parse_frame
+from esper_telemetry.recordfile.facts import frame_facts
 from esper_telemetry.recordfile.frame import frame_length, parse_frame_header
 from esper_telemetry.recordfile.header import header_descriptor, parse_header_frame
 from esper_telemetry.recordfile.piece import Kind, Piece, frame_piece
@@ -78,7 +78,7 @@ def describe(frame: bytes, raw: bytes) -> Descriptor:
         CorruptRecordError: it holds neither events nor a header.
     """
     try:
-        return frame_facts(parse_frame(raw)).descriptor(len(frame), len(raw))
+        return frame_facts(raw).descriptor(len(frame), len(raw))
     except CorruptRecordError:
         parse_header_frame(raw)
         return header_descriptor(frame, raw)

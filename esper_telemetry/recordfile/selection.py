@@ -8,29 +8,23 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from esper_telemetry.recordfile.columns import columns
+from google.protobuf.message import DecodeError
+
+from esper_telemetry.recordfile.frame_events import stated_columns
 from esper_telemetry.recordfile.index import mask_of
+from esper_telemetry.v1.context_pb2 import Context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from esper_telemetry.recordfile.frame_events import Envelope
     from esper_telemetry.recordfile.index import FrameRef
+    from esper_telemetry.v1 import record_pb2
 
 
-class _Envelope(Protocol):
-    @property
-    def type_id(self) -> int: ...
-    @property
-    def time_unix_nano(self) -> int: ...
-    @property
-    def seq(self) -> int: ...
-    @property
-    def context(self) -> Any: ...
-
-
-Picked = TypeVar("Picked", bound=_Envelope)
+Picked = TypeVar("Picked", bound="record_pb2.Event | Envelope")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +75,7 @@ class Selection:
             events: all events of a frame.
             raw: the frame, decompressed.
         """
-        found = columns(raw, len(events))
+        found = stated_columns(raw, len(events))
         if found is None:
             return [event for event in events if self.keeps(event)]
         at: Sequence[int] = range(len(events))
@@ -103,8 +97,17 @@ class Selection:
             and (self.until_ns is None or event.time_unix_nano < self.until_ns)
             and (self.first_seq is None or event.seq >= self.first_seq)
             and (self.last_seq is None or event.seq <= self.last_seq)
-            and (self.env_ids is None or (event.context.HasField("env_id") and event.context.env_id in self.env_ids))
+            and (self.env_ids is None or _is_in(event.context, self.env_ids))
         )
+
+
+def _is_in(context: Context | bytes, env_ids: frozenset[int]) -> bool:
+    """Tell whether an event happened in one of some environments; bytes that are no context are in none."""
+    try:
+        known = Context.FromString(context) if isinstance(context, bytes) else context
+    except DecodeError:
+        return False
+    return known.HasField("env_id") and known.env_id in env_ids
 
 
 def _between(column: Sequence[int], at: Sequence[int], low: int | None, high: int | None) -> Sequence[int]:

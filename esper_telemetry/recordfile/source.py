@@ -190,6 +190,43 @@ class BytesSource:
         """Nothing to let go of."""
 
 
+class LastRead:
+    """A source whose last read is kept: a walk reads a stretch, and the pieces in it are cut from that without a copy.
+
+    Not for use by two threads at once.
+
+    Args:
+        source: the source, which may grow.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.name = source.name
+        self._at = 0
+        self._data = b""
+
+    @property
+    def size(self) -> int:
+        """Bytes there are now."""
+        return self._source.size
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Return up to `count` bytes from `offset`; fewer at the end."""
+        self._at, self._data = offset, self._source.read_at(offset, count)
+        return self._data
+
+    def view_at(self, offset: int, count: int) -> memoryview:
+        """Return up to `count` bytes from `offset`, a part of the last read where that holds them all."""
+        start = offset - self._at
+        if not 0 <= start <= start + count <= len(self._data):
+            return memoryview(self.read_at(offset, count))
+        return memoryview(self._data)[start : start + count]
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
+
 def open_source(source: str | os.PathLike[str] | bytes | Source, files: OpenFiles | None = None) -> Source:
     """Return a source for a path or bytes; a source is returned as it is.
 

@@ -8,6 +8,7 @@ own was the same. Who the writer was then stands in the name of the file. What w
 from __future__ import annotations
 
 import hashlib
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -20,8 +21,8 @@ from esper_telemetry.recordfile.parity import parse_parity
 from esper_telemetry.recordfile.paths import SegmentName
 from esper_telemetry.recordfile.piece import Kind
 from esper_telemetry.recordfile.reader import RecordReader
-from esper_telemetry.recordfile.scan import scan
 from esper_telemetry.recordfile.source import FileSource
+from esper_telemetry.recordfile.walk import walk
 from esper_telemetry.schema.builtin import built_in_types
 from esper_telemetry.schema.fingerprint import merged_header, schema_fingerprint
 
@@ -120,7 +121,7 @@ def _fingerprint_in(path: Path) -> bytes:
     except RecordError:  # bytes in memory have no path
         return b""
     try:
-        for piece, _ in zip(scan(source), range(_PIECES_BEFORE_FRAMES), strict=False):
+        for piece in islice(walk(source), _PIECES_BEFORE_FRAMES):
             if piece.kind is Kind.PARITY:
                 return parse_parity(source.read_at(piece.offset, piece.end - piece.offset)).fingerprint
         return b""

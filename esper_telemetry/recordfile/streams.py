@@ -16,18 +16,16 @@ from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.header import parse_header_frame
 from esper_telemetry.recordfile.lock import is_locked
 from esper_telemetry.recordfile.paths import SUFFIX, SegmentName
-from esper_telemetry.recordfile.piece import Kind, piece_at
+from esper_telemetry.recordfile.piece import Kind
 from esper_telemetry.recordfile.reader import check_prologue
 from esper_telemetry.recordfile.source import FileSource
+from esper_telemetry.recordfile.walk import walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from esper_telemetry.v1 import record_pb2
-
-# A header takes some 20 KB; only one with very many types takes more than the first look.
-_LOOKS = (1 << 16, layout.PROLOGUE_BYTES + layout.MAX_HEADER_BYTES)
 
 
 class RunStream(NamedTuple):
@@ -65,16 +63,13 @@ def first_header(path: Path) -> record_pb2.Header:
     source = FileSource(path)
     try:
         check_prologue(source)
-        for size in _LOOKS:
-            data = source.read_at(0, size)
-            piece = piece_at(data, layout.PROLOGUE_BYTES)
-            if piece is not None:
-                break
+        end = layout.PROLOGUE_BYTES + layout.MAX_HEADER_BYTES + layout.DESCRIPTOR_BYTES
+        piece = next(walk(source, layout.PROLOGUE_BYTES, end=end), None)
+        if piece is None or piece.kind is not Kind.HEADER or piece.descriptor is None:
+            raise CorruptRecordError("its first header is not whole", path=str(path), offset=layout.PROLOGUE_BYTES)
+        frame = source.read_at(piece.offset, piece.descriptor.compressed_size)
     finally:
         source.close()
-    if piece is None or piece.kind is not Kind.HEADER or piece.descriptor is None:
-        raise CorruptRecordError("its first header is not whole", path=str(path), offset=layout.PROLOGUE_BYTES)
-    frame = data[piece.offset : piece.offset + piece.descriptor.compressed_size]
     return parse_header_frame(FrameDecoder().decode(frame, piece.descriptor.raw_size))
 
 

@@ -15,16 +15,17 @@ from google.protobuf.message import DecodeError
 from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.damage import Damage
-from esper_telemetry.recordfile.facts import contradiction, frame_facts, parse_frame
+from esper_telemetry.recordfile.facts import contradiction, frame_facts
 from esper_telemetry.recordfile.frame import FrameDecoder
+from esper_telemetry.recordfile.frame_events import event_columns
 from esper_telemetry.recordfile.keep import UNVERIFIED
 from esper_telemetry.recordfile.layout import SeekEntry
 from esper_telemetry.recordfile.parity import PARITY_TAG, pack_parity, parse_parity
 from esper_telemetry.recordfile.piece import Kind
 from esper_telemetry.recordfile.reader import check_prologue
-from esper_telemetry.recordfile.scan import scan
 from esper_telemetry.recordfile.segment import Assembler
 from esper_telemetry.recordfile.source import open_source
+from esper_telemetry.recordfile.walk import walk
 from esper_telemetry.schema.descriptors import SchemaPool
 
 if TYPE_CHECKING:
@@ -33,11 +34,11 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from esper_telemetry.recordfile.frame_events import EventColumns
     from esper_telemetry.recordfile.index import FrameRef
     from esper_telemetry.recordfile.piece import Piece
     from esper_telemetry.recordfile.segment import Segment
     from esper_telemetry.recordfile.source import Source
-    from esper_telemetry.v1 import record_pb2
 
 
 @dataclass(slots=True)
@@ -114,7 +115,7 @@ class _Verifier:
     def run(self) -> Verification:
         result = self._result
         found = Assembler(self._source, self._decoder)
-        found.add_all(self._listed(scan(self._source)))
+        found.add_all(self._listed(walk(self._source)))
         result.problems += found.damage
         for segment in found.segments:
             self._segment(segment)
@@ -208,28 +209,28 @@ class _Verifier:
         data = self._source.read_at(frame.offset, frame.compressed_size)
         try:
             raw = self._decoder.decode(data, frame.raw_size)
-            events = parse_frame(raw)
-            facts = frame_facts(events)
+            facts = frame_facts(raw)
+            columns = event_columns(raw)
         except RecordError as error:
             self._result.problems.append(Damage(frame.offset, frame.end, str(error), frame.first_seq, frame.last_seq))
             return {}
         wrong = contradiction(frame.descriptor, facts)
         if wrong:
             self._problem(frame.offset, wrong)
-        self._payloads(events)
+        self._payloads(columns)
         self._result.frames += 1
         self._result.records += facts.records
         self._result.raw_bytes += frame.raw_size
         self._progress(frame.end, self._result.size)
         return dict(facts.type_counts)
 
-    def _payloads(self, events: list[record_pb2.Event]) -> None:
+    def _payloads(self, columns: EventColumns) -> None:
         """Count events that the descriptors of the file cannot decode: kept, and no fault of the bytes."""
-        for event in events:
-            cls = self._classes.get(event.type_id)
+        for type_id, payload in zip(columns.type_ids, columns.payloads, strict=True):
+            cls = self._classes.get(type_id)
             try:
                 if cls is not None:
-                    cls.FromString(event.payload)
+                    cls.FromString(payload)
             except DecodeError:
                 cls = None
             self._result.unknown_types += cls is None

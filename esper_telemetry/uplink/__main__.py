@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import TelemetryError
-from esper_telemetry.uplink.agent import follow, remove_spool
 from esper_telemetry.uplink.delivery import GIVE_UP_S, PushOptions
 from esper_telemetry.uplink.endpoint import Endpoint
+from esper_telemetry.uplink.sender import follow, remove_spool
+from esper_telemetry.wire import CREDENTIALS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,9 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="esper_telemetry.uplink", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("address")
-    for name in ("--token-file", "--tls-ca", "--tls-cert", "--tls-key"):
-        parser.add_argument(name)
-    parser.add_argument("--tls", action="store_true")
+    for name in CREDENTIALS:
+        parser.add_argument(f"--{name.replace('_', '-')}", action="store_true" if name == "tls" else "store")
     parser.add_argument("--remove", action="store_true", help="remove files that are durable at the collector")
     parser.add_argument("--temporary", action="store_true", help="remove the folder as well, when it is empty")
     parser.add_argument("--give-up-after", type=float, default=GIVE_UP_S, metavar="SECONDS")
@@ -36,14 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Nothing is forked here, and the handlers of gRPC for it cost threads.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     try:
-        endpoint = Endpoint(
-            args.address,
-            token_file=args.token_file,
-            tls=args.tls,
-            tls_ca=args.tls_ca,
-            tls_cert=args.tls_cert,
-            tls_key=args.tls_key,
-        )
+        endpoint = Endpoint(args.address, **{name: getattr(args, name) for name in CREDENTIALS})
         options = PushOptions(follow=True, keep_local=not args.remove, give_up_s=args.give_up_after)
         reports = follow(args.folder, endpoint, options, _say)
     except TelemetryError as error:

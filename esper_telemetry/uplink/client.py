@@ -1,6 +1,6 @@
-"""The gRPC shell around a session: one channel and one call for each stream. grpc is imported here and nowhere else.
+"""The calls that a client makes at a collector: the stream of a session, and the runs listed and deleted.
 
-It opens a fresh channel every time, in the event loop that uses it, and closes it after the
+A stream opens a fresh channel every time, in the event loop that uses it, and closes it after the
 stream: a channel that saw its server die is not trusted again. Silence is found by the session's own
 heartbeats; the keepalive of gRPC missed a frozen server for 45 s.
 """
@@ -16,22 +16,26 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc import aio
 
-from esper_telemetry.errors import ConfigError
+from esper_telemetry.errors import ConfigError, RecordError
+from esper_telemetry.uplink.retry import StreamEnd
 from esper_telemetry.uplink.terms import wire_bytes
-from esper_telemetry.uplink.verdict import Ending
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
+from esper_telemetry.wire import REFUSAL_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from esper_telemetry.uplink.endpoint import Endpoint
     from esper_telemetry.uplink.session import Session
 
-REFUSAL_KEY = "esper-telemetry-refusal-bin"
 # How often the spool is looked at while there is nothing to send: a twentieth of a second of latency, 0.1 % of a core.
 POLL_S = 0.05
 _WATERMARK_S = 10.0
 _PUBLISH = f"/{collector_pb2.DESCRIPTOR.services_by_name['Collector'].full_name}/Publish"
+_PAGE_S = 60.0
+# Deleting many large files takes a slow disk minutes, and a deletion that was begun is not undone.
+_DELETE_S = 600.0
+_LONGEST_MESSAGE = 8 << 20
 _SILENT = "the collector did not answer for three heartbeats"
 
 
@@ -50,7 +54,7 @@ async def run_stream(session: Session, endpoint: Endpoint, on_progress: Callable
     try:
         metadata = endpoint.metadata
         async with endpoint.aio_channel(max_send_message_length=-1) as channel:
-            stub = collector_pb2_grpc.CollectorStub(channel)  # type: ignore[no-untyped-call]  # generated
+            stub = _stub(channel)
             if not session.epoch_known:
                 run_id, producer_id = session.producer
                 request = collector_pb2.GetWatermarkRequest(run_id=run_id, producer_id=producer_id)
@@ -65,15 +69,15 @@ async def run_stream(session: Session, endpoint: Endpoint, on_progress: Callable
     except aio.AioRpcError as error:
         session.end(time.monotonic(), await _explained(ending_of(error), endpoint))
     except ConfigError as error:  # a token or certificate that is being replaced
-        session.end(time.monotonic(), Ending("UNAUTHENTICATED", str(error)))
+        session.end(time.monotonic(), StreamEnd("UNAUTHENTICATED", str(error)))
 
 
-async def _explained(ending: Ending, endpoint: Endpoint) -> Ending:
+async def _explained(ending: StreamEnd, endpoint: Endpoint) -> StreamEnd:
     """Return an ending with its true reason: what no waiting mends is no unavailable server."""
     if ending.code != "UNAVAILABLE" or ending.reason:
         return ending
     wrong = await asyncio.to_thread(endpoint.misconfiguration)
-    return Ending("UNAUTHENTICATED", wrong) if wrong else ending
+    return StreamEnd("UNAUTHENTICATED", wrong) if wrong else ending
 
 
 class _Stream:
@@ -99,7 +103,7 @@ class _Stream:
             for task in (reader, writer):
                 if task.done():
                     task.result()  # an error that is not the wire's
-            ending = await self._ending() if reader.done() else Ending("DEADLINE_EXCEEDED", _SILENT)
+            ending = await self._ending() if reader.done() else StreamEnd("DEADLINE_EXCEEDED", _SILENT)
         finally:
             for task in tasks:
                 task.cancel()
@@ -143,20 +147,70 @@ class _Stream:
         while not self._session.dead(now := time.monotonic()):  # noqa: ASYNC110 - time passes, nothing happens
             await asyncio.sleep(max(0.01, min(1.0, self._session.wake_at(now) - now)))
 
-    async def _ending(self) -> Ending:
+    async def _ending(self) -> StreamEnd:
         return _ending(await self._call.code(), await self._call.details(), await self._call.trailing_metadata())
 
 
-def ending_of(error: aio.AioRpcError) -> Ending:
+def ending_of(error: aio.AioRpcError) -> StreamEnd:
     """Return what an error of gRPC says."""
     return _ending(error.code(), error.details(), error.trailing_metadata())
 
 
-def _ending(code: grpc.StatusCode, details: str | None, trailers: Any) -> Ending:
+def _ending(code: grpc.StatusCode, details: str | None, trailers: Any) -> StreamEnd:
     refusal = collector_pb2.Refusal()
     for key, value in trailers or ():
         if key == REFUSAL_KEY:
             with contextlib.suppress(DecodeError):
                 refusal.ParseFromString(value)
     retry_after = refusal.retry_after_ms / 1000 if refusal.retry_after_ms else None
-    return Ending(code.name, details or "", refusal.reason, retry_after)
+    return StreamEnd(code.name, details or "", refusal.reason, retry_after)
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+def list_runs(endpoint: Endpoint, prefix: str = "") -> Iterator[collector_pb2.RunSummary]:
+    """Yield the runs at a collector whose id starts with `prefix`, by id.
+
+    Raises:
+        ConfigError: a file of the endpoint cannot be read.
+        RecordError: the collector does not answer, or refuses.
+    """
+    page = ""
+    try:
+        with endpoint.channel(max_receive_message_length=_LONGEST_MESSAGE) as channel:
+            while True:
+                request = collector_pb2.ListRunsRequest(prefix=prefix, page_size=1000, page_token=page)
+                answer = _stub(channel).ListRuns(request, timeout=_PAGE_S, metadata=endpoint.metadata)
+                yield from answer.runs
+                page = answer.next_page_token
+                if not page:
+                    return
+    except grpc.RpcError as error:
+        raise _refusal_of(endpoint, error) from None
+
+
+def delete_run(endpoint: Endpoint, run_id: str) -> int:
+    """Delete a run at a collector; return what its record files took, bytes.
+
+    Raises:
+        ConfigError: a file of the endpoint cannot be read.
+        RecordError: the collector does not answer, or refuses: it is being written or read, there is none, ...
+    """
+    try:
+        with endpoint.channel() as channel:
+            request = collector_pb2.DeleteRunRequest(run_id=run_id)
+            answer = _stub(channel).DeleteRun(request, timeout=_DELETE_S, metadata=endpoint.metadata)
+            return int(answer.deleted_bytes)
+    except grpc.RpcError as error:
+        raise _refusal_of(endpoint, error) from None
+
+
+def _stub(channel: grpc.Channel | aio.Channel) -> Any:
+    return collector_pb2_grpc.CollectorStub(channel)  # type: ignore[no-untyped-call]  # generated
+
+
+def _refusal_of(endpoint: Endpoint, error: Any) -> RecordError:
+    wrong = endpoint.misconfiguration() if error.code() is grpc.StatusCode.UNAVAILABLE else ""
+    status = error.code().name.lower().replace("_", " ")
+    return RecordError(wrong or f"the collector says {status}: {error.details()}", path=endpoint.address)

@@ -7,8 +7,6 @@ gRPC reports all of it as an unavailable server.
 
 from __future__ import annotations
 
-import ipaddress
-import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -16,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import ConfigError
+from esper_telemetry.wire import Credentials, check_address, is_loopback, split_address
 
 if TYPE_CHECKING:
     import grpc
     from grpc import aio
 
-_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})")
-_LAST_PORT = 65535
 _HANDSHAKE_S = 3.0
 # A server of HTTP/2 speaks first.
 _FIRST_WORD_S = 1.0
@@ -31,24 +28,14 @@ _ALERTS = ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE", "UNKNOWN_CA", "BAD_CERTI
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Credentials):
     """A collector's address and what proves both ends. Immutable; its files are read when they are needed.
 
     Attributes:
-        address: "host:port", "[ipv6]:port" or "unix:path".
-        token_file: file with the bearer token; read again for every stream.
-        tls: encrypt; the system's roots vouch for the collector unless `tls_ca` is given.
-        tls_ca: PEM file with the roots that vouch for the collector.
-        tls_cert: PEM file with the client's own certificate, for collectors that want one.
-        tls_key: PEM file with its key.
+        address: "host:port", "[ipv6]:port" or "unix:path"; the fields of Credentials are given by name.
     """
 
     address: str
-    token_file: str | None = None
-    tls: bool = False
-    tls_ca: str | None = None
-    tls_cert: str | None = None
-    tls_key: str | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without a connection.
@@ -57,30 +44,16 @@ class Endpoint:
             ConfigError: the address is none, half of a key pair is given, or the token would travel in the clear.
         """
         check_address(self.address)
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ConfigError("a client certificate needs both --tls-cert and --tls-key; one of them is missing")
+        Credentials.__post_init__(self)  # slots make a new class, so that super() has none to refer to
         if self.token_file is not None and not self.encrypted and not self.near:
             raise ConfigError(
                 f"{self.address}: the token of {self.token_file} would travel in the clear; use --tls or --tls-ca"
             )
 
     @property
-    def encrypted(self) -> bool:
-        """Whether TLS is used."""
-        return self.tls or self.tls_ca is not None or self.tls_cert is not None
-
-    @property
     def near(self) -> bool:
         """Whether nothing leaves this machine."""
-        if self.address.startswith("unix:"):
-            return True
-        host = self.address.rpartition(":")[0].strip("[]")
-        if host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.address)
 
     def check_files(self) -> None:
         """Read every file once, so that a mistake is said at the start; later one may be missing while it is replaced.
@@ -163,11 +136,10 @@ class Endpoint:
         """
         if self.address.startswith("unix:"):
             return ""
-        host, _, port = self.address.rpartition(":")
-        host = host.strip("[]")
+        host, port = split_address(self.address)
         try:
             context = self._context()
-            with socket.create_connection((host, int(port)), _HANDSHAKE_S) as plain:
+            with socket.create_connection((host, port), _HANDSHAKE_S) as plain:
                 return _handshake(plain, host, context, self)
         except OSError:
             return ""
@@ -207,19 +179,6 @@ def _certificate_wanted(endpoint: Endpoint) -> str:
     """Say what a server means that ends the connection after the handshake, before its first frame."""
     mine = f"does not take {endpoint.tls_cert}" if endpoint.tls_cert else "wants one: give --tls-cert and --tls-key"
     return f"the collector asks for a client's certificate and {mine}"
-
-
-def check_address(address: str) -> None:
-    """Check that `address` can be one.
-
-    Raises:
-        ConfigError: it is not "host:port", "[ipv6]:port" or "unix:path".
-    """
-    if address.startswith("unix:") and len(address) > len("unix:"):
-        return
-    match = _ADDRESS.fullmatch(address)
-    if match is None or not 0 < int(match["port"]) <= _LAST_PORT:
-        raise ConfigError(f"collector address {address!r} is not host:port, such as localhost:4320, or unix:PATH")
 
 
 def read_file(path: str, what: str) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from esper_telemetry.wire import TokenBucket
+
 if TYPE_CHECKING:
     from esper_telemetry.recordfile.layout import Descriptor
 
@@ -23,33 +25,20 @@ class Pace:
     def __init__(self, factor: float = REPLAY_FACTOR, floor: float = FLOOR_BYTES_PER_S) -> None:
         self._factor = factor
         self._floor = floor
+        self._bucket = TokenBucket(floor)
         self._bytes = 0
         self._since = self._until = 0
-        self._debt = 0.0
-        self._paid_at: float | None = None
-
-    @property
-    def rate(self) -> float:
-        """Bytes a second that are allowed now."""
-        written_s = (self._until - self._since) * 1e-9
-        live = self._bytes / written_s if written_s > 0 else 0.0
-        return max(self._floor, self._factor * live)
 
     def pause(self, now: float) -> float:
-        """Return the seconds to wait before the next frame."""
-        self._pay(now)
-        # One second's worth may go out at once.
-        return max(0.0, self._debt / self.rate - 1.0)
+        """Return the seconds to wait before the next frame; `now` is monotonic time in seconds."""
+        return self._bucket.debt(now)
 
     def sent(self, now: float, frame: Descriptor, size: int) -> None:
-        """Take note of a frame that was sent, and of when it was written."""
-        self._pay(now)
-        self._debt += size
+        """Count a frame of `size` bytes that was sent at `now`; its times tell how fast it was written."""
         self._bytes += size
         self._since = min(self._since or frame.min_time, frame.min_time)
         self._until = max(self._until, frame.max_time)
-
-    def _pay(self, now: float) -> None:
-        if self._paid_at is not None:
-            self._debt = max(0.0, self._debt - (now - self._paid_at) * self.rate)
-        self._paid_at = now
+        written_s = (self._until - self._since) * 1e-9
+        live = self._bytes / written_s if written_s > 0 else 0.0
+        self._bucket.rate = max(self._floor, self._factor * live)
+        self._bucket.take(size, now)

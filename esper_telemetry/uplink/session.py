@@ -11,22 +11,21 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.recordfile.layout import Skip, SkipReason
-from esper_telemetry.uplink.frames import Frame
-from esper_telemetry.uplink.retry import Backoff, Doubts, Timing
-from esper_telemetry.uplink.terms import BatchMessage, Limits, Tally, batch_message, skip_message
-from esper_telemetry.uplink.verdict import Action, Ending, judge
+from esper_telemetry.uplink.retry import Action, Backoff, Doubts, ProtocolTimes, StreamEnd, judge
+from esper_telemetry.uplink.segment_frames import Frame
+from esper_telemetry.uplink.terms import BatchMessage, Tally, WelcomeLimits, batch_message, skip_message
 from esper_telemetry.v1 import collector_pb2
+from esper_telemetry.wire import PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from esper_telemetry.uplink.pace import Pace
-    from esper_telemetry.uplink.schema import StreamSchema
+    from esper_telemetry.uplink.segment_frames import StreamSchema
     from esper_telemetry.uplink.terms import FrameSource
 
-PROTOCOL = 1
 _MAX_HELLO_BYTES = 64 * 1024
-_DURABLE = (collector_pb2.DURABILITY_FILE, collector_pb2.DURABILITY_RECORDER)
+_DURABLE = (collector_pb2.DURABILITY_FILE, collector_pb2.DURABILITY_CONSUMER)
 
 
 class _Flight(NamedTuple):
@@ -39,7 +38,7 @@ class _Flight(NamedTuple):
 
 
 class Session:
-    """The client's side of one producer's stream.
+    """The client's end of one producer's stream; collector/session.py is the server's end of the same wire.
 
     Args:
         source: the frames.
@@ -68,13 +67,13 @@ class Session:
         source: FrameSource,
         *,
         rng: Callable[[], float],
-        timing: Timing | None = None,
+        timing: ProtocolTimes | None = None,
         pace: Pace | None = None,
         client: str = "",
     ) -> None:
         self._source = source
         self._rng = rng
-        self._timing = timing or Timing()
+        self._timing = timing or ProtocolTimes()
         self._pace = pace
         self._client = client
         self._backoff = Backoff(self._timing, rng)
@@ -86,7 +85,7 @@ class Session:
         self.epoch_known = self.promised = self.finished = False
         self.retry_at = 0.0
         self.stopped = ""
-        self.ending: Ending | None = None
+        self.ending: StreamEnd | None = None
         self.tally = Tally()
         self._forget(0.0)
 
@@ -99,7 +98,7 @@ class Session:
         self._flights: deque[_Flight] = deque()
         self._flight_bytes = 0
         self._announced = b""
-        self._limits = Limits()
+        self._limits = WelcomeLimits()
         self._window_bytes = self._limits.window_bytes
         self._throttled_until = now
         self._opened = self._heard = self._spoke = now
@@ -173,7 +172,7 @@ class Session:
         elif kind == "drain":
             self._drained = (message.drain.reconnect_after_ms + self._rng() * message.drain.jitter_ms) / 1000
 
-    def end(self, now: float, ending: Ending) -> None:
+    def end(self, now: float, ending: StreamEnd) -> None:
         """Take the end of the stream, however it came."""
         if not self._open:
             return
@@ -296,7 +295,7 @@ class Session:
 
     def _welcome(self, welcome: collector_pb2.Welcome) -> None:
         self.connected = True
-        self._limits = Limits.of(welcome.limits)
+        self._limits = WelcomeLimits.of(welcome.limits)
         self._window_bytes = self._limits.window_bytes
         if welcome.heartbeat_ms:
             self._heartbeat = welcome.heartbeat_ms / 1000
@@ -329,6 +328,6 @@ class Session:
         self._flights.clear()
         self._flight_bytes = 0
 
-    def _doubt(self, ending: Ending) -> bool:
+    def _doubt(self, ending: StreamEnd) -> bool:
         under_way = [flight.first_seq for flight in self._flights if flight.is_frame]
         return self._doubts.refused(ending.code, under_way, self._sent_seq)

@@ -14,15 +14,14 @@ from esper_telemetry.errors import NotARecordError, RecordError
 from esper_telemetry.recordfile import RecordReader, SegmentName, Skip, SkipReason
 from esper_telemetry.recordfile.follow import next_segment
 from esper_telemetry.recordfile.lock import writer_gone
-from esper_telemetry.uplink.frames import Frame, SegmentFrames
-from esper_telemetry.uplink.schema import merge_headers
+from esper_telemetry.uplink.segment_frames import Frame, SegmentFrames, merge_headers
 from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from esper_telemetry.uplink.schema import StreamSchema
+    from esper_telemetry.uplink.segment_frames import StreamSchema
     from esper_telemetry.v1 import record_pb2
 
 FINISHED = collector_pb2.CLOSE_OUTCOME_FINISHED
@@ -30,7 +29,7 @@ WRITER_LOST = collector_pb2.CLOSE_OUTCOME_WRITER_LOST
 INCOMPLETE = collector_pb2.CLOSE_OUTCOME_INCOMPLETE
 
 
-class SegmentPlace(NamedTuple):
+class SpoolSegment(NamedTuple):
     """Where a segment stands.
 
     Attributes:
@@ -54,14 +53,14 @@ class SegmentPlace(NamedTuple):
         return self.header.previous_last_seq + 1
 
 
-def find_segments(path: Path) -> list[SegmentPlace]:
+def find_segments(path: Path) -> list[SpoolSegment]:
     """Return the segments in a file, usually one.
 
     Raises:
         RecordError: it is no record, or not even its first header is whole.
     """
     with RecordReader(path) as reader:
-        return [SegmentPlace(path, segment.offset, segment.header) for segment in reader.segments]
+        return [SpoolSegment(path, segment.offset, segment.header) for segment in reader.segments]
 
 
 class Spool:
@@ -76,9 +75,9 @@ class Spool:
         outcome: a CloseOutcome once nothing more will come, else None.
     """
 
-    def __init__(self, places: Iterable[SegmentPlace], *, follow: bool) -> None:
+    def __init__(self, places: Iterable[SpoolSegment], *, follow: bool) -> None:
         self._follow = follow
-        self._places: list[SegmentPlace] = []
+        self._places: list[SpoolSegment] = []
         self._damages: dict[tuple[Path, int], list[str]] = {}
         self.add(places)
         self.header = self._places[0].header
@@ -107,7 +106,7 @@ class Spool:
         """What could not be read, as sentences."""
         return [sentence for sentences in self._damages.values() for sentence in sentences]
 
-    def add(self, places: Iterable[SegmentPlace]) -> None:
+    def add(self, places: Iterable[SpoolSegment]) -> None:
         """Add segments of the same producer; one that is known already (by its file id) is left out."""
         known = {place.header.file_id for place in self._places}
         for place in places:
@@ -240,7 +239,7 @@ class Spool:
             self._places.append(place)
         return self._at + 1 < len(self._places)
 
-    def _next_place(self, last: SegmentPlace) -> SegmentPlace | None:
+    def _next_place(self, last: SpoolSegment) -> SpoolSegment | None:
         """Return the next segment that can be read: retention may have removed those between, and some may be bad."""
         path: Path | None = last.path
         while path is not None and (path := next_segment(path)) is not None:
@@ -258,7 +257,7 @@ class Spool:
         return self._places[at + 1].first_seq - 1 if at + 1 < len(self._places) else self.final_seq
 
 
-def _stands_alone(place: SegmentPlace) -> bool:
+def _stands_alone(place: SpoolSegment) -> bool:
     """Tell whether a file is one writer's segment by its name: others may hold more than this producer's frames."""
     name = SegmentName.parse(place.path)
     return name is not None and not place.start and name.boot == place.header.producer_id[:4].hex()

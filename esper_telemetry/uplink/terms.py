@@ -12,8 +12,7 @@ from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
     from esper_telemetry.recordfile.layout import Skip
-    from esper_telemetry.uplink.frames import Frame
-    from esper_telemetry.uplink.schema import StreamSchema
+    from esper_telemetry.uplink.segment_frames import Frame, StreamSchema
     from esper_telemetry.v1 import record_pb2
 
 # Tags of ClientMessage.batch and Batch.payload, from collector.proto.
@@ -52,7 +51,7 @@ class FrameSource(Protocol):
 
 
 @dataclass(slots=True)
-class Limits:
+class WelcomeLimits:
     """What the collector takes, in bytes and frames; the defaults are the protocol's own."""
 
     frame_bytes: int = MAX_FRAME_BYTES + DESCRIPTOR_BYTES
@@ -62,7 +61,7 @@ class Limits:
     schema_bytes: int = 1 << 20
 
     @classmethod
-    def of(cls, said: collector_pb2.StreamLimits) -> Limits:
+    def of(cls, said: collector_pb2.StreamLimits) -> WelcomeLimits:
         """Return the limits a Welcome names; what it leaves out is as in the protocol."""
         return cls(**{item.name: value for item, value in said.ListFields()})
 

@@ -37,7 +37,7 @@ class Durability(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     DURABILITY_UNSPECIFIED: _ClassVar[Durability]
     DURABILITY_FILE: _ClassVar[Durability]
-    DURABILITY_RECORDER: _ClassVar[Durability]
+    DURABILITY_CONSUMER: _ClassVar[Durability]
     DURABILITY_NONE: _ClassVar[Durability]
 
 class RefusalReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -82,7 +82,7 @@ DRAIN_REASON_SHUTDOWN: DrainReason
 DRAIN_REASON_STORAGE: DrainReason
 DURABILITY_UNSPECIFIED: Durability
 DURABILITY_FILE: Durability
-DURABILITY_RECORDER: Durability
+DURABILITY_CONSUMER: Durability
 DURABILITY_NONE: Durability
 REFUSAL_REASON_UNSPECIFIED: RefusalReason
 REFUSAL_REASON_FENCED: RefusalReason

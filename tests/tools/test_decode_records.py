@@ -17,7 +17,7 @@ import zstandard
 import esper_telemetry
 from esper.v1 import seed_pb2, trainer_pb2
 from esper_telemetry import RecordOptions, read
-from esper_telemetry.decode import json_line
+from esper_telemetry.decode import json_line, stream_keys
 from esper_telemetry.recordfile import RecordReader, Selection, filter_record, merge
 from esper_telemetry.v1 import steps_pb2, training_pb2
 
@@ -142,7 +142,10 @@ def test_ranks_and_segments_merge_as_in_the_library(tmp_path):
     for run in runs:
         run.close()
     assert len(list((tmp_path / "ranks").iterdir())) > 3
-    expected = "".join(f"{json_line(event)}\n" for event in read(tmp_path / "ranks"))
+    records = read(tmp_path / "ranks")
+    keys = stream_keys(records.segments)
+    expected = "".join(f"{json_line(event, keys=keys)}\n" for event in records)
+    assert keys.rank
     assert decode(tmp_path / "ranks").stdout.decode() == expected
     shuffled = sorted((tmp_path / "ranks").iterdir(), reverse=True)
     assert decode(*shuffled).stdout.decode() == expected
@@ -161,7 +164,9 @@ def test_merged_and_filtered_records_read_as_in_the_library(tmp_path):
         tmp_path / "merged.esr.zst", tmp_path / "some.esr.zst", lambda _: Selection(first_seq=20, last_seq=30)
     )
     finished = decode(tmp_path / "some.esr.zst")
-    assert finished.stdout.decode() == "".join(f"{json_line(event)}\n" for event in read(tmp_path / "some.esr.zst"))
+    records = read(tmp_path / "some.esr.zst")
+    keys = stream_keys(records.segments)
+    assert finished.stdout.decode() == "".join(f"{json_line(event, keys=keys)}\n" for event in records)
     assert (finished.returncode, finished.stderr) == (0, b""), "what was left out on purpose is not missing"
 
 

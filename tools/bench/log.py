@@ -1,10 +1,10 @@
-"""Frames pushed through a door, a log and a recorder, beside the same push to a collector with a folder.
+"""Frames pushed through a gateway, a log and a consumer, beside the same push to a collector with a folder.
 
     python tools/bench/log.py [--rounds N] [--frames N]
 
 Each round pushes the frames of a finished record, 28 KB each as 1,024 ordinary events make, to three collectors in
-alternating order: one with a folder, a door on a single nats-server, a door on a cluster of three (R3). All of them
-run on this machine, so the log's copies compete for the same cores and disk. Wall time ends when everything is durable.
+alternating order: one with a folder, a gateway on a single nats-server, a gateway on a cluster of three (R3). All run
+on this machine, so the log's copies compete for the same cores and disk. Wall time ends when everything is durable.
 Without nats-server (Debian: apt install nats-server) nothing is measured.
 """
 
@@ -78,7 +78,7 @@ def start_log(stack: contextlib.ExitStack, program: str, folder: Path, size: int
 
 
 def start_collector(stack: contextlib.ExitStack, *options: object) -> str:
-    """Start a collector or a door and wait until it serves; return its address."""
+    """Start a collector or a gateway and wait until it serves; return its address."""
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
     program = [sys.executable, "-m", "esper_telemetry"]
@@ -91,13 +91,13 @@ def start_collector(stack: contextlib.ExitStack, *options: object) -> str:
     return address
 
 
-def start_door(stack: contextlib.ExitStack, program: str, folder: Path, servers: int) -> str:
-    """Start a log, a recorder and a door; return the door's address."""
+def start_gateway(stack: contextlib.ExitStack, program: str, folder: Path, servers: int) -> str:
+    """Start a log, a consumer and a gateway; return the gateway's address."""
     folder.mkdir()
     url = start_log(stack, program, folder / "nats", servers)
     said = ("--engine", url, "--log-replicas", servers, "--log-gib", 1)
     address = start_collector(stack, *said)
-    start(stack, sys.executable, "-m", "esper_telemetry", "record", "--dir", folder / "records", *said)
+    start(stack, sys.executable, "-m", "esper_telemetry", "consume", "--dir", folder / "records", *said)
     return address
 
 
@@ -120,11 +120,11 @@ def main() -> None:
         folder = Path(name)
         addresses = {
             "a collector with a folder": start_collector(stack, "--dir", folder / "collected"),
-            "door, 1 nats-server, recorder": start_door(stack, program, folder / "one", 1),
-            "door, 3 nats-servers (R3), recorder": start_door(stack, program, folder / "three", 3),
+            "gateway, 1 nats-server, consumer": start_gateway(stack, program, folder / "one", 1),
+            "gateway, 3 nats-servers (R3), consumer": start_gateway(stack, program, folder / "three", 3),
         }
         for address in addresses.values():
-            push_record(address, write_record(folder, 10, FRAME_BYTES))  # a recorder has the partitions by now
+            push_record(address, write_record(folder, 10, FRAME_BYTES))  # a consumer has the partitions by now
         ready = {
             each: iter([write_record(folder, args.frames, FRAME_BYTES) for _ in range(args.rounds + 1)])
             for each in addresses

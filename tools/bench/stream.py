@@ -201,9 +201,9 @@ async def send_bare(address: str, frames: list[bytes]) -> None:
 
 def push_record(address: str, path: Path) -> None:
     """Push a record; return when all is durable."""
-    from esper_telemetry.uplink.agent import push
     from esper_telemetry.uplink.delivery import PushOptions
     from esper_telemetry.uplink.endpoint import Endpoint
+    from esper_telemetry.uplink.sender import push
 
     (report,) = push([path], Endpoint(address), PushOptions(), lambda _: None)
     if report.error or report.skipped:

@@ -133,7 +133,7 @@ class Trial:
     # --- what is left -------------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        from esper_telemetry.collector.recovery import recover
+        from esper_telemetry.storage.recovery import recover
 
         recover(self.store)
         for record in self._records:

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.esper_telemetry.collector import process
-from tests.esper_telemetry.collector.natscluster import NatsCluster
 
 # A slow machine fails no property.
 settings.register_profile("collector", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -98,21 +97,3 @@ def start_collector(tmp_path):
 @pytest.fixture
 def collector(start_collector):
     return start_collector()
-
-
-@pytest.fixture(scope="module")
-def nats_server(tmp_path_factory):
-    """One nats-server for all tests of a module: each has a log of its own name."""
-    server = NatsCluster(tmp_path_factory.mktemp("nats"), 1)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def log_settings(nats_server, request):
-    """Where the log of this test is; made by whoever opens it first."""
-    from esper_telemetry.collector.logentry import Names
-    from esper_telemetry.collector.settings import LogSettings
-
-    name = f"log{abs(hash(request.node.nodeid))}"
-    return LogSettings(servers=nats_server.url, names=Names(name), partitions=2, replicas=1, max_bytes=64 << 20)

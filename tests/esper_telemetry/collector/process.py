@@ -10,12 +10,13 @@ import os
 import sys
 from pathlib import Path
 
-from esper_telemetry.collector import appender, recovery
-from esper_telemetry.collector.frames import Validation
+from esper_telemetry.collector.frame_check import Validation
 from esper_telemetry.collector.limits import Limits
 from esper_telemetry.collector.server import serve
 from esper_telemetry.collector.settings import Settings
 from esper_telemetry.recordfile import append
+from esper_telemetry.storage import recovery
+from esper_telemetry.storage import segment_writer as appender
 
 PATHS = ("directory", "certificate", "key", "client_ca", "tokens")
 

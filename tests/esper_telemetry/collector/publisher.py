@@ -12,11 +12,11 @@ from zlib import crc32
 
 import grpc
 
-from esper_telemetry.collector.refusal import REFUSAL_KEY
 from esper_telemetry.recordfile import HeaderInfo, RecordReader, RecordWriter
 from esper_telemetry.schema import Batch, event_type, frame_event
 from esper_telemetry.schema.fingerprint import merged_header, schema_fingerprint
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc, training_pb2
+from esper_telemetry.wire import REFUSAL_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -12,14 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esper_telemetry.collector.auth import TokenFile
-from esper_telemetry.collector.identity import ProducerKey
 from esper_telemetry.collector.limits import Limits
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.schema_check import SchemaCheck
-from esper_telemetry.collector.settings import LogSettings, Settings, is_local, split_address
+from esper_telemetry.collector.settings import Settings
 from esper_telemetry.errors import ConfigError
+from esper_telemetry.jetstream.deployment import LogSettings
 from esper_telemetry.schema.fingerprint import schema_fingerprint
+from esper_telemetry.storage.naming import ProducerKey
 from esper_telemetry.v1 import collector_pb2
+from esper_telemetry.wire import is_loopback, split_address
 from tests.esper_telemetry.collector.fuzzing import UNPLANNED, Fuzz, mutate, readable, resident_kib, spoil
 from tests.esper_telemetry.collector.publisher import Produced, open_stub, publish, stored
 
@@ -197,7 +199,7 @@ def test_settings_are_taken_or_named(tmp_path_factory, listen, said, insecure):
         assert 0 <= min_free <= 1
         assert retain_s >= 0
         assert streams > 0
-        assert insecure or is_local(listen)
+        assert insecure or is_loopback(listen)
         if not listen.startswith("unix:"):
             host, port = split_address(listen)
             assert host

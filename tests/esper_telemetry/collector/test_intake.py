@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 
 from esper_telemetry.collector.auth import EVERYBODY, Tenant
-from esper_telemetry.collector.fileengine import FileEngine
-from esper_telemetry.collector.frames import Validation
+from esper_telemetry.collector.frame_check import Validation
 from esper_telemetry.collector.intake import Intake
 from esper_telemetry.collector.limits import Limits
 from esper_telemetry.collector.metrics import Metrics
 from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.storage.file_engine import FileEngine
 from esper_telemetry.v1 import collector_pb2
 from tests.esper_telemetry.collector.publisher import Produced, client_message, stored
-from tests.esper_telemetry.collector.test_appender import files_end_at
+from tests.esper_telemetry.storage.test_segment_writer import files_end_at
 
 
 class Listener:

@@ -5,7 +5,8 @@ import urllib.request
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from esper_telemetry.collector.metrics import Metrics, MetricsServer, skip_label
+from esper_telemetry.collector.metrics import Metrics, skip_label
+from esper_telemetry.daemon.metrics_port import MetricsServer
 from esper_telemetry.errors import ConfigError
 from esper_telemetry.v1 import collector_pb2
 
@@ -14,7 +15,7 @@ from esper_telemetry.v1 import collector_pb2
 def serving():
     state = {"serving": True}
     metrics = Metrics()
-    server = MetricsServer("127.0.0.1", 0, metrics, lambda: state["serving"])
+    server = MetricsServer("127.0.0.1:0", metrics, lambda: state["serving"])
     yield metrics, server.port, state
     server.close()
 
@@ -58,7 +59,7 @@ def test_two_collectors_of_one_process_count_apart():
 
 def test_a_port_that_is_taken_is_an_error(serving):
     with pytest.raises(ConfigError, match="cannot listen"):
-        MetricsServer("127.0.0.1", serving[1], Metrics(), lambda: True)
+        MetricsServer(f"127.0.0.1:{serving[1]}", Metrics(), lambda: True)
 
 
 def test_every_reason_is_shown_with_0_before_it_happens():
@@ -73,8 +74,8 @@ def test_every_reason_is_shown_with_0_before_it_happens():
 
 @pytest.mark.parametrize("host", ["::1", "127.0.0.1", "localhost"])
 def test_metrics_are_served_on_addresses_of_both_families(host):
-    server = MetricsServer(host, 0, Metrics(), lambda: True)
     shown = f"[{host}]" if ":" in host else host
+    server = MetricsServer(f"{shown}:0", Metrics(), lambda: True)
     try:
         with urllib.request.urlopen(f"http://{shown}:{server.port}/healthz", timeout=10) as answer:
             assert answer.read() == b"SERVING\n"
@@ -84,10 +85,10 @@ def test_metrics_are_served_on_addresses_of_both_families(host):
 
 @pytest.mark.parametrize("host", ["::1", "127.0.0.1"])
 def test_a_taken_port_is_named_with_its_address(host):
-    server = MetricsServer(host, 0, Metrics(), lambda: True)
-    shown = re.escape(f"[{host}]" if ":" in host else host)
+    shown = f"[{host}]" if ":" in host else host
+    server = MetricsServer(f"{shown}:0", Metrics(), lambda: True)
     try:
-        with pytest.raises(ConfigError, match=rf"{shown}:{server.port} for metrics"):
-            MetricsServer(host, server.port, Metrics(), lambda: True)
+        with pytest.raises(ConfigError, match=rf"{re.escape(shown)}:{server.port} for metrics"):
+            MetricsServer(f"{shown}:{server.port}", Metrics(), lambda: True)
     finally:
         server.close()

@@ -13,29 +13,29 @@ import pytest
 from esper_telemetry import collector
 from esper_telemetry.collector.auth import parse_grants
 from esper_telemetry.collector.metrics import Metrics
-from esper_telemetry.collector.recordermetrics import RecorderMetrics
 from esper_telemetry.collector.refusal import STATUS
 from esper_telemetry.commands.collect import command
-from esper_telemetry.commands.record import command as record_command
+from esper_telemetry.commands.consume import command as consume_command
 from esper_telemetry.commands.runs import command as runs_command
+from esper_telemetry.jetstream.consumer_metrics import ConsumerMetrics
 
 FOLDER = Path(collector.__file__).parent
 DEPLOY = FOLDER / "deploy"
 PAGE = (FOLDER / "OPERATIONS.md").read_text()
-METRIC = re.compile(r"esper_(?:collector|recorder)_[a-z_]+")
+METRIC = re.compile(r"esper_(?:collector|consumer)_[a-z_]+")
 
 
 def exposed() -> set[str]:
     """Return the names a Prometheus sees, less those it derives itself."""
     names = set()
-    for registry in (Metrics().registry, RecorderMetrics().registry):
+    for registry in (Metrics().registry, ConsumerMetrics().registry):
         for family in registry.collect():
             names.add(family.name + ("_total" if family.type == "counter" else ""))
     return names
 
 
 def options() -> set[str]:
-    verbs = [command, record_command, *runs_command.commands.values()]
+    verbs = [command, consume_command, *runs_command.commands.values()]
     return {name for verb in verbs for option in verb.params for name in option.opts}
 
 

@@ -6,7 +6,7 @@ from esper_telemetry.collector.auth import EVERYBODY, Tenant
 from esper_telemetry.collector.refusal import Refused
 from tests.esper_telemetry.collector.publisher import Produced
 from tests.esper_telemetry.collector.test_intake import connect, running, send
-from tests.esper_telemetry.collector.test_roster import fill, seal_and_forget
+from tests.esper_telemetry.collector.test_producers import fill, seal_and_forget
 
 
 def test_a_run_that_is_followed_stays_in_memory_and_goes_when_its_last_reader_goes(tmp_path):

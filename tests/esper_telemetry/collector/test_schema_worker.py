@@ -10,12 +10,12 @@ import pytest
 from google.protobuf import descriptor_pb2
 
 from esper_telemetry.collector import schema_worker
-from esper_telemetry.collector.identity import ProducerKey
 from esper_telemetry.collector.limits import Limits
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.schema_check import SchemaCheck
 from esper_telemetry.collector.schema_worker import SchemaWorker, WorkerError
 from esper_telemetry.schema.fingerprint import schema_fingerprint
+from esper_telemetry.storage.naming import ProducerKey
 from esper_telemetry.v1 import collector_pb2
 from tests.esper_telemetry.collector.publisher import Produced
 

@@ -14,11 +14,11 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from esper_telemetry.collector.identity import ProducerKey
-from esper_telemetry.collector.items import Seal
 from esper_telemetry.collector.server import CollectorServer
 from esper_telemetry.collector.settings import Settings
 from esper_telemetry.errors import ConfigError
+from esper_telemetry.storage.engine import Seal
+from esper_telemetry.storage.naming import ProducerKey
 from esper_telemetry.v1 import collector_pb2
 from tests.esper_telemetry.collector.certificate_files import make_certificate
 from tests.esper_telemetry.collector.publisher import (

@@ -5,7 +5,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from esper_telemetry.collector.limits import Limits
 from esper_telemetry.collector.refusal import Refused
-from esper_telemetry.collector.session import Ledger, Session, Verdict
+from esper_telemetry.collector.session import Session, claim, fence
+from esper_telemetry.storage.sequence import SequenceNumbers, Verdict
 from esper_telemetry.v1 import collector_pb2
 
 FINGERPRINT = b"f" * 32
@@ -15,10 +16,10 @@ def batch(first, last, **changes) -> collector_pb2.Batch:
     return collector_pb2.Batch(**{"first_seq": first, "last_seq": last, "count": last - first + 1, **changes})
 
 
-def session(ledger=None, epoch=1, fingerprint=FINGERPRINT, now=0.0, **limits) -> Session:
-    ledger = ledger or Ledger()
-    ledger.claim(epoch, 1 << 32)
-    return Session(ledger, epoch, fingerprint, Limits(**limits), now)
+def session(numbers=None, epoch=1, fingerprint=FINGERPRINT, now=0.0, **limits) -> Session:
+    numbers = numbers or SequenceNumbers()
+    claim(numbers, epoch, 1 << 32)
+    return Session(numbers, epoch, fingerprint, Limits(**limits), now)
 
 
 def reason(action, *arguments) -> str:
@@ -28,7 +29,7 @@ def reason(action, *arguments) -> str:
 
 
 def test_the_next_number_is_taken_and_what_is_there_is_a_duplicate():
-    one = session(Ledger(durable_seq=10))
+    one = session(SequenceNumbers(durable_seq=10))
     assert one.batch(batch(11, 20), 0)
     assert not one.batch(batch(11, 20), 0)
     assert not one.batch(batch(1, 10), 0)
@@ -68,7 +69,7 @@ def test_what_is_no_range_is_refused(first, last):
 
 
 def test_a_frame_that_straddles_what_is_stored_is_refused_and_a_skip_is_trimmed():
-    one = session(Ledger(durable_seq=10))
+    one = session(SequenceNumbers(durable_seq=10))
     assert reason(one.batch, batch(5, 15), 0) == "NUMBERS"
     assert one.skip(collector_pb2.Skip(first_seq=5, last_seq=15), 0) == 11
     assert one.batch(batch(16, 17), 0)
@@ -89,22 +90,22 @@ def test_frames_and_skips_need_a_schema_first():
 
 
 @pytest.mark.parametrize("epoch", [2, 3, 9], ids=["equal", "higher", "far above"])
-def test_a_stream_at_another_door_fences_the_one_here(epoch):
-    ledger = Ledger()
-    one = session(ledger, epoch=2)
-    refused = ledger.lose(epoch)
+def test_a_stream_at_another_gateway_fences_the_one_here(epoch):
+    numbers = SequenceNumbers()
+    one = session(numbers, epoch=2)
+    refused = fence(numbers, epoch)
     assert refused.reason == "FENCED"
-    assert f"session_epoch {epoch}, at another door" in refused.message
+    assert f"session_epoch {epoch}, at another gateway" in refused.message
     assert reason(one.heard, 0) == "FENCED"
-    assert reason(ledger.claim, epoch, 1 << 32) == "FENCED"
-    ledger.claim(max(epoch, 3) + 1, 1 << 32)
+    assert reason(claim, numbers, epoch, 1 << 32) == "FENCED"
+    claim(numbers, max(epoch, 3) + 1, 1 << 32)
 
 
 def test_only_the_highest_epoch_writes():
-    ledger = Ledger()
-    old = session(ledger, epoch=3)
-    assert reason(ledger.claim, 3, 1 << 32) == "FENCED"
-    new = session(ledger, epoch=4)
+    numbers = SequenceNumbers()
+    old = session(numbers, epoch=3)
+    assert reason(claim, numbers, 3, 1 << 32) == "FENCED"
+    new = session(numbers, epoch=4)
     assert reason(old.heard, 1.0) == "FENCED"
     new.heard(1.0)
 
@@ -135,17 +136,17 @@ def test_silence_for_three_heartbeats_is_death():
 
 
 def test_an_ack_is_due_after_eight_durable_frames_or_fifty_milliseconds():
-    ledger = Ledger()
-    one = session(ledger)
+    numbers = SequenceNumbers()
+    one = session(numbers)
     assert not one.owes
     for number in range(1, 9):
         one.batch(batch(number, number), 0.0)
     assert one.owes
     assert not one.ack_due(0.049)
-    ledger.settle(7)
+    numbers.settle(7)
     one.settled(0.01)
     assert not one.ack_due(0.02)
-    ledger.settle(8)
+    numbers.settle(8)
     one.settled(0.02)
     assert one.ack_due(0.02)
     ack = one.take_ack()
@@ -157,15 +158,15 @@ def test_an_ack_is_due_after_eight_durable_frames_or_fifty_milliseconds():
 
 
 def test_what_was_on_its_way_to_a_failing_disk_is_the_next_to_come_again():
-    ledger = Ledger()
-    one = session(ledger)
+    numbers = SequenceNumbers()
+    one = session(numbers)
     one.batch(batch(1, 5), 0)
-    ledger.settle(5)
+    numbers.settle(5)
     one.batch(batch(6, 9), 0)
     assert not one.done
-    ledger.rewind()
+    numbers.rewind()
     assert one.done
-    assert ledger.judge(6, 9) is Verdict.NEXT
+    assert numbers.judge(6, 9) is Verdict.NEXT
 
 
 def test_throttling_is_said_once():
@@ -186,7 +187,7 @@ class Streams(RuleBasedStateMachine):
     def start(self):
         self.put: list[int] = []
         self.on_disk = 0
-        self.ledger = Ledger()
+        self.numbers = SequenceNumbers()
         self.sessions: list[Session] = []
         self.now = 0.0
         self.acked = 0
@@ -204,20 +205,20 @@ class Streams(RuleBasedStateMachine):
 
     @rule(step=st.integers(-1, 2))
     def connect(self, step):
-        epoch = self.ledger.epoch + step
+        epoch = self.numbers.epoch + step
         try:
-            self.ledger.claim(epoch, 1 << 32)
+            claim(self.numbers, epoch, 1 << 32)
         except Refused:
             assert step <= 0
             return
         assert step > 0
-        self.sessions.append(Session(self.ledger, epoch, FINGERPRINT, Limits(window_frames=3), self.now))
+        self.sessions.append(Session(self.numbers, epoch, FINGERPRINT, Limits(window_frames=3), self.now))
 
     @precondition(lambda self: self.sessions)
     @rule(data=st.data(), offset=st.integers(-8, 6), span=st.integers(1, 5))
     def send(self, data, offset, span):
         one = data.draw(st.sampled_from(self.sessions))
-        first = max(1, self.ledger.taken_seq + 1 + offset)
+        first = max(1, self.numbers.taken_seq + 1 + offset)
         if self._try(one, one.batch, batch(first, first + span - 1), self.now):
             self.put.extend(range(first, first + span))
 
@@ -225,7 +226,7 @@ class Streams(RuleBasedStateMachine):
     @rule(data=st.data(), offset=st.integers(-8, 6), span=st.integers(1, 5))
     def skip(self, data, offset, span):
         one = data.draw(st.sampled_from(self.sessions))
-        first = max(1, self.ledger.taken_seq + 1 + offset)
+        first = max(1, self.numbers.taken_seq + 1 + offset)
         start = self._try(one, one.skip, collector_pb2.Skip(first_seq=first, last_seq=first + span - 1), self.now)
         if start:
             self.put.extend(range(start, first + span))
@@ -233,20 +234,20 @@ class Streams(RuleBasedStateMachine):
     @rule(part=st.floats(0, 1))
     def sync(self, part):
         self.on_disk += int((len(self.put) - self.on_disk) * part)
-        self.ledger.settle(self.on_disk)
+        self.numbers.settle(self.on_disk)
         for one in self.sessions:
             one.settled(self.now)
 
     @rule()
     def disk_fails(self):
         del self.put[self.on_disk :]
-        self.ledger.rewind()
+        self.numbers.rewind()
         self.sessions.clear()
 
     @rule()
     def collector_is_killed(self):
         del self.put[self.on_disk :]
-        self.ledger = Ledger(self.on_disk)
+        self.numbers = SequenceNumbers(self.on_disk)
         self.sessions.clear()
 
     @precondition(lambda self: self.sessions)
@@ -264,15 +265,15 @@ class Streams(RuleBasedStateMachine):
     @rule(data=st.data(), offset=st.integers(-2, 2))
     def close(self, data, offset):
         one = data.draw(st.sampled_from(self.sessions))
-        final = max(0, self.ledger.taken_seq + offset)
+        final = max(0, self.numbers.taken_seq + offset)
         if self._try(one, one.close, collector_pb2.Close(final_seq=final), self.now):
-            assert final == self.ledger.taken_seq
+            assert final == self.numbers.taken_seq
 
     @invariant()
     def every_number_is_stored_once_and_in_order(self):
         if hasattr(self, "put"):
             assert self.put == list(range(1, len(self.put) + 1))
-            assert self.ledger.taken_seq == len(self.put)
+            assert self.numbers.taken_seq == len(self.put)
             assert self.acked <= self.on_disk
             assert self.reasons <= {"FENCED", "NUMBERS", "GAP", "MESSAGE_ORDER"}
 
@@ -282,18 +283,18 @@ test_streams_that_overlap_resend_and_crash_store_every_number_once = Streams.Tes
 
 
 def test_an_epoch_that_is_no_count_of_connects_is_refused_and_locks_nobody_out():
-    ledger = Ledger()
+    numbers = SequenceNumbers()
     for leap in (1 << 63, (1 << 64) - 1, 101):
         with pytest.raises(Refused) as caught:
-            ledger.claim(leap, 100)
+            claim(numbers, leap, 100)
         assert caught.value.reason == "NUMBERS"
-    ledger.claim(100, 100)
-    ledger.claim(101, 100)
+    claim(numbers, 100, 100)
+    claim(numbers, 101, 100)
 
 
 def test_what_is_gone_is_asked_for_again():
-    ledger = Ledger(100)
-    ledger.take(120)
-    ledger.set_back(40)
-    assert (ledger.durable_seq, ledger.taken_seq) == (40, 40)
-    assert ledger.judge(41, 50) is Verdict.NEXT
+    numbers = SequenceNumbers(100)
+    numbers.take(120)
+    numbers.restart(40)
+    assert (numbers.durable_seq, numbers.taken_seq) == (40, 40)
+    assert numbers.judge(41, 50) is Verdict.NEXT

@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from esper_telemetry.collector.settings import LogSettings, Settings, is_local, split_address
+from esper_telemetry.collector.settings import Settings
 from esper_telemetry.errors import ConfigError
+from esper_telemetry.jetstream.deployment import LogSettings
+from esper_telemetry.wire import is_loopback, split_address
 
 PEM = Path("x.pem")
 
@@ -16,7 +18,7 @@ def settings(listen="127.0.0.1:7575", **changes) -> Settings:
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "localhost:1", "[::1]:7575", "unix:/tmp/x.sock", "127.5.5.5:9"])
 def test_this_machine_may_be_listened_on_without_tls(listen):
     settings(listen).check()
-    assert is_local(listen)
+    assert is_loopback(listen)
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:7575", "[::]:7575", "10.0.0.1:7575", "collector.example:7575"])
@@ -35,7 +37,7 @@ def test_tls_settings_must_fit_together():
 
 @pytest.mark.parametrize("address", ["", "7575", ":7575", "host", "host:", "host:x", "host:65536", "host:-1", "host:²"])
 def test_what_is_no_address_is_refused(address):
-    with pytest.raises(ConfigError, match="HOST:PORT"):
+    with pytest.raises(ConfigError, match="is not host:port"):
         split_address(address)
 
 

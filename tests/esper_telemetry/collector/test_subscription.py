@@ -1,14 +1,14 @@
 import pytest
 
-from esper_telemetry.collector.identity import ProducerKey
-from esper_telemetry.collector.producerfiles import ProducerFiles
-from esper_telemetry.collector.recovery import StoredProducer, StoredSegment
 from esper_telemetry.collector.subscription import Cursor
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import RecordReader
+from esper_telemetry.storage.naming import ProducerKey
+from esper_telemetry.storage.producer_files import ProducerFiles
+from esper_telemetry.storage.recovery import StoredProducer, StoredSegment
 from esper_telemetry.v1 import record_pb2
 from tests.esper_telemetry.collector.publisher import Produced
-from tests.esper_telemetry.collector.test_recovery import write
+from tests.esper_telemetry.storage.test_recovery import write
 
 PER_FRAME = 30
 

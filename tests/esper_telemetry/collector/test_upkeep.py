@@ -9,13 +9,13 @@ import shutil
 import pytest
 
 from esper_telemetry.collector.auth import EVERYBODY, Tenant
-from esper_telemetry.collector.catalog import list_runs
+from esper_telemetry.collector.queries import delete_run, list_runs
 from esper_telemetry.collector.refusal import Refused
-from esper_telemetry.collector.upkeep import delete_run, expire, inspect
+from esper_telemetry.collector.retention import expire, inspect
 from esper_telemetry.v1 import collector_pb2
 from tests.esper_telemetry.collector.publisher import Produced, stored
 from tests.esper_telemetry.collector.test_intake import Listener, connect, running, send
-from tests.esper_telemetry.collector.test_roster import fill, seal_and_forget, until
+from tests.esper_telemetry.collector.test_producers import fill, seal_and_forget, until
 
 
 def files(root, produced):

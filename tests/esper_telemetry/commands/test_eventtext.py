@@ -7,14 +7,15 @@ import pytest
 from esper_telemetry import read
 from esper_telemetry.commands.eventtext import EventText
 from esper_telemetry.commands.times import TimeFormat
+from esper_telemetry.decode import StreamKeys
 from esper_telemetry.v1 import training_pb2
 
 
 @pytest.fixture
 def line_of(record_run):
-    def line(cls, /, *, color=False, ranks=False, context=None, **fields):
+    def line(cls, /, *, color=False, keys=None, context=None, **fields):
         folder = record_run(lambda run: run.bind(**(context or {})).emit(cls, **fields))
-        return EventText(TimeFormat("utc"), color=color, ranks=ranks).line(list(read(folder))[1])
+        return EventText(TimeFormat("utc"), color=color, keys=keys).line(list(read(folder))[1])
 
     return line
 
@@ -51,8 +52,25 @@ def test_a_field_that_hides_the_context_stands_with_the_fields(line_of):
     assert line.endswith("scalar.logged  name=n value=1 step=1")
 
 
-def test_the_rank_stands_before_the_number_where_there_are_several(line_of):
-    assert "  r0#2  " in line_of(training_pb2.ScalarLogged, ranks=True, name="n", value=1.0)
+@pytest.mark.parametrize(
+    ("keys", "number"),
+    [
+        (StreamKeys(), "#2"),
+        (StreamKeys(rank=True), "r0#2"),
+        (StreamKeys(rank=True, stream=True), "main:r0#2"),
+    ],
+    ids=["alone", "ranks", "streams"],
+)
+def test_what_differs_between_the_streams_stands_before_the_number(line_of, keys, number):
+    line = line_of(training_pb2.ScalarLogged, keys=keys, name="n", value=1.0)
+    assert line.split("  ")[1] == number
+
+
+def test_a_line_begins_with_its_run_where_there_are_several(line_of):
+    line = line_of(training_pb2.ScalarLogged, keys=StreamKeys(run=True, rank=True), name="n", value=1.0)
+    run, _, number, *_ = line.split("  ")
+    assert "-test-" in run
+    assert number == "r0#2"
 
 
 def test_colours_only_when_asked_for(line_of):

@@ -9,7 +9,7 @@ import pytest
 
 import esper_telemetry as et
 from esper_telemetry.errors import SinkError
-from esper_telemetry.recorder.companion import Companion
+from esper_telemetry.recorder.background import Companion
 from esper_telemetry.testing import memory_run, recorded
 from esper_telemetry.v1 import run_pb2
 from esper_telemetry.v1.process_pb2 import RunHeartbeat
@@ -55,9 +55,9 @@ def test_all_companions_share_the_time_of_a_close():
 
 def silence_ends(run):
     """Tell whether the run counts as one in which the program has said something since the last call."""
-    heartbeat = run._core.background.heartbeat
+    heartbeat = run._core.housekeeping.heartbeat
     before = heartbeat._stored
-    run._core.background.beat()
+    run._core.housekeeping.beat()
     return heartbeat._stored > before
 
 

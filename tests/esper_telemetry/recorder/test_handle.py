@@ -218,10 +218,10 @@ def test_a_run_of_a_stranger_is_off_though_it_is_open(tmp_path, pickled):
 
 def test_a_checkpoint_of_another_boot_is_off_and_says_so(run, caplog, in_child):
     caplog.set_level(logging.WARNING)
-    function, (ticket, run_id) = run.__reduce__()
+    function, (kind, ticket, run_id) = run.__reduce__()
     foreign = Ticket(**{**fields(ticket), "machine": "another", "token": b"another"})
-    assert function(foreign, run_id).stats().offered == 0
-    function(foreign, run_id)
+    assert function(kind, foreign, run_id).stats().offered == 0
+    function(kind, foreign, run_id)
     assert len(caplog.records) == 1
 
 
@@ -238,11 +238,11 @@ def test_a_run_in_memory_is_off_elsewhere(pickled):
 
 
 def test_a_schema_that_cannot_be_imported_elsewhere_is_left_out(run):
-    _, (ticket, run_id) = run.__reduce__()
+    _, (kind, ticket, run_id) = run.__reduce__()
     ticket = Ticket(
         **{**fields(ticket), "token": b"a copy", "schemas": ("no.such.module:X", "os:nothing", *ticket.schemas)}
     )
-    copied = revived_run(ticket, run_id)
+    copied = revived_run(kind, ticket, run_id)
     assert copied is not run
     assert len(copied._core.types()) == len(run._core.types())
     copied.close()

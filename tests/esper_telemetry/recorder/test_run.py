@@ -213,7 +213,7 @@ def test_a_folder_that_cannot_be_made_is_named_in_the_error(tmp_path):
         ({"level": "loud"}, "level 'loud' is unknown; use one of off, lifecycle, minimal, normal, debug"),
         ({"rank": -1}, "rank is -1"),
         ({"dir": None}, "dir is None"),
-        ({"collector": "host"}, "collector='host'"),
+        ({"collector": "host"}, "collector address 'host' is not host:port"),
     ],
 )
 def test_bad_options_are_named_and_nothing_is_written(tmp_path, arguments, said):

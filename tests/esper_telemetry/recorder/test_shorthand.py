@@ -152,7 +152,7 @@ def test_what_a_signal_handler_raises_meanwhile_is_the_callers(name, monkeypatch
     def interrupted(_name, _value):
         raise TimeoutError
 
-    for module in ("scalars", "histogram", "progress"):
+    for module in ("scalars", "histogram", "activity"):
         monkeypatch.setattr(f"esper_telemetry.recorder.{module}.plain_value", interrupted)
     calls = {**CALLS, "log": lambda run: run.log({"x": 1})}
     run, _ = memory_run(strict=False)

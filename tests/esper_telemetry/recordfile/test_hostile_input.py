@@ -25,8 +25,8 @@ from esper_telemetry.recordfile import RecordReader, RecordWriter, layout, recov
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.keep import Keep
 from esper_telemetry.recordfile.salvage import salvage
-from esper_telemetry.recordfile.scan import scan
 from esper_telemetry.recordfile.source import BytesSource
+from esper_telemetry.recordfile.walk import walk
 from esper_telemetry.schema import Batch, frame_event
 from esper_telemetry.v1 import training_pb2
 
@@ -75,7 +75,7 @@ def test_every_length_of_a_large_record_recovers_exactly_the_whole_frames_before
         committed = sum(frame.end <= cut for frame in frames)
         complete = sum(frame.offset + frame.compressed_size <= cut for frame in frames)
         keep = Keep(source, decoder)
-        keep.add_all(salvage(source, decoder, scan(source)))
+        keep.add_all(salvage(source, decoder, walk(source)))
         kept = [item.frame for context in keep.contexts for item in context.ordered() if item.frame is not None]
         verified = [frame for frame in kept if frame.mark is None]
         assert [frame.desc for frame in verified] == [frame.descriptor for frame in frames[:complete]], cut

@@ -7,8 +7,8 @@ from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.recordfile.index import FrameRef, footer_pieces, mask_of, parse_index_message
 from esper_telemetry.recordfile.layout import SeekEntry
 from esper_telemetry.recordfile.piece import Kind
-from esper_telemetry.recordfile.scan import read_footer
 from esper_telemetry.recordfile.source import BytesSource
+from esper_telemetry.recordfile.walk import read_footer
 
 
 def footer_of(data: bytes):

@@ -4,14 +4,14 @@ from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.keep import UNVERIFIED, Keep
 from esper_telemetry.recordfile.salvage import salvage
-from esper_telemetry.recordfile.scan import scan
 from esper_telemetry.recordfile.source import BytesSource
+from esper_telemetry.recordfile.walk import walk
 
 
 def kept(data: bytes) -> Keep:
     source, decoder = BytesSource(data), FrameDecoder()
     keep = Keep(source, decoder)
-    keep.add_all(salvage(source, decoder, scan(source)))
+    keep.add_all(salvage(source, decoder, walk(source)))
     return keep
 
 

@@ -7,14 +7,14 @@ from esper_telemetry.recordfile import RecordReader, Skip
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.keep import Keep
 from esper_telemetry.recordfile.place import Placed, place
-from esper_telemetry.recordfile.scan import scan
 from esper_telemetry.recordfile.source import BytesSource
+from esper_telemetry.recordfile.walk import walk
 
 
 def contexts_of(data: bytes) -> list:
     source = BytesSource(data)
     keep = Keep(source, FrameDecoder())
-    keep.add_all(scan(source))
+    keep.add_all(walk(source))
     return keep.contexts
 
 

@@ -238,7 +238,7 @@ def test_a_frame_that_holds_something_else_than_its_count_is_refused(records):
     content = FrameEncoder(3).encode(raw)
     desc = frame.descriptor._replace(compressed_size=len(content), raw_size=len(raw))
     data = records.bytes(frames=0, close=False) + content + layout.pack_descriptor(desc)
-    with pytest.raises(CorruptRecordError, match="holds 9 events, its descriptor says 10"):
+    with pytest.raises(CorruptRecordError, match="holds 9 events, its descriptor states 10"):
         list(RecordReader(data).events())
 
 

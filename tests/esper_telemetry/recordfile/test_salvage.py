@@ -4,13 +4,13 @@ from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.piece import Kind
 from esper_telemetry.recordfile.salvage import REBUILT, salvage
-from esper_telemetry.recordfile.scan import scan
 from esper_telemetry.recordfile.source import BytesSource
+from esper_telemetry.recordfile.walk import walk
 
 
 def salvaged(data: bytes) -> list:
     source = BytesSource(data)
-    return list(salvage(source, FrameDecoder(), scan(source)))
+    return list(salvage(source, FrameDecoder(), walk(source)))
 
 
 def test_a_frame_whose_descriptor_is_gone_is_found_with_one_made_from_its_events(records):

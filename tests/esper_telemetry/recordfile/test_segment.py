@@ -2,14 +2,14 @@ from __future__ import annotations
 
 from esper_telemetry.recordfile import RecordReader, layout
 from esper_telemetry.recordfile.frame import FrameDecoder
-from esper_telemetry.recordfile.scan import scan
 from esper_telemetry.recordfile.segment import assemble
 from esper_telemetry.recordfile.source import BytesSource
+from esper_telemetry.recordfile.walk import walk
 
 
 def assembled(data: bytes):
     source = BytesSource(data)
-    return assemble(source, FrameDecoder(), list(scan(source)))
+    return assemble(source, FrameDecoder(), list(walk(source)))
 
 
 def test_a_segment_knows_its_extent_and_its_numbers(records):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from esper_telemetry.errors import NotARecordError, RecordError
-from esper_telemetry.recordfile.source import BytesSource, FileSource, OpenFiles, open_source
+from esper_telemetry.recordfile.source import BytesSource, FileSource, LastRead, OpenFiles, open_source
 
 
 @pytest.fixture(params=["file", "bytes"])
@@ -106,3 +106,23 @@ def test_the_limit_of_the_process_is_said_where_it_is_the_reason(tmp_path, mocke
     mocker.patch("os.open", side_effect=OSError(24, "Too many open files"))
     with pytest.raises(RecordError, match="ulimit -n"):
         FileSource(tmp_path / "x")
+
+
+def test_what_was_read_last_is_cut_from_memory():
+    class Counting(BytesSource):
+        reads = 0
+
+        def read_at(self, offset, count):
+            self.reads += 1
+            return super().read_at(offset, count)
+
+    source = Counting(bytes(range(100)))
+    kept = LastRead(source)
+    assert kept.read_at(10, 50) == bytes(range(10, 60))
+    assert kept.view_at(10, 50) == bytes(range(10, 60))
+    assert kept.view_at(59, 1) == b"\x3b"
+    assert source.reads == 1
+    assert kept.view_at(59, 2) == b"\x3b\x3c"
+    assert kept.view_at(9, 2) == b"\x09\x0a"
+    assert source.reads == 3
+    assert kept.view_at(99, 5) == b"\x63"

@@ -57,7 +57,7 @@ def forged(made, changes) -> bytes:
     ("changes", "message"),
     [
         ({"records": 9}, "counts 9 events, the frame holds 10"),
-        ({"first_seq": 2, "last_seq": 11}, "covers numbers 2 to 11"),
+        ({"first_seq": 2, "last_seq": 11}, "covers sequence numbers 2 to 11"),
         ({"min_time": 5}, "spans 5 to"),
         ({"type_mask": 1}, "type mask 0x1"),
         ({"raw_size": 17}, "its descriptor 17"),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from esper_telemetry.recordfile import Skip, SkipReason
 from esper_telemetry.recordfile.layout import Descriptor
-from esper_telemetry.uplink.frames import Frame
-from esper_telemetry.uplink.schema import StreamSchema
+from esper_telemetry.uplink.segment_frames import Frame, StreamSchema
 from esper_telemetry.v1 import collector_pb2, record_pb2
 
 FINISHED = collector_pb2.CLOSE_OUTCOME_FINISHED

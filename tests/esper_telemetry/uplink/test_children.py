@@ -7,7 +7,7 @@ from pathlib import Path
 
 import esper_telemetry as et
 from esper_telemetry.recordfile import RecordReader, list_run
-from esper_telemetry.uplink.agent import LOG_NAME
+from esper_telemetry.uplink.sender import LOG_NAME
 from tests.esper_telemetry.uplink.trainers import send
 
 TRAINER = """

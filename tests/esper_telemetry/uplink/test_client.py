@@ -8,7 +8,7 @@ import pytest
 
 from esper_telemetry.uplink.client import run_stream
 from esper_telemetry.uplink.endpoint import Endpoint
-from esper_telemetry.uplink.retry import Timing
+from esper_telemetry.uplink.retry import ProtocolTimes
 from esper_telemetry.uplink.session import Session
 from tests.esper_telemetry.collector.certificate_files import make_certificate
 from tests.esper_telemetry.collectorprocess import CollectorProcess
@@ -84,7 +84,7 @@ def test_nobody_there_is_a_reason_to_come_back(producer):
 
 def test_a_collector_that_falls_silent_is_left_and_found_again(collector, producer, kit):
     producer.write(frames=5).close()
-    session = new_session(producer.spool(), timing=Timing(heartbeat=0.1))
+    session = new_session(producer.spool(), timing=ProtocolTimes(heartbeat=0.1))
     session.epoch_known = True
     collector.signal(signal.SIGSTOP)
     stream_once(session, collector.address)
@@ -165,7 +165,7 @@ def test_a_wrong_token_is_tried_again_and_the_right_one_is_read_then(guarded, pr
     producer.write().close()
     mine = tmp_path / "mine"
     mine.write_text("a guess")
-    session = new_session(producer.spool(), timing=Timing(token_retry=0.0))
+    session = new_session(producer.spool(), timing=ProtocolTimes(token_retry=0.0))
     stream_once(session, collector.address, token_file=str(mine), tls_ca=certificate)
     assert session.ending.code == "UNAUTHENTICATED"
     assert not session.stopped

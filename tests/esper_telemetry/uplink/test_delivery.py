@@ -41,7 +41,10 @@ def test_a_token_that_is_missing_for_a_moment_is_read_again(collector, producer,
     producer.write().close()
     path = tmp_path / "token"
     delivery = Delivery(
-        producer.spool(), Endpoint(collector.address, str(path)), PushOptions(follow=True), lambda _: path.touch()
+        producer.spool(),
+        Endpoint(collector.address, token_file=str(path)),
+        PushOptions(follow=True),
+        lambda _: path.touch(),
     )
 
     def write_token(text):

@@ -33,7 +33,7 @@ def test_a_token_never_leaves_the_machine_in_the_clear(address):
 
 
 def test_half_a_key_pair_is_refused():
-    with pytest.raises(ConfigError, match="--tls-key"):
+    with pytest.raises(ConfigError, match="tls_key"):
         Endpoint("localhost:1", tls_cert="cert.pem")
 
 

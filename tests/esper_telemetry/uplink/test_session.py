@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from esper_telemetry.recordfile import SkipReason
+from esper_telemetry.uplink.retry import StreamEnd
 from esper_telemetry.uplink.session import Session
 from esper_telemetry.uplink.terms import wire_bytes
-from esper_telemetry.uplink.verdict import Ending
 from esper_telemetry.v1 import collector_pb2, record_pb2
 from tests.esper_telemetry.uplink.listsource import ListSource, schema
 
@@ -147,12 +147,12 @@ def test_after_close_nothing_is_said_and_ok_ends_it(source):
     session = connected(source, durable_seq=90)
     assert [m.WhichOneof("message") for m in say_all(session)] == ["batch", "close"]
     assert say_all(session, 100.0) == []
-    session.end(100.0, Ending("OK"))
+    session.end(100.0, StreamEnd("OK"))
     assert not session.finished, "the last frame is not durable yet"
     session = connected(source, durable_seq=90)
     say_all(session)
     session.receive(0.0, ack(durable_seq=100, accepted_seq=100))
-    session.end(0.0, Ending("OK"))
+    session.end(0.0, StreamEnd("OK"))
     assert session.finished
 
 
@@ -175,7 +175,7 @@ def test_a_frame_that_rots_is_found_among_many_and_given_up_alone(source):
                 if durable == 100:
                     break
                 continue
-            session.end(0.0, Ending("DATA_LOSS"))
+            session.end(0.0, StreamEnd("DATA_LOSS"))
             break
         if durable == 100:
             break
@@ -185,7 +185,7 @@ def test_a_frame_that_rots_is_found_among_many_and_given_up_alone(source):
 
 def test_a_permanent_refusal_stops_the_session_and_says_why(source):
     session = connected(source)
-    session.end(0.0, Ending("PERMISSION_DENIED", "not yours"))
+    session.end(0.0, StreamEnd("PERMISSION_DENIED", "not yours"))
     assert session.stopped == "PERMISSION_DENIED: not yours"
     assert not session.finished
 
@@ -195,7 +195,7 @@ def test_a_drained_client_comes_back_when_it_was_told_to(source):
     drain = collector_pb2.Drain(reconnect_after_ms=2000, jitter_ms=1000)
     session.receive(5.0, collector_pb2.ServerMessage(drain=drain))
     assert say_all(session, 5.0) == []
-    session.end(6.0, Ending("OK"))
+    session.end(6.0, StreamEnd("OK"))
     assert session.retry_at == 6.0 + 2.0 + 0.5
 
 
@@ -210,7 +210,7 @@ def test_what_is_only_written_there_is_no_promise(source):
 
 def test_a_collector_that_lost_what_it_had_is_sent_it_again(source):
     session = connected(source, durable_seq=100)
-    session.end(0.0, Ending("UNAVAILABLE"))
+    session.end(0.0, StreamEnd("UNAVAILABLE"))
     connected(source, session=session, durable_seq=30)
     assert ranges(say_all(session))[0] == (31, 40)
 

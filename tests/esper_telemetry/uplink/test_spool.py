@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from esper_telemetry.recordfile import RecordReader, Skip, SkipReason
-from esper_telemetry.uplink.frames import Frame
+from esper_telemetry.uplink.segment_frames import Frame
 from esper_telemetry.uplink.spool import FINISHED, INCOMPLETE, WRITER_LOST, Spool, find_segments
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from esper_telemetry.recordfile import Skip, SkipReason
 from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES, Descriptor, parse_descriptor
-from esper_telemetry.uplink.frames import Frame
-from esper_telemetry.uplink.terms import Limits, batch_message, skip_message, wire_bytes
+from esper_telemetry.uplink.segment_frames import Frame
+from esper_telemetry.uplink.terms import WelcomeLimits, batch_message, skip_message, wire_bytes
 from esper_telemetry.v1 import collector_pb2
 
 
@@ -37,17 +37,17 @@ def test_other_messages_are_sent_as_they_are():
 
 
 def test_what_a_welcome_leaves_out_is_as_in_the_protocol():
-    limits = Limits.of(collector_pb2.StreamLimits(window_frames=7))
-    assert limits == Limits(window_frames=7)
-    assert Limits.of(collector_pb2.StreamLimits()) == Limits()
+    limits = WelcomeLimits.of(collector_pb2.StreamLimits(window_frames=7))
+    assert limits == WelcomeLimits(window_frames=7)
+    assert WelcomeLimits.of(collector_pb2.StreamLimits()) == WelcomeLimits()
 
 
 def test_the_limits_are_those_the_real_collector_names():
     from esper_telemetry.collector.limits import Limits as CollectorLimits
 
-    theirs = Limits.of(CollectorLimits().to_proto())
-    assert (theirs.frame_bytes, theirs.raw_bytes) == (Limits().frame_bytes, Limits().raw_bytes)
-    assert (theirs.window_bytes, theirs.window_frames) == (Limits().window_bytes, Limits().window_frames)
+    theirs = WelcomeLimits.of(CollectorLimits().to_proto())
+    assert (theirs.frame_bytes, theirs.raw_bytes) == (WelcomeLimits().frame_bytes, WelcomeLimits().raw_bytes)
+    assert (theirs.window_bytes, theirs.window_frames) == (WelcomeLimits().window_bytes, WelcomeLimits().window_frames)
 
 
 def test_a_skip_keeps_its_reason():

@@ -11,12 +11,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from esper_telemetry.collector.limits import Limits
 from esper_telemetry.collector.refusal import Refused
-from esper_telemetry.collector.session import Ledger
 from esper_telemetry.collector.session import Session as CollectorSession
-from esper_telemetry.uplink.frames import Frame
+from esper_telemetry.collector.session import claim
+from esper_telemetry.storage.sequence import SequenceNumbers
+from esper_telemetry.uplink.retry import StreamEnd
+from esper_telemetry.uplink.segment_frames import Frame
 from esper_telemetry.uplink.session import Session
 from esper_telemetry.uplink.terms import wire_bytes
-from esper_telemetry.uplink.verdict import Ending
 from esper_telemetry.v1 import collector_pb2
 from tests.esper_telemetry.uplink.listsource import ListSource
 
@@ -27,7 +28,7 @@ class Collector:
     """A collector around the pure session: it stores in memory, and forgets in a crash what was not durable."""
 
     def __init__(self) -> None:
-        self.ledger = Ledger()
+        self.numbers = SequenceNumbers()
         self.stored: list[tuple[int, int, bytes]] = []
         self.stream: CollectorSession | None = None
         self.known = b""
@@ -37,20 +38,20 @@ class Collector:
         kind = message.WhichOneof("message")
         if kind == "hello":
             hello = message.hello
-            self.ledger.claim(hello.session_epoch, Limits().epoch_step)
+            claim(self.numbers, hello.session_epoch, Limits().epoch_step)
             known = hello.schema_fingerprint if hello.schema_fingerprint == self.known else b""
-            self.stream = CollectorSession(self.ledger, hello.session_epoch, known, LIMITS, now)
+            self.stream = CollectorSession(self.numbers, hello.session_epoch, known, LIMITS, now)
             welcome = collector_pb2.Welcome(
                 protocol=1,
-                durable_seq=self.ledger.durable_seq,
+                durable_seq=self.numbers.durable_seq,
                 limits=LIMITS.to_proto(),
                 heartbeat_ms=10_000,
                 need_schema=not known,
                 durability=collector_pb2.DURABILITY_FILE,
             )
             # What was on its way when the stream broke is settled before a new one starts.
-            self.ledger.taken_seq = self.ledger.durable_seq
-            self.stored = [piece for piece in self.stored if piece[1] <= self.ledger.durable_seq]
+            self.numbers.taken_seq = self.numbers.durable_seq
+            self.stored = [piece for piece in self.stored if piece[1] <= self.numbers.durable_seq]
             return [collector_pb2.ServerMessage(welcome=welcome)]
         self.stream.heard(now)
         if kind == "schema":
@@ -72,7 +73,7 @@ class Collector:
         return [collector_pb2.ServerMessage(ack=self.stream.take_ack())]
 
     def sync(self, now: float) -> list[collector_pb2.ServerMessage]:
-        self.ledger.settle(self.ledger.taken_seq)
+        self.numbers.settle(self.numbers.taken_seq)
         if self.stream is None:
             return []
         self.stream.settled(now)
@@ -81,13 +82,13 @@ class Collector:
         return answers
 
     def crash(self) -> None:
-        self.stored = [piece for piece in self.stored if piece[1] <= self.ledger.durable_seq]
-        self.ledger = Ledger(self.ledger.durable_seq)
+        self.stored = [piece for piece in self.stored if piece[1] <= self.numbers.durable_seq]
+        self.numbers = SequenceNumbers(self.numbers.durable_seq)
         self.stream = None
 
     def fail_to_store(self) -> None:
-        self.stored = [piece for piece in self.stored if piece[1] <= self.ledger.durable_seq]
-        self.ledger.rewind()
+        self.stored = [piece for piece in self.stored if piece[1] <= self.numbers.durable_seq]
+        self.numbers.rewind()
 
 
 class Wire(RuleBasedStateMachine):
@@ -122,7 +123,7 @@ class Wire(RuleBasedStateMachine):
     def pass_time(self, seconds):
         self.now += seconds
         if self.session.dead(self.now):
-            self.drop(Ending("DEADLINE_EXCEEDED"))
+            self.drop(StreamEnd("DEADLINE_EXCEEDED"))
 
     @precondition(lambda self: not self.open)
     @rule()
@@ -145,7 +146,7 @@ class Wire(RuleBasedStateMachine):
                 self.answers.extend(self.collector.handle(self.sent.popleft(), self.now))
             except Refused as refused:
                 reason = refused.to_proto().reason
-                self.drop(Ending(refused.status, str(refused), reason))
+                self.drop(StreamEnd(refused.status, str(refused), reason))
                 return
 
     @rule()
@@ -157,7 +158,7 @@ class Wire(RuleBasedStateMachine):
         for _ in range(min(count, len(self.answers))):
             self.session.receive(self.now, self.answers.popleft())
         if self.open and self.collector.over and not self.answers:
-            self.drop(Ending("OK"))
+            self.drop(StreamEnd("OK"))
 
     def drop(self, ending=None):
         self.sent.clear()
@@ -166,7 +167,7 @@ class Wire(RuleBasedStateMachine):
         self.collector.over = False
         if self.open:
             self.open = False
-            self.session.end(self.now, ending or Ending("UNAVAILABLE"))
+            self.session.end(self.now, ending or StreamEnd("UNAVAILABLE"))
 
     @rule()
     def break_connection(self):
@@ -200,7 +201,7 @@ class Wire(RuleBasedStateMachine):
     @invariant()
     def the_client_never_takes_for_durable_what_is_not(self):
         if hasattr(self, "session"):
-            assert self.session.durable_seq <= self.collector.ledger.durable_seq
+            assert self.session.durable_seq <= self.collector.numbers.durable_seq
 
     @invariant()
     def the_session_never_stops_for_good(self):

@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-from esper_telemetry.uplink.agent import LOG_NAME, push
 from esper_telemetry.uplink.delivery import PushOptions
 from esper_telemetry.uplink.endpoint import Endpoint
+from esper_telemetry.uplink.sender import LOG_NAME, push
 
 TRAINER = """
 import os, sys, time

@@ -1,0 +1,70 @@
+"""The event types that files declare: how a type is called where two have one short name, and what a misspelling meant.
+
+Everything comes from the headers that a survey has read; no event is read for it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from esper_telemetry.decode.types import short_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from esper_telemetry.decode.survey import Survey
+
+_MOST_SUGGESTED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredTypes:
+    """The types of event that files declare.
+
+    Attributes:
+        short: short name by full name; the full name itself where no descriptor gives a short one.
+        ambiguous: full names whose short name belongs to another declared type too.
+    """
+
+    short: Mapping[str, str]
+    ambiguous: frozenset[str]
+
+    def shown(self, full_name: str) -> str:
+        """Return the name that tells this type from every other declared one: the short one unless it is ambiguous."""
+        return full_name if full_name in self.ambiguous else self.short.get(full_name, full_name)
+
+    def declares(self, wanted: str) -> bool:
+        """Tell whether `wanted`, a short or full name or a pattern, names a declared type.
+
+        "type:7" names a type by the number that an undeclared one is shown under, and is never refused.
+        """
+        if wanted.startswith("type:"):
+            return True
+        return any(fnmatchcase(name, wanted) for pair in self.short.items() for name in pair)
+
+    def refusal(self, name: str) -> str:
+        """Return what is wrong with `name`, which no declared type matches, with suggestions."""
+        known = [*dict.fromkeys([*self.short.values(), *self.short])]
+        meant = get_close_matches(name, known, _MOST_SUGGESTED)
+        ask = f"did you mean {' or '.join(meant)}?" if meant else "esper-telemetry schema lists the types"
+        return f"no type {name} in this record; {ask}"
+
+
+def declared_types(found: Survey) -> DeclaredTypes:
+    """Return the types that the surveyed files declare, over all their runs and segments.
+
+    Args:
+        found: the files.
+    """
+    short: dict[str, str] = {}
+    for descriptor_sets, full_names in found.schemas:
+        short.update(short_names(descriptor_sets, full_names))
+    owners = defaultdict(set)
+    for full_name, name in short.items():
+        owners[name].add(full_name)
+    shared = {full_name for names in owners.values() if len(names) > 1 for full_name in names}
+    return DeclaredTypes(short, frozenset(shared))

@@ -1,0 +1,396 @@
+"""NATS JetStream as gateways and consumers need it: publish, compare-and-set, pull. The one file that imports nats.
+
+It names no producer and decides nothing. A PubAck is not believed: with their leader killed, servers before
+2.10.23 lose messages that they had acked. So a publish is only told of refusals, and what counts is the
+watermark in the bucket. Errors of the client library end here: SinkError means "not now, try again".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from esper_telemetry.daemon.supervisor import end_tasks
+from esper_telemetry.errors import ConfigError, MissingExtraError, SinkError
+from esper_telemetry.jetstream.entries import LEAST_PAYLOAD
+from esper_telemetry.jetstream.leases import LostError
+from esper_telemetry.jetstream.pull import Pull
+
+try:
+    import nats
+    from nats.errors import Error as NatsError
+    from nats.js.api import (
+        AckPolicy,
+        ConsumerConfig,
+        DeliverPolicy,
+        DiscardPolicy,
+        RetentionPolicy,
+        StorageType,
+        StreamConfig,
+    )
+    from nats.js.errors import (
+        APIError,
+        KeyNotFoundError,
+        KeyWrongLastSequenceError,
+        NoStreamResponseError,
+        NotFoundError,
+        ServiceUnavailableError,
+    )
+except ImportError as error:
+    raise MissingExtraError("nats-py", "nats") from error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from nats.aio.msg import Msg
+
+    from esper_telemetry.jetstream.deployment import LogSettings
+
+LOG = logging.getLogger("esper_telemetry.collector")
+
+# What servers say to a wrong user, password, token or account.
+_TURNED_AWAY = ("authorization violation", "authentication")
+_CALL_S = 3.0
+_CONNECT_S = 2.0
+# An election takes a few seconds, on a loaded machine more.
+_START_S = 20.0
+_AGAIN_S = 0.5
+_RECONNECT_S = 0.1
+# What may wait for a connection that is being made anew; more is refused, and sent again from the window.
+_OUTBOUND_BYTES = 16 << 20
+# A message that its consumer does not ack in time is delivered again. Cycles take milliseconds, a stuck disk longer.
+_ACK_WAIT_S = 10.0
+_ACK_PENDING = 4096
+
+
+class Entry(NamedTuple):
+    """A value of the bucket.
+
+    Attributes:
+        value: its bytes.
+        revision: what a compare-and-set compares.
+    """
+
+    value: bytes
+    revision: int
+
+
+class Fill(NamedTuple):
+    """How full the stream is.
+
+    Attributes:
+        messages: in it.
+        bytes: in it.
+        max_bytes: that it takes; 0 where there is no limit.
+    """
+
+    messages: int
+    bytes: int
+    max_bytes: int
+
+
+class JetStream:
+    """A connection to the log.
+
+    Args:
+        settings: where it is.
+        name: shown in the servers' monitoring.
+
+    Attributes:
+        settings: as given.
+        partitions: of the stream, known after `open`.
+        refused: what the stream last said when it did not take a message; empty if it never did.
+        refused_since: time of the first refusal after the last message that it took; None if it took that one.
+        refused_at: time of the last refusal.
+        refusals: how often it did not take a message.
+        connects: how often a lost connection was made anew; what was asked for before will not be answered.
+        acked: messages that it said to have taken.
+        last_error: what the servers or the client library last complained of; empty before.
+    """
+
+    def __init__(self, settings: LogSettings, name: str) -> None:
+        self.settings = settings
+        self.partitions = 0
+        self.refused = ""
+        self.refused_since: float | None = None
+        self.refused_at = 0.0
+        self.refusals = self.acked = self.connects = 0
+        self._name = name
+        self._nc: Any = None
+        self._js: Any = None
+        self._kv: Any = None
+        self._inbox = ""
+        self._refused = asyncio.Event()
+        self.last_error = ""
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect, and make stream and bucket where they are missing.
+
+        Raises:
+            ConfigError: no server can be reached, or what is there does not fit.
+        """
+        LOG.info("waiting for the message log at %s, for at most %g s", self.settings.shown, _START_S)
+        self._nc = await self._connect()
+        self._js = self._nc.jetstream(timeout=_CALL_S)
+        try:
+            await self._make_in_time()
+        except BaseException:
+            await self._nc.close()
+            raise
+        self._inbox = self._nc.new_inbox()
+        await self.subscribe(self._inbox, self._acknowledged)
+
+    async def _connect(self) -> Any:
+        """Return a connection. Being turned away is final: waiting and trying again would not help.
+
+        Raises:
+            ConfigError: user or password are refused, or no server can be reached in time.
+        """
+        shown = self.settings.shown
+        connecting = asyncio.ensure_future(
+            nats.connect(
+                self.settings.urls,
+                name=self._name,
+                connect_timeout=_CONNECT_S,
+                reconnect_time_wait=_RECONNECT_S,
+                max_reconnect_attempts=-1,
+                pending_size=_OUTBOUND_BYTES,
+                error_cb=self._complained,
+                reconnected_cb=self._reconnected,
+            )
+        )
+        refused = asyncio.ensure_future(self._refused.wait())
+        try:
+            await asyncio.wait({connecting, refused}, timeout=_START_S, return_when=asyncio.FIRST_COMPLETED)
+            if connecting.done():
+                return connecting.result()
+        except (NatsError, OSError, ValueError) as error:
+            raise ConfigError(f"{shown}: cannot be reached: {error!r}; is nats-server running?") from error
+        finally:
+            await end_tasks([task for task in (connecting, refused) if not task.done()])
+        if self._refused.is_set():
+            raise ConfigError(f"{shown}: the server refuses user or password ({self.last_error}); correct the URL")
+        said = self.last_error or f"no answer within {_START_S:g} s"
+        raise ConfigError(f"{shown}: cannot be reached: {said}; is nats-server running?")
+
+    async def close(self) -> None:
+        """Send what is waiting and disconnect."""
+        if self._nc is not None and not self._nc.is_closed:
+            with suppress(NatsError, TimeoutError, OSError):
+                await asyncio.wait_for(self._nc.flush(), _CALL_S)
+            await self._nc.close()
+
+    @property
+    def connected(self) -> bool:
+        """Whether a server is connected right now."""
+        return self._nc is not None and bool(self._nc.is_connected)
+
+    @property
+    def max_payload(self) -> int:
+        """Longest message that the servers take, bytes."""
+        return int(self._nc.max_payload)
+
+    # --- messages -----------------------------------------------------------------------------------------------------
+
+    async def publish(self, subject: str, data: bytes) -> None:
+        """Send an entry; it waits only while the socket is full. Whether it arrived, a watermark will tell.
+
+        Raises:
+            SinkError: it was not even sent.
+        """
+        async with _translated("publish"):
+            await self._nc.publish(subject, data, reply=self._inbox)
+
+    async def tell(self, subject: str, data: bytes, reply: str = "") -> None:
+        """Send a message that nobody keeps.
+
+        Raises:
+            SinkError: it was not sent.
+        """
+        async with _translated("publish"):
+            await self._nc.publish(subject, data, reply=reply)
+
+    async def subscribe(self, subject: str, heard: Callable[[Msg], Awaitable[None]]) -> None:
+        """Have `heard` called with every message of `subject` from now on.
+
+        Raises:
+            SinkError: there is no connection.
+        """
+        async with _translated("subscribe"):
+            await self._nc.subscribe(subject, cb=heard, pending_bytes_limit=-1, pending_msgs_limit=-1)
+
+    async def _reconnected(self) -> None:
+        self.connects += 1
+        self.last_error = ""
+
+    async def _complained(self, error: Exception) -> None:
+        """Keep what the client library reports: each reconnect, and why it does not come about."""
+        self.last_error = str(error) or type(error).__name__
+        if any(word in self.last_error.lower() for word in _TURNED_AWAY):
+            self._refused.set()
+
+    async def _acknowledged(self, message: Msg) -> None:
+        if message.data and b'"error"' not in message.data:
+            self.acked += 1
+            self.refused_since = None
+            return
+        self.refusals += 1
+        self.refused_at = asyncio.get_running_loop().time()
+        self.refused_since = self.refused_since or self.refused_at
+        said = json.loads(message.data).get("error", {}) if message.data else {"description": "no stream answers"}
+        self.refused = str(said.get("description", said))
+
+    # --- the bucket ---------------------------------------------------------------------------------------------------
+
+    async def get(self, key: str) -> Entry | None:
+        """Return a value of the bucket; None if there is none.
+
+        Raises:
+            SinkError: not now.
+        """
+        async with _translated("read the bucket"):
+            try:
+                entry = await self._kv.get(key)
+            except KeyNotFoundError:
+                return None
+            return Entry(entry.value or b"", int(entry.revision))
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Set a value whatever was there.
+
+        Raises:
+            SinkError: not now; it may have happened.
+        """
+        async with _translated("write the bucket"):
+            await self._kv.put(key, value)
+
+    async def swap(self, key: str, value: bytes, revision: int) -> int | None:
+        """Set a value if its revision is still `revision` (0: there is none).
+
+        Returns:
+            The new revision; None where another one is there.
+
+        Raises:
+            SinkError: not now; it may have happened.
+        """
+        async with _translated("write the bucket"):
+            try:
+                return int(await self._kv.update(key, value, last=revision))
+            except KeyWrongLastSequenceError:
+                return None
+
+    # --- the stream ---------------------------------------------------------------------------------------------------
+
+    async def fill(self) -> Fill:
+        """Return how full the stream is.
+
+        Raises:
+            SinkError: it does not answer.
+        """
+        async with _translated("ask for the stream"):
+            info = await self._js.stream_info(self.settings.names.stream)
+            return Fill(info.state.messages, info.state.bytes, max(info.config.max_bytes or 0, 0))
+
+    async def pull(self, partition: int, generation: int) -> Pull:
+        """Begin to take the messages of a partition, from the first that nobody acked; whoever took them before ends.
+
+        Raises:
+            LostError: somebody with a later generation takes them.
+            SinkError: not now.
+        """
+        stream, mine = self.settings.names.stream, f"p{partition}-g"
+        own = f"{mine}{generation}"
+        async with _translated("make a consumer"):
+            for known in await self._js.consumers_info(stream):
+                if known.name.startswith(mine) and known.name != own:
+                    if int(known.name.removeprefix(mine)) > generation:
+                        raise LostError(f"partition {partition} is taken by another consumer: consumer {known.name}")
+                    await self._js.delete_consumer(stream, known.name)
+            await self._js.add_consumer(
+                stream,
+                ConsumerConfig(
+                    durable_name=own,
+                    deliver_policy=DeliverPolicy.ALL,
+                    ack_policy=AckPolicy.EXPLICIT,
+                    ack_wait=_ACK_WAIT_S,
+                    max_ack_pending=_ACK_PENDING,
+                    filter_subject=self.settings.names.partition(partition),
+                ),
+            )
+            inbox = self._nc.new_inbox()
+            pull = Pull(self.tell, lambda: self.connects, stream, own, inbox)
+            subscription = await self._nc.subscribe(inbox, cb=pull.heard, pending_bytes_limit=-1, pending_msgs_limit=-1)
+            pull.on_close(subscription.unsubscribe)
+            return pull
+
+    async def _make_in_time(self) -> None:
+        """Make what is missing; a cluster that elects a leader is given time."""
+        settings = self.settings
+        if self._nc.max_payload < LEAST_PAYLOAD:
+            raise ConfigError(
+                f"{settings.shown}: max_payload is {self._nc.max_payload:,} bytes; a frame needs {LEAST_PAYLOAD:,}:"
+                " raise it in the servers' configuration"
+            )
+        deadline = asyncio.get_running_loop().time() + _START_S
+        while True:
+            try:
+                return await self._make()
+            except (NatsError, TimeoutError) as error:
+                unanswered = isinstance(error, (TimeoutError, ServiceUnavailableError, NoStreamResponseError))
+                if not unanswered or asyncio.get_running_loop().time() > deadline:
+                    asked = f"is JetStream on, with {settings.replicas} servers?"
+                    raise ConfigError(f"{settings.shown}: {error}; {asked}") from error
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _make(self) -> None:
+        names = self.settings.names
+        try:
+            info = await self._js.stream_info(names.stream)
+        except NotFoundError:
+            info = await self._js.add_stream(_stream(self.settings))
+        try:
+            self._kv = await self._js.key_value(names.bucket)
+        except NotFoundError:
+            replicas = self.settings.replicas
+            self._kv = await self._js.create_key_value(
+                bucket=names.bucket, history=1, replicas=replicas, storage=StorageType.FILE, direct=False
+            )
+        self._check(info.config)
+        self.partitions = len(info.config.subjects or ())
+
+    def _check(self, config: StreamConfig) -> None:
+        """Refuse a stream of that name which would lose what it took."""
+        wanted = _stream(self.settings)
+        for name in ("retention", "discard", "storage"):
+            if getattr(config, name) != getattr(wanted, name):
+                raise ConfigError(
+                    f"stream {config.name}: {name} is {getattr(config, name)}, it must be {getattr(wanted, name)}:"
+                    " remove the stream, or choose another --log-name"
+                )
+
+
+def _stream(settings: LogSettings) -> StreamConfig:
+    """Return the stream: acked messages are removed, and a full one says so instead of dropping the oldest."""
+    return StreamConfig(
+        name=settings.names.stream,
+        subjects=[settings.names.partition(number) for number in range(settings.partitions)],
+        retention=RetentionPolicy.WORK_QUEUE,
+        discard=DiscardPolicy.NEW,
+        storage=StorageType.FILE,
+        num_replicas=settings.replicas,
+        max_bytes=settings.max_bytes,
+    )
+
+
+@asynccontextmanager
+async def _translated(what: str) -> AsyncIterator[None]:
+    """Turn the client library's errors into SinkError."""
+    try:
+        yield
+    except (NatsError, APIError, TimeoutError, OSError) as error:
+        raise SinkError(f"JetStream: cannot {what}: {error!r}") from error

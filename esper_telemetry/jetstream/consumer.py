@@ -1,0 +1,337 @@
+"""A consumer as a process: shares the partitions of the log with others, and keeps those it has in record files.
+
+Its folder is its identity: whatever machine it runs on next, its files are its own. Files are put in order before
+anything is taken. A consumer is alive while it is heard of; what a dead one had, the others take. Two that think they
+have the same partition do no harm: a producer's watermark moves for one of them only (watermark).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import secrets
+import signal
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from esper_telemetry.daemon.metrics_port import MetricsServer
+from esper_telemetry.daemon.supervisor import Supervisor, unless_asked
+from esper_telemetry.errors import SinkError
+from esper_telemetry.jetstream.connection import JetStream
+from esper_telemetry.jetstream.consumer_metrics import ConsumerMetrics
+from esper_telemetry.jetstream.entries import partition_of
+from esper_telemetry.jetstream.leases import Lease, LostError, decide, lease_key
+from esper_telemetry.jetstream.partition import Partition
+from esper_telemetry.jetstream.producer_state import Watermarks
+from esper_telemetry.recordfile.frame import FrameDecoder, FrameEncoder
+from esper_telemetry.storage.disk import claim_folder, raise_file_limit, sync_folder, try_storage
+from esper_telemetry.storage.engine import CutBack, Cycle, Seal
+from esper_telemetry.storage.naming import ProducerKey
+from esper_telemetry.storage.producer_files import ProducerFiles
+from esper_telemetry.storage.recovery import recover
+from esper_telemetry.storage.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from esper_telemetry.jetstream.deployment import ConsumerSettings
+    from esper_telemetry.jetstream.producer_state import ProducerState
+    from esper_telemetry.jetstream.pull import LogMessage
+
+LOG = logging.getLogger("esper_telemetry.consumer")
+
+_ID_NAME = ".consumer.id"
+_ROUND_S = 1.0
+# Not heard of for so long: dead. A reconnect after a server's death takes one or two seconds.
+_DEAD_S = 5.0
+_STOP_S = 10.0
+
+
+class Consumer:
+    """A consumer that can be started and stopped inside a running event loop.
+
+    Args:
+        settings: how it runs.
+
+    Attributes:
+        id: of its folder.
+        log, store, watermarks, metrics, encoder, decoder: what its partitions work with.
+        problem: why it stores nothing; empty if it does.
+        partitions: those it keeps, by number.
+        metrics_port: port of /metrics; 0 where there is none.
+        ended: set once it cannot go on; `failure` says why.
+        failure: why it cannot go on; empty if it can.
+    """
+
+    def __init__(self, settings: ConsumerSettings) -> None:
+        self.id = ""
+        self.metrics = ConsumerMetrics()
+        self.log = JetStream(settings.log, "esper-telemetry consumer")
+        self.store = Store(self._hand_over)
+        self.encoder, self.decoder = FrameEncoder(3), FrameDecoder()
+        self.problem = ""
+        self.partitions: dict[int, Partition] = {}
+        self.metrics_port = 0
+        self.watermarks: Watermarks
+        self._settings = settings
+        self._files: dict[ProducerKey, ProducerFiles] = {}
+        self._barriers: dict[ProducerKey, asyncio.Future[None]] = {}
+        self._numbers = itertools.count(1)
+        self._heard: dict[str, float] = {}
+        self._disk_failed = False
+        self._disk_problem = ""
+        self._loop = asyncio.get_running_loop()
+        self._born = self._loop.time()
+        self._duties = Supervisor(LOG, self.metrics.task_failures, self._fail)
+        self._undo = contextlib.AsyncExitStack()
+        self.ended = asyncio.Event()
+        self.failure = ""
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Put the files in order, connect, begin to share.
+
+        Raises:
+            ConfigError: the folder is in use, or there is no log to connect to.
+            SinkError: the disk refused.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self._undo.aclose()
+            raise
+
+    async def _start(self) -> None:
+        """Begin piece by piece; `_undo` ends the pieces in the opposite order."""
+        directory, undo = self._settings.directory, self._undo
+        raise_file_limit()
+        lock = await asyncio.to_thread(claim_folder, directory)
+        undo.callback(lock.close)
+        self.id = await asyncio.to_thread(self._identify)
+        await self.log.open()
+        undo.push_async_callback(self.log.close)
+        self.watermarks = Watermarks(self.log, self.id)
+        recovery = await asyncio.to_thread(recover, directory)
+        for note in recovery.notes:
+            LOG.warning("%s", note)
+        self._files = {
+            key: ProducerFiles(directory, key, found, rewinds=False) for key, found in recovery.producers.items()
+        }
+        self.store.start()
+        undo.push_async_callback(asyncio.to_thread, self.store.stop, 1.0)
+        await self.put_right(list(self._files))
+        await self.log.subscribe(self.log.settings.names.consumers, self._hear)
+        if self._settings.metrics:
+            metrics_server = MetricsServer(self._settings.metrics, self.metrics, lambda: not self.problem)
+            undo.push_async_callback(asyncio.to_thread, metrics_server.close)
+            self.metrics_port = metrics_server.port
+        await self._look()
+        self._born = self._loop.time()
+        self._duties.every(_ROUND_S, "heartbeat", self._live)
+        self._duties.every(_ROUND_S, "leases", self._round)
+        self._duties.every(_ROUND_S, "storage", self._look)
+
+    async def stop(self) -> None:
+        """Store and tell what was taken, let the partitions go, seal; at most some seconds."""
+        await self._duties.end()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._release(list(self.partitions)), _STOP_S)
+        await self._undo.aclose()
+
+    def _fail(self, why: str) -> None:
+        """Store nothing more: something that the consumer cannot go on without has ended."""
+        if not self.failure:
+            self.failure = self.problem = self._disk_problem = why
+            self.metrics.serving.set(0)
+            self.ended.set()
+
+    # --- what partitions ask for --------------------------------------------------------------------------------------
+
+    def files_of(self, key: ProducerKey) -> ProducerFiles:
+        """Return the files of a producer here, none perhaps."""
+        files = self._files.get(key)
+        if files is None:
+            files = self._files[key] = ProducerFiles(self._settings.directory, key, rewinds=False)
+        return files
+
+    async def stored_all(self) -> None:
+        """Wait until everything that was put so far is stored."""
+        key = ProducerKey("barrier", next(self._numbers).to_bytes(16, "big"))
+        self._barriers[key] = self._loop.create_future()
+        self.store.put(ProducerFiles(self._settings.directory, key), Seal())
+        await self._barriers[key]
+
+    async def put_right(self, keys: Iterable[ProducerKey]) -> None:
+        """Bring sealed files and bucket to agree: what nobody else stored counts, the rest is taken away here."""
+        for key in keys:
+            files = self._files[key]
+            limit = await self._agree(files)
+            if limit < files.durable_seq:
+                LOG.warning("%s: numbers behind %s are another consumer's; taken away here", key.run_id, f"{limit:,}")
+                self.store.put(files, CutBack(limit))
+        await self.stored_all()
+
+    async def _agree(self, files: ProducerFiles) -> int:
+        """Tell what is durable in `files`, if it still counts; return up to which number it does."""
+        count = durable_seq = files.durable_seq
+
+        def more(state: ProducerState) -> ProducerState:
+            nonlocal count
+            limit = state.limit_of(self.id)
+            count = durable_seq if limit is None else min(limit, durable_seq)
+            if state.consumer != self.id or state.durable_seq >= durable_seq:
+                raise LostError("nothing to tell")
+            segment, file_id = files.tail
+            told = state.taken_over(self.id, state.generation, durable_seq)
+            return replace(told, segment=segment, file_id=file_id)
+
+        with contextlib.suppress(LostError):
+            await self.watermarks.change(files.key, more)
+        return count
+
+    # --- the writer thread reports ------------------------------------------------------------------------------------
+
+    def _hand_over(self, cycle: Cycle) -> None:
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._report, cycle)
+
+    def _report(self, cycle: Cycle) -> None:
+        self.metrics.cycle(cycle)
+        for progress in cycle.progress:
+            barrier = self._barriers.pop(progress.key, None)
+            if barrier is not None:
+                barrier.set_result(None)
+                continue
+            self._disk_failed |= progress.error is not None
+            self.metrics.lost_numbers.inc(sum(last - first + 1 for first, last in progress.lost))
+            partition = self.partitions.get(partition_of(progress.key, self.log.partitions))
+            if partition is not None:
+                partition.progressed(progress)
+
+    # --- sharing ------------------------------------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        """Be heard of; one that cannot store is as good as dead."""
+        with contextlib.suppress(SinkError):  # `_look` says that the log cannot be reached
+            if not self._disk_problem:
+                await self.log.tell(self.log.settings.names.consumers, self.id.encode())
+
+    async def _hear(self, message: LogMessage) -> None:
+        self._heard[message.data.decode(errors="replace")] = self._loop.time()
+
+    def _alive(self, owners: Iterable[str]) -> set[str]:
+        """Return who is alive; a consumer that has only begun to listen believes in everybody."""
+        now = self._loop.time()
+        alive = {name for name, at in self._heard.items() if now - at < _DEAD_S} | {self.id}
+        return alive if now - self._born > _DEAD_S else alive | set(filter(None, owners))
+
+    async def _round(self) -> None:
+        """Take and let go, once."""
+        leases, revisions = {}, {}
+        for number in range(self.log.partitions):
+            entry = await self.log.get(lease_key(number))
+            leases[number] = Lease.from_bytes(entry.value) if entry else Lease("", 0)
+            revisions[number] = entry.revision if entry else 0
+        owners = {number: lease.consumer for number, lease in leases.items()}
+        alive = self._alive(owners.values())
+        await self._end([n for n, kept in self.partitions.items() if owners[n] != self.id or kept.ended])
+        decision = decide(self.id, alive, owners)
+        if self._disk_problem:
+            await self._release(list(self.partitions))
+        else:
+            again = [n for n, owner in owners.items() if owner == self.id and n not in self.partitions]
+            for number in [*decision.take, *(set(again) - set(decision.release))]:
+                await self._acquire(number, leases[number], revisions[number])
+        await self._release(decision.release)
+        self.metrics.partitions.set(len(self.partitions))
+        self.metrics.consumers.set(len(alive))
+
+    async def _acquire(self, number: int, lease: Lease, revision: int) -> None:
+        mine = Lease(self.id, lease.generation + 1)
+        if await self.log.swap(lease_key(number), mine.to_bytes(), revision) is not None:
+            LOG.info("partition %d: taken from %s", number, lease.consumer or "nobody")
+            self.partitions[number] = Partition(self, number, mine.generation)
+
+    async def _release(self, numbers: list[int]) -> None:
+        kept = {number: self.partitions[number] for number in numbers if number in self.partitions}
+        await self._end(numbers)
+        for number, partition in kept.items():
+            with contextlib.suppress(SinkError):
+                entry = await self.log.get(lease_key(number))
+                if entry and Lease.from_bytes(entry.value) == Lease(self.id, partition.generation):
+                    await self.log.swap(lease_key(number), Lease("", partition.generation).to_bytes(), entry.revision)
+                    LOG.info("partition %d: let go", number)
+
+    async def _end(self, numbers: list[int]) -> None:
+        kept = [self.partitions[number] for number in numbers if number in self.partitions]
+        await asyncio.gather(*(partition.stop() for partition in kept))
+        for partition in kept:
+            self.partitions.pop(partition.number, None)
+
+    # --- watching -----------------------------------------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        """Look at the writer thread, the disk and the connection."""
+        if self.store.broken:
+            self._fail(self.store.broken)
+        if self.failure:
+            return
+        settings = self._settings
+        free, problem = await asyncio.to_thread(try_storage, settings.directory, self._disk_failed)
+        if not problem:
+            self._disk_failed = False
+            if free < settings.min_free:
+                problem = f"only {free:.1%} of the disk is free, {settings.min_free:.1%} must be"
+        self._disk_problem = problem
+        if not problem and not self.log.connected:
+            problem = f"no connection to the log{self.log.last_error and f': {self.log.last_error}'}"
+        if bool(problem) != bool(self.problem):
+            LOG.log(logging.WARNING if problem else logging.INFO, "%s", problem or "storing again")
+        self.problem = problem
+        self.metrics.free_ratio.set(free)
+        self.metrics.serving.set(not problem)
+
+    def _identify(self) -> str:
+        path = self._settings.directory / _ID_NAME
+        try:
+            if not path.exists():
+                fresh = path.with_name(_ID_NAME + ".new")
+                with fresh.open("w") as file:
+                    file.write(secrets.token_hex(8))
+                    file.flush()
+                    os.fsync(file.fileno())
+                fresh.replace(path)
+                sync_folder(path.parent)
+            return path.read_text().strip()
+        except OSError as error:
+            raise SinkError(f"{path}: cannot be used: {error}; check path and permissions") from error
+
+
+async def consume(settings: ConsumerSettings, on_ready: Callable[[Consumer], None]) -> None:
+    """Run a consumer until SIGTERM or SIGINT, then let its partitions go. A signal ends a start that waits, too.
+
+    Args:
+        settings: how it runs.
+        on_ready: called once it shares.
+
+    Raises:
+        ConfigError: it cannot run like this.
+        SinkError: the disk refused at the start, or a part of the consumer ended that must not.
+    """
+    consumer = Consumer(settings)
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    if not await unless_asked(asked, consumer.start()):
+        LOG.info("asked to stop before the start was over")
+        return
+    on_ready(consumer)
+    await unless_asked(asked, consumer.ended.wait())
+    LOG.info("%s", consumer.failure or "asked to stop")
+    await consumer.stop()
+    if consumer.failure:
+        raise SinkError(consumer.failure)

@@ -1,0 +1,405 @@
+"""The engine of a collector that is one gateway of many: what comes goes into a message log, and consumers store it.
+
+A gateway keeps nothing but what is on its way. Durable is what a consumer's watermark says, never what the log
+acked. What no watermark covers in time is published again, as a new message: a log that lost what it
+had acked would take a message with a known id for one it has. Order and duplicates are the consumer's matter.
+
+Who writes is decided in the log, for it is the one place that all gateways share: a stream begins with an Open, and
+a consumer takes entries of the stream with the highest epoch only, of equals the first. A Welcome waits until the
+consumer has told that; so nothing of an older stream can be stored behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from esper_telemetry.daemon.supervisor import Supervisor
+from esper_telemetry.errors import RecordError, SinkError
+from esper_telemetry.jetstream.connection import JetStream
+from esper_telemetry.jetstream.entries import (
+    SessionId,
+    bucket_key,
+    entry_for,
+    packed_frame,
+    packed_schema,
+    packed_skip,
+    partition_of,
+)
+from esper_telemetry.jetstream.producer_state import NOBODY, ProducerState
+from esper_telemetry.recordfile.frame import FrameEncoder
+from esper_telemetry.storage.engine import (
+    Cycle,
+    Health,
+    Item,
+    Lane,
+    Progress,
+    PutFrame,
+    PutSchema,
+    PutSkip,
+    Restored,
+    SchemaTooLongError,
+    Seal,
+    Watermark,
+    weight,
+)
+from esper_telemetry.v1 import collector_pb2, log_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from esper_telemetry.daemon.metrics_port import MetricSet
+    from esper_telemetry.jetstream.deployment import LogSettings
+    from esper_telemetry.storage.archive import Expired
+    from esper_telemetry.storage.naming import ProducerKey
+    from esper_telemetry.storage.published import Published
+
+LOG = logging.getLogger("esper_telemetry.collector")
+
+# What is not durable after this time is published again; each time without any progress doubles it.
+STALL_S = 1.0
+_LONGEST_STALL_S = 8.0
+_TICK_S = 0.25
+# An election of the stream's leader takes seconds; streams are not sent away for it.
+_UNREACHABLE_S = 10.0
+_REFUSED_S = 3.0
+
+
+class _Sent(NamedTuple):
+    """An entry that no watermark covers yet."""
+
+    last_seq: int
+    data: bytes
+    payload_bytes: int
+    fingerprint: bytes
+
+
+class GatewayLane:
+    """One producer at this gateway.
+
+    Args:
+        key: whose it is.
+        subject: of its partition.
+
+    Attributes:
+        key: as given.
+        subject: as given.
+        session: the stream at this gateway; NOBODY before the first.
+        told: the stream that its consumer told to be the one that writes.
+        durable_seq: everything up to it is durable.
+        waiting: entries with numbers that are not durable, in order.
+        schemas: entries of the schemas that those need, and of the present one, by fingerprint.
+        stall_s: time without progress after which all of it is published again.
+        moved_at: time of the last progress, or of the last publishing without any.
+        published: nothing: the files are at a consumer.
+    """
+
+    def __init__(self, key: ProducerKey, subject: str) -> None:
+        self.key = key
+        self.subject = subject
+        self.session = self.told = NOBODY
+        self.durable_seq = 0
+        self.waiting: deque[_Sent] = deque()
+        self.schemas: dict[bytes, PutSchema] = {}
+        self.fingerprint = b""
+        self.stall_s = STALL_S
+        self.moved_at = 0.0
+        self.published: tuple[Published, ...] = ()
+
+    @property
+    def failed(self) -> str | None:
+        """Why it does not write."""
+        return None if self.told == self.session else "no consumer answers: is `esper-telemetry consume` running?"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is on its way."""
+        return bool(self.waiting)
+
+    def writes(self, epoch: int) -> bool:
+        """Tell whether the consumer takes the stream with `epoch`."""
+        return self.told == self.session and self.session.epoch == epoch
+
+    def drop(self) -> int:
+        """Forget what is on its way; return its payload bytes."""
+        dropped = sum(sent.payload_bytes for sent in self.waiting)
+        self.waiting.clear()
+        return dropped
+
+    def settle(self, durable_seq: int) -> int:
+        """Take note of a watermark; return the payload bytes that it covers."""
+        covered = 0
+        self.durable_seq = max(self.durable_seq, durable_seq)
+        while self.waiting and self.waiting[0].last_seq <= durable_seq:
+            covered += self.waiting.popleft().payload_bytes
+        if len(self.schemas) > 1:
+            needed = {sent.fingerprint for sent in self.waiting} | {self.fingerprint}
+            self.schemas = {known: put for known, put in self.schemas.items() if known in needed}
+        return covered
+
+
+class GatewayEngine:
+    """Publishes what comes, and reports what consumers say of it.
+
+    Args:
+        settings: where the log is.
+        metrics: where failures of its tasks are counted.
+
+    Attributes:
+        durability, elsewhere, notes: as in Engine.
+        resent: entries that were published again.
+    """
+
+    durability = collector_pb2.DURABILITY_CONSUMER
+    elsewhere = (
+        "the folders of the consumers (`esper-telemetry consume --dir DIR`) hold the runs;"
+        " read them there, e.g. with `esper-telemetry tail DIR/RUN_ID`"
+    )
+
+    def __init__(self, settings: LogSettings, metrics: MetricSet) -> None:
+        self.notes: list[str] = []
+        self.resent = 0
+        self._metrics = metrics
+        self._log = JetStream(settings, "esper-telemetry gateway")
+        self._names = settings.names
+        self._lanes: dict[ProducerKey, GatewayLane] = {}
+        self._encoder = FrameEncoder(3)
+        self._outgoing: deque[tuple[str, bytes]] = deque()
+        self._wake = asyncio.Event()
+        self._broken = ""
+        self._duties: Supervisor
+        self._report: Callable[[Cycle], None]
+        self._answered = 0.0
+        self._free = 1.0
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self, report: Callable[[Cycle], None]) -> None:
+        """Connect."""
+        self._report = report
+        await self._log.open()
+        try:
+            await self._log.subscribe(self._names.durable("*"), self._heard)
+        except BaseException:
+            await self._log.close()
+            raise
+        self._answered = asyncio.get_running_loop().time()
+        self._duties = Supervisor(LOG, self._metrics.task_failures, self._fail)
+        self._duties.keep("publisher", self._pump())
+        self._duties.every(_TICK_S, "stalls", self._watch)
+
+    @property
+    def broken(self) -> str:
+        """Why it publishes nothing any more."""
+        return self._broken
+
+    def _fail(self, why: str) -> None:
+        self._broken = why
+
+    async def stop(self, seal_s: float) -> None:
+        """Disconnect; streams have ended, and what is not durable their clients still have."""
+        del seal_s
+        await self._duties.end()
+        await self._log.close()
+
+    async def examine(self, min_free: float) -> Health:
+        """Ask the stream how full it is."""
+        now = asyncio.get_running_loop().time()
+        try:
+            fill = await self._log.fill()
+        except SinkError as error:
+            return Health(self._free, str(error) if now - self._answered > _UNREACHABLE_S else "")
+        self._answered = now
+        free = self._free = 1.0 - fill.bytes / fill.max_bytes if fill.max_bytes else 1.0
+        if free < min_free:
+            return Health(
+                free, f"the stream is full: {free:.1%} of it is free, {min_free:.1%} must be: are consumers up?"
+            )
+        since, last = self._log.refused_since, self._log.refused_at
+        if since is not None and last - since > _REFUSED_S and now - last < _UNREACHABLE_S:
+            return Health(free, f"the stream takes nothing: {self._log.refused}")
+        return Health(free, "")
+
+    # --- what the intake asks for -------------------------------------------------------------------------------------
+
+    async def restore(self, key: ProducerKey) -> Restored:
+        """Return the way of a producer through this gateway; what is durable its consumer tells after the claim."""
+        lane = GatewayLane(key, self._names.partition(partition_of(key, self._log.partitions)))
+        self._lanes[key] = lane
+        return Restored(lane)
+
+    async def runs(self) -> list[str]:
+        """Return nothing: the files are at the consumers."""
+        return []
+
+    async def members(self, run_id: str) -> list[ProducerKey]:
+        """Return nothing, as `runs`."""
+        del run_id
+        return []
+
+    async def expire(self, before: float) -> list[Expired]:
+        """Delete nothing, as `runs`."""
+        del before
+        return []
+
+    async def delete(self, run_id: str) -> int:
+        """Delete nothing, as `runs`."""
+        del run_id
+        return 0
+
+    def forget(self, lane: Lane) -> None:
+        """Let go of a producer whose stream is gone; the next one begins with what consumers know."""
+        if self._lanes.get(lane.key) is lane:
+            dropped = self._lanes.pop(lane.key).drop()
+            self._report(_cycle(Progress(lane.key, 0, dropped, dropped)))
+
+    def claim(self, lane: Lane, epoch: int) -> None:
+        """Publish that a stream begins."""
+        assert isinstance(lane, GatewayLane)  # noqa: S101 - `lane` made it
+        dropped = lane.drop()
+        lane.session = SessionId(epoch, secrets.randbits(64))
+        lane.told = NOBODY
+        self._start_clock(lane)
+        self._send(lane, self._opening(lane))
+        if dropped:
+            self._report(_cycle(Progress(lane.key, lane.durable_seq, dropped, dropped)))
+
+    def put(self, lane: Lane, item: Item) -> None:
+        """Publish `item`."""
+        assert isinstance(lane, GatewayLane)  # noqa: S101 - `lane` made it
+        entry = entry_for(lane.key, lane.session)
+        if isinstance(item, PutSchema):
+            lane.fingerprint = item.fingerprint
+            lane.schemas[item.fingerprint] = item
+            entry.schema.CopyFrom(packed_schema(item, self._encoder))
+            self._send(lane, self._fitting(entry.SerializeToString()))
+            self._report(_cycle(Progress(lane.key, lane.durable_seq, 0, weight(item))))  # it waits in no queue
+        elif isinstance(item, PutFrame):
+            entry.frame.CopyFrom(packed_frame(item, lane.fingerprint))
+            self._keep(lane, _Sent(item.desc.last_seq, entry.SerializeToString(), len(item.payload), lane.fingerprint))
+        elif isinstance(item, PutSkip):
+            entry.skip.CopyFrom(packed_skip(item))
+            self._keep(lane, _Sent(item.skip.last_seq, entry.SerializeToString(), weight(item), b""))
+        elif isinstance(item, Seal):
+            last = lane.waiting[-1].last_seq if lane.waiting else lane.durable_seq
+            entry.seal.CopyFrom(log_pb2.LogSeal(final_seq=last))
+            self._send(lane, entry.SerializeToString())
+
+    def _fitting(self, schema: bytes) -> bytes:
+        """Refuse a schema that does not compress into a message; every frame fits, as `open` made sure."""
+        longest = self._log.max_payload
+        if len(schema) > longest:
+            said = (
+                f"the schema takes {len(schema):,} bytes compressed; the log takes {longest:,}: raise max_payload there"
+            )
+            raise SchemaTooLongError(said)
+        return schema
+
+    async def lookup(self, key: ProducerKey) -> Watermark:
+        """Return what a consumer last said of a producer."""
+        state = await self._state(key)
+        return Watermark(state.durable_seq, state.session.epoch)
+
+    # --- publish ------------------------------------------------------------------------------------------------------
+
+    def _keep(self, lane: GatewayLane, sent: _Sent) -> None:
+        if not lane.waiting:
+            self._start_clock(lane)
+        lane.waiting.append(sent)
+        self._send(lane, sent.data)
+
+    def _send(self, lane: GatewayLane, data: bytes) -> None:
+        self._outgoing.append((lane.subject, data))
+        self._wake.set()
+
+    async def _pump(self) -> None:
+        """Publish in order; what cannot even be sent is not durable in time, and is published again."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._outgoing:
+                subject, data = self._outgoing.popleft()
+                try:
+                    await self._log.publish(subject, data)
+                except SinkError:
+                    self._outgoing.clear()
+
+    def _opening(self, lane: GatewayLane) -> bytes:
+        entry = entry_for(lane.key, lane.session)
+        entry.open.SetInParent()
+        return entry.SerializeToString()
+
+    # --- what consumers say -------------------------------------------------------------------------------------------
+
+    async def _heard(self, message: object) -> None:
+        data: bytes = message.data  # type: ignore[attr-defined]
+        try:
+            state = ProducerState.from_bytes(data)
+        except RecordError:
+            return
+        lane = self._lanes.get(state.key)
+        if lane is not None:
+            self._learn(lane, state)
+
+    def _learn(self, lane: GatewayLane, state: ProducerState) -> None:
+        """Take note of what a consumer said of a producer."""
+        if state.session == lane.session:
+            first, lane.told = lane.told != lane.session, state.session
+            moved = state.durable_seq > lane.durable_seq
+            covered = lane.settle(state.durable_seq)
+            if moved or first:
+                self._start_clock(lane)
+                self._report(_cycle(Progress(lane.key, state.durable_seq, covered, covered, rewound=first)))
+        elif state.session.epoch >= lane.session.epoch and lane.session != NOBODY:
+            dropped, lane.told = lane.drop(), NOBODY
+            epoch, lane.session = state.session.epoch, NOBODY
+            self._report(_cycle(Progress(lane.key, state.durable_seq, dropped, dropped, fenced_by=epoch)))
+
+    async def _state(self, key: ProducerKey) -> ProducerState:
+        try:
+            entry = await self._log.get(bucket_key("state", key))
+            return ProducerState.from_bytes(entry.value) if entry else ProducerState(key=key)
+        except (SinkError, RecordError) as error:
+            raise SinkError(f"the watermark cannot be read: {error}") from error
+
+    # --- stalls -------------------------------------------------------------------------------------------------------
+
+    def _start_clock(self, lane: GatewayLane) -> None:
+        lane.moved_at, lane.stall_s = asyncio.get_running_loop().time(), STALL_S
+
+    async def _watch(self) -> None:
+        """Publish again what stalls; but first ask the bucket, for a watermark may have been told to nobody."""
+        loop = asyncio.get_running_loop()
+        for lane in list(self._lanes.values()):
+            owes = lane.waiting or lane.told != lane.session
+            if owes and loop.time() - lane.moved_at > lane.stall_s:
+                await self._revive(lane)
+
+    async def _revive(self, lane: GatewayLane) -> None:
+        stalled_since = lane.moved_at
+        try:
+            state = await self._state(lane.key)
+        except SinkError:
+            return  # a log that does not answer takes nothing either
+        if self._lanes.get(lane.key) is not lane:
+            return  # its stream is gone, and another one may have come
+        self._learn(lane, state)
+        if lane.moved_at != stalled_since or lane.session == NOBODY:
+            return
+        lane.moved_at, lane.stall_s = asyncio.get_running_loop().time(), min(2 * lane.stall_s, _LONGEST_STALL_S)
+        again = [self._opening(lane)]
+        for put in lane.schemas.values():
+            entry = entry_for(lane.key, lane.session)
+            entry.schema.CopyFrom(packed_schema(put, self._encoder))
+            again.append(entry.SerializeToString())
+        again += [sent.data for sent in lane.waiting]
+        self.resent += len(again)
+        for data in again:
+            self._send(lane, data)
+
+
+def _cycle(progress: Progress) -> Cycle:
+    return Cycle([progress], [], [])

@@ -1,0 +1,332 @@
+"""One partition at its consumer: pull, put in order, store, sync, say how far, ack. In this order, always.
+
+A message is acked when the watermark that covers it stands in the bucket, or when it is of no use. What is stored
+and not yet covered is nobody's promise: whoever takes the partition over begins at the watermark.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from esper_telemetry.errors import RecordError, SinkError
+from esper_telemetry.jetstream.entries import Arrival, Open, bucket_key, packed_schema, unpack_entry, unpack_schema
+from esper_telemetry.jetstream.leases import LostError
+from esper_telemetry.jetstream.sequencer import Offered, Sequencer
+from esper_telemetry.storage.engine import Progress, PutFrame, PutSchema, Seal
+
+if TYPE_CHECKING:
+    from esper_telemetry.jetstream.consumer import Consumer
+    from esper_telemetry.jetstream.producer_state import Held, ProducerState
+    from esper_telemetry.jetstream.pull import LogMessage, Pull
+    from esper_telemetry.storage.naming import ProducerKey
+    from esper_telemetry.storage.producer_files import ProducerFiles
+
+LOG = logging.getLogger("esper_telemetry.consumer")
+
+_TURN_S = 0.25
+_RETRY_S = 0.5
+# What the messages of a partition may hold in memory before no more are asked for.
+_BUFFER_BYTES = 64 << 20
+# Held back for so long without progress: their gateway is gone, or will publish them again.
+_HELD_S = 30.0
+# Far below what the consumer leaves unacked: else what is missing could not be delivered any more.
+_HELD_MESSAGES = 2048
+_LOOK_S = 1.0
+_IDLE_S = 60.0
+
+
+@dataclass(slots=True, eq=False)
+class Track:
+    """One producer at its consumer.
+
+    Attributes:
+        files: its segments here.
+        held: its state as it stands in the bucket.
+        sequencer: its order.
+        stored_seq: everything up to it is synced here.
+        schemas: by fingerprint.
+        fingerprint: of the schema that its segment has.
+        tokens: messages that are stored, and their last numbers.
+        moved_at: time of the last message or progress.
+        sealed: its producer is done, until more comes all the same.
+        behind: the bucket does not say yet what is so.
+        telling: somebody is saying it.
+    """
+
+    files: ProducerFiles
+    held: Held
+    sequencer: Sequencer
+    stored_seq: int
+    moved_at: float
+    schemas: dict[bytes, PutSchema] = field(default_factory=dict)
+    fingerprint: bytes = b""
+    tokens: deque[tuple[int, str]] = field(default_factory=deque)
+    sealed: bool = False
+    behind: bool = False
+    telling: asyncio.Task[None] | None = None
+
+
+class Partition:
+    """Keeps one partition from the take of its lease to its end.
+
+    Args:
+        consumer: what all partitions of a process share.
+        number: which one.
+        generation: of the lease.
+
+    Attributes:
+        number: as given.
+        generation: as given.
+        ended: it does nothing any more.
+    """
+
+    def __init__(self, consumer: Consumer, number: int, generation: int) -> None:
+        self.number = number
+        self.generation = generation
+        self._consumer = consumer
+        self._tracks: dict[ProducerKey, Track] = {}
+        self._pull: Pull | None = None
+        self._loop = asyncio.get_running_loop()
+        self._buffered = 0
+        self._looked = 0.0
+        self._lost = False
+        self._stopping = False
+        self._task = asyncio.create_task(self._run())
+
+    @property
+    def ended(self) -> bool:
+        """Whether it does nothing any more."""
+        return self._task.done()
+
+    async def stop(self) -> None:
+        """Take nothing more, store and tell what was taken, seal."""
+        self._stopping = True
+        await asyncio.wait({self._task})  # whoever waits may be cancelled, the end of a partition may not
+
+    async def _run(self) -> None:
+        for step in (self._work, self._leave):
+            try:
+                await step()
+            except Exception:
+                LOG.exception("partition %d ends", self.number)
+
+    async def _work(self) -> None:
+        """Take turns until told to stop, or until another consumer has the partition."""
+        try:
+            while not (self._stopping or self._lost):
+                try:
+                    await self._turn()
+                except SinkError as error:
+                    LOG.warning("partition %d: %s", self.number, error)
+                    if self._pull is not None and self._pull.gone:
+                        await self._pull.close()
+                        self._pull = None
+                    await asyncio.sleep(_RETRY_S)
+        except LostError as error:
+            LOG.warning("partition %d: %s", self.number, error)
+
+    async def _turn(self) -> None:
+        consumer = self._consumer
+        if self._pull is None:
+            self._pull = await consumer.log.pull(self.number, self.generation)
+        if consumer.problem or self._buffered > _BUFFER_BYTES:
+            await asyncio.sleep(_TURN_S / 5)
+            return
+        useless: list[str] = []
+        for message in await self._pull.take(_TURN_S):
+            useless += await self._take(message)
+        await self._pull.ack(useless)
+        self._look_around()
+
+    # --- what comes ---------------------------------------------------------------------------------------------------
+
+    async def _take(self, message: LogMessage) -> list[str]:
+        """Take a message; return the tokens of messages that need not come again."""
+        metrics = self._consumer.metrics
+        metrics.messages.inc()
+        try:
+            arrival = unpack_entry(message.data, self._consumer.decoder)
+        except RecordError:
+            metrics.useless.labels("damaged").inc()
+            LOG.exception("partition %d: a message is damaged; its gateway will publish it again", self.number)
+            return [message.reply]
+        track = self._tracks.get(arrival.key) or await self._load(arrival.key)
+        if track.files.failed is not None:
+            return []  # it comes again
+        track.sealed &= isinstance(arrival.content, Seal)  # what comes now needs its schema
+        if isinstance(arrival.content, PutSchema) and arrival.fingerprint not in track.schemas:
+            await self._keep_schema(track, arrival)
+        before = track.sequencer.counts.copy()
+        step = track.sequencer.offer(arrival, message.reply)
+        for kind, count in (track.sequencer.counts - before).items():
+            if kind != "ready":
+                metrics.useless.labels(kind).inc(count)
+        for offered in step.ready:
+            self._store(track, offered)
+        if isinstance(arrival.content, Open) or track.sequencer.session != track.held.state.session:
+            self._tell(track)  # the stream waits for it
+        return step.useless
+
+    def _store(self, track: Track, offered: Offered) -> None:
+        """Hand an entry to the writer thread, under the schema that it needs."""
+        arrival, consumer = offered.arrival, self._consumer
+        if (arrival.fingerprint and arrival.fingerprint != track.fingerprint) or not track.fingerprint:
+            track.fingerprint = arrival.fingerprint or next(reversed(track.schemas))
+            consumer.store.put(track.files, track.schemas[track.fingerprint])
+        content = arrival.content
+        assert not isinstance(content, Open)  # noqa: S101 - it is never ready
+        consumer.store.put(track.files, content)
+        track.tokens.append((arrival.last_seq, offered.token))
+        track.moved_at = self._loop.time()
+        track.sealed = isinstance(content, Seal)
+        if isinstance(content, PutFrame):
+            self._buffered += len(content.payload)
+
+    async def _load(self, key: ProducerKey) -> Track:
+        """Make a producer this consumer's own, and go on behind its watermark."""
+        consumer = self._consumer
+        files = consumer.files_of(key)
+
+        def mine(state: ProducerState) -> ProducerState:
+            if state.generation > self.generation:
+                raise LostError(f"{key}: consumer {state.consumer} has it now")
+            return state.taken_over(consumer.id, self.generation, files.durable_seq)
+
+        held = await consumer.watermarks.change(key, mine)
+        state = held.state
+        files.go_on(state.durable_seq, state.segment, state.file_id)
+        track = Track(files, held, Sequencer(state.durable_seq, state.session), state.durable_seq, self._loop.time())
+        while True:
+            try:
+                entry = await consumer.log.get(bucket_key("schema", key))
+                break
+            except SinkError:
+                await asyncio.sleep(_RETRY_S)
+        if entry is not None and entry.value:
+            with contextlib.suppress(RecordError):  # then its gateway publishes it again
+                put = unpack_schema(entry.value, consumer.decoder)
+                track.schemas[put.fingerprint] = put
+                track.sequencer.known.add(put.fingerprint)
+        self._tracks[key] = track
+        return track
+
+    async def _keep_schema(self, track: Track, arrival: Arrival) -> None:
+        """Put a schema where a consumer that takes over finds it, before its message is acked."""
+        put = arrival.content
+        assert isinstance(put, PutSchema)  # noqa: S101 - the caller looked
+        value = packed_schema(put, self._consumer.encoder).SerializeToString()
+        await self._consumer.log.put(bucket_key("schema", arrival.key), value)
+        track.schemas[arrival.fingerprint] = put
+
+    async def _drop_schema(self, track: Track) -> None:
+        """Empty the bucket of a schema that nobody will need: a stream that comes all the same brings it again."""
+        if track.schemas:
+            track.schemas.clear()
+            track.sequencer.known.clear()
+            track.fingerprint = b""
+            await self._consumer.log.put(bucket_key("schema", track.files.key), b"")
+
+    # --- what is stored -----------------------------------------------------------------------------------------------
+
+    def progressed(self, progress: Progress) -> None:
+        """Take note of what the writer thread did for one of its producers."""
+        self._buffered -= progress.payload_bytes
+        track = self._tracks.get(progress.key)
+        if track is None:
+            return
+        track.moved_at = self._loop.time()
+        if progress.error is not None:
+            LOG.error("%s: %s", progress.key, progress.error)
+            self._consumer.metrics.storage_errors.inc()
+            track.sequencer.numbers.settle(progress.durable_seq)
+            track.sequencer.rewind()
+            track.tokens.clear()
+            track.fingerprint = b""
+            self._loop.call_later(_RETRY_S, self._consumer.store.put, track.files, track.files.claim())
+        track.stored_seq = max(track.stored_seq, progress.durable_seq)
+        if track.stored_seq > track.held.state.durable_seq:
+            self._tell(track)
+
+    def _tell(self, track: Track) -> None:
+        track.behind = True
+        if track.telling is None:
+            track.telling = asyncio.create_task(self._move(track))
+
+    async def _move(self, track: Track) -> None:
+        """Put the watermark into the bucket, tell gateways, ack; again while there is more to tell."""
+        try:
+            while track.behind and not self._lost:
+                track.behind = False
+                await self._move_once(track)
+        except LostError as error:
+            LOG.warning("partition %d: %s", self.number, error)
+            self._lost = True
+        except SinkError:
+            track.behind = True  # the watermark is in the bucket; gateways ask for it
+        except Exception:
+            LOG.exception("partition %d: a watermark could not be moved; tried again", self.number)
+            self._consumer.metrics.task_failures.labels("watermarks").inc()
+            track.behind = True
+        finally:
+            track.telling = None
+
+    async def _move_once(self, track: Track) -> None:
+        state, sequencer = track.held.state, track.sequencer
+        stored = track.stored_seq
+        segment, file_id = track.files.tail
+        settled = sequencer.numbers.taken_seq == stored  # else something of the stream before is on its way
+        session = sequencer.session if settled else state.session
+        wanted = replace(state, durable_seq=stored, session=session, segment=segment, file_id=file_id)
+        if wanted != state:
+            track.held = await self._consumer.watermarks.move(track.held, wanted)
+            sequencer.numbers.settle(stored)
+        await self._consumer.log.tell(
+            self._consumer.log.settings.names.durable(self.number), track.held.state.to_bytes()
+        )
+        done = []
+        while track.tokens and track.tokens[0][0] <= stored:
+            done.append(track.tokens.popleft()[1])
+        if self._pull is not None:
+            await self._pull.ack(done)
+        if track.sealed and settled:
+            await self._drop_schema(track)
+        self._consumer.metrics.durable_numbers.inc(stored - state.durable_seq)
+
+    # --- time, and the end --------------------------------------------------------------------------------------------
+
+    def _look_around(self) -> None:
+        """Let go of what waits in vain, seal and forget the idle; once a second."""
+        now = self._loop.time()
+        if now - self._looked < _LOOK_S:
+            return
+        self._looked = now
+        held = [track.sequencer.held for track in self._tracks.values()]
+        full = sum(count for count, _ in held) > _HELD_MESSAGES or sum(size for _, size in held) > _BUFFER_BYTES
+        for key, track in list(self._tracks.items()):
+            idle = now - track.moved_at
+            if (full or idle > _HELD_S) and track.sequencer.held[0]:
+                track.tokens.extend((0, token) for token in track.sequencer.release())
+                self._tell(track)
+            elif track.behind and track.telling is None:
+                self._tell(track)
+            elif idle > _IDLE_S and not track.tokens and track.telling is None:
+                if track.files.is_open:
+                    self._consumer.store.put(track.files, Seal())
+                    track.moved_at = now
+                else:
+                    del self._tracks[key]
+
+    async def _leave(self) -> None:
+        """Seal, and put right what was stored and is not this consumer's any more."""
+        if self._pull is not None:
+            await self._pull.close()
+        for track in self._tracks.values():
+            self._consumer.store.put(track.files, Seal())
+        await self._consumer.stored_all()
+        await asyncio.gather(*filter(None, (track.telling for track in self._tracks.values())), return_exceptions=True)
+        await self._consumer.put_right(list(self._tracks))

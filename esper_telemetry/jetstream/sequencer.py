@@ -1,0 +1,149 @@
+"""One producer's entries in the order of its numbers, whatever order the log brings them in. Pure.
+
+Duplicates and entries of fenced streams are of no use, what comes too early is held back, what is next is
+ready. A frame is ready only when its schema is known. What is held is bounded: beyond the bound an entry is
+refused, and its gateway publishes it again, because no watermark covers it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from esper_telemetry.jetstream.entries import Open
+from esper_telemetry.storage.engine import PutFrame, PutSchema, Seal
+from esper_telemetry.storage.sequence import SequenceNumbers, Verdict
+
+if TYPE_CHECKING:
+    from esper_telemetry.jetstream.entries import Arrival, SessionId
+
+# A gateway has at most two windows of 64 frames of one producer on their way.
+WINDOW = 256
+
+
+class Offered(NamedTuple):
+    """An entry and the token of the message that brought it.
+
+    Attributes:
+        arrival: the entry.
+        token: what the message is acked with.
+    """
+
+    arrival: Arrival
+    token: str
+
+
+class Step(NamedTuple):
+    """What follows from an entry.
+
+    Attributes:
+        ready: entries to be stored now, in order.
+        useless: tokens of messages that need not come again.
+    """
+
+    ready: list[Offered]
+    useless: list[str]
+
+
+class Sequencer:
+    """The order of one producer's entries.
+
+    Args:
+        durable_seq: everything up to it is durable.
+        session: the stream that writes.
+        window: entries that may be held back.
+
+    Attributes:
+        numbers: what is durable and what was found ready.
+        session: the stream that writes.
+        known: fingerprints of the schemas that are known.
+        counts: entries by what became of them: ready, duplicate, fenced, held, overflow, broken.
+    """
+
+    def __init__(self, durable_seq: int, session: SessionId, window: int = WINDOW) -> None:
+        self.numbers = SequenceNumbers(durable_seq)
+        self.session = session
+        self.known: set[bytes] = set()
+        self.counts: Counter[str] = Counter()
+        self._window = window
+        self._held: dict[int, Offered] = {}
+        self._seal: Offered | None = None
+
+    @property
+    def held(self) -> tuple[int, int]:
+        """Entries that are held back, and their payload bytes."""
+        contents = [held.arrival.content for held in self._held.values()]
+        return len(contents), sum(len(each.payload) for each in contents if isinstance(each, PutFrame))
+
+    def offer(self, arrival: Arrival, token: str) -> Step:
+        """Take an entry."""
+        useless: list[str] = []
+        if arrival.session.epoch > self.session.epoch:
+            self.session = arrival.session
+            useless += self.release()
+        if arrival.session != self.session:
+            self.counts["fenced"] += 1
+            return Step([], [*useless, token])
+        content = arrival.content
+        if isinstance(content, Open):
+            return Step([], [*useless, token])
+        if isinstance(content, PutSchema):
+            self.known.add(arrival.fingerprint)
+            ready, more = self._advance()
+            return Step(ready, [*useless, *more, token])
+        if isinstance(content, Seal):
+            useless += [self._seal.token] if self._seal else []
+            self._seal = Offered(arrival, token)
+        else:
+            useless += self._place(Offered(arrival, token))
+        ready, more = self._advance()
+        return Step(ready, useless + more)
+
+    def release(self) -> list[str]:
+        """Forget what is held back; return its tokens."""
+        tokens = [held.token for held in self._held.values()] + ([self._seal.token] if self._seal else [])
+        self._held.clear()
+        self._seal = None
+        return tokens
+
+    def rewind(self) -> None:
+        """Take note that what was found ready and is not durable was lost on its way; all of it comes again."""
+        self.release()
+        self.numbers.rewind()
+
+    def _place(self, offered: Offered) -> list[str]:
+        """Hold an entry back, if it is of use; return the tokens of those that are not."""
+        arrival = offered.arrival
+        verdict = self.numbers.judge(arrival.first_seq, arrival.last_seq)
+        if verdict in (Verdict.DUPLICATE, Verdict.STRADDLES, Verdict.INVALID):
+            self.counts["duplicate" if verdict is Verdict.DUPLICATE else "broken"] += 1
+            return [offered.token]
+        before = self._held.get(arrival.first_seq)
+        if before is None and len(self._held) >= self._window and verdict is not Verdict.NEXT:
+            self.counts["overflow"] += 1
+            return [offered.token]
+        if verdict is Verdict.GAP and before is None:
+            self.counts["held"] += 1
+        self._held[arrival.first_seq] = offered
+        return [before.token] if before is not None else []
+
+    def _advance(self) -> tuple[list[Offered], list[str]]:
+        ready: list[Offered] = []
+        while (offered := self._held.get(self.numbers.taken_seq + 1)) is not None and self._explained(offered.arrival):
+            del self._held[self.numbers.taken_seq + 1]
+            self.numbers.take(offered.arrival.last_seq)
+            ready.append(offered)
+        self.counts["ready"] += len(ready)
+        if self._seal is not None and self._seal.arrival.last_seq <= self.numbers.taken_seq:
+            if self._seal.arrival.last_seq == self.numbers.taken_seq:
+                ready.append(self._seal)
+                self._seal = None
+            else:
+                seal, self._seal = self._seal, None
+                return ready, [seal.token]
+        stale = [first for first in self._held if first <= self.numbers.taken_seq]
+        return ready, [self._held.pop(first).token for first in stale]
+
+    def _explained(self, arrival: Arrival) -> bool:
+        """Tell whether the schema that an entry needs is known; a skip needs any."""
+        return arrival.fingerprint in self.known if arrival.fingerprint else bool(self.known)

@@ -1,0 +1,343 @@
+"""The record segments of one producer at the collector: opened, appended to, sealed, looked for, deleted when old.
+
+A number is durable when its file, and the folder its name is in, are synced, and the file is found under that name. A
+producer whose disk fails is cut back to what is durable and takes nothing until it is claimed again. Files that
+somebody removed, replaced or cut by hand are noticed at each sync and inspection; what they held is reported as lost,
+and is asked for again where nothing behind it is there. It knows no streams and no sequence rules: what is put is
+stored. Only the writer thread changes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from esper_telemetry.errors import RecordError, SinkError
+from esper_telemetry.storage.disk import cut_file, sync_folder
+from esper_telemetry.storage.engine import Claim, CutBack, Expire, Inspect, PutFrame, PutSchema, PutSkip, Seal
+from esper_telemetry.storage.naming import run_folder, segment_names
+from esper_telemetry.storage.published import Published, cut_segments
+from esper_telemetry.storage.recovery import set_aside
+from esper_telemetry.storage.segment_writer import SegmentAppender, own_header
+from esper_telemetry.v1 import record_pb2
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from esper_telemetry.storage.disk import Identity
+    from esper_telemetry.storage.engine import Item
+    from esper_telemetry.storage.naming import ProducerKey
+    from esper_telemetry.storage.recovery import StoredProducer
+
+LOG = logging.getLogger("esper_telemetry.collector")
+
+SEGMENT_BYTES = 256 << 20
+# 2 MB of memory for what the footer will say, and 0.2 s to say it, in which nobody else is served.
+SEGMENT_FRAMES = 25_000
+# Enough for one sync: the eight frames of 256 KiB after which an ack is due.
+GATHER_BYTES = 2 << 20
+# Files of other owners may have the name that a segment is to have: so many numbers are passed over.
+_NUMBERS_TRIED = 100
+
+
+class ProducerFiles:
+    """The segments of one producer.
+
+    Args:
+        root: folder of runs.
+        key: the producer.
+        stored: what recovery found of it.
+        rewinds: whether what is gone from the end may be asked for again: durable_seq goes back then.
+
+    Attributes:
+        key: as given.
+        durable_seq: everything up to it is durable.
+        published: its segments as far as they are durable; replaced, never changed.
+        failed: why it takes nothing; None if it does.
+        sync_seconds: duration of each fdatasync since somebody emptied it.
+        expired: size of each segment deleted for its age since somebody emptied it.
+        lost: ranges of numbers found gone since somebody emptied it.
+    """
+
+    def __init__(
+        self, root: Path, key: ProducerKey, stored: StoredProducer | None = None, *, rewinds: bool = True
+    ) -> None:
+        segments = stored.segments if stored else []
+        self.key = key
+        self.durable_seq = stored.durable_seq if stored else 0
+        self.published = tuple(map(Published.found, segments))
+        self.failed: str | None = None
+        self.sync_seconds: list[float] = []
+        self.expired: list[int] = []
+        self.lost: list[tuple[int, int]] = []
+        self._root = root
+        self._rewinds = rewinds
+        self._folder = root / run_folder(key.run_id)
+        self._segment = segments[-1].header.segment if segments else 0
+        self._file_id = segments[-1].header.file_id if segments else b""
+        self._schema: PutSchema | None = None
+        self._appender: SegmentAppender | None = None
+        self._new_name = False
+        self._uncut: tuple[Path, int, Identity] | None = None
+        self._frames: list[PutFrame] = []
+        self._frames_bytes = 0
+        self._claims = self._claimed = 0
+
+    # --- what the event loop asks -------------------------------------------------------------------------------------
+
+    def claim(self) -> Claim:
+        """Return the item that lets a stream begin; `writes` tells when it has been applied."""
+        self._claims += 1
+        return Claim(self._claims)
+
+    def writes(self, epoch: int) -> bool:
+        """Tell whether items are taken: which stream they may come from is not the files' matter."""
+        del epoch
+        return self.failed is None and self._claimed == self._claims
+
+    @property
+    def stored_bytes(self) -> int:
+        """What its segments take on the disk."""
+        open_path = self._appender.path if self._appender is not None else None
+        sealed = sum(segment.size for segment in self.published if segment.path != open_path)
+        return sealed + (self._appender.size if self._appender is not None else 0)
+
+    # --- what the writer thread does ----------------------------------------------------------------------------------
+
+    def apply(self, item: Item) -> None:
+        """Do what `item` says, without syncing (a Seal syncs); frames are written in runs, the last one by `sync`.
+
+        Raises:
+            SinkError: the disk refused; call `fail`.
+        """
+        if isinstance(item, Claim):
+            self._claimed = item.number
+            self._begin()
+        elif isinstance(item, Inspect):
+            if self._stock_is_short():
+                raise _vanished(self.key)
+        elif isinstance(item, Expire):
+            self._expire(item.before)
+        elif isinstance(item, CutBack):
+            self._seal()
+            self.published = cut_segments(self.published, item.last_seq)
+            self.durable_seq = min(self.durable_seq, item.last_seq)
+        elif self.failed is None:
+            self._store(item)
+
+    def go_on(self, durable_seq: int, segment: int, file_id: bytes) -> None:
+        """Have the next segment go on behind another consumer's; nothing may be open or on its way.
+
+        Args:
+            durable_seq: last number that is durable anywhere.
+            segment: number of the last segment anywhere.
+            file_id: of that segment; empty where there is none.
+        """
+        self.durable_seq = durable_seq
+        self._segment = max(self._segment, segment)
+        self._file_id = file_id or self._file_id
+
+    @property
+    def tail(self) -> tuple[int, bytes]:
+        """Number and file id of its last segment; 0 and nothing before the first."""
+        return self._segment, self._file_id
+
+    def sync(self) -> None:
+        """Make durable what was appended.
+
+        Raises:
+            SinkError: the disk refused, or the file is not there any more; call `fail`.
+        """
+        self._write()
+        appender = self._appender
+        if self.failed is not None or appender is None or appender.synced_size == appender.size:
+            return
+        self._sync_name()
+        appender.sync()
+        self._publish(appender)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a segment is being written."""
+        return self._appender is not None
+
+    def fail(self, error: Exception) -> None:
+        """Cut back to what is durable and can be opened, and take nothing more."""
+        if self.failed is None:
+            LOG.error("%s: cannot be stored: %s", self.key, error)
+        self.failed = str(error)
+        self._forget_frames()
+        appender, self._appender = self._appender, None
+        if appender is not None:
+            self._uncut = (appender.path, appender.synced_size, appender.identity)
+            with contextlib.suppress(SinkError, OSError):
+                appender.cut_back()
+                self._uncut = None
+        with contextlib.suppress(SinkError, OSError):  # else the next claim looks
+            self._take_stock()
+
+    def release(self) -> None:
+        """Seal what is open, at the end; a disk that refuses is left to the next start."""
+        try:
+            self._seal()
+        except SinkError as error:
+            self.fail(error)
+
+    # --- storing ------------------------------------------------------------------------------------------------------
+
+    def _store(self, item: Item) -> None:
+        if isinstance(item, PutFrame):
+            self._frames.append(item)
+            self._frames_bytes += len(item.payload)
+            if self._run_ends():
+                self._write()
+        elif isinstance(item, PutSchema):
+            self._seal()
+            self._schema = item
+        elif isinstance(item, Seal):
+            self._seal()
+        elif isinstance(item, PutSkip):
+            self._write()
+            self._open().append_skip(item.skip)
+
+    def _begin(self) -> None:
+        """Look for what was promised, and try a disk that failed again."""
+        if self._appender is not None and self._stock_is_short():
+            self.fail(_vanished(self.key))
+        if self._uncut is not None:
+            cut_file(*self._uncut)
+            self._uncut = None
+        self.failed = None
+        if self._appender is None:
+            self._take_stock()
+
+    def _sync_name(self) -> None:
+        if self._new_name:
+            sync_folder(self._folder)
+            sync_folder(self._root)
+            self._new_name = False
+
+    def _publish(self, appender: SegmentAppender) -> None:
+        self.durable_seq = appender.synced_seq
+        self._file_id = appender.file_id
+        kept = [segment for segment in self.published if segment.path != appender.path]
+        size, first_seq, last_seq = appender.synced_size, appender.first_seq, appender.synced_seq
+        segment = Published(appender.path, size, first_seq, last_seq, appender.file_id, appender.identity)
+        self.published = (*kept, segment)
+
+    def _run_ends(self) -> bool:
+        there = self._appender.frames if self._appender is not None else 0
+        return self._frames_bytes >= GATHER_BYTES or there + len(self._frames) >= SEGMENT_FRAMES
+
+    def _write(self) -> None:
+        frames = self._frames
+        if frames:
+            self._forget_frames()
+            self._open().append(frames)
+
+    def _forget_frames(self) -> None:
+        self._frames, self._frames_bytes = [], 0
+
+    def _seal(self) -> None:
+        self._write()
+        appender = self._appender
+        if appender is not None:
+            self._sync_name()
+            appender.seal()
+            self._publish(appender)
+            self._appender = None
+
+    def _open(self) -> SegmentAppender:
+        appender = self._appender
+        if appender is not None and (appender.size >= SEGMENT_BYTES or appender.frames >= SEGMENT_FRAMES):
+            self._seal()
+        if self._appender is None:
+            self._appender = self._create()
+            self._new_name = True
+        return self._appender
+
+    def _create(self) -> SegmentAppender:
+        if self._schema is None:
+            raise SinkError(f"{self.key}: a frame without a schema; the session should have refused it")
+        header = record_pb2.Header()
+        header.CopyFrom(self._schema.header)
+        header.file_descriptor_set = self._schema.descriptors
+        try:
+            self._folder.mkdir(mode=0o750, exist_ok=True)
+        except OSError as error:
+            raise SinkError(f"{self._folder}: cannot make the run folder: {error}; check the disk") from error
+        for _ in range(_NUMBERS_TRIED):
+            self._segment += 1
+            own = own_header(header, self._segment, self._file_id, self.durable_seq)
+            for name in segment_names(own, self._segment):
+                path = self._folder / name
+                if not path.exists():
+                    return SegmentAppender(path, own, self.sync_seconds.append)
+        raise SinkError(f"{path}: this name and the next {_NUMBERS_TRIED} are taken; move the files away")
+
+    # --- what became of it --------------------------------------------------------------------------------------------
+
+    def _expire(self, before: float) -> None:
+        old = []
+        for segment in self.published[:-1]:
+            with contextlib.suppress(OSError):
+                if segment.path.stat().st_mtime < before:
+                    segment.path.unlink()
+                    old.append(segment)
+                    self.expired.append(segment.size)
+                    LOG.info(
+                        "%s: retention deleted %s, numbers %d to %d",
+                        self.key,
+                        segment.path.name,
+                        segment.first_seq,
+                        segment.last_seq,
+                    )
+        self.published = tuple(segment for segment in self.published if segment not in old)
+
+    def _stock_is_short(self) -> bool:
+        return any(segment.absence() for segment in self.published)
+
+    def _take_stock(self) -> None:
+        """Look for every promised segment; no segment may be open. What is gone from the end is durable no more.
+
+        Raises:
+            SinkError: the disk does not tell.
+        """
+        promised, kept = self.published, []
+        for segment in promised:
+            left = self._what_is_left(segment)
+            if left is not None:
+                kept.append(left)
+            if left is None or left.last_seq < segment.last_seq:
+                first = segment.first_seq if left is None else left.last_seq + 1
+                self.lost.append((first, segment.last_seq))
+                LOG.error("%s: numbers %d to %d were durable and are lost", self.key, first, segment.last_seq)
+        if kept != list(promised):
+            self.published = tuple(kept)
+            self._go_back(promised)
+
+    def _what_is_left(self, segment: Published) -> Published | None:
+        missing = segment.absence()
+        if not missing:
+            return segment
+        LOG.error("%s: %s %s", self.key, segment.path, missing)
+        if not (missing.startswith("was cut") or segment.is_copied()):
+            return None
+        try:
+            left = segment.cut(segment.last_seq, [])
+        except RecordError:  # not even its header is left
+            set_aside(segment.path)
+            return None
+        return left if left.last_seq >= left.first_seq else None
+
+    def _go_back(self, promised: tuple[Published, ...]) -> None:
+        """Lower what is durable to what is there, unless something behind the gap is there."""
+        last_kept = self.published[-1].last_seq if self.published else promised[0].first_seq - 1
+        if self._rewinds and last_kept < promised[-1].last_seq:
+            self.durable_seq = last_kept
+            self._file_id = self.published[-1].file_id if self.published else b""
+
+
+def _vanished(key: ProducerKey) -> SinkError:
+    return SinkError(f"{key}: files that were durable are not where they were; the collector's log names them")

@@ -1,0 +1,154 @@
+"""The frames of records in the order that tables have: stream after stream, each in the order of its numbers.
+
+What is there twice is given once, and what is damaged, missing or cut off is noted in the faults, as by `read`. One
+frame is in memory at a time; frames that hold nothing wanted are not decompressed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from esper_telemetry.decode.attempts import several_attempts, superseded
+from esper_telemetry.decode.landmarks import Landmarks
+from esper_telemetry.decode.losses import StreamLosses
+from esper_telemetry.decode.origin import Origin
+from esper_telemetry.decode.streams import OpenReaders, by_stream, frames_once, parts
+from esper_telemetry.errors import CorruptRecordError, RecordError
+from esper_telemetry.recordfile import Damage
+from esper_telemetry.tables.envelopes import Home, Piece
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from esper_telemetry.decode import Filter, SegmentPlace, Survey
+    from esper_telemetry.decode.faults import Faults
+    from esper_telemetry.recordfile import FrameRef, RecordReader, Segment
+
+    Taken = tuple[SegmentPlace, RecordReader, Segment]
+
+
+class Pieces:
+    """The frames of records. Each iteration reads them anew.
+
+    Args:
+        found: the records.
+        wanted: which events; frames that cannot hold one are passed over.
+        faults: where damage and losses are noted.
+        expand: rows of blocks of steps are wanted.
+        latest: leave out what a later attempt at a run did again.
+    """
+
+    def __init__(self, found: Survey, wanted: Filter, faults: Faults, *, expand: bool, latest: bool) -> None:
+        self._places = found.places
+        self._wanted = wanted
+        self._faults = faults
+        self._expand = expand
+        self._latest = latest
+        self._homes: dict[tuple[str, int], Home] = {}
+
+    def __iter__(self) -> Iterator[Piece]:
+        kept: dict[tuple[str, int, bytes], tuple[int, int]] = {}
+        if self._latest:
+            again = superseded(self._places)
+            self._faults.warnings += again.warnings
+            self._faults.notes += again.notes
+            kept = again.last_kept
+        else:
+            self._faults.notes += several_attempts(self._places)
+        readers = OpenReaders(self._places, self._faults)
+        try:
+            for places in by_stream(self._places):
+                for piece in self._stream(places, readers):
+                    yield piece._replace(last=kept.get(places[0].stream_key))
+        finally:
+            readers.close()
+
+    def _stream(self, places: Sequence[SegmentPlace], readers: OpenReaders) -> Iterator[Piece]:
+        losses = StreamLosses()
+        ordered = parts(places)
+        for part in ordered:
+            copies = self._take(part, readers)
+            if not copies:
+                continue
+            place, reader, segment = copies[0]
+            losses.add(place, Landmarks(reader, segment), [each for _, _, each in copies])
+            if len(copies) == 1:
+                yield from self._frames(reader, segment)
+            else:
+                self._faults.copied([str(each.path) for each, _, _ in copies])
+                yield from self._frames_once(copies)
+            if part is ordered[-1]:
+                place, reader, segment = max(copies, key=lambda one: (one[2].last_seq, one[2].closed))
+                losses.end(place, Landmarks(reader, segment), reader, segment)
+            for each in part:
+                readers.give_back(each.path)
+        self._faults.lost(losses)
+
+    def _take(self, part: Sequence[SegmentPlace], readers: OpenReaders) -> list[Taken]:
+        """Open the segments of a part; one that is gone meanwhile is noted."""
+        taken = []
+        for place in part:
+            try:
+                taken.append((place, *readers.take(place)))
+            except CorruptRecordError:
+                raise
+            except RecordError as error:
+                numbers = place.header.previous_last_seq + 1, place.last_seq
+                self._faults.gone(str(place.path), error, numbers)
+        return taken
+
+    def _frames(self, reader: RecordReader, segment: Segment) -> Iterator[Piece]:
+        if not self._wanted.wants_rank(segment.header.rank):
+            return
+        home = self._home(reader, segment)
+        selection = self._wanted.selection(home.origin, expand=self._expand)
+        given: set[tuple[int, int, int]] = set()
+        for item in segment.items:
+            if isinstance(item, Damage):
+                self._faults.damaged(reader.path, item)
+                continue
+            numbers = item.first_seq, item.last_seq, item.records
+            if numbers in given:
+                self._faults.repeated(reader.path, item)
+                continue
+            given.add(numbers)
+            if selection.concerns(item) and (raw := self._raw(reader, item)) is not None:
+                yield Piece(raw, item, home)
+
+    def _frames_once(self, copies: Sequence[Taken]) -> Iterator[Piece]:
+        """Yield the frames of segments that hold the same numbers, each once, from any copy that has it whole."""
+        if not self._wanted.wants_rank(copies[0][2].header.rank):
+            return
+        readers = {id(segment): reader for _, reader, segment in copies}
+        reached = 0
+        for frames in frames_once(segment for _, _, segment in copies):
+            for at, (segment, frame) in enumerate(frames):
+                reader = readers[id(segment)]
+                home = self._home(reader, segment)
+                if not self._wanted.selection(home.origin, expand=self._expand).concerns(frame):
+                    break
+                try:
+                    raw: bytes | None = reader.decompress(frame)
+                except CorruptRecordError:
+                    if at + 1 < len(frames):
+                        continue
+                    raw = self._raw(reader, frame)
+                if raw is not None:
+                    yield Piece(raw, frame, home, above=reached)
+                break
+            reached = frames[0][1].last_seq
+
+    def _raw(self, reader: RecordReader, frame: FrameRef) -> bytes | None:
+        try:
+            return reader.decompress(frame)
+        except CorruptRecordError as error:
+            self._faults.unreadable(reader.path, frame, error)
+            return None
+
+    def _home(self, reader: RecordReader, segment: Segment) -> Home:
+        known = reader.path, segment.number
+        if known not in self._homes:
+            origin = Origin(segment, reader.path, self._faults.unknown)
+            key = id(origin.schema), frozenset(segment.types.items())
+            self._homes = {known: Home(origin, dict(segment.types), key)} | dict(list(self._homes.items())[:7])
+        return self._homes[known]

@@ -1,0 +1,299 @@
+"""Records to record batches, one type beside the other, in bounded memory.
+
+Frames of several segments, and of several runs, are decoded together where they have the same schema: a hundred short
+runs cost little more than a long one. What a run may hold never decides a column; see `layouts`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from esper_telemetry.decode.steps import rows as rows_of_block
+from esper_telemetry.decode.types import CONTEXT, STEP_BLOCK, descriptor_of
+from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.tables.columntypes import TEXT, TIME
+from esper_telemetry.tables.conversion import conformed
+from esper_telemetry.tables.envelopes import BATCH_BYTES, Piece, decode_frames
+from esper_telemetry.tables.layouts import PAYLOAD
+from esper_telemetry.tables.payloads import PayloadDecoder
+from esper_telemetry.tables.pieces import Pieces
+from esper_telemetry.tables.stepcolumns import step_columns
+from esper_telemetry.v1 import context_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from esper_telemetry.decode import Filter, Survey
+    from esper_telemetry.decode.faults import Faults
+    from esper_telemetry.decode.types import Schema
+    from esper_telemetry.tables.envelopes import Envelopes
+    from esper_telemetry.tables.layouts import Layouts, TableLayout
+
+    Batches = Iterator[tuple[TableLayout, pa.RecordBatch]]
+
+# A bit a row is the least that a column takes, so a block that claims more rows than this is no block.
+_MOST_ROWS_PER_BYTE = 8
+
+
+class Scanner:
+    """Reads the events that are wanted as batches of their tables. Not for use by two threads at once.
+
+    Args:
+        found: the records.
+        layouts: the tables of the records.
+        wanted: which events; its types are full names.
+        faults: where damage and losses are noted.
+        expand: give blocks of steps as the rows of their rows' table.
+        latest: leave out what a later attempt at a run did again.
+        fast: use ptars where it is installed.
+    """
+
+    def __init__(
+        self,
+        found: Survey,
+        layouts: Layouts,
+        wanted: Filter,
+        faults: Faults,
+        *,
+        expand: bool = True,
+        latest: bool = False,
+        fast: bool = True,
+    ) -> None:
+        self._pieces = Pieces(found, wanted, faults, expand=expand, latest=latest)
+        self._layouts = layouts
+        self._wanted = wanted
+        self._names = None if wanted.types is None else frozenset(wanted.types)
+        self._faults = faults
+        self._expand = expand
+        self._fast = fast
+        self._decoders: dict[int, _Decoders] = {}
+
+    def __iter__(self) -> Batches:
+        for pieces in _together(self._pieces):
+            yield from self._batches(pieces)
+        for name, count in self._refused().items():
+            self._faults.unknown[name] += count
+            self._faults.warnings.append(f"{count:,} events of {name} do not fit their type; their fields are NULL")
+
+    def _refused(self) -> Counter[str]:
+        total: Counter[str] = Counter()
+        for decoders in self._decoders.values():
+            total += decoders.refused
+        return total
+
+    def _batches(self, pieces: Sequence[Piece]) -> Batches:
+        events, whole = decode_frames(pieces, self._unreadable, fast=self._fast)
+        if not whole:
+            return
+        home = whole[0].home
+        schema = home.origin.schema
+        decoders = self._decoders.get(id(schema))
+        if decoders is None:
+            decoders = self._decoders[id(schema)] = _Decoders(schema, fast=self._fast)
+        mask = self._mask(events, whole)
+        events = events if mask is None else events.filter(mask)
+        present = pc.unique(events.type_id).to_pylist()
+        for type_id in sorted(present):
+            full_name = home.types.get(type_id, f"type:{type_id}")
+            is_block = full_name == STEP_BLOCK and self._expand
+            if not is_block and not self._wants(full_name):
+                continue
+            chosen = events if len(present) == 1 else events.filter(pc.equal(events.type_id, type_id))
+            if is_block:
+                yield from self._blocks(chosen, whole, decoders)
+            else:
+                yield from self._events(self._layouts.of(full_name), chosen, whole, decoders)
+
+    def _wants(self, full_name: str) -> bool:
+        return self._names is None or full_name in self._names
+
+    def _unreadable(self, piece: Piece, error: CorruptRecordError) -> None:
+        self._faults.unreadable(piece.home.origin.path, piece.frame, error)
+
+    def _mask(self, events: Envelopes, pieces: Sequence[Piece]) -> pa.Array | None:
+        """Return which events are wanted by time and number; None if all are."""
+        wanted, masks = self._wanted, []
+        if wanted.since_ns is not None:
+            masks.append(pc.greater_equal(events.time, pa.scalar(max(0, wanted.since_ns), pa.uint64())))
+        if wanted.until_ns is not None:
+            masks.append(pc.less(events.time, pa.scalar(max(0, wanted.until_ns), pa.uint64())))
+        if wanted.first_seq is not None:
+            masks.append(pc.greater_equal(events.seq, pa.scalar(max(0, wanted.first_seq), pa.uint64())))
+        if wanted.last_seq is not None:
+            masks.append(pc.less_equal(events.seq, pa.scalar(max(0, wanted.last_seq), pa.uint64())))
+        if any(piece.above for piece in pieces):
+            above = pa.array([piece.above for piece in pieces], pa.uint64()).take(events.piece)
+            masks.append(pc.greater(events.seq, above))
+        if any(piece.last is not None for piece in pieces):
+            last = pa.array([None if piece.last is None else piece.last[0] for piece in pieces], pa.uint64())
+            masks.append(pc.fill_null(pc.less_equal(events.seq, last.take(events.piece)), True))  # noqa: FBT003 - Arrow's
+        mask = None
+        for one in masks:
+            mask = one if mask is None else pc.and_(mask, one)
+        return mask
+
+    def _events(self, layout: TableLayout, events: Envelopes, pieces: Sequence[Piece], decoders: _Decoders) -> Batches:
+        context = decoders.context(events.context)
+        in_env = self._in_env(context.get("env_id"), len(events.seq))
+        if in_env is not None:
+            events = events.filter(in_env)
+            context = {name: column.filter(in_env) for name, column in context.items()}
+        if not len(events.seq):
+            return
+        decoder = decoders.of(layout.full_name)
+        if decoder is None:
+            self._faults.unknown[layout.name] += len(events.seq)
+            payload = {PAYLOAD: events.payload}
+        else:
+            payload = dict(zip(decoder.names, decoder.columns(events.payload), strict=True))
+        yield layout, _batch(layout, pieces, _Place(events.piece, events.seq, events.time), context, payload)
+
+    def _in_env(self, env_ids: pa.Array | None, count: int) -> pa.Array | None:
+        if self._wanted.envs is None:
+            return None
+        if env_ids is None:
+            return pa.repeat(pa.scalar(value=False), count)
+        return pc.is_in(env_ids, pa.array(sorted(self._wanted.envs), env_ids.type), skip_nulls=True)
+
+    def _blocks(self, blocks: Envelopes, pieces: Sequence[Piece], decoders: _Decoders) -> Batches:
+        """Yield the rows of each block; blocks that cannot be expanded stay what they are, if those are wanted."""
+        broken = []
+        columns = (column.to_pylist() for column in blocks[1:])
+        for at, (time, seq, context, payload, number) in enumerate(zip(*columns, strict=True)):
+            try:
+                yield from self._rows(payload, context, _Place(number, seq, time), pieces, decoders)
+            except CorruptRecordError:
+                broken.append(at)
+        if broken:
+            kind = decoders.schema.kind(STEP_BLOCK)
+            self._faults.unknown[kind.name] += len(broken)
+            if self._wants(kind.full_name):
+                rest = blocks.filter(
+                    pc.is_in(pa.array(range(len(blocks.seq)), pa.int32()), pa.array(broken, pa.int32()))
+                )
+                yield from self._events(self._layouts.of(STEP_BLOCK), rest, pieces, decoders)
+
+    def _rows(
+        self, payload: bytes, context: bytes, place: _Place, pieces: Sequence[Piece], decoders: _Decoders
+    ) -> Batches:
+        schema = decoders.schema
+        block: Any = schema.kind(STEP_BLOCK).parse(payload)
+        count = rows_of_block(block)
+        if count > _MOST_ROWS_PER_BYTE * len(payload):
+            raise CorruptRecordError(f"a block of {len(payload):,} bytes claims {count:,} rows")
+        kind = schema.kind(block.row_type)
+        if not self._wants(kind.full_name):
+            return
+        row = None if kind.cls is None else descriptor_of(kind.cls)
+        bound = schema.context(context)
+        found = step_columns(
+            block, row, decoders.context_descriptor, bound=bound, time_unix_nano=place.time, seq=place.seq
+        )
+        keep = self._in_env(found.context.get("env_id"), found.rows)
+        last = pieces[place.piece].last
+        if last is not None and last[0] == place.seq:  # a later attempt did the rest of the block again
+            within = pc.less_equal(pa.array(range(found.rows), pa.int32()), last[1])
+            keep = within if keep is None else pc.and_(keep, within)
+        if keep is not None:
+            found = found.filter(keep)
+        if found.rows:
+            layout = self._layouts.of(kind.full_name)
+            numbers = pa.repeat(pa.scalar(place.piece, pa.int32()), found.rows)
+            seqs = pa.repeat(pa.scalar(place.seq, pa.uint64()), found.rows)
+            places = _Place(numbers, seqs, found.time)
+            yield layout, _batch(layout, pieces, places, found.context, found.payload)
+
+
+class _Place(NamedTuple):
+    """Where events are: the position of their frame among those decoded, number, and time."""
+
+    piece: Any
+    seq: Any
+    time: Any
+
+
+class _Decoders:
+    """The decoders of the types of one schema, made when they are needed."""
+
+    def __init__(self, schema: Schema, *, fast: bool) -> None:
+        self.schema = schema
+        self._fast = fast
+        self._pools: dict[str, Any] = {}
+        self._by_name: dict[str, PayloadDecoder | None] = {}
+        cls = schema.message_class(CONTEXT) or context_pb2.Context
+        self.context_descriptor = descriptor_of(cls)
+        self._context = PayloadDecoder(cls, self._pools, fast=fast)
+
+    def of(self, full_name: str) -> PayloadDecoder | None:
+        """Return the decoder of a type; None where the record does not declare it."""
+        if full_name not in self._by_name:
+            cls = self.schema.message_class(full_name)
+            self._by_name[full_name] = None if cls is None else PayloadDecoder(cls, self._pools, fast=self._fast)
+        return self._by_name[full_name]
+
+    def context(self, serialized: pa.Array) -> dict[str, pa.Array]:
+        """Return a column for each field of Context. Few different ones come over and over: each is decoded once."""
+        encoded = serialized.dictionary_encode()
+        columns = self._context.columns(encoded.dictionary)
+        return {
+            name: column.take(encoded.indices)
+            for name, column in zip(self._context.names, columns, strict=True)
+            if column.null_count < len(column)
+        }
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Payloads and contexts so far that do not fit their type, by the type's name."""
+        found = {name: decoder.refused for name, decoder in self._by_name.items() if decoder is not None}
+        return Counter({**found, CONTEXT: self._context.refused})
+
+
+def _together(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    """Yield neighbouring frames of the same schema together, some MiB at a time."""
+    group: list[Piece] = []
+    size = 0
+    for piece in pieces:
+        if group and (size + len(piece.raw) > BATCH_BYTES or piece.home.key != group[0].home.key):
+            yield group
+            group, size = [], 0
+        group.append(piece)
+        size += len(piece.raw)
+    if group:
+        yield group
+
+
+def _batch(
+    layout: TableLayout,
+    pieces: Sequence[Piece],
+    place: _Place,
+    context: Mapping[str, pa.Array],
+    payload: Mapping[str, pa.Array],
+) -> pa.RecordBatch:
+    """Return columns as a batch of a table; fields that this version of the type does not have are NULL."""
+    rows = len(place.seq)
+    origins = [piece.home.origin for piece in pieces]
+    found = {
+        layout.base["run"]: _named([origin.run_id for origin in origins], place.piece),
+        layout.base["stream"]: _named([origin.stream for origin in origins], place.piece),
+        layout.base["rank"]: pa.array([origin.rank for origin in origins], pa.uint32()).take(place.piece),
+        layout.base["attempt"]: pa.array([origin.attempt for origin in origins], pa.uint32()).take(place.piece),
+        layout.base["seq"]: place.seq,
+        layout.base["time"]: place.time.view(pa.int64()).cast(TIME),
+        **{layout.context[name]: column for name, column in context.items() if name in layout.context},
+        **{name: column for name, column in payload.items() if name in layout.payload},
+    }
+    columns = [
+        conformed(found[field.name], field.type) if field.name in found else pa.nulls(rows, field.type)
+        for field in layout.schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=layout.schema)
+
+
+def _named(texts: Sequence[str], number: pa.Array) -> pa.DictionaryArray:
+    """Return the text of each frame for each of its events."""
+    encoded = pa.array(texts, pa.string()).dictionary_encode()
+    return pa.DictionaryArray.from_arrays(encoded.indices.take(number), encoded.dictionary).cast(TEXT)

@@ -1,0 +1,239 @@
+"""All panels of one run: feeds events to their folds and tells which panels have changed.
+
+It is fed by one thread, in the order of each stream; memory is bounded by the bounds of the folds. A fold that
+fails on an event is taken out and reports why in its panel: one broken panel never blanks the others.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from esper_telemetry.views.figure import Footer
+from esper_telemetry.views.panel import Fold, Look, Panel, PanelFigures, RunFacts
+from esper_telemetry.views.truth import ReaderFindings, Truth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from esper_telemetry.decode import Event
+
+EVERY = "*"
+BUILT_IN = ("esper_telemetry.v1.", "esper.v1.")
+"""Packages whose events the panels know; an event of another package is never taken for one of them by its name."""
+
+
+@dataclass(slots=True)
+class _TypeSeen:
+    """What is known of the events of one type."""
+
+    name: str
+    folds: tuple[int, ...]
+    count: int = 0
+    first_seq: int = 0
+    last_seq: int = 0
+    last_time_ns: int = 0
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A panel and its state."""
+
+    panel: Panel
+    fold: Fold
+    version: int = 0
+    failure: str = ""
+    types: list[_TypeSeen] = field(default_factory=list)
+
+
+class RunView:
+    """The panels of one run.
+
+    Args:
+        panels: which ones, in the order in which they are shown.
+        partial: the events were chosen by a filter, so that missing numbers tell no loss.
+    """
+
+    def __init__(self, panels: Sequence[Panel], *, partial: bool = False) -> None:
+        self.facts = RunFacts()
+        self.facts.numbering.partial = partial
+        self._kept = [_Kept(panel, panel.fold()) for panel in panels]
+        self._seen: dict[str, _TypeSeen] = {}
+        self.version = 0
+
+    @property
+    def panels(self) -> list[Panel]:
+        """The panels in their order."""
+        return [kept.panel for kept in self._kept]
+
+    def feed(self, events: Iterable[Event]) -> int:
+        """Give events to the folds; return how many there were."""
+        before = self.version
+        for event in events:
+            self._take(event)
+        return self.version - before
+
+    def reader_found(self, findings: ReaderFindings) -> None:
+        """Record what a reader of files found beside the events: damage, a cut end, what it could not decode."""
+        for kept in self._kept:
+            if isinstance(kept.fold, Truth) and kept.fold.findings != findings:
+                kept.fold.findings = findings
+                kept.version += 1
+
+    def versions(self) -> dict[str, int]:
+        """Return the version of each panel: one that is the same needs not be drawn again."""
+        return {kept.panel.id: kept.version for kept in self._kept}
+
+    def fold(self, panel_id: str) -> Fold:
+        """Return the state of a panel.
+
+        Raises:
+            KeyError: there is no such panel.
+        """
+        return self._of(panel_id).fold
+
+    def figures(self, look: Look | None = None) -> list[PanelFigures]:
+        """Return every panel that has something to show, or is always shown."""
+        look = look or Look(self.facts)
+        return [self._shown(kept, look) for kept in self._kept if kept.version or kept.panel.always]
+
+    def panel_figures(self, panel_id: str, look: Look | None = None) -> PanelFigures:
+        """Return one panel, whether or not it has something to show.
+
+        Raises:
+            KeyError: there is no such panel.
+        """
+        return self._shown(self._of(panel_id), look or Look(self.facts))
+
+    def absent(self) -> list[tuple[Panel, str]]:
+        """Return the panels that have nothing to show, each with the reason."""
+        return [(kept.panel, self._absence(kept)) for kept in self._kept if not kept.version and not kept.panel.always]
+
+    def _of(self, panel_id: str) -> _Kept:
+        for kept in self._kept:
+            if kept.panel.id == panel_id:
+                return kept
+        known = ", ".join(kept.panel.id for kept in self._kept)
+        raise KeyError(f"there is no panel {panel_id!r}; there are: {known}")
+
+    def _take(self, event: Event) -> None:
+        self.version += 1
+        seen = self._seen.get(event.full_name)
+        if seen is None:
+            seen = self._begin_type(event)
+        seq = event.seq
+        if not seen.count:
+            seen.first_seq = seq
+        seen.count += 1
+        seen.first_seq = min(seen.first_seq, seq)
+        seen.last_seq = max(seen.last_seq, seq)
+        seen.last_time_ns = max(seen.last_time_ns, event.time_unix_nano)
+        self._note(event)
+        for at in seen.folds:
+            kept = self._kept[at]
+            kept.version += 1
+            if kept.failure:
+                continue
+            try:
+                kept.fold.add(event)
+            except Exception as error:  # noqa: BLE001 - a broken panel reports it; the other panels go on
+                self._fail(kept, event, error)
+
+    def _begin_type(self, event: Event) -> _TypeSeen:
+        """Find the folds that read events of this type."""
+        ours = event.full_name.startswith(BUILT_IN)
+        folds = tuple(
+            at
+            for at, kept in enumerate(self._kept)
+            if not kept.failure and (EVERY in kept.panel.reads or (ours and event.type in kept.panel.reads))
+        )
+        seen = self._seen[event.full_name] = _TypeSeen(event.type, folds)
+        for at in folds:
+            self._kept[at].types.append(seen)
+        self.facts.names[event.full_name] = event.type
+        return seen
+
+    def _note(self, event: Event) -> None:
+        """Take what every panel needs to know."""
+        facts = self.facts
+        facts.numbering.see(event)
+        facts.last_ns = max(facts.last_ns, event.time_unix_nano)
+        facts.counts[event.full_name] = facts.counts.get(event.full_name, 0) + 1
+        facts.ranks.add(event.rank)
+        facts.attempts.add(event.attempt)
+        if not facts.started_ns:
+            facts.started_ns = event.time_unix_nano
+            facts.run_id = event.run_id
+        kind = event.type
+        if kind == "epoch.completed":
+            inner = event.data.get("inner_epoch")
+            if inner is not None:
+                facts.places.see(inner)
+        elif kind.startswith(("run.", "telemetry.", "stream.")) and event.full_name.startswith(BUILT_IN):
+            self._note_life(event, kind)
+
+    def _note_life(self, event: Event, kind: str) -> None:
+        facts, data = self.facts, event.data
+        if kind == "run.started":
+            facts.name = str(data.get("name", ""))
+            facts.level = str(data.get("telemetry", {}).get("level", "")).lower()
+            facts.outcome = ""  # an attempt begins; how the one before ended is its own
+            self._configure(data)
+        elif kind == "run.configured":
+            self._configure(data)
+        elif kind == "telemetry.level_changed":
+            facts.level = str(data.get("to_level", "")).lower()
+        elif kind == "run.finished":
+            facts.outcome = str(data.get("outcome", "unknown")).lower()
+            facts.results = dict(data.get("results", {}))
+        if kind in ("run.finished", "stream.finished", "telemetry.dropped"):
+            facts.numbering.report(event, data)
+        facts.group = str(data.get("group", facts.group))
+
+    def _configure(self, data: dict[str, Any]) -> None:
+        try:
+            given = json.loads(data.get("config_json") or "{}")
+        except ValueError:
+            return
+        if not isinstance(given, dict):
+            return
+        self.facts.config |= given
+        epochs = given.get("max_epochs")
+        if isinstance(epochs, int) and 0 < epochs < 1 << 20:
+            self.facts.places.see(epochs)
+
+    @staticmethod
+    def _fail(kept: _Kept, event: Event, error: Exception) -> None:
+        kept.failure = f"the panel failed at event {event.seq:,} ({event.type}): {type(error).__name__}: {error}"
+
+    def _absence(self, kept: _Kept) -> str:
+        if kept.failure:
+            return kept.failure
+        if kept.version:
+            return ""
+        types = ", ".join(name for name in kept.panel.reads if name != EVERY)
+        when = "came" if self.facts.outcome else "has come so far"
+        return f"no event of {types} {when}"
+
+    def _shown(self, kept: _Kept, look: Look) -> PanelFigures:
+        absence = self._absence(kept)
+        figures: tuple[Any, ...] = ()
+        if not kept.failure:
+            try:
+                figures = kept.fold.figures(look)
+            except Exception as error:  # noqa: BLE001 - as in _take
+                absence = f"the panel could not be drawn: {type(error).__name__}: {error}"
+        return PanelFigures(kept.panel, figures, _footer(kept.types), kept.version, absence)
+
+
+def _footer(types: Sequence[_TypeSeen]) -> Footer:
+    if not types:
+        return Footer(0, (), None, None, None)
+    return Footer(
+        sum(seen.count for seen in types),
+        tuple((seen.name, seen.count) for seen in types),
+        min(seen.first_seq for seen in types),
+        max(seen.last_seq for seen in types),
+        max(seen.last_time_ns for seen in types),
+    )

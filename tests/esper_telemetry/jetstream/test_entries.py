@@ -1,0 +1,136 @@
+"""What a gateway packs, a consumer unpacks: byte for byte, or not at all."""
+
+import re
+import string
+from zlib import crc32
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esper_telemetry.collector.frame_check import FrameCheck, Validation
+from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.schema_check import SchemaCheck
+from esper_telemetry.errors import RecordError
+from esper_telemetry.jetstream.deployment import Names
+from esper_telemetry.jetstream.entries import (
+    LEAST_PAYLOAD,
+    Open,
+    SessionId,
+    bucket_key,
+    entry_for,
+    packed_frame,
+    packed_schema,
+    packed_skip,
+    partition_of,
+    unpack_entry,
+    unpack_schema,
+)
+from esper_telemetry.recordfile.frame import FrameDecoder, FrameEncoder
+from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES, MAX_FRAME_BYTES, Descriptor, Skip
+from esper_telemetry.storage.engine import PutFrame, PutSkip, Seal
+from esper_telemetry.storage.naming import ProducerKey
+from esper_telemetry.v1 import log_pb2
+from tests.esper_telemetry.collector.publisher import Produced
+
+SESSION = SessionId(3, (1 << 64) - 1)
+NAMES = st.text(string.ascii_letters + string.digits + "_+=@,~.-", min_size=1, max_size=128)
+KEYS = st.builds(ProducerKey, NAMES, st.binary(min_size=16, max_size=16))
+
+
+@pytest.fixture
+def produced():
+    return Produced(frames=2)
+
+
+def key_of(produced) -> ProducerKey:
+    return ProducerKey(produced.run_id, produced.producer_id)
+
+
+def put_frame(produced, number=0) -> PutFrame:
+    check = FrameCheck(Limits(), Validation.OFF, FrameDecoder())
+    return PutFrame(produced.raw[number], check.check(produced.batches[number], produced.raw[number]))
+
+
+def test_a_frame_comes_out_as_it_went_in(produced):
+    entry = entry_for(key_of(produced), SESSION)
+    entry.frame.CopyFrom(packed_frame(put_frame(produced, 1), produced.schema.fingerprint))
+    arrival = unpack_entry(entry.SerializeToString(), FrameDecoder())
+    assert arrival.content == put_frame(produced, 1)
+    assert (arrival.key, arrival.session) == (key_of(produced), SESSION)
+    assert (arrival.first_seq, arrival.last_seq, arrival.fingerprint) == (26, 50, produced.schema.fingerprint)
+
+
+def test_a_schema_comes_out_as_it_went_in(produced):
+    put = SchemaCheck(Limits()).check(produced.schema, key_of(produced))
+    entry = entry_for(key_of(produced), SESSION)
+    entry.schema.CopyFrom(packed_schema(put, FrameEncoder(3)))
+    arrival = unpack_entry(entry.SerializeToString(), FrameDecoder())
+    assert arrival.content == put
+    assert arrival.fingerprint == produced.schema.fingerprint
+    assert unpack_schema(entry.schema.SerializeToString(), FrameDecoder()) == put
+
+
+def test_skip_seal_and_open_come_out_as_they_went_in(produced):
+    def through(entry):
+        return unpack_entry(entry.SerializeToString(), FrameDecoder())
+
+    entry = entry_for(key_of(produced), SESSION)
+    put = PutSkip(Skip(5, 9, 77))  # a reason that this version does not know
+    entry.skip.CopyFrom(packed_skip(put))
+    assert through(entry)[2:] == (put, b"", 5, 9)
+    entry.seal.CopyFrom(log_pb2.LogSeal(final_seq=9))
+    assert through(entry)[2:] == (Seal(), b"", 0, 9)
+    entry.open.SetInParent()
+    assert through(entry)[2:] == (Open(), b"", 0, 0)
+
+
+def test_a_damaged_entry_is_told(produced):
+    entry = entry_for(key_of(produced), SESSION)
+    decoder = FrameDecoder()
+    for data in (b"\xff\xff", b"", entry.SerializeToString()):
+        with pytest.raises(RecordError):
+            unpack_entry(data, decoder)
+    entry.frame.CopyFrom(packed_frame(put_frame(produced), b"f" * 32))
+    entry.frame.crc32 ^= 1
+    with pytest.raises(RecordError, match="CRC-32"):
+        unpack_entry(entry.SerializeToString(), decoder)
+    entry.frame.payload = entry.frame.payload[:-1]
+    entry.frame.crc32 = crc32(entry.frame.payload)
+    with pytest.raises(RecordError, match="descriptor"):
+        unpack_entry(entry.SerializeToString(), decoder)
+    entry.schema.CopyFrom(log_pb2.LogSchema(header_frame=b"\x28\xb5\x2f\xfd", raw_len=1 << 31))
+    with pytest.raises(RecordError, match="over the limit"):
+        unpack_entry(entry.SerializeToString(), decoder)
+    with pytest.raises(RecordError, match="LogSchema"):
+        unpack_schema(b"\xff\xff", decoder)
+
+
+def test_the_longest_frame_of_the_longest_run_id_fits_into_a_message_of_a_server_as_it_comes():
+    key = ProducerKey("r" * 128, b"p" * 16)
+    desc = Descriptor(MAX_FRAME_BYTES, 0, 1, 1, 1, 0, 0, 0)
+    entry = entry_for(key, SessionId((1 << 64) - 1, (1 << 64) - 1))
+    entry.frame.CopyFrom(packed_frame(PutFrame(bytes(MAX_FRAME_BYTES + DESCRIPTOR_BYTES), desc), b"f" * 32))
+    assert entry.ByteSize() < LEAST_PAYLOAD
+
+
+@given(KEYS, st.integers(1, 64))
+def test_a_partition_follows_from_the_identity(key, partitions):
+    assert partition_of(key, partitions) == crc32(key.run_id.encode() + key.producer_id) % partitions
+
+
+@given(KEYS, KEYS)
+def test_names_in_the_bucket_are_allowed_ones_and_differ(one, other):
+    assert re.fullmatch(r"[-/_=.a-zA-Z0-9]+", bucket_key("state", one))
+    assert (bucket_key("state", one) == bucket_key("state", other)) == (one == other)
+    assert bucket_key("state", one) != bucket_key("schema", one)
+
+
+def test_the_names_of_a_deployment_start_with_its_name():
+    names = Names("night")
+    assert (names.stream, names.bucket) == ("night-log", "night-state")
+    assert (names.partition(3), names.durable("*"), names.consumers) == (
+        "night.log.3",
+        "night.durable.*",
+        "night.consumers",
+    )

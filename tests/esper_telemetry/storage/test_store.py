@@ -1,0 +1,235 @@
+import itertools
+import os
+import queue
+import random
+
+import pytest
+
+from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.schema_check import SchemaCheck
+from esper_telemetry.recordfile import RecordReader, Skip, SkipReason
+from esper_telemetry.recordfile.verify import verify
+from esper_telemetry.storage import producer_files
+from esper_telemetry.storage.engine import Expire, PutFrame, PutSkip, Seal
+from esper_telemetry.storage.naming import ProducerKey
+from esper_telemetry.storage.producer_files import ProducerFiles
+from esper_telemetry.storage.recovery import recover
+from esper_telemetry.storage.store import Store
+from tests.esper_telemetry.collector.publisher import Produced, stored
+from tests.esper_telemetry.storage.test_segment_writer import files_end_at
+
+PER_FRAME = 20
+_NUMBERS = itertools.count(1)
+
+
+class Bench:
+    """A store with one or more producers.
+
+    Attributes:
+        cycles: reports, in order.
+    """
+
+    def __init__(self, root) -> None:
+        self.root = root
+        self.cycles: queue.Queue = queue.Queue()
+        self.store = Store(self.cycles.put)
+        self.store.start()
+
+    def files(self, produced, stored=None) -> ProducerFiles:
+        key = ProducerKey(produced.run_id, produced.producer_id)
+        files = ProducerFiles(self.root, key, stored)
+        self.store.put(files, SchemaCheck(Limits()).check(produced.schema, key))
+        return files
+
+    def put(self, files, produced, numbers) -> None:
+        for number in numbers:
+            self.store.put(files, PutFrame(produced.raw[number], produced.refs[number].descriptor))
+
+    def settled(self) -> None:
+        """Wait until everything that was put has been dealt with."""
+        marker = ProducerFiles(self.root, ProducerKey("marker", bytes([next(_NUMBERS)]) * 16))
+        self.store.put(marker, Seal())
+        self.until(lambda progress: progress.key == marker.key)
+
+    def until(self, wanted):
+        """Return the first progress that `wanted` holds for."""
+        while True:
+            for progress in self.cycles.get(timeout=30).progress:
+                if wanted(progress):
+                    return progress
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench = Bench(tmp_path)
+    yield bench
+    bench.store.stop(5)
+
+
+@pytest.fixture(scope="module")
+def produced():
+    return Produced(frames=8, per_frame=PER_FRAME)
+
+
+def test_frames_are_stored_as_they_are_and_reported_when_they_are_durable(bench, produced):
+    files = bench.files(produced)
+    bench.put(files, produced, range(8))
+    progress = bench.until(lambda p: p.durable_seq == produced.last_seq)
+    assert progress.error is None
+    assert stored(bench.root, produced) == produced.raw
+    assert files.published[-1].size == files.published[-1].path.stat().st_size
+
+
+def test_payload_bytes_are_reported_once_each(bench, produced):
+    files = bench.files(produced)
+    bench.put(files, produced, range(8))
+    seen = 0
+    while seen < sum(map(len, produced.raw)):
+        seen += sum(progress.payload_bytes for progress in bench.cycles.get(timeout=30).progress)
+    assert seen == sum(map(len, produced.raw))
+
+
+def test_the_syncs_of_a_seal_are_reported_with_the_frames_it_made_durable(tmp_path, produced):
+    cycles: queue.Queue = queue.Queue()
+    store = Store(cycles.put)
+    files = ProducerFiles(tmp_path, ProducerKey(produced.run_id, produced.producer_id))
+    for item in (
+        SchemaCheck(Limits()).check(produced.schema, files.key),
+        PutFrame(produced.raw[0], produced.refs[0].descriptor),
+        Seal(),
+    ):
+        store.put(files, item)
+    store.start()  # all three are one cycle, as those of a short run are
+    cycle = cycles.get(timeout=30)
+    store.stop(5)
+    assert [progress.durable_seq for progress in cycle.progress] == [PER_FRAME]
+    assert len(cycle.sync_seconds) == 2  # of the frames, then of the footer behind them
+
+
+def test_a_new_schema_and_a_seal_each_end_a_segment(bench, produced):
+    files = bench.files(produced)
+    bench.put(files, produced, [0])
+    bench.store.put(files, SchemaCheck(Limits()).check(produced.schema, files.key))
+    bench.put(files, produced, [1])
+    bench.store.put(files, Seal())
+    bench.put(files, produced, [2])
+    bench.store.put(files, PutSkip(Skip(61, 100, SkipReason.SPOOL_LOST)))
+    bench.until(lambda p: p.durable_seq == 100)
+    bench.store.stop(5)
+    paths = sorted(bench.root.glob("*/*.esr.zst"))
+    assert len(paths) == 3
+    previous = b""
+    for number, path in enumerate(paths):
+        assert verify(path).good
+        with RecordReader(path) as reader:
+            assert reader.closed
+            assert (reader.header.segment, reader.header.previous_last_seq) == (number + 1, number * PER_FRAME)
+            assert reader.header.previous_file_id == previous
+            previous = reader.header.file_id
+
+
+def test_a_full_segment_is_followed_by_the_next(bench, produced, monkeypatch):
+    monkeypatch.setattr(producer_files, "SEGMENT_FRAMES", 3)
+    files = bench.files(produced)
+    bench.put(files, produced, range(8))
+    bench.until(lambda p: p.durable_seq == produced.last_seq)
+    bench.store.stop(5)
+    assert len(list(bench.root.glob("*/*.esr.zst"))) == 3
+    assert stored(bench.root, produced) == produced.raw
+
+
+def test_producers_whose_ids_start_alike_do_not_share_a_file(bench):
+    one, other = (Produced(frames=1, producer_id=b"same" + bytes([n]) * 12) for n in (1, 2))
+    for produced in (one, other):
+        files = bench.files(produced)
+        bench.put(files, produced, [0])
+        bench.until(lambda p, files=files: p.key == files.key and p.durable_seq)
+    bench.store.stop(5)
+    assert stored(bench.root, one) == one.raw
+    assert stored(bench.root, other) == other.raw
+
+
+def test_a_failing_disk_fails_the_producer_until_it_is_told_to_retry(bench, produced):
+    files = bench.files(produced)
+    bench.put(files, produced, [0, 1])
+    bench.until(lambda p: p.durable_seq == 2 * PER_FRAME)
+    with files_end_at(100):
+        bench.put(files, produced, [2, 3])
+        failed = bench.until(lambda p: p.error is not None)
+    assert failed.durable_seq == 2 * PER_FRAME
+    bench.put(files, produced, [4])
+    assert bench.until(lambda p: True).error is not None, "nothing is taken before a retry"
+    bench.store.put(files, files.claim())
+    bench.put(files, produced, range(2, 8))
+    assert bench.until(lambda p: p.durable_seq == produced.last_seq).error is None
+    bench.store.stop(5)
+    assert stored(bench.root, produced) == produced.raw
+    assert recover(bench.root).producers[files.key].durable_seq == produced.last_seq
+
+
+def test_one_producer_that_fails_does_not_hold_up_another(bench, produced):
+    good = Produced(frames=2)
+    bad_files, good_files = bench.files(produced), bench.files(good)
+    (bench.root / "blocker").write_text("")
+    bad_files._folder = bench.root / "blocker"
+    bench.put(bad_files, produced, [0])
+    bench.put(good_files, good, [0, 1])
+    reports = {}
+    while len(reports) < 2 or not reports[good_files.key].durable_seq:
+        reports |= {progress.key: progress for progress in bench.cycles.get(timeout=30).progress}
+    assert reports[bad_files.key].error is not None
+    assert reports[good_files.key].error is None
+
+
+def test_a_store_goes_on_where_its_files_end(bench, produced):
+    files = bench.files(produced)
+    bench.put(files, produced, range(3))
+    bench.until(lambda p: p.durable_seq == 3 * PER_FRAME)
+    bench.store.stop(0)
+    again = Bench(bench.root)
+    found = recover(bench.root).producers[files.key]
+    files = again.files(produced, found)
+    assert files.durable_seq == 3 * PER_FRAME
+    again.put(files, produced, range(3, 8))
+    again.until(lambda p: p.durable_seq == produced.last_seq)
+    again.store.stop(5)
+    assert stored(bench.root, produced) == produced.raw
+
+
+def test_random_failures_and_retries_leave_every_frame_once(bench, produced):
+    rng = random.Random(3)
+    files = bench.files(produced)
+    done = 0
+    for _ in range(60):
+        count = rng.randrange(1, 3)
+        wanted = list(range(done, min(done + count, 8)))
+        if rng.random() < 0.5:
+            with files_end_at(rng.choice([0, 100, 20_000])):
+                bench.put(files, produced, wanted)
+                bench.store.put(files, files.claim())
+                bench.settled()
+        else:
+            bench.put(files, produced, wanted)
+        bench.store.put(files, files.claim())
+        bench.store.put(files, Seal())
+        bench.settled()
+        done = files.durable_seq // PER_FRAME
+    bench.store.stop(5)
+    assert stored(bench.root, produced) == produced.raw[:done]
+
+
+def test_old_segments_are_deleted_and_the_last_one_keeps_the_watermark(bench, produced):
+    files = bench.files(produced)
+    for number in range(3):
+        bench.put(files, produced, [number])
+        bench.store.put(files, Seal())
+    bench.settled()
+    paths = [segment.path for segment in files.published]
+    for path in (paths[0], paths[2]):
+        os.utime(path, (1, 1))
+    bench.store.put(files, Expire(before=1000))
+    bench.settled()
+    assert [path.exists() for path in paths] == [False, True, True]
+    assert [segment.path for segment in files.published] == paths[1:]
+    bench.store.stop(5)
+    assert recover(bench.root).producers[files.key].durable_seq == 3 * PER_FRAME
