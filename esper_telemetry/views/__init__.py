@@ -4,25 +4,37 @@ A view (report, live page, terminal) makes a RunView, feeds it events of one run
 the figures of `figures()`. Live view, replay and report are fed the same events and show the same figures.
 """
 
+from esper_telemetry.views.alerts import Alerts, alerts_panel
 from esper_telemetry.views.cell import Cell, CellState, Tone
 from esper_telemetry.views.figure import Figure, document
 from esper_telemetry.views.panel import Fold, Look, Panel, PanelFigures, RunFacts
+from esper_telemetry.views.panels import PANELS
 from esper_telemetry.views.points import Window
+from esper_telemetry.views.rules import AlertRule, AlertState, Finding, load_rules
+from esper_telemetry.views.runcomparison import RunComparison
 from esper_telemetry.views.runview import RunView
 from esper_telemetry.views.truth import ReaderFindings
 
 __all__ = [
+    "PANELS",
+    "AlertRule",
+    "AlertState",
+    "Alerts",
     "Cell",
     "CellState",
     "Figure",
+    "Finding",
     "Fold",
     "Look",
     "Panel",
     "PanelFigures",
     "ReaderFindings",
+    "RunComparison",
     "RunFacts",
     "RunView",
     "Tone",
     "Window",
+    "alerts_panel",
     "document",
+    "load_rules",
 ]

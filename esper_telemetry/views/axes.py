@@ -63,6 +63,11 @@ def position(data: Mapping[str, Any], time_ns: int, order: Sequence[XKind]) -> t
     return XKind.TIME, time_ns * _SECOND
 
 
+def outer_of(stored: float) -> int:
+    """Return the batch of a stored position of kind EPOCH."""
+    return int(stored) // _EPOCHS
+
+
 class Places:
     """Turns stored positions into those that are drawn.
 
@@ -88,7 +93,7 @@ class Places:
 _LABELS = {
     XKind.EPOCH: "batches completed",
     XKind.BATCH: "batch",
-    XKind.GLOBAL_EPOCH: "epoch",
+    XKind.GLOBAL_EPOCH: "global epoch",
     XKind.STEP: "step",
     XKind.EPISODE: "episode",
     XKind.INNER_EPOCH: "epoch",

@@ -22,6 +22,17 @@ if TYPE_CHECKING:
     from esper_telemetry.views.figure import Figure, Footer
 
 WHOLE = Window()
+EVERY = "*"
+"""A panel that reads this type reads every event."""
+
+LEVELS = ("off", "lifecycle", "minimal", "normal", "debug")
+"""Levels of a run, each of which records what those before it do."""
+
+FOREIGN = "(other packages)"
+"""A panel that reads this type reads the events of packages that are not ours."""
+
+BUILT_IN = ("esper_telemetry.v1.", "esper.v1.")
+"""Packages whose events the panels know; an event of another package is never taken for one of them by its name."""
 
 
 @dataclass(slots=True)
@@ -33,6 +44,7 @@ class RunFacts:
         places: positions on the axes.
         level: level in force, e.g. "normal"; "" where it is not known.
         config: configuration of the run.
+        tags: labels that the user gave it.
         results: what the run reported at its end.
         run_id: id of the run.
         name: name that the user gave it.
@@ -50,6 +62,7 @@ class RunFacts:
     places: Places = field(default_factory=Places)
     level: str = ""
     config: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
     results: dict[str, float] = field(default_factory=dict)
     run_id: str = ""
     name: str = ""
@@ -115,6 +128,7 @@ class Panel:
             nested messages as "heads.entropy". "*" stands for every type, or every field.
         fold: makes the state of one run.
         always: it is shown even where none of its events came.
+        level: lowest level at which a run records its events.
     """
 
     id: str
@@ -123,6 +137,7 @@ class Panel:
     reads: Mapping[str, tuple[str, ...]]
     fold: Callable[[], Fold]
     always: bool = False
+    level: str = "normal"
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ class Window(NamedTuple):
     high: float = math.inf
 
 
-class Point3(NamedTuple):
+class Stored(NamedTuple):
     """A stored measurement: position, value and sequence number."""
 
     x: float
@@ -55,7 +55,7 @@ class PointStore:
 
     def __init__(self) -> None:
         self.count = 0
-        self.last: Point3 | None = None
+        self.last: Stored | None = None
         self.least = math.inf
         self.most = -math.inf
         self.not_finite = 0
@@ -64,7 +64,7 @@ class PointStore:
         self._seq = array("Q")
         self._skips = array("Q")
         self._each = 1
-        self._pending: list[Point3] = []
+        self._pending: list[Stored] = []
         self._bins: list[int] = []
         self._full = 0
         self._bin_size = 0
@@ -80,7 +80,7 @@ class PointStore:
     def add(self, x: float, y: float, seq: int) -> None:
         """Append a measurement."""
         self.count += 1
-        self.last = point = Point3(x, y, seq)
+        self.last = point = Stored(x, y, seq)
         if math.isfinite(y):
             self.least = min(self.least, y)
             self.most = max(self.most, y)
@@ -102,7 +102,7 @@ class PointStore:
         if not self._skips or self._skips[-1] != seq:
             self._skips.append(seq)
 
-    def chosen(self, most: int, window: Window, placed: Sequence[float] | None = None) -> tuple[list[Point3], int]:
+    def chosen(self, most: int, window: Window, placed: Sequence[float] | None = None) -> tuple[list[Stored], int]:
         """Return the measurements that are worth drawing, and how many each bin covers.
 
         Args:
@@ -122,7 +122,7 @@ class PointStore:
             indices = self._cached(size)
         else:
             indices = self._decimated(first - first % size, last, size)
-        points = [Point3(self._x[i], self._y[i], self._seq[i]) for i in indices]
+        points = [Stored(self._x[i], self._y[i], self._seq[i]) for i in indices]
         if last == len(self._x):
             points += self._pending
         return points, size * self._each
@@ -145,7 +145,7 @@ class PointStore:
         at = bisect_left(self._skips, first)
         return at < len(self._skips) and self._skips[at] < last
 
-    def _append(self, point: Point3) -> None:
+    def _append(self, point: Stored) -> None:
         self._x.append(point.x)
         self._y.append(point.y)
         self._seq.append(point.seq)
@@ -185,14 +185,14 @@ class PointStore:
         self._x, self._y, self._seq = array("d"), array("d"), array("Q")
         whole = len(x) - len(x) % _BIN
         for start in range(0, whole, _BIN):
-            for kept in _extremes([Point3(x[i], y[i], seq[i]) for i in range(start, start + _BIN)]):
+            for kept in _extremes([Stored(x[i], y[i], seq[i]) for i in range(start, start + _BIN)]):
                 self._append(kept)
-        self._pending = [Point3(x[i], y[i], seq[i]) for i in range(whole, len(x))] + self._pending
+        self._pending = [Stored(x[i], y[i], seq[i]) for i in range(whole, len(x))] + self._pending
         self._each *= 2
         self._bins, self._bin_size = [], 0
 
 
-def _extremes(points: Sequence[Point3]) -> list[Point3]:
+def _extremes(points: Sequence[Stored]) -> list[Stored]:
     """Return two of several measurements in their order: the extremes, or what is not finite and the largest."""
     finite = [point for point in points if math.isfinite(point.y)]
     odd = next((point for point in points if not math.isfinite(point.y)), None)

@@ -11,17 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.views.figure import Footer
-from esper_telemetry.views.panel import Fold, Look, Panel, PanelFigures, RunFacts
+from esper_telemetry.views.panel import BUILT_IN, EVERY, FOREIGN, LEVELS, Fold, Look, Panel, PanelFigures, RunFacts
 from esper_telemetry.views.truth import ReaderFindings, Truth
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from esper_telemetry.decode import Event
-
-EVERY = "*"
-BUILT_IN = ("esper_telemetry.v1.", "esper.v1.")
-"""Packages whose events the panels know; an event of another package is never taken for one of them by its name."""
 
 
 @dataclass(slots=True)
@@ -146,7 +142,7 @@ class RunView:
         folds = tuple(
             at
             for at, kept in enumerate(self._kept)
-            if not kept.failure and (EVERY in kept.panel.reads or (ours and event.type in kept.panel.reads))
+            if EVERY in kept.panel.reads or (event.type if ours else FOREIGN) in kept.panel.reads
         )
         seen = self._seen[event.full_name] = _TypeSeen(event.type, folds)
         for at in folds:
@@ -177,6 +173,7 @@ class RunView:
         facts, data = self.facts, event.data
         if kind == "run.started":
             facts.name = str(data.get("name", ""))
+            facts.tags = dict(data.get("tags", {}))
             facts.level = str(data.get("telemetry", {}).get("level", "")).lower()
             facts.outcome = ""  # an attempt begins; how the one before ended is its own
             self._configure(data)
@@ -212,6 +209,11 @@ class RunView:
             return kept.failure
         if kept.version:
             return ""
+        level, needed = self.facts.level, kept.panel.level
+        if level in LEVELS and LEVELS.index(level) < LEVELS.index(needed):
+            return f"not recorded at level {level}: its events need level {needed}"
+        if set(kept.panel.reads) == {FOREIGN}:
+            return "no event of another package came"
         types = ", ".join(name for name in kept.panel.reads if name != EVERY)
         when = "came" if self.facts.outcome else "has come so far"
         return f"no event of {types} {when}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from esper_telemetry.views.axes import position, x_axis
+from esper_telemetry.views.axes import XKind, outer_of, position, x_axis
 from esper_telemetry.views.cell import measured
 from esper_telemetry.views.figure import Gap, Line, Point, Series
 from esper_telemetry.views.panel import WHOLE
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from esper_telemetry.decode import Event
-    from esper_telemetry.views.axes import XKind
     from esper_telemetry.views.figure import Axis, Band, Mark
     from esper_telemetry.views.panel import Look
 
@@ -154,10 +153,13 @@ class Tracks:
         chosen, each = store.chosen(most, look.window, placed)
         gaps = facts.numbering.gaps(key.producer, track.full_name)
         points: list[Point] = []
-        before = None
+        before: int | None = None
+        episode = 0
         at = 0
         for point in chosen:
             joined = before is not None and not store.skipped_between(before, point.seq)
+            if key.kind is XKind.EPOCH and facts.places.epochs > 1 and episode != (episode := outer_of(point.x)):
+                joined = False  # another episode began: its host is a new one
             while at < len(gaps) and gaps[at].last < point.seq:
                 joined = joined and (before is None or gaps[at].first < before)
                 at += 1

@@ -89,7 +89,8 @@ class Truth(Fold):
             if idle is not None:
                 self.heartbeat = (idle, data.get("main_thread_at", ""), event.seq)
         elif kind == "telemetry.disabled":
-            self.disabled = str(event.data.get("message") or event.data.get("reason") or "telemetry is off")
+            message, reason = event.data.get("message"), event.data.get("reason")
+            self.disabled = str(message or reason or "telemetry is off")
         elif kind == "telemetry.clock_reanchored":
             self.clock_steps += 1
 
