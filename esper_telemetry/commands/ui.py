@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from esper_telemetry.commands.endpoint import endpoint_options
+from esper_telemetry.commands.endpoint_options import endpoint_options
 from esper_telemetry.commands.output import FINE, note
 from esper_telemetry.errors import ConfigError, MissingExtraError
+from esper_telemetry.wire import is_loopback, split_address
 
 if TYPE_CHECKING:
     from esper_telemetry.ui.listing import Listing
 
 _COLLECTOR = re.compile(r"(?P<address>[^/]+:\d{1,5}|unix:[^:]+)(?:/(?P<run>[^/]+))?")
-_LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})")
 _EPILOG = """PLACE is a folder with runs, one run folder or record, or a collector: HOST:PORT, or HOST:PORT/RUN for one
 run. Tokens and certificates of a collector are given as for push. The page never writes, and a trainer never waits for
 it. Beyond this machine every request needs a token; put TLS in front (a reverse proxy) where others can listen."""
@@ -37,19 +37,16 @@ it. Beyond this machine every request needs a token; put TLS in front (a reverse
 @endpoint_options
 def command(place: str, *, listen: str, page_token: str | None, open_browser: bool | None, **security: Any) -> int:
     """Show runs in a browser, live and stored: panels, events, comparisons, replay."""
-    match = _LISTEN.fullmatch(listen)
-    if match is None:
-        raise ConfigError(f"--listen {listen} is not HOST:PORT, such as 127.0.0.1:7576")
+    host, port = split_address(listen)
     listing = find_listing(place, security)
     try:
-        from esper_telemetry.ui.access import is_loopback
         from esper_telemetry.ui.serving import serve
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     from esper_telemetry.views.panels import PANELS
 
     token = _token(page_token)
-    if not token and not is_loopback(match["host"]):
+    if not token and not is_loopback(listen):
         token = secrets.token_urlsafe(24)
     wants_browser = sys.stderr.isatty() if open_browser is None else open_browser
 
@@ -58,7 +55,7 @@ def command(place: str, *, listen: str, page_token: str | None, open_browser: bo
         if wants_browser:
             webbrowser.open(address)
 
-    serve(listing, PANELS, host=match["host"], port=int(match["port"]), token=token, ready=ready)
+    serve(listing, PANELS, host=host, port=port, token=token, ready=ready)
     return FINE
 
 
@@ -76,8 +73,8 @@ def find_listing(place: str, security: dict[str, Any]) -> Listing:
         if any(security.values()):
             raise click.UsageError(f"{place} is a folder: tokens and certificates go with HOST:PORT")
         return FolderListing(Path(place))
+    from esper_telemetry.uplink.client import list_runs
     from esper_telemetry.uplink.endpoint import Endpoint
-    from esper_telemetry.uplink.runs import list_runs
 
     endpoint = Endpoint(match["address"], **security)
     endpoint.check_files()

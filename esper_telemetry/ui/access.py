@@ -8,13 +8,15 @@ cannot read.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse
+
+from esper_telemetry.errors import ConfigError
+from esper_telemetry.wire import is_loopback
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -34,14 +36,12 @@ _HEADERS = {
 _READS = frozenset({"GET", "HEAD"})
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is this machine's loopback."""
+def only_here(host: str) -> bool:
+    """Tell whether a host name or address is this machine's loopback; what is no name of a host is not."""
     name = host.strip("[]").lower()
-    if name == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
+        return is_loopback(f"[{name}]:0" if ":" in name else f"{name}:0")
+    except ConfigError:
         return False
 
 
@@ -82,7 +82,7 @@ class Access:
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         headers = Headers(scope=scope)
         host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
-        if is_loopback(self._host) and not is_loopback(host):
+        if only_here(self._host) and not only_here(host):
             return _problem(421, f"this page answers to localhost, not to {host[:80]!r}; open it under that name")
         if self._token and not self._has_token(headers):
             return self._token_of_address(scope)

@@ -51,6 +51,7 @@ class RunFold:
 
     Attributes:
         ring: what viewers follow.
+        threads: the one that reads and the one that publishes.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class RunFold:
         self._stopping = False
         self._generation = 0
         self._start_over()
-        self._threads = [
+        self.threads = [
             threading.Thread(target=self._keep_going, args=(work,), name=f"esper-ui-{name}", daemon=True)
             for name, work in (("reader", self._read), ("publisher", self._publish))
         ]
@@ -78,7 +79,7 @@ class RunFold:
 
     def start(self) -> None:
         """Begin to read."""
-        for thread in self._threads:
+        for thread in self.threads:
             thread.start()
 
     def stop(self, timeout: float = 5.0) -> None:
@@ -88,7 +89,7 @@ class RunFold:
             self._news.notify_all()
         self._origin.wake()
         deadline = time.monotonic() + timeout
-        for thread in self._threads:
+        for thread in self.threads:
             if thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))
 

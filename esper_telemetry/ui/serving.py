@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from esper_telemetry.errors import ConfigError
-from esper_telemetry.ui.access import is_loopback
+from esper_telemetry.ui.access import only_here
 from esper_telemetry.ui.app import Page
 from esper_telemetry.ui.openruns import OpenRuns
 
@@ -44,7 +45,7 @@ def serve(
     Raises:
         ConfigError: it cannot listen there, or would without a token beyond this machine.
     """
-    if not token and not is_loopback(host):
+    if not token and not only_here(host):
         raise ConfigError(f"{host} is reached by other machines; give a token (--token-file), or listen on 127.0.0.1")
     listener = _listen(host, port)
     runs = OpenRuns(listing, panels)
@@ -59,11 +60,14 @@ def serve(
         timeout_graceful_shutdown=_SHUTDOWN_S,
     )
     server = uvicorn.Server(config)
+    # uvicorn raises a signal again once it has shut down: an end that was asked for is no failure.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         ready(_address(host, listener.getsockname()[1], token))
-        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again once it has shut down
+        with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
     finally:
+        signal.signal(signal.SIGTERM, before)
         runs.close()
         listener.close()
 

@@ -51,7 +51,10 @@ CASES = {
     "it ended": Case([scalar(0), (run_pb2.RunFinished(outcome=1), at(1))], 9999, Life.ENDED, "completed"),
     "its writer is gone": Case([scalar(0)], 5, Life.GONE, "writer is gone", Phase.ENDED),
     "another attempt began": Case(
-        [(run_pb2.RunFinished(outcome=2), at(0)), (run_pb2.RunStarted(name="again"), at(9))], 10, Life.LIVE, "last event"
+        [(run_pb2.RunFinished(outcome=2), at(0)), (run_pb2.RunStarted(name="again"), at(9))],
+        10,
+        Life.LIVE,
+        "last event",
     ),
     "a clock ahead of ours": Case([scalar(30)], 0, Life.LIVE, "last event 0.0 s ago"),
 }
