@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.recordfile import Selection
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from esper_telemetry.decode.origin import Origin
     from esper_telemetry.decode.types import EventKind
     from esper_telemetry.recordfile import Envelope
@@ -26,8 +28,11 @@ class Filter:
         first_seq: first number, inclusive.
         last_seq: last number, inclusive.
         ranks: ranks of the processes.
+        batches: first and last batch_idx, both inclusive, None where it is open; events without one are left out.
+        steps: first and last step, in the same way.
 
-    Rows of a block of steps are chosen by their own type and environment, but by the time
+    batch_idx and step are those that a reader sees in the data of an event: of its payload, else of its context.
+    Rows of a block of steps are chosen by their own type, environment, batch and step, but by the time
     and number of their block: windows that touch hold every row once.
     """
 
@@ -38,6 +43,25 @@ class Filter:
     first_seq: int | None = None
     last_seq: int | None = None
     ranks: frozenset[int] | None = None
+    batches: tuple[int | None, int | None] | None = None
+    steps: tuple[int | None, int | None] | None = None
+
+    @property
+    def by_place(self) -> bool:
+        """Whether events are chosen by where in the run they happened: environment, batch or step."""
+        return not (self.envs is None and self.batches is None and self.steps is None)
+
+    def wants_place(self, place: Mapping[str, Any]) -> bool:
+        """Tell whether an event is wanted by its environment, batch and step.
+
+        Args:
+            place: its context fields, and those of its payload that hide one.
+        """
+        return (
+            (self.envs is None or place.get("env_id") in self.envs)
+            and (self.batches is None or _within(place.get("batch_idx"), self.batches))
+            and (self.steps is None or _within(place.get("step"), self.steps))
+        )
 
     def wants(self, kind: EventKind) -> bool:
         """Tell whether events of `kind` are wanted."""
@@ -77,3 +101,8 @@ class Filter:
             and (self.first_seq is None or envelope.seq >= self.first_seq)
             and (self.last_seq is None or envelope.seq <= self.last_seq)
         )
+
+
+def _within(value: Any, span: tuple[int | None, int | None]) -> bool:
+    first, last = span
+    return value is not None and (first is None or value >= first) and (last is None or value <= last)

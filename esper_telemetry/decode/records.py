@@ -222,6 +222,8 @@ def read(
     until: int | datetime | None = None,
     first_seq: int | None = None,
     last_seq: int | None = None,
+    batches: tuple[int | None, int | None] | None = None,
+    steps: tuple[int | None, int | None] | None = None,
     expand: bool = True,
     strict: bool = True,
     latest: bool = False,
@@ -242,6 +244,8 @@ def read(
         until: latest time, exclusive.
         first_seq: first number, inclusive.
         last_seq: last number, inclusive.
+        batches: first and last batch_idx, both inclusive, None where it is open; events without one are left out.
+        steps: first and last step, in the same way.
         expand: give a block of steps as its rows, not as the one event it travelled as.
         strict: raise when a part is damaged; otherwise it is passed over and noted in `damage`.
         latest: of a run that was resumed, leave out what a later attempt did again: what earlier attempts of the same
@@ -263,6 +267,8 @@ def read(
         until_ns=_unix_nano(until),
         first_seq=first_seq,
         last_seq=last_seq,
+        batches=batches,
+        steps=steps,
     )
     return Records(survey(path), wanted, expand=expand, strict=strict, latest=latest)
 

@@ -115,4 +115,5 @@ class _Surveyor:
                     intact=not segment.damage and reader.truncation is None,
                     in_folder=path.parent in self._found.folders,
                     spare=spare and spare.header,
+                    last_time=max((frame.max_time for frame in segment.frames), default=0),
                 )

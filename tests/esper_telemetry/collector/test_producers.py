@@ -274,7 +274,7 @@ def test_who_looks_a_producer_up_does_not_bring_the_file_into_order_that_is_bein
             send(intake, admission, produced.schema, *produced.batches[:2])
             await listener.until(lambda: admission.session.done)
             looked_up = await restore(intake.engine, key_of(produced))  # as a listing does that began before the stream
-            assert looked_up.durable_seq == 50
+            assert looked_up.lane.numbers.durable_seq == 50
             assert looked_up.header.stream == "main"
             send(intake, admission, *produced.batches[2:], produced.close())
             await listener.until(lambda: admission.session.done)

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from esper_telemetry.collector.retention import WallClock
+from esper_telemetry.collector.expiry import WallClock
 
 DAY, NOW = 86_400.0, 1_800_000_000.0
 
