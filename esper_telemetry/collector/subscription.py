@@ -17,8 +17,9 @@ from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.checksum import crc32
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.header import parse_header_frame
-from esper_telemetry.recordfile.piece import Kind, Piece, piece_at
+from esper_telemetry.recordfile.piece import Kind, Piece
 from esper_telemetry.recordfile.source import FileSource
+from esper_telemetry.recordfile.walk import walk
 from esper_telemetry.schema.descriptors import SchemaPool
 from esper_telemetry.schema.fingerprint import schema_fingerprint
 from esper_telemetry.v1 import collector_pb2, options_pb2
@@ -105,26 +106,22 @@ class Cursor:
         return None
 
     def _turn(self, segment: Published) -> Iterator[collector_pb2.Frame]:
-        assert self._source is not None  # noqa: S101 - `_segment` opened it
-        data = b""
-        wanted = _TURN_BYTES
-        while not data or (piece := piece_at(data, 0, self._at)) is None:  # a frame longer than a turn
-            size = min(wanted, segment.size - self._at)
-            if len(data) == size:
+        source = self._source
+        assert source is not None  # noqa: S101 - `_segment` opened it
+        turn_end = self._at + _TURN_BYTES
+        for piece in walk(source, self._at, end=segment.size):
+            if piece.kind in {Kind.DAMAGE, Kind.TAIL}:
                 raise CorruptRecordError("a durable piece is not whole; run recover", path=self._path, offset=self._at)
-            data = self._source.read_at(self._at, size)
-            wanted *= 2
-        start = self._at
-        while piece is not None:
-            payload = data[piece.offset - start : piece.end - start]
             self._at = piece.end
-            yield from self._frames(piece, payload)
-            piece = piece_at(data, piece.end - start, start) if piece.end - start < len(data) else None
+            yield from self._frames(source, piece)
+            if self._at >= turn_end:
+                return
 
-    def _frames(self, piece: Piece, payload: bytes) -> Iterator[collector_pb2.Frame]:
+    def _frames(self, source: FileSource, piece: Piece) -> Iterator[collector_pb2.Frame]:
         producer_id, desc = self._files.key.producer_id, piece.descriptor
         if piece.kind is Kind.HEADER and desc is not None:
-            header = parse_header_frame(self._decoder.decode(payload[: desc.compressed_size], desc.raw_size))
+            frame = source.read_at(piece.offset, desc.compressed_size)
+            header = parse_header_frame(self._decoder.decode(frame, desc.raw_size))
             self._mask = _mask(header, self._types)
             schema = collector_pb2.Schema(fingerprint=schema_fingerprint(header), header=header)
             yield collector_pb2.Frame(producer_id=producer_id, schema=schema)
@@ -135,6 +132,7 @@ class Cursor:
         elif piece.kind is Kind.DATA and desc is not None:
             self.last_seq = desc.last_seq
             if desc.last_seq >= self._from_seq and desc.type_mask & self._mask:
+                payload = source.read_at(piece.offset, piece.end - piece.offset)
                 yield collector_pb2.Frame(producer_id=producer_id, batch=_batch(desc, payload))
 
 
