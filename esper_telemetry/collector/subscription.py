@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 
     from esper_telemetry.collector.auth import Tenant
-    from esper_telemetry.collector.intake import Intake
     from esper_telemetry.collector.producers import Producer, Roster
     from esper_telemetry.collector.quotas import Quotas
     from esper_telemetry.recordfile.layout import Descriptor
@@ -178,11 +177,14 @@ class Readership:
         engine: knows the producers that are not in memory.
         roster: those in memory.
         quotas: counts readers by tenant.
+
+    Attributes:
+        roster: as given.
     """
 
     def __init__(self, engine: Engine, roster: Roster, quotas: Quotas) -> None:
         self._engine = engine
-        self._roster = roster
+        self.roster = roster
         self._quotas = quotas
         self._watchers: dict[str, set[asyncio.Event]] = {}
 
@@ -216,9 +218,9 @@ class Readership:
         watchers.add(event)
         try:
             for key in await self._engine.members(run_id):
-                producer = await self._roster.enter(key)
+                producer = await self.roster.enter(key)
                 producer.left_at = producer.left_at or asyncio.get_running_loop().time()
-            if not self._roster.of_run(run_id):
+            if not self.roster.of_run(run_id):
                 raise Refused("NO_RUN", f"run {run_id!r} has nothing stored; ListRuns names those that have")
             yield event
         finally:
@@ -228,14 +230,23 @@ class Readership:
                 self._watchers.pop(run_id, None)
 
 
-async def follow_run(intake: Intake, request: collector_pb2.SubscribeRequest, tenant: Tenant, send: Send) -> None:
+async def follow_run(
+    readers: Readership, request: collector_pb2.SubscribeRequest, tenant: Tenant, send: Send, heartbeat_s: float
+) -> None:
     """Send what a SubscribeRequest asks for, until it is cancelled or, with `stored_only`, all is sent.
+
+    Args:
+        readers: those of all runs.
+        request: what is wanted.
+        tenant: who reads.
+        send: sends a frame; it waits while the reader's window is full.
+        heartbeat_s: silence after which a heartbeat is sent, seconds.
 
     Raises:
         Refused: there is no such run, too many readers, or a file is damaged.
     """
-    async with intake.readers.following(request.run_id, tenant) as moved:
-        reader = _Reader(intake, request, tenant, send)
+    async with readers.following(request.run_id, tenant) as moved:
+        reader = _Reader(readers, request, tenant, send)
         try:
             while True:
                 moved.clear()
@@ -244,7 +255,7 @@ async def follow_run(intake: Intake, request: collector_pb2.SubscribeRequest, te
                 if request.stored_only:
                     return
                 try:
-                    await asyncio.wait_for(moved.wait(), intake.limits.heartbeat_s)
+                    await asyncio.wait_for(moved.wait(), heartbeat_s)
                 except TimeoutError:
                     await send(collector_pb2.Frame(heartbeat=collector_pb2.Heartbeat(sent_unix_nano=time.time_ns())))
         except RecordError as error:
@@ -256,8 +267,10 @@ async def follow_run(intake: Intake, request: collector_pb2.SubscribeRequest, te
 class _Reader:
     """The cursors of one reader."""
 
-    def __init__(self, intake: Intake, request: collector_pb2.SubscribeRequest, tenant: Tenant, send: Send) -> None:
-        self._intake = intake
+    def __init__(
+        self, readers: Readership, request: collector_pb2.SubscribeRequest, tenant: Tenant, send: Send
+    ) -> None:
+        self._readers = readers
         self._tenant = tenant
         self._request = request
         self._send = send
@@ -265,17 +278,17 @@ class _Reader:
         self._cursors: dict[ProducerKey, Cursor] = {}
         self._closed: set[ProducerKey] = set()
         if request.only_new:
-            for producer in intake.roster.of_run(request.run_id):
+            for producer in readers.roster.of_run(request.run_id):
                 self._starts[producer.key.producer_id] = producer.numbers.durable_seq + 1
 
     async def turn(self) -> bool:
         """Send one turn of every producer; return whether there was anything."""
         sent = False
-        for producer in self._intake.roster.of_run(self._request.run_id):
+        for producer in self._readers.roster.of_run(self._request.run_id):
             cursor = self._cursor(producer)
             frames = await asyncio.to_thread(cursor.read)
             for frame in frames or self._close_of(producer, cursor):
-                await self._intake.readers.pace(self._tenant, frame.ByteSize())
+                await self._readers.pace(self._tenant, frame.ByteSize())
                 await self._send(frame)
                 sent = True
         return sent
