@@ -80,7 +80,7 @@ class AppendFile:
         found = os.fstat(self._descriptor())
         return found.st_dev, found.st_ino
 
-    def append(self, *pieces: bytes) -> None:
+    def append(self, *pieces: bytes | memoryview) -> None:
         """Append `pieces` one behind the other, in one write.
 
         Raises:
@@ -163,7 +163,7 @@ def _differ(mine: os.stat_result, there: os.stat_result) -> bool:
     return not mine.st_nlink or (mine.st_size, mine.st_mtime_ns) != (there.st_size, there.st_mtime_ns)
 
 
-def _write(fd: int, pieces: Sequence[bytes]) -> None:
+def _write(fd: int, pieces: Sequence[bytes | memoryview]) -> None:
     written = os.writev(fd, pieces) if len(pieces) > 1 and hasattr(os, "writev") else 0
     for piece in pieces:
         view = memoryview(piece)[written:]
