@@ -351,4 +351,6 @@ def load() -> None:
     except ImportError:
         pytest.skip(f"torch {torch.__version__} cannot make a Python backend of PrivateUse1")
     _setup_privateuseone_for_python_backend(NAME)
+    # Asked for by every autocast of this process from now on, as in activation checkpointing.
+    torch.get_device_module(NAME).get_amp_supported_dtype = list
     _loaded = True
