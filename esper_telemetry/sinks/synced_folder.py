@@ -17,7 +17,7 @@ from esper_telemetry.errors import SinkError
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Systems that cannot sync a folder say so in one of these ways; everything else is a failure of the disk.
+# Systems that cannot sync a folder report it in one of these ways; everything else is a failure of the disk.
 _NOT_DONE_HERE = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM, errno.EROFS})
 
 
