@@ -32,6 +32,7 @@ VERBS = {
     "merge": "join segments, ranks or files into one record",
     "verify": "check everything that a record states",
     "recover": "save what is whole of a damaged record",
+    "ui": "show runs in a browser: live, stored, compared, replayed",
     "completion": "print the completion script of a shell",
     "push": "send records to a collector",
     "collect": "receive the records of many runs",

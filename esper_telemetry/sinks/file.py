@@ -16,7 +16,7 @@ from esper_telemetry.clock import SYSTEM_CLOCK, Anchor
 from esper_telemetry.errors import ConfigError, RecordError, SinkError
 from esper_telemetry.recordfile import Gone, RecordWriter, SegmentName, Vanished, prune, random_id
 from esper_telemetry.recordfile.paths import path_component
-from esper_telemetry.recordfile.retention import KEEP_BYTES
+from esper_telemetry.recordfile.run_folder import KEEP_BYTES
 from esper_telemetry.sinks.synced_folder import SyncedFolder
 
 if TYPE_CHECKING:
