@@ -33,6 +33,7 @@ VERBS = {
     "verify": "check everything that a record states",
     "recover": "save what is whole of a damaged record",
     "ui": "show runs in a browser: live, stored, compared, replayed",
+    "top": "watch runs in a terminal",
     "completion": "print the completion script of a shell",
     "push": "send records to a collector",
     "collect": "receive the records of many runs",

@@ -11,7 +11,7 @@ import json
 import logging
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.clock import SYSTEM_CLOCK
@@ -48,6 +48,7 @@ class RunFold:
         panels: which panels are folded.
         clock: tells the time of a live view.
         live: the time matters; False for a replay, whose figures must not depend on it.
+        publish: fill the ring; False for a viewer in this process that asks for `figures`.
 
     Attributes:
         ring: what viewers follow.
@@ -55,7 +56,13 @@ class RunFold:
     """
 
     def __init__(
-        self, origin: EventOrigin, panels: Sequence[Panel], clock: Clock = SYSTEM_CLOCK, *, live: bool = True
+        self,
+        origin: EventOrigin,
+        panels: Sequence[Panel],
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        live: bool = True,
+        publish: bool = True,
     ) -> None:
         self.ring = Ring(_encode, {"panels": {}, "order": [], "state": {}})
         self._origin = origin
@@ -70,6 +77,7 @@ class RunFold:
         self.threads = [
             threading.Thread(target=self._keep_going, args=(work,), name=f"esper-ui-{name}", daemon=True)
             for name, work in (("reader", self._read), ("publisher", self._publish))
+            if publish or work == self._read
         ]
 
     @property
@@ -112,6 +120,17 @@ class RunFold:
         with self._lock:
             look = self._look(window=window, points=points)
             return panel_document(self._view.panel_figures(panel_id, look))
+
+    def figures(self, panel_ids: Sequence[str], points: int = POINTS, rows: int = ROWS) -> list[PanelFigures]:
+        """Return panels as they are now, those of `panel_ids` that have something to show or are always shown."""
+        with self._lock:
+            look = replace(self._look(points=points), rows=rows)
+            shown = self._view.versions()
+            return [
+                self._view.panel_figures(panel.id, look)
+                for panel in self._view.panels
+                if panel.id in panel_ids and (panel.always or shown[panel.id])
+            ]
 
     # --- both threads -------------------------------------------------------------------------------------------------
 
