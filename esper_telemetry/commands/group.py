@@ -34,6 +34,7 @@ VERBS = {
     "recover": "save what is whole of a damaged record",
     "ui": "show runs in a browser: live, stored, compared, replayed",
     "top": "watch runs in a terminal",
+    "watch": "judge a run by rules while it goes on",
     "completion": "print the completion script of a shell",
     "push": "send records to a collector",
     "collect": "receive the records of many runs",

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from esper_telemetry.clock import SYSTEM_CLOCK
 from esper_telemetry.errors import TelemetryError
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from esper_telemetry.ui.delivery import EventOrigin
     from esper_telemetry.ui.recent import Page
     from esper_telemetry.views import Panel, PanelFigures
+
+Answer = TypeVar("Answer")
 
 _LOG = logging.getLogger(__name__)
 # A person sees two pictures a second as a flow; drawing takes at most a third of the time, and 1.5 s bound the delay.
@@ -131,6 +133,11 @@ class RunFold:
                 for panel in self._view.panels
                 if panel.id in panel_ids and (panel.always or shown[panel.id])
             ]
+
+    def ask(self, question: Callable[[RunView, Look], Answer]) -> Answer:
+        """Return what a function finds in the folds as they are now; they stand still meanwhile."""
+        with self._lock:
+            return question(self._view, self._look())
 
     # --- both threads -------------------------------------------------------------------------------------------------
 

@@ -57,16 +57,13 @@ def test_a_gap_is_hatched_and_no_line_crosses_it(tmp_path, open_page, tab):
         for batch in range(1, 4):
             update(run, batch)
         run.flush()
-        for step in range(20_000):  # more than the buffer holds: numbers are given out, and their events shed
+        for step in range(20_000):  # more than the buffer holds at once: most are shed, and their numbers missing
             run.emit(et.events.ScalarLogged, name="flood", value=float(step), step=step)
         update(run, 4)
         run.flush()
-        lost = run.stats.dropped if hasattr(run, "stats") else None
     view = tab().open(address(open_page(run.folder)))
     view.until("() => probe.life() === 'ended'")
     text = view.page.locator("#panel-truth").inner_text()
-    if lost == 0:
-        pytest.skip("the writer kept up: nothing was lost")
     view.lines("flood")
     assert view.page.evaluate("() => probe.gaps('flood')") >= 1, text
     assert ["NaN", "NaN"] in view.lines("flood")[0]["raw"], text
@@ -82,7 +79,7 @@ def test_what_was_not_measured_is_a_dash_and_breaks_the_line(tmp_path, open_page
     view = tab().open(address(open_page(record(tmp_path / "runs", "some", some))))
     raw = view.lines("entropy")[0]["raw"]
     assert raw == [[1, 0], [2, 0], ["NaN", "NaN"], [4, 0]]
-    silent = view.page.locator("#panel-truth .strip div", has_text="silent for")
+    silent = view.page.locator("#panel-truth .strip > div", has_text="silent for")
     assert "—" in silent.inner_text()
     assert silent.locator(".cell").get_attribute("data-state") == "not_yet"
 
