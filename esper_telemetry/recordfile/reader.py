@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordError, UnsupportedRecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.damage import Damage
-from esper_telemetry.recordfile.foreign import looks_like
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.frame_events import SMALLEST_EVENT, event_columns, parse_envelopes, parse_events
 from esper_telemetry.recordfile.header import parse_header_frame
+from esper_telemetry.recordfile.index import FrameRef
 from esper_telemetry.recordfile.piece import Kind
 from esper_telemetry.recordfile.segment import assemble
 from esper_telemetry.recordfile.selection import EVERYTHING
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from esper_telemetry.recordfile.damage import Truncation
     from esper_telemetry.recordfile.frame_events import Envelope, EventColumns
-    from esper_telemetry.recordfile.index import FrameRef
     from esper_telemetry.recordfile.segment import Assembler, Segment
     from esper_telemetry.recordfile.selection import Selection
     from esper_telemetry.recordfile.source import Source
@@ -283,10 +282,48 @@ class RecordReader:
         )
 
 
+class PayloadReader:
+    """Reads frames that come one by one, each with its descriptor after it, as a stream carries them.
+
+    Not for use by two threads at once.
+
+    Args:
+        name: where they come from, for errors.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.path = name
+        self._decoder = FrameDecoder()
+
+    def read_envelopes(self, payload: bytes, selection: Selection) -> Sequence[Envelope]:
+        """Return the events of a frame that are wanted, with their contexts as bytes.
+
+        Args:
+            payload: the frame and its descriptor.
+            selection: which of its events.
+
+        Raises:
+            CorruptRecordError: sizes, descriptor, XXH64, count or sequence numbers do not match.
+        """
+        size = len(payload) - layout.DESCRIPTOR_BYTES
+        desc = layout.descriptor_at(payload, size) if size > 0 else None
+        if desc is None or not desc.records or desc.compressed_size != size:
+            raise CorruptRecordError(f"{len(payload):,} bytes are no frame with its descriptor", path=self.path)
+        frame = FrameRef(0, *desc)
+        if not selection.concerns(frame):
+            return []
+        try:
+            raw = self._decoder.decode(payload[:size], desc.raw_size)
+            envelopes = parse_envelopes(raw, frame)
+        except RecordError as error:
+            raise unreadable_frame(self.path, frame, str(error)) from None
+        return envelopes if selection.covers(frame) else selection.pick(envelopes, raw)
+
+
 def unreadable_frame(path: str, frame: FrameRef, reason: str) -> CorruptRecordError:
     """Return the error for a frame of the file `path` that cannot be read."""
     return CorruptRecordError(
-        f"the frame with numbers {frame.first_seq:,} to {frame.last_seq:,} cannot be read: {reason};"
+        f"the frame with sequence numbers {frame.first_seq:,} to {frame.last_seq:,} cannot be read: {reason};"
         " run esper-telemetry recover",
         path=path,
         offset=frame.offset,
@@ -338,3 +375,41 @@ def _header_behind(source: Source) -> record_pb2.Header | None:
         return parse_header_frame(FrameDecoder().decode(frame, desc.raw_size))
     except (CorruptRecordError, UnsupportedRecordError):
         return None
+
+
+# --- what is no record ------------------------------------------------------------------------------------------------
+
+_SIGNATURES = (
+    (b"\x28\xb5\x2f\xfd", "a zstd file that is no record"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"PK\x03\x04", "a zip file or a torch checkpoint"),
+    (b"PAR1", "a Parquet file"),
+    (b"ARROW1", "an Arrow file"),
+    (b"\x89MCAP0", "an MCAP file"),
+    (b"SQLite format 3", "an SQLite database"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"BZh", "a bzip2 file"),
+    (b"\xfd7zXZ", "an xz file"),
+    (b"\x7fELF", "a program"),
+    (b"\x80\x02", "a pickle"),
+    (b"\x80\x04", "a pickle"),
+    (b"\x80\x05", "a pickle"),
+    (b"{", "JSON"),
+    (b"[", "JSON"),
+    (b"<", "HTML or XML"),
+)
+_SHOWN_BYTES = 8
+
+
+def looks_like(start: bytes) -> str:
+    """Return in a few words what a file that starts with `start` seems to be."""
+    if not start:
+        return "it is empty"
+    if not start.strip(b"\0"):
+        return "it starts with zeros"
+    for signature, name in _SIGNATURES:
+        if start.startswith(signature):
+            return f"it looks like {name}"
+    if start.isascii() and all(byte >= ord(" ") or byte in b"\t\r\n" for byte in start):
+        return "it looks like text"
+    return f"it starts with {start[:_SHOWN_BYTES].hex(' ')}"

@@ -15,7 +15,7 @@ from esper_telemetry.recordfile.damage import Damage, Truncation
 from esper_telemetry.recordfile.header import ASSUMED, add_types, header_descriptor, parse_header_frame
 from esper_telemetry.recordfile.index import FrameRef
 from esper_telemetry.recordfile.piece import Kind, Piece
-from esper_telemetry.recordfile.restore import find_header, restore_header
+from esper_telemetry.recordfile.salvage import find_header, restore_header
 from esper_telemetry.recordfile.walk import read_footer
 from esper_telemetry.v1 import record_pb2
 
@@ -59,6 +59,18 @@ class Segment:
     next_seq: int = 1
     assumed: bool = False
     repairs: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of_header(cls, header: record_pb2.Header) -> Segment:
+        """Return a segment without frames that declares what `header` does: for frames that come one by one.
+
+        Raises:
+            CorruptRecordError: the header declares a type twice or without a name.
+        """
+        segment = cls(0, 0, 0, header)
+        add_types(segment.types, header)
+        segment.descriptor_sets.append(header.file_descriptor_set)
+        return segment
 
     @property
     def frames(self) -> list[FrameRef]:
