@@ -1,7 +1,9 @@
-"""What a live reader gets of one producer: its durable frames as they stand in the collector's files. No grpc.
+"""Live readers of a run: the durable frames of all its producers, as they are in the collector's files. No grpc.
 
-A cursor never reads behind what is durable, so nothing that was shown can vanish. Frames without
-a wanted type are left out by the type mask of their descriptors; nothing is decompressed but headers.
+A cursor never reads behind what is durable, so nothing that was shown can vanish. Frames without a wanted type are left
+out by the type mask of their descriptors; nothing is decompressed but headers. Files are read in threads, one turn of
+one producer at a time, and nothing is read before the last turn was sent: a slow reader costs its place and nothing
+else. A run with a reader stays in memory with all its producers.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ class Cursor:
         self._decoder = FrameDecoder()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._source is not None:
             self._source.close()
             self._source = None
@@ -189,7 +191,7 @@ class Readership:
 
     @property
     def runs(self) -> Collection[str]:
-        """The runs that somebody follows."""
+        """The runs that have a reader."""
         return self._watchers.keys()
 
     def moved(self, run_id: str) -> None:
@@ -293,7 +295,7 @@ class _Reader:
         return sent
 
     def close(self) -> None:
-        """Let go of all files."""
+        """Close all files."""
         for cursor in self._cursors.values():
             cursor.close()
 
