@@ -48,7 +48,7 @@ _STEP_BLOCK = "esper_telemetry.v1.StepBlock"
 _EVENT: Any = options_pb2.event
 
 
-class Cursor:
+class SegmentCursor:
     """A place in the files of one producer. One thread at a time uses it.
 
     Args:
@@ -276,7 +276,7 @@ class _Reader:
         self._request = request
         self._send = send
         self._starts = {position.producer_id: position.from_seq for position in request.positions}
-        self._cursors: dict[ProducerKey, Cursor] = {}
+        self._cursors: dict[ProducerKey, SegmentCursor] = {}
         self._closed: set[ProducerKey] = set()
         if request.only_new:
             for producer in readers.roster.of_run(request.run_id):
@@ -299,15 +299,15 @@ class _Reader:
         for cursor in self._cursors.values():
             cursor.close()
 
-    def _cursor(self, producer: Producer) -> Cursor:
+    def _cursor(self, producer: Producer) -> SegmentCursor:
         cursor = self._cursors.get(producer.key)
         if cursor is None:
             from_seq = 0 if self._request.only_new else self._request.from_seq
             start = self._starts.get(producer.key.producer_id, from_seq)
-            cursor = self._cursors[producer.key] = Cursor(producer.lane, frozenset(self._request.types), start)
+            cursor = self._cursors[producer.key] = SegmentCursor(producer.lane, frozenset(self._request.types), start)
         return cursor
 
-    def _close_of(self, producer: Producer, cursor: Cursor) -> list[collector_pb2.Frame]:
+    def _close_of(self, producer: Producer, cursor: SegmentCursor) -> list[collector_pb2.Frame]:
         """Return the Close of a producer whose frames were all sent, once."""
         ended = producer.outcome != collector_pb2.CLOSE_OUTCOME_UNSPECIFIED and producer.listener is None
         if not ended:
