@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from esper_telemetry.errors import TelemetryError
     from esper_telemetry.recorder import Emitter, RecordOptions, Run, RunStats, StreamOptions, start_run
     from esper_telemetry.schema import proto_include
-    from esper_telemetry.tables import scan, table, tables
+    from esper_telemetry.tables import query, scan, table, tables
 
     __version__: str
 
@@ -38,6 +38,7 @@ __all__ = [
     "errors",
     "events",
     "proto_include",
+    "query",
     "read",
     "scan",
     "start_run",
@@ -53,6 +54,7 @@ _HOMES = {
     "StreamOptions": "recorder",
     "TelemetryError": "errors",
     "proto_include": "schema",
+    "query": "tables",
     "read": "decode",
     "scan": "tables",
     "start_run": "recorder",

@@ -5,6 +5,7 @@
     ├── ConfigError         an option or environment variable is wrong: mend the setting
     ├── MissingExtraError   an optional package is not installed: the message says which pip install mends it
     ├── SinkError           the place events are written to failed: mend the disk or the path
+    ├── QueryError          a query cannot be answered: mend the statement
     ├── CounterError        a counter bank was used against its contract: mend the call
     └── RecordError         a record cannot be read as asked; it carries path and offset
         ├── NotARecordError     the bytes are something else
@@ -54,6 +55,10 @@ class SinkError(TelemetryError):
 
 class CounterError(TelemetryError):
     """A counter bank was used against its contract."""
+
+
+class QueryError(TelemetryError):
+    """A statement of SQL is wrong, or would do more than read."""
 
 
 class RecordError(TelemetryError):

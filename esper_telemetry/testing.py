@@ -13,15 +13,13 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from google.protobuf import descriptor_pool, message_factory
-
 from esper_telemetry.clock import SYSTEM_CLOCK
 from esper_telemetry.facts.started import run_started
 from esper_telemetry.recorder.core import Core
 from esper_telemetry.recorder.options import RecordOptions
 from esper_telemetry.recorder.start import event_types, open_run
-from esper_telemetry.schema import effective_level, event_type, to_plain
-from esper_telemetry.sinks import MemorySink
+from esper_telemetry.schema import effective_level
+from esper_telemetry.sinks import BatchDecoder, MemorySink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -96,14 +94,11 @@ def memory_run(
 
 def recorded(sink: MemorySink) -> list[RecordedEvent]:
     """Return what `sink` was given, in the order of the numbers."""
-    pool = descriptor_pool.Default()
-    found = []
-    for event in sink.events():
-        cls = message_factory.GetMessageClass(pool.FindMessageTypeByName(sink.type_names[event.type_id]))
-        payload = to_plain(cls.FromString(event.payload))
-        data = {**payload, **to_plain(event.context), **payload}
-        found.append(RecordedEvent(event.seq, event_type(cls).name, data))
-    return found
+    decoder = BatchDecoder()
+    for number, kind in sink.types.items():
+        decoder.declare(number, kind)
+    decoded = (event for batch in sink.batches for event in decoder.decode(batch))
+    return [RecordedEvent(event.seq, event.name, event.data) for event in decoded]
 
 
 @contextmanager

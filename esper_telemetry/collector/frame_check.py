@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import layout
-from esper_telemetry.recordfile.checksum import crc32
 from esper_telemetry.recordfile.facts import contradiction, frame_facts
-from esper_telemetry.recordfile.frame import FrameDecoder, frame_length, parse_frame_header
+from esper_telemetry.recordfile.frame import FrameDecoder, crc32, frame_length, parse_frame_header
 from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
-    from esper_telemetry.collector.limits import Limits
+    from esper_telemetry.collector.limits import CollectorLimits
     from esper_telemetry.recordfile.layout import Descriptor
 
 SAMPLED = 16
@@ -42,7 +41,7 @@ class FrameCheck:
         decoder: shared by all streams of a thread, because one that has worked holds 130 KB.
     """
 
-    def __init__(self, limits: Limits, validation: Validation, decoder: FrameDecoder) -> None:
+    def __init__(self, limits: CollectorLimits, validation: Validation, decoder: FrameDecoder) -> None:
         self._limits = limits
         self._validation = validation
         self._seen = 0

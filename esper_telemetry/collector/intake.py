@@ -33,7 +33,7 @@ from esper_telemetry.recordfile.header import writer_name
 from esper_telemetry.recordfile.layout import Skip
 from esper_telemetry.storage.engine import (
     Cycle,
-    Progress,
+    ProducerProgress,
     PutFrame,
     PutSchema,
     PutSkip,
@@ -48,7 +48,7 @@ from esper_telemetry.wire import PROTOCOL
 if TYPE_CHECKING:
     from esper_telemetry.collector.auth import Tenant
     from esper_telemetry.collector.frame_check import Validation
-    from esper_telemetry.collector.limits import Limits
+    from esper_telemetry.collector.limits import CollectorLimits
     from esper_telemetry.collector.metrics import Metrics
     from esper_telemetry.collector.producers import Listener
     from esper_telemetry.storage.engine import Engine
@@ -74,7 +74,7 @@ class Intake:
         engine: as given.
     """
 
-    def __init__(self, engine: Engine, limits: Limits, validation: Validation, metrics: Metrics) -> None:
+    def __init__(self, engine: Engine, limits: CollectorLimits, validation: Validation, metrics: Metrics) -> None:
         self.engine = engine
         self.limits = limits
         self.roster = Roster(engine, self._forgot)
@@ -201,7 +201,7 @@ class Intake:
         except SinkError as error:
             raise storage_refusal(str(error)) from error
         if known is None and beyond is None:
-            beyond = Watermark((await restore(self.engine, key)).durable_seq, 0)
+            beyond = Watermark((await restore(self.engine, key)).lane.numbers.durable_seq, 0)
         return self._welcome(known, request.schema_fingerprint, beyond)
 
     async def turn(self, admission: Admission, message: collector_pb2.ClientMessage) -> None:
@@ -317,7 +317,7 @@ class Intake:
         if self._queued < self.limits.queue_bytes:
             self._room.set()
 
-    def _progress(self, progress: Progress) -> None:
+    def _progress(self, progress: ProducerProgress) -> None:
         self._queued -= progress.weight
         self._metrics.durable_bytes.inc(progress.payload_bytes)
         self._metrics.lost_numbers.inc(sum(last - first + 1 for first, last in progress.lost))
@@ -325,9 +325,6 @@ class Intake:
         if producer is None:
             return
         self.roster.report(producer, progress)
-        if progress.durable_seq < producer.numbers.durable_seq and progress.lost:
-            producer.numbers.restart(progress.durable_seq)
-        producer.numbers.settle(progress.durable_seq)
         refused = None
         if progress.fenced_by:
             refused = fence(producer.numbers, progress.fenced_by)

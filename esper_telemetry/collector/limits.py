@@ -13,7 +13,7 @@ MESSAGE_SLACK = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class CollectorLimits:
     """Sizes in bytes, times in seconds.
 
     Attributes:

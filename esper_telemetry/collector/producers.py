@@ -17,7 +17,6 @@ from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile.layout import ID_BYTES
 from esper_telemetry.storage.engine import PutSchema, Seal
 from esper_telemetry.storage.naming import NAME_RULE, ProducerKey, is_name
-from esper_telemetry.storage.sequence import SequenceNumbers
 from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
     from esper_telemetry.collector.auth import Tenant
     from esper_telemetry.collector.frame_check import FrameCheck
     from esper_telemetry.collector.session import Session
-    from esper_telemetry.storage.engine import Engine, Lane, Progress, Restored
+    from esper_telemetry.storage.engine import Engine, ProducerLane, ProducerProgress, RestoredProducer
+    from esper_telemetry.storage.sequence import SequenceNumbers
 
 
 def producer_key(run_id: str, producer_id: bytes) -> ProducerKey:
@@ -67,7 +67,6 @@ class Producer:
 
     Attributes:
         lane: its way through the engine.
-        numbers: its numbers.
         listener: its open stream.
         schema: the last Schema; its header names stream, rank and host.
         fingerprint: of that schema.
@@ -82,8 +81,7 @@ class Producer:
         moved: set whenever a cycle reported on it.
     """
 
-    lane: Lane
-    numbers: SequenceNumbers
+    lane: ProducerLane
     listener: Listener | None = None
     schema: PutSchema | None = None
     fingerprint: bytes = b""
@@ -101,6 +99,11 @@ class Producer:
     def key(self) -> ProducerKey:
         """Its run and id."""
         return self.lane.key
+
+    @property
+    def numbers(self) -> SequenceNumbers:
+        """Its sequence numbers, which the lane owns."""
+        return self.lane.numbers
 
 
 @dataclass(slots=True, eq=False)
@@ -209,7 +212,7 @@ class Roster:
         producer.queued_bytes += weight
         self._run_bytes[producer.key.run_id] += weight
 
-    def report(self, producer: Producer, progress: Progress) -> None:
+    def report(self, producer: Producer, progress: ProducerProgress) -> None:
         """Count what became of a producer's bytes: stored, cut back or deleted."""
         stored = progress.stored_bytes
         if stored is None:  # this process keeps no files: what went through it counts
@@ -260,17 +263,20 @@ class Roster:
         if run_id in self._closed:
             raise Refused("STORAGE", f"run {run_id} is being deleted", retry_after_ms=_STORAGE_RETRY_MS)
 
-    def _add(self, key: ProducerKey, restored: Restored) -> None:
+    def _add(self, key: ProducerKey, restored: RestoredProducer) -> None:
         if self._runs.setdefault(key.producer_id, key.run_id) != key.run_id:
             raise Refused("PRODUCER_TAKEN", f"producer {key.producer_id.hex()} belongs to another run")
-        producer = self.producers[key] = Producer(restored.lane, SequenceNumbers(restored.durable_seq))
+        producer = self.producers[key] = Producer(restored.lane)
+        # Files that were in use all the time still have the numbers of the streams before.
+        producer.numbers.restart(producer.numbers.durable_seq)
+        producer.numbers.epoch = 0
         producer.stored_bytes = restored.stored_bytes
         if restored.header is not None:
             producer.schema = PutSchema(restored.header, b"")
         self._run_bytes.setdefault(key.run_id, restored.run_bytes)
 
 
-async def restore(engine: Engine, key: ProducerKey) -> Restored:
+async def restore(engine: Engine, key: ProducerKey) -> RestoredProducer:
     """Return what an engine has of a producer.
 
     Raises:

@@ -14,7 +14,6 @@ from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.errors import SinkError
 from esper_telemetry.storage.engine import PutSchema, Seal
 from esper_telemetry.storage.segment_writer import OWNER_ATTRIBUTE
-from esper_telemetry.storage.sequence import SequenceNumbers
 from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ async def _run(intake: Intake, run_id: str, room: int) -> collector_pb2.RunSumma
 async def _stored(engine: Engine, key: ProducerKey) -> Producer:
     """Return what the files of a producer tell, which stays out of memory."""
     restored = await restore(engine, key)
-    producer = Producer(restored.lane, SequenceNumbers(restored.durable_seq), stored_bytes=restored.stored_bytes)
+    producer = Producer(restored.lane, stored_bytes=restored.stored_bytes)
     if restored.header is not None:
         producer.schema = PutSchema(restored.header, b"")
     return producer

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from esper_telemetry.collector.auth import Tenant
-    from esper_telemetry.collector.limits import Limits
+    from esper_telemetry.collector.limits import CollectorLimits
 
 
 _STREAMS_RETRY_MS = 2000
@@ -22,7 +22,7 @@ _BYTES_RETRY_MS = 60_000
 _LONGEST_SLEEP_S = 1.0  # a rate that is raised meanwhile is noticed
 
 
-def check_hello(hello: collector_pb2.Hello, limits: Limits) -> None:
+def check_hello(hello: collector_pb2.Hello, limits: CollectorLimits) -> None:
     """Check size, protocol and codecs of a Hello.
 
     Raises:
@@ -49,7 +49,7 @@ class Quotas:
         readers: live readers by tenant.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: CollectorLimits) -> None:
         self._limits = limits
         self._rates: dict[tuple[str, str], TokenBucket] = {}
         self._turns: dict[tuple[str, str], asyncio.Lock] = {}

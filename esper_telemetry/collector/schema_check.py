@@ -20,7 +20,7 @@ from esper_telemetry.storage.naming import NAME_RULE, is_name
 from esper_telemetry.storage.recovery import without_descriptors
 
 if TYPE_CHECKING:
-    from esper_telemetry.collector.limits import Limits
+    from esper_telemetry.collector.limits import CollectorLimits
     from esper_telemetry.storage.naming import ProducerKey
     from esper_telemetry.v1 import collector_pb2
 
@@ -39,7 +39,7 @@ class SchemaCheck:
         limits: what the collector takes.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: CollectorLimits) -> None:
         self._limits = limits
         self._good: dict[bytes, bytes] = {}
         self._users: Counter[bytes] = Counter()

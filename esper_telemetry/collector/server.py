@@ -18,11 +18,11 @@ import grpc
 from grpc import aio
 
 from esper_telemetry.collector.auth import TokenFile
+from esper_telemetry.collector.expiry import WallClock, expire, inspect
 from esper_telemetry.collector.intake import Intake
 from esper_telemetry.collector.interceptors import CallBudget, Malformed
 from esper_telemetry.collector.metrics import Metrics
 from esper_telemetry.collector.refusal import Refused
-from esper_telemetry.collector.retention import WallClock, expire, inspect
 from esper_telemetry.collector.service import TICK_S, CollectorService
 from esper_telemetry.collector.tls import Certificates
 from esper_telemetry.daemon.metrics_port import MetricsServer

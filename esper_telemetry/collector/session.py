@@ -15,7 +15,7 @@ from esper_telemetry.storage.sequence import SequenceNumbers, Verdict
 from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
-    from esper_telemetry.collector.limits import Limits
+    from esper_telemetry.collector.limits import CollectorLimits
 
 
 # A client that may send a byte a second need not be told of years.
@@ -64,7 +64,9 @@ class Session:
         closed: the Close, once it came.
     """
 
-    def __init__(self, numbers: SequenceNumbers, epoch: int, fingerprint: bytes, limits: Limits, now: float) -> None:
+    def __init__(
+        self, numbers: SequenceNumbers, epoch: int, fingerprint: bytes, limits: CollectorLimits, now: float
+    ) -> None:
         self._numbers = numbers
         self._limits = limits
         self._fingerprint = fingerprint

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.collector.auth import TokenFile
 from esper_telemetry.collector.frame_check import Validation
-from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.tls import Certificates
 from esper_telemetry.errors import ConfigError
 from esper_telemetry.wire import is_loopback, split_address
@@ -57,7 +57,7 @@ class Settings:
     validation: Validation = Validation.SAMPLE
     min_free: float = 0.05
     retain_s: float = 0.0
-    limits: Limits = field(default_factory=Limits)
+    limits: CollectorLimits = field(default_factory=CollectorLimits)
 
     @property
     def secure(self) -> bool:

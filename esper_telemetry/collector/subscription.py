@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import layout
-from esper_telemetry.recordfile.checksum import crc32
-from esper_telemetry.recordfile.frame import FrameDecoder
+from esper_telemetry.recordfile.frame import FrameDecoder, crc32
 from esper_telemetry.recordfile.header import parse_header_frame
 from esper_telemetry.recordfile.piece import Kind, Piece, piece_at
 from esper_telemetry.recordfile.source import FileSource
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from esper_telemetry.collector.producers import Producer, Roster
     from esper_telemetry.collector.quotas import Quotas
     from esper_telemetry.recordfile.layout import Descriptor
-    from esper_telemetry.storage.engine import Engine, Lane
+    from esper_telemetry.storage.engine import Engine, ProducerLane
     from esper_telemetry.storage.naming import ProducerKey
     from esper_telemetry.storage.published import Published
     from esper_telemetry.v1 import record_pb2
@@ -59,7 +58,7 @@ class Cursor:
         last_seq: last number that was passed, sent or not.
     """
 
-    def __init__(self, files: Lane, types: frozenset[str], from_seq: int) -> None:
+    def __init__(self, files: ProducerLane, types: frozenset[str], from_seq: int) -> None:
         self.last_seq = 0
         self._files = files
         self._types = types

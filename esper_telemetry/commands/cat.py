@@ -55,10 +55,11 @@ def command(files: tuple[str, ...], choice: Choice, *, latest: bool, form: str, 
     records = open_records(files, choice, latest=latest)
     line = line_writer(form, time_format, stream_keys(records.segments), declared_types(records.found))
     write = sys.stdout.write
-    for event in records:
+    given = 0
+    for given, event in enumerate(records, 1):  # noqa: B007 - read behind the loop
         write(line(event) + "\n")
     sys.stdout.flush()
-    return tell_losses(records)
+    return tell_losses(records, given=given)
 
 
 def line_writer(

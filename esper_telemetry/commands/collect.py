@@ -81,7 +81,7 @@ def command(
     if (directory is None) == (engine is None):
         raise click.UsageError("say where records go: either --dir, or --engine")
     from esper_telemetry.collector.frame_check import Validation
-    from esper_telemetry.collector.limits import Limits
+    from esper_telemetry.collector.limits import CollectorLimits
     from esper_telemetry.collector.server import serve
     from esper_telemetry.collector.settings import Settings, examine
     from esper_telemetry.jetstream.deployment import LogSettings
@@ -102,7 +102,7 @@ def command(
             validation=Validation(validate),
             min_free=min_free / 100,
             retain_s=retain_days * _DAY_S,
-            limits=Limits(streams=max_streams),
+            limits=CollectorLimits(streams=max_streams),
         )
         if check:
             for line in examine(settings):

@@ -15,7 +15,6 @@ from esper_telemetry.commands.progress import measured
 from esper_telemetry.commands.reading import (
     Choice,
     EachFile,
-    check_types,
     files_argument,
     filter_options,
     find_files,
@@ -26,6 +25,7 @@ from esper_telemetry.decode import Origin, survey
 from esper_telemetry.recordfile import filter_record
 
 if TYPE_CHECKING:
+    from esper_telemetry.decode import Filter
     from esper_telemetry.recordfile import Filtered, Segment, Selection
 
 
@@ -41,10 +41,11 @@ def command(files: tuple[str, ...], choice: Choice, output: Path, *, as_json: bo
     A block of steps is kept or left out whole: kept for the type of its rows, left out with --env.
     """
     paths = find_files(files)
-    if choice.wanted.types:
-        check_types(choice.wanted.types, survey(paths))
+    if choice.plain.batches is not None or choice.plain.steps is not None:
+        raise click.UsageError("a record is filtered by type, environment, rank, time and number, not by batch or step")
+    wanted = choice.of(survey(paths)) if choice.needs_record else choice.between(0, 0)
     folder = new_folder(output) if len(paths) > 1 or Path(files[0]).is_dir() else None
-    chooser, each = _Chooser(choice), EachFile(paths)
+    chooser, each = _Chooser(wanted, blocks=choice.blocks), EachFile(paths)
     found: dict[Path, Filtered] = {}
     with measured(paths.files, "filtering") as work:
         for path, show in work:
@@ -72,16 +73,17 @@ def command(files: tuple[str, ...], choice: Choice, output: Path, *, as_json: bo
 class _Chooser:
     """Says for each segment which events are wanted."""
 
-    def __init__(self, choice: Choice) -> None:
-        self._choice = choice
+    def __init__(self, wanted: Filter, *, blocks: bool) -> None:
+        self._wanted = wanted
+        self._blocks = blocks
         self.lost_blocks = False
 
     def choose(self, segment: Segment) -> Selection | None:
-        wanted = self._choice.wanted
+        wanted = self._wanted
         if not wanted.wants_rank(segment.header.rank):
             return None
         origin = Origin(segment, "", Counter())
-        selection = wanted.selection(origin, expand=not self._choice.blocks)
+        selection = wanted.selection(origin, expand=not self._blocks)
         self.lost_blocks |= wanted.envs is not None and bool(origin.block_ids & (selection.type_ids or origin.type_ids))
         return dataclasses.replace(selection, env_ids=wanted.envs)
 

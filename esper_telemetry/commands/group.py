@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +26,18 @@ VERBS = {
     "tail": "print the last events, and with -f those being written",
     "stats": "count events, bytes and values by type and field",
     "schema": "what the events of a record mean: fields, units, comments",
+    "query": "ask in SQL, over one record or many",
     "diff": "compare two runs: settings, results, events, numbers",
     "filter": "write the events that are wanted to a new record",
     "merge": "join segments, ranks or files into one record",
     "verify": "check everything that a record states",
     "recover": "save what is whole of a damaged record",
+    "ui": "show runs in a browser: live, stored, compared, replayed",
     "completion": "print the completion script of a shell",
     "push": "send records to a collector",
     "collect": "receive the records of many runs",
-    "runs": "list and delete the runs at a collector",
+    "runs": "list the runs of a folder or at a collector, and delete those at a collector",
+    "rm": "delete runs on this machine, by name or by age",
     "consume": "store what the gateways of a collector put into a message log",
     "health": "ask a collector whether it serves",
 }
@@ -60,6 +64,17 @@ class Verbs(click.Group):
             return None
         command: click.Command = import_module(f"esper_telemetry.commands.{cmd_name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; one that does not exist is refused with those that may have been meant."""
+        name = args[0] if args else ""
+        if name and name not in VERBS and not name.startswith("-"):
+            meant = get_close_matches(name, VERBS, 2)
+            hint = f"did you mean {' or '.join(meant)}?" if meant else "esper-telemetry --help lists the verbs"
+            ctx.fail(f"there is no verb {name!r}; {hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing them."""

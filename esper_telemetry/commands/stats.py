@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from esper_telemetry.decode import FieldStatistics, TypeStatistics
+    from esper_telemetry.decode.statistics import CountKey
 
-    Counted = Mapping[tuple[str, int | None], TypeStatistics]
+    Counted = Mapping[CountKey, TypeStatistics]
 
 _NANOS = 1_000_000_000
 _SHOWN_TEXTS = 4
@@ -37,39 +39,58 @@ _SHOWN_TEXTS = 4
 @json_option
 @click.option("--fields/--no-fields", default=True, show_default=True, help="Show the fields of each type.")
 @click.option("--by-rank", is_flag=True, help="Keep ranks apart; else they are counted together.")
-def command(files: tuple[str, ...], choice: Choice, *, latest: bool, as_json: bool, fields: bool, by_rank: bool) -> int:
+@click.option("--by-run", is_flag=True, help="Keep runs apart; else they are counted together.")
+def command(
+    files: tuple[str, ...],
+    choice: Choice,
+    *,
+    latest: bool,
+    as_json: bool,
+    fields: bool,
+    by_rank: bool,
+    by_run: bool,
+) -> int:
     """Count events, bytes and values by type and field. Everything is read once.
 
-    Bytes are those before compression. A list counts each of its values.
+    Bytes are those before compression. A list counts each of its values. With --no-fields no payload is parsed.
     """
-    records = open_records(files, choice, latest=latest)
+    # Rows are needed for their fields, or where they are chosen by their own type or environment.
+    rows = fields or choice.plain.types is not None or choice.plain.by_place
+    records = open_records(files, choice, latest=latest, expand=rows and not choice.blocks)
     types = declared_types(records.found)
-    found = count_events(counted(records, "counting", records.events), by_rank=by_rank)
+    found = count_events(counted(records, "counting", records.events), by_rank=by_rank, by_run=by_run, fields=fields)
     for known in found.values():
         known.name = types.shown(known.full_name)
     if as_json:
-        print_json([_document(rank, statistics, fields=fields) for (_, rank), statistics in found.items()])
+        print_json([_document(key, statistics, fields=fields) for key, statistics in found.items()])
     else:
-        _print_types(found, by_rank=by_rank)
-        for (_, rank), statistics in found.items() if fields else ():
-            _print_fields(rank, statistics)
-    return tell_losses(records)
+        _print_types(found, by_rank=by_rank, by_run=by_run)
+        for key, statistics in found.items() if fields else ():
+            _print_fields(key, statistics)
+    return tell_losses(records, given=sum(known.events for known in found.values()))
 
 
-def _print_types(found: Counted, *, by_rank: bool) -> None:
-    total = sum(statistics.bytes for statistics in found.values()) or 1
+def _print_types(found: Counted, *, by_rank: bool, by_run: bool) -> None:
+    totals: Counter[str | None] = Counter()
+    for key, known in found.items():
+        totals[key.run_id] += known.bytes
     rows: list[tuple[object, ...]] = []
-    for (_, rank), known in found.items():
+    for key, known in found.items():
         seconds = (known.last_time - known.first_time) / _NANOS
         rate = f"{(known.events - 1) / seconds:.3g}" if seconds and known.events > 1 else None
-        share, each = f"{100 * known.bytes / total:.1f} %", f"{known.bytes / known.events:.1f}"
-        rows.append((known.events, size(known.bytes), share, each, rate, *([rank] if by_rank else []), known.name))
-    print_table(("events", "bytes", "share", "each", "per s", *(["rank"] if by_rank else []), "type"), rows)
+        share, each = f"{100 * known.bytes / (totals[key.run_id] or 1):.1f} %", f"{known.bytes / known.events:.1f}"
+        apart = [*([key.run_id] if by_run else []), *([key.rank] if by_rank else [])]
+        rows.append((*apart, known.events, size(known.bytes), share, each, rate, known.name))
+    apart_head = [*(["run"] if by_run else []), *(["rank"] if by_rank else [])]
+    print_table((*apart_head, "events", "bytes", "share", "each", "per s", "type"), rows)
 
 
-def _print_fields(rank: int | None, statistics: TypeStatistics) -> None:
+def _print_fields(key: CountKey, statistics: TypeStatistics) -> None:
+    run = [] if key.run_id is None else [key.run_id]
+    rank = [] if key.rank is None else [f"rank {key.rank}"]
+    where = ", ".join([*run, *rank])
     print_text()
-    print_text(printable(statistics.name) + (f" (rank {rank})" if rank is not None else ""))
+    print_text(printable(statistics.name + (f" ({where})" if where else "")))
     rows = [_field_row(name, field) for name, field in statistics.fields.items()]
     head = ("field", "set", "bytes", "min", "mean", "max", "sum", "odd", "unit", "values")
     print_table(head, rows, indent="  ")
@@ -94,12 +115,11 @@ def _more(texts: str, more: int) -> str:
     return f"{texts}, {more:,} more" if more > 0 else texts
 
 
-def _document(rank: int | None, statistics: TypeStatistics, *, fields: bool) -> dict[str, Any]:
+def _document(key: CountKey, statistics: TypeStatistics, *, fields: bool) -> dict[str, Any]:
     document: dict[str, Any] = {
         name: getattr(statistics, name) for name in ("name", "full_name", "events", "bytes", "first_time", "last_time")
     }
-    if rank is not None:
-        document["rank"] = rank
+    document |= {name: value for name, value in (("run", key.run_id), ("rank", key.rank)) if value is not None}
     if fields:
         document["fields"] = {name: _field_document(field) for name, field in statistics.fields.items()}
     return document

@@ -14,20 +14,20 @@ from esper_telemetry.commands.endpoint_options import endpoint_options
 from esper_telemetry.commands.output import FINE, INCOMPLETE, warn
 from esper_telemetry.commands.reading import (
     Choice,
-    check_types,
     files_argument,
     filter_options,
     find_files,
     tell_unknown,
     time_format_option,
 )
-from esper_telemetry.decode import StreamKeys, Tail
+from esper_telemetry.commands.times import AfterStart
+from esper_telemetry.decode import StreamKeys, Tail, survey
 from esper_telemetry.errors import RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from esper_telemetry.decode import Event
+    from esper_telemetry.decode import Event, Filter, Survey
     from esper_telemetry.decode.live import LiveTail
 
 _COLLECTOR = re.compile(r"(?P<address>[^/]+:\d{1,5}|unix:[^:]+)(?:/(?P<run>[^/]+))?")
@@ -60,8 +60,8 @@ def command(
     """
     tail: Tail | LiveTail | None = live_tail(files, choice, security)
     if tail is None:
-        tail = Tail(files if follow else find_files(files), choice.wanted, expand=not choice.blocks)
-        _check_types(choice, tail, follow=follow)
+        paths = files if follow else find_files(files)
+        tail = Tail(paths, _wanted(choice, survey(paths), follow=follow), expand=not choice.blocks)
     # A stream that appears later must not make the lines before it ambiguous to a program that reads them.
     keys = _ALL_KEYS if form == "json" and follow and not _one_file(files) else tail.keys
     line = line_writer(form, time_format, keys, tail.types)
@@ -87,18 +87,19 @@ def _one_file(files: tuple[str, ...]) -> bool:
     return len(files) == 1 and Path(files[0]).is_file()
 
 
-def _check_types(choice: Choice, tail: Tail, *, follow: bool) -> None:
-    """Refuse a type that the record does not declare; a record that is being written may declare it later.
+def _wanted(choice: Choice, found: Survey, *, follow: bool) -> Filter:
+    """Return the choice for what is there now. A record that is being written may declare a type later.
 
     Raises:
-        RecordError: there is one, and nothing more is waited for.
+        RecordError: a wanted type is not declared, and nothing more is waited for.
     """
     try:
-        check_types(choice.wanted.types, tail.found)
+        return choice.of(found)
     except RecordError as error:
         if not follow:
             raise
         warn(f"{error}; it is waited for, as a record may declare further types while it is written")
+    return choice.within(found)
 
 
 def live_tail(files: tuple[str, ...], choice: Choice, security: dict[str, Any]) -> LiveTail | None:
@@ -114,6 +115,8 @@ def live_tail(files: tuple[str, ...], choice: Choice, security: dict[str, Any]) 
     from esper_telemetry.decode.live import LiveTail
     from esper_telemetry.uplink.endpoint import Endpoint
 
+    if isinstance(choice.since, AfterStart) or isinstance(choice.until, AfterStart) or choice.last is not None:
+        raise click.UsageError("times at a collector are absolute: where its run began and ends is not known before")
     endpoint = Endpoint(match["address"], **security)
     endpoint.check_files()
-    return LiveTail(endpoint, match["run"] or "", choice.wanted, expand=not choice.blocks)
+    return LiveTail(endpoint, match["run"] or "", choice.between(0, 0), expand=not choice.blocks)

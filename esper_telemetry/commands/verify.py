@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from esper_telemetry.commands.output import FINE, PROBLEM, note, plural, print_json, print_text
+from esper_telemetry.commands.output import FINE, INCOMPLETE, PROBLEM, note, plural, print_json, print_text, warn
 from esper_telemetry.commands.progress import measured
 from esper_telemetry.commands.reading import EachFile, files_argument, find_files, json_option
 from esper_telemetry.decode import Filter, RangeCheck, Records, survey
@@ -27,8 +27,9 @@ def command(files: tuple[str, ...], *, as_json: bool) -> int:
 
     Numbers that were given out and have no event are a problem, with a cause or without one, and
     so are values outside the range of their schema. Exit code 0: nothing is wrong; 4: something
-    is; 3: nothing is wrong with the records, but not every file is one. A record that is not
-    closed is good as far as it goes.
+    is; 3: nothing is wrong with the records, but not every file is one, or a writer is gone without
+    an end, so that what came after its last event is unknown. A record that is being written is
+    good as far as it goes.
     """
     found = find_files(files)
     each = EachFile(found)
@@ -41,10 +42,12 @@ def command(files: tuple[str, ...], *, as_json: bool) -> int:
     else:
         for one in checked:
             _print_text(one, content)
+    for text in content.open_ends:
+        warn(text)
     for text in content.notes:
         note(f"  {text}")
     good = all(one.good for one in checked) and content.good
-    return each.tell(FINE if good else PROBLEM)
+    return each.tell((INCOMPLETE if content.open_ends else FINE) if good else PROBLEM)
 
 
 class _Content:
@@ -55,6 +58,7 @@ class _Content:
         losses: file and sentence.
         ranges: values out of range.
         notes: what is worth knowing and no problem.
+        open_ends: file and sentence for each stream whose writer is gone without an end.
     """
 
     def __init__(self, found: RecordFiles) -> None:
@@ -62,6 +66,7 @@ class _Content:
         self.losses: list[tuple[str, str]] = []
         self.ranges: list[OutOfRange] = []
         self.notes: list[str] = []
+        self.open_ends: list[str] = []
         try:
             records = Records(survey(found), Filter(), strict=False)
             check = RangeCheck()
@@ -72,8 +77,8 @@ class _Content:
         self.missing, self.losses = records.missing - records.marked, list(records.losses)
         self.ranges = list(check.found.values())
         self.notes = list(records.notes)
-        if not self.missing:  # an end that nobody wrote is no problem, but nobody should take it for an end
-            self.notes += [f"{path}: {text}" for path, text in self.losses]
+        if not self.missing:  # an end that was never written is no problem of what is there
+            self.open_ends = [f"{path}: {text}" for path, text in self.losses]
             self.losses = []
 
     @property

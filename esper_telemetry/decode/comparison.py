@@ -8,10 +8,10 @@ from itertools import groupby, zip_longest
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from esper_telemetry.decode.filter import Filter
+from esper_telemetry.decode.event_filter import Filter
 from esper_telemetry.decode.records import Records
 from esper_telemetry.decode.statistics import count_events, flatten
-from esper_telemetry.decode.summary import summarize
+from esper_telemetry.decode.summaries import summarize
 from esper_telemetry.decode.survey import survey
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from esper_telemetry.decode.event import Event
     from esper_telemetry.decode.inputs import RecordFiles
     from esper_telemetry.decode.statistics import FieldStatistics, TypeStatistics
-    from esper_telemetry.decode.summary import StreamSummary, Summary
+    from esper_telemetry.decode.summaries import StreamSummary, Summary
     from esper_telemetry.decode.survey import Survey
 
 # What a run is made of and measures of itself: never the same twice.
@@ -105,7 +105,12 @@ class Comparison:
 
 
 def compare(
-    left: RecordFiles | Survey, right: RecordFiles | Survey, wanted: Filter | None = None, *, latest: bool = False
+    left: RecordFiles | Survey,
+    right: RecordFiles | Survey,
+    wanted: Filter | None = None,
+    other: Filter | None = None,
+    *,
+    latest: bool = False,
 ) -> Comparison:
     """Compare what two records say of their runs, and the statistics of their events.
 
@@ -113,6 +118,7 @@ def compare(
         left: files of the first record.
         right: files of the second.
         wanted: which events to count; None for all.
+        other: which ones of the second record; None for the same.
         latest: as in `read`.
 
     Raises:
@@ -122,8 +128,8 @@ def compare(
     found.settings = [pair for pair in _pairs(_settings(found.left), _settings(found.right)) if pair.left != pair.right]
     found.results = list(_pairs(_results(found.left), _results(found.right)))
     both = []
-    for files in (left, right):
-        records = Records(survey(files), wanted or Filter(), strict=False, latest=latest)
+    for files, chosen in ((left, wanted), (right, other or wanted)):
+        records = Records(survey(files), chosen or Filter(), strict=False, latest=latest)
         both.append({known.name: known for known in count_events(records).values()})
         found.warnings += records.warnings
         found.notes += records.notes
@@ -134,7 +140,10 @@ def compare(
 
 
 def partings(
-    left: RecordFiles | Survey, right: RecordFiles | Survey, wanted: Filter | None = None
+    left: RecordFiles | Survey,
+    right: RecordFiles | Survey,
+    wanted: Filter | None = None,
+    other: Filter | None = None,
 ) -> Iterator[Parting]:
     """Yield where the events of two records part, stream by stream; nothing where they hold the same.
 
@@ -145,16 +154,17 @@ def partings(
         left: files of the first record.
         right: files of the second.
         wanted: which events to compare; None for all.
+        other: which ones of the second record; None for the same.
 
     Raises:
         RecordError: a file is no record, cannot be opened or is damaged.
     """
-    sides = [_streams(files, wanted or Filter()) for files in (left, right)]
+    sides = [_streams(files, chosen or Filter()) for files, chosen in ((left, wanted), (right, other or wanted))]
     for key in sorted(sides[0].keys() | sides[1].keys()):
         events = [_comparable(side.get(key)) for side in sides]
-        for alike, (one, other) in enumerate(zip_longest(*events)):
-            if one is None or other is None or content(one) != content(other):
-                yield Parting(*key, alike, one, other)
+        for alike, (one, another) in enumerate(zip_longest(*events)):
+            if one is None or another is None or content(one) != content(another):
+                yield Parting(*key, alike, one, another)
                 break
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from esper_telemetry.decode.sizes import envelope_size
+from esper_telemetry.decode.steps import rows
+from esper_telemetry.decode.types import STEP_BLOCK
 from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.schema.envelope import element_size
 from esper_telemetry.v1 import context_pb2
 
 if TYPE_CHECKING:
@@ -15,11 +17,26 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from esper_telemetry.decode.origin import Origin
     from esper_telemetry.decode.steps import StepRow
-    from esper_telemetry.decode.types import EventKind
+    from esper_telemetry.decode.types import EventKind, Origin
     from esper_telemetry.recordfile import Envelope
     from esper_telemetry.v1.options_pb2 import FieldMeta
+
+
+class BlockFacts(NamedTuple):
+    """What a block of steps stands for.
+
+    Attributes:
+        full_name: full name of the type of its rows.
+        name: short name of that type.
+        rows: how many rows.
+        times: earliest and latest time of a row, nanoseconds since 1970 UTC.
+    """
+
+    full_name: str
+    name: str
+    rows: int
+    times: tuple[int, int]
 
 
 class Event:
@@ -110,7 +127,7 @@ class Event:
     @property
     def size(self) -> int:
         """Bytes it took before compression, envelope included; for a row, its share of the block."""
-        return envelope_size(self.seq, len(self._context), len(self._payload))
+        return element_size(self.seq, len(self._context), len(self._payload))
 
     @property
     def message(self) -> Message:
@@ -148,6 +165,29 @@ class Event:
         if self._data is None:
             self._data = self._decode()
         return self._data
+
+    @property
+    def shared(self) -> tuple[EventKind, Origin]:
+        """What it shares with the other events of its type and segment: a key to tally events by."""
+        return self._kind, self._origin
+
+    @property
+    def block(self) -> BlockFacts | None:
+        """What a block of steps stands for, without making its rows; None for any other event, and for damaged ones."""
+        kind = self._kind
+        if kind.full_name != STEP_BLOCK or kind.cls is None:
+            return None
+        try:
+            message: Any = self.message
+        except CorruptRecordError:
+            return None
+        row_kind = self._origin.schema.kind(message.row_type)
+        offsets = message.time_offsets_us
+        if not (message.HasField("first_time_unix_nano") and offsets):
+            return BlockFacts(row_kind.full_name, row_kind.name, rows(message), (self.time_unix_nano,) * 2)
+        first = message.first_time_unix_nano
+        times = first + 1000 * min(offsets), first + 1000 * max(offsets)
+        return BlockFacts(row_kind.full_name, row_kind.name, rows(message), times)
 
     def _decode(self) -> dict[str, Any]:
         kind, origin = self._kind, self._origin

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.decode import steps
 from esper_telemetry.decode.event import Event, RowEvent
-from esper_telemetry.decode.origin import Origin
 from esper_telemetry.decode.streams import frames_once
+from esper_telemetry.decode.types import Origin
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import Damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from esper_telemetry.decode.event_filter import Filter
     from esper_telemetry.decode.faults import Faults
-    from esper_telemetry.decode.filter import Filter
     from esper_telemetry.decode.steps import StepRow
     from esper_telemetry.decode.types import EventKind
     from esper_telemetry.recordfile import Envelope, FrameRef, RecordReader, Segment, Selection
@@ -108,7 +109,7 @@ class SegmentDecoder:
         """
         kinds, wanted = origin.kinds, self._wanted
         blocks = origin.block_ids if self._expand else frozenset()
-        settled = whole and wanted.envs is None
+        settled = whole and not wanted.by_place
         for envelope in envelopes:
             if not (whole or wanted.covers(envelope)):
                 continue
@@ -116,7 +117,7 @@ class SegmentDecoder:
             kind = kinds[type_id]
             if type_id in blocks:
                 yield from self._rows(Event(kind, origin, envelope), kind, origin, envelope.context)
-            elif settled or (self._wants(kind) and self._in_env(origin.schema.context(envelope.context))):
+            elif settled or (self._wants(kind) and self._in_place(kind, origin, envelope)):
                 if kind.cls is None:
                     origin.undecodable(kind)
                 yield Event(kind, origin, envelope)
@@ -144,7 +145,7 @@ class SegmentDecoder:
         share, rest = divmod(block.size, max(1, len(rows)))
         for at, row in enumerate(rows):
             row_kind = origin.schema.kind(row.type_name)
-            if self._wants(row_kind) and self._in_env(row.context):
+            if self._wants(row_kind) and self._wanted.wants_place(row.context | row.payload):
                 yield RowEvent(row_kind, origin, row, share + (at < rest), at)
 
     def _expanded(self, block: Event, origin: Origin, context: bytes) -> list[StepRow]:
@@ -166,8 +167,14 @@ class SegmentDecoder:
             wants = self._kinds[kind] = self._wanted.wants(kind)
         return wants
 
-    def _in_env(self, context: Mapping[str, Any]) -> bool:
-        return self._wanted.envs is None or context.get("env_id") in self._wanted.envs
+    def _in_place(self, kind: EventKind, origin: Origin, envelope: Envelope) -> bool:
+        if not self._wanted.by_place:
+            return True
+        place: Mapping[str, Any] = origin.schema.context(envelope.context)
+        if kind.hidden_context and kind.plain is not None:
+            with contextlib.suppress(CorruptRecordError):  # counted when it is shown
+                place = {**place, **kind.plain(kind.parse(envelope.payload))}
+        return self._wanted.wants_place(place)
 
 
 def _whole(reader: RecordReader, frame: FrameRef) -> bool:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from google.protobuf.descriptor import FieldDescriptor as F
 
 from esper_telemetry.decode.event import Event, RowEvent
-from esper_telemetry.decode.sizes import field_sizes
 from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.schema import is_map, is_repeated
+from esper_telemetry.schema.envelope import varint_size
 from esper_telemetry.v1 import options_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from google.protobuf.message import Message
+
+    from esper_telemetry.decode.types import EventKind, Origin
     from esper_telemetry.v1.options_pb2 import FieldMeta
 
 # Beyond so many different ones, texts of a field and names of fields (keys of maps) are counted together.
@@ -22,6 +28,15 @@ _MOST_VALUES = 64
 _LONGEST_TEXT = 80
 _MOST_FIELDS = 1024
 OTHERS = "…"
+_FIXED = {
+    F.TYPE_DOUBLE: 8,
+    F.TYPE_FIXED64: 8,
+    F.TYPE_SFIXED64: 8,
+    F.TYPE_FLOAT: 4,
+    F.TYPE_FIXED32: 4,
+    F.TYPE_SFIXED32: 4,
+    F.TYPE_BOOL: 1,
+}
 _KINDS = {
     options_pb2.KIND_GAUGE: "gauge",
     options_pb2.KIND_DELTA: "delta",
@@ -111,11 +126,7 @@ class TypeStatistics:
 
     def add(self, event: Event) -> None:
         """Count one event."""
-        moment = event.time_unix_nano
-        self.first_time = min(self.first_time, moment) if self.events else moment
-        self.last_time = max(self.last_time, moment) if self.events else moment
-        self.events += 1
-        self.bytes += event.size
+        self.add_envelopes(1, event.size, event.time_unix_nano, event.time_unix_nano)
         metas = event.metas
         seen = set()
         for name, value in flatten(event.data):
@@ -128,6 +139,20 @@ class TypeStatistics:
             statistics = self._field(name, metas)
             statistics.bytes += size
             statistics.events += name not in seen  # a message or map: what it holds is counted under its own names
+
+    def add_envelopes(self, events: int, size: int, first_time: int, last_time: int) -> None:
+        """Count events by what their envelopes tell.
+
+        Args:
+            events: how many.
+            size: their bytes before compression.
+            first_time: earliest, nanoseconds since 1970 UTC.
+            last_time: latest.
+        """
+        self.first_time = min(self.first_time, first_time) if self.events else first_time
+        self.last_time = max(self.last_time, last_time) if self.events else last_time
+        self.events += events
+        self.bytes += size
 
     def _field(self, name: str, metas: Mapping[str, FieldMeta]) -> FieldStatistics:
         known = self.fields.get(name)
@@ -146,21 +171,95 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + OTHERS
 
 
-def count_events(events: Iterable[Event], *, by_rank: bool = False) -> dict[tuple[str, int | None], TypeStatistics]:
-    """Return the statistics of each type, most bytes first.
+class CountKey(NamedTuple):
+    """What events are counted together by.
+
+    Attributes:
+        full_name: full name of the type.
+        run_id: the run; None where runs are counted together.
+        rank: the rank; None where ranks are counted together.
+    """
+
+    full_name: str
+    run_id: str | None = None
+    rank: int | None = None
+
+
+def count_events(
+    events: Iterable[Event], *, by_rank: bool = False, by_run: bool = False, fields: bool = True
+) -> dict[CountKey, TypeStatistics]:
+    """Return the statistics of each type, most bytes first; those of a run together, in the order of the runs.
 
     Args:
         events: what to count.
-        by_rank: keep ranks apart; else they are counted together, and the rank in the key is None.
+        by_rank: keep ranks apart.
+        by_run: keep runs apart.
+        fields: count the values of fields. Without them no payload is parsed, and a block of steps that comes
+            unexpanded counts as the rows that it stands for.
     """
-    found: dict[tuple[str, int | None], TypeStatistics] = {}
-    for event in events:
-        key = event.full_name, event.rank if by_rank else None
+    found: dict[CountKey, TypeStatistics] = {}
+    runs: dict[str | None, int] = {}
+
+    def of(event: Event, full_name: str, name: str) -> TypeStatistics:
+        key = CountKey(full_name, event.run_id if by_run else None, event.rank if by_rank else None)
         statistics = found.get(key)
         if statistics is None:
-            statistics = found[key] = TypeStatistics(event.type, event.full_name)
-        statistics.add(event)
-    return dict(sorted(found.items(), key=lambda item: (-item[1].bytes, -item[1].events, item[1].name)))
+            runs.setdefault(key.run_id, len(runs))
+            statistics = found[key] = TypeStatistics(name, full_name)
+        return statistics
+
+    if fields:
+        for event in events:
+            of(event, event.full_name, event.type).add(event)
+    else:
+        for event, tally in _tallied(events):
+            name = of(event, tally.full_name, tally.name)
+            name.add_envelopes(tally.events, tally.bytes, tally.first_time, tally.last_time)
+
+    def order(item: tuple[CountKey, TypeStatistics]) -> tuple[object, ...]:
+        key, statistics = item
+        return runs[key.run_id], -statistics.bytes, -statistics.events, statistics.name
+
+    return dict(sorted(found.items(), key=order))
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Events of one type and segment, counted by their envelopes."""
+
+    full_name: str
+    name: str
+    events: int
+    bytes: int
+    first_time: int
+    last_time: int
+
+
+def _tallied(events: Iterable[Event]) -> Iterator[tuple[Event, _Tally]]:
+    """Yield a tally for each type of each segment, with an event of it, and one for each block of steps."""
+    tallies: dict[tuple[EventKind, Origin], _Tally] = {}
+    firsts: dict[tuple[EventKind, Origin], Event] = {}
+    for event in events:
+        shared = event.shared
+        tally = tallies.get(shared)
+        if tally is None:
+            block = event.block
+            if block is not None:
+                if block.rows:
+                    yield event, _Tally(block.full_name, block.name, block.rows, event.size, *block.times)
+                continue
+            moment = event.time_unix_nano
+            tally = tallies[shared] = _Tally(event.full_name, event.type, 0, 0, moment, moment)
+            firsts[shared] = event
+        tally.events += 1
+        tally.bytes += event.size
+        moment = event.time_unix_nano
+        if moment > tally.last_time:
+            tally.last_time = moment
+        elif moment < tally.first_time:
+            tally.first_time = moment
+    for shared, tally in tallies.items():
+        yield firsts[shared], tally
 
 
 def flatten(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -185,3 +284,53 @@ def _sizes(event: Event) -> dict[str, int]:
         return field_sizes(event.message)
     except CorruptRecordError:
         return {}
+
+
+# --- bytes by field, https://protobuf.dev/programming-guides/encoding/ ------------------------------------------------
+
+
+def field_sizes(message: Message) -> dict[str, int]:
+    """Return the bytes of each set field of `message`, tags and lengths included; unknown fields are not counted."""
+    return {field.name: _field_size(field, value) for field, value in message.ListFields()}
+
+
+def _field_size(field: F, value: Any) -> int:
+    tag = varint_size(field.number << 3)
+    if is_map(field) and field.message_type is not None:
+        fields = field.message_type.fields_by_name
+        key, item = _sizer(fields["key"]), _sizer(fields["value"])
+        return sum(tag + _length_prefixed(2 + key(one) + item(value[one])) for one in value)
+    size = _sizer(field)
+    if not is_repeated(field):
+        return tag + size(value)
+    if field.is_packed:
+        return tag + _length_prefixed(_total(field, value, size))
+    return len(value) * tag + sum(map(size, value))
+
+
+def _total(field: F, values: Sequence[Any], size: Callable[[Any], int]) -> int:
+    fixed = _FIXED.get(field.type)
+    return fixed * len(values) if fixed is not None else sum(map(size, values))
+
+
+def _sizer(field: F) -> Callable[[Any], int]:  # noqa: PLR0911 - one return per kind of encoding
+    """Return what gives the bytes of one value of `field`, its tag aside."""
+    if field.type in _FIXED:
+        fixed = _FIXED[field.type]
+        return lambda _: fixed
+    if field.type in (F.TYPE_SINT32, F.TYPE_SINT64):
+        return lambda value: varint_size(value << 1 if value >= 0 else ~(value << 1))
+    if field.type == F.TYPE_STRING:
+        return lambda value: _length_prefixed(len(value.encode()))
+    if field.type == F.TYPE_BYTES:
+        return lambda value: _length_prefixed(len(value))
+    if field.type == F.TYPE_MESSAGE:
+        return lambda value: _length_prefixed(value.ByteSize())
+    if field.type == F.TYPE_GROUP:
+        end = varint_size(field.number << 3)
+        return lambda value: value.ByteSize() + end
+    return varint_size
+
+
+def _length_prefixed(size: int) -> int:
+    return varint_size(size) + size

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.errors import RecordError
 from esper_telemetry.recordfile import RecordReader
-from esper_telemetry.recordfile.filter import FILTERED
+from esper_telemetry.recordfile.filtered import FILTERED
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.source import FileSource, OpenFiles
 
@@ -38,6 +38,7 @@ class SegmentPlace(NamedTuple):
         intact: nothing of it is damaged or cut.
         in_folder: it stands in a run folder of which every file is read.
         spare: header that is assumed where the file has lost its own.
+        last_time: latest time of an event in it, nanoseconds since 1970 UTC; 0 without events.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class SegmentPlace(NamedTuple):
     intact: bool = True
     in_folder: bool = False
     spare: record_pb2.Header | None = None
+    last_time: int = 0
 
     @property
     def stream_key(self) -> tuple[str, int, bytes]:

@@ -66,7 +66,7 @@ _ACK_WAIT_S = 10.0
 _ACK_PENDING = 4096
 
 
-class Entry(NamedTuple):
+class BucketEntry(NamedTuple):
     """A value of the bucket.
 
     Attributes:
@@ -247,7 +247,7 @@ class JetStream:
 
     # --- the bucket ---------------------------------------------------------------------------------------------------
 
-    async def get(self, key: str) -> Entry | None:
+    async def get(self, key: str) -> BucketEntry | None:
         """Return a value of the bucket; None if there is none.
 
         Raises:
@@ -258,7 +258,7 @@ class JetStream:
                 entry = await self._kv.get(key)
             except KeyNotFoundError:
                 return None
-            return Entry(entry.value or b"", int(entry.revision))
+            return BucketEntry(entry.value or b"", int(entry.revision))
 
     async def put(self, key: str, value: bytes) -> None:
         """Set a value whatever was there.

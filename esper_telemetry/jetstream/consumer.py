@@ -170,14 +170,14 @@ class Consumer:
         for key in keys:
             files = self._files[key]
             limit = await self._agree(files)
-            if limit < files.durable_seq:
+            if limit < files.numbers.durable_seq:
                 LOG.warning("%s: numbers behind %s are another consumer's; taken away here", key.run_id, f"{limit:,}")
                 self.store.put(files, CutBack(limit))
         await self.stored_all()
 
     async def _agree(self, files: ProducerFiles) -> int:
         """Tell what is durable in `files`, if it still counts; return up to which number it does."""
-        count = durable_seq = files.durable_seq
+        count = durable_seq = files.numbers.durable_seq
 
         def more(state: ProducerState) -> ProducerState:
             nonlocal count

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from google.protobuf.message import DecodeError
 
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile.checksum import crc32
+from esper_telemetry.recordfile.frame import crc32
 from esper_telemetry.recordfile.header import header_frame_bytes, parse_header_frame
 from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES, ID_BYTES, MAX_RAW_BYTES, Skip, parse_descriptor
 from esper_telemetry.storage.engine import PutFrame, PutSchema, PutSkip, Seal
@@ -44,7 +44,7 @@ class Open(NamedTuple):
     """A stream begins."""
 
 
-class Arrival(NamedTuple):
+class ArrivedEntry(NamedTuple):
     """An entry as a consumer gets it.
 
     Attributes:
@@ -112,7 +112,7 @@ def packed_skip(put: PutSkip) -> collector_pb2.Skip:
 # --- a consumer unpacks -----------------------------------------------------------------------------------------------
 
 
-def unpack_entry(data: bytes, decoder: FrameDecoder) -> Arrival:
+def unpack_entry(data: bytes, decoder: FrameDecoder) -> ArrivedEntry:
     """Return what a message of the log holds.
 
     Raises:
@@ -132,14 +132,14 @@ def unpack_entry(data: bytes, decoder: FrameDecoder) -> Arrival:
     if kind == "frame":
         return _frame(key, session, entry.frame)
     if kind == "schema":
-        return Arrival(key, session, _schema(entry.schema, decoder), entry.schema.fingerprint)
+        return ArrivedEntry(key, session, _schema(entry.schema, decoder), entry.schema.fingerprint)
     if kind == "skip":
         skip = Skip(entry.skip.first_seq, entry.skip.last_seq, entry.skip.reason & 0xFFFFFFFF)
-        return Arrival(key, session, PutSkip(skip), b"", skip.first_seq, skip.last_seq)
+        return ArrivedEntry(key, session, PutSkip(skip), b"", skip.first_seq, skip.last_seq)
     if kind == "seal":
-        return Arrival(key, session, Seal(), last_seq=entry.seal.final_seq)
+        return ArrivedEntry(key, session, Seal(), last_seq=entry.seal.final_seq)
     if kind == "open":
-        return Arrival(key, session, Open())
+        return ArrivedEntry(key, session, Open())
     raise CorruptRecordError(
         f"a LogEntry of run {entry.run_id!r} has no content that is known here: update the consumer"
     )
@@ -164,7 +164,7 @@ def _schema(schema: log_pb2.LogSchema, decoder: FrameDecoder) -> PutSchema:
     return PutSchema(without_descriptors(header), header.file_descriptor_set, schema.fingerprint)
 
 
-def _frame(key: ProducerKey, session: SessionId, frame: log_pb2.LogFrame) -> Arrival:
+def _frame(key: ProducerKey, session: SessionId, frame: log_pb2.LogFrame) -> ArrivedEntry:
     found = crc32(frame.payload)
     if found != frame.crc32:
         raise CorruptRecordError(
@@ -174,4 +174,4 @@ def _frame(key: ProducerKey, session: SessionId, frame: log_pb2.LogFrame) -> Arr
     if desc is None or desc.compressed_size != len(frame.payload) - DESCRIPTOR_BYTES:
         raise CorruptRecordError(f"a frame of run {key.run_id!r} does not end with its descriptor")
     put = PutFrame(frame.payload, desc)
-    return Arrival(key, session, put, frame.schema_fingerprint, desc.first_seq, desc.last_seq)
+    return ArrivedEntry(key, session, put, frame.schema_fingerprint, desc.first_seq, desc.last_seq)

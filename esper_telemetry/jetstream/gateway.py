@@ -35,17 +35,18 @@ from esper_telemetry.storage.engine import (
     Cycle,
     Health,
     Item,
-    Lane,
-    Progress,
+    ProducerLane,
+    ProducerProgress,
     PutFrame,
     PutSchema,
     PutSkip,
-    Restored,
+    RestoredProducer,
     SchemaTooLongError,
     Seal,
     Watermark,
     weight,
 )
+from esper_telemetry.storage.sequence import SequenceNumbers
 from esper_telemetry.v1 import collector_pb2, log_pb2
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class GatewayLane:
         subject: as given.
         session: the stream at this gateway; NOBODY before the first.
         told: the stream that its consumer told to be the one that writes.
-        durable_seq: everything up to it is durable.
+        numbers: its sequence numbers; `durable_seq` of them is written here, from the consumer's watermark.
         waiting: entries with numbers that are not durable, in order.
         schemas: entries of the schemas that those need, and of the present one, by fingerprint.
         stall_s: time without progress after which all of it is published again.
@@ -101,7 +102,7 @@ class GatewayLane:
         self.key = key
         self.subject = subject
         self.session = self.told = NOBODY
-        self.durable_seq = 0
+        self.numbers = SequenceNumbers()
         self.waiting: deque[_Sent] = deque()
         self.schemas: dict[bytes, PutSchema] = {}
         self.fingerprint = b""
@@ -132,7 +133,7 @@ class GatewayLane:
     def settle(self, durable_seq: int) -> int:
         """Take note of a watermark; return the payload bytes that it covers."""
         covered = 0
-        self.durable_seq = max(self.durable_seq, durable_seq)
+        self.numbers.settle(durable_seq)
         while self.waiting and self.waiting[0].last_seq <= durable_seq:
             covered += self.waiting.popleft().payload_bytes
         if len(self.schemas) > 1:
@@ -225,11 +226,11 @@ class GatewayEngine:
 
     # --- what the intake asks for -------------------------------------------------------------------------------------
 
-    async def restore(self, key: ProducerKey) -> Restored:
+    async def restore(self, key: ProducerKey) -> RestoredProducer:
         """Return the way of a producer through this gateway; what is durable its consumer tells after the claim."""
         lane = GatewayLane(key, self._names.partition(partition_of(key, self._log.partitions)))
         self._lanes[key] = lane
-        return Restored(lane)
+        return RestoredProducer(lane)
 
     async def runs(self) -> list[str]:
         """Return nothing: the files are at the consumers."""
@@ -250,13 +251,13 @@ class GatewayEngine:
         del run_id
         return 0
 
-    def forget(self, lane: Lane) -> None:
+    def forget(self, lane: ProducerLane) -> None:
         """Let go of a producer whose stream is gone; the next one begins with what consumers know."""
         if self._lanes.get(lane.key) is lane:
             dropped = self._lanes.pop(lane.key).drop()
-            self._report(_cycle(Progress(lane.key, 0, dropped, dropped)))
+            self._report(_cycle(ProducerProgress(lane.key, 0, dropped, dropped)))
 
-    def claim(self, lane: Lane, epoch: int) -> None:
+    def claim(self, lane: ProducerLane, epoch: int) -> None:
         """Publish that a stream begins."""
         assert isinstance(lane, GatewayLane)  # noqa: S101 - `lane` made it
         dropped = lane.drop()
@@ -265,9 +266,9 @@ class GatewayEngine:
         self._start_clock(lane)
         self._send(lane, self._opening(lane))
         if dropped:
-            self._report(_cycle(Progress(lane.key, lane.durable_seq, dropped, dropped)))
+            self._report(_cycle(ProducerProgress(lane.key, lane.numbers.durable_seq, dropped, dropped)))
 
-    def put(self, lane: Lane, item: Item) -> None:
+    def put(self, lane: ProducerLane, item: Item) -> None:
         """Publish `item`."""
         assert isinstance(lane, GatewayLane)  # noqa: S101 - `lane` made it
         entry = entry_for(lane.key, lane.session)
@@ -276,7 +277,9 @@ class GatewayEngine:
             lane.schemas[item.fingerprint] = item
             entry.schema.CopyFrom(packed_schema(item, self._encoder))
             self._send(lane, self._fitting(entry.SerializeToString()))
-            self._report(_cycle(Progress(lane.key, lane.durable_seq, 0, weight(item))))  # it waits in no queue
+            self._report(
+                _cycle(ProducerProgress(lane.key, lane.numbers.durable_seq, 0, weight(item)))
+            )  # it waits in no queue
         elif isinstance(item, PutFrame):
             entry.frame.CopyFrom(packed_frame(item, lane.fingerprint))
             self._keep(lane, _Sent(item.desc.last_seq, entry.SerializeToString(), len(item.payload), lane.fingerprint))
@@ -284,7 +287,7 @@ class GatewayEngine:
             entry.skip.CopyFrom(packed_skip(item))
             self._keep(lane, _Sent(item.skip.last_seq, entry.SerializeToString(), weight(item), b""))
         elif isinstance(item, Seal):
-            last = lane.waiting[-1].last_seq if lane.waiting else lane.durable_seq
+            last = lane.waiting[-1].last_seq if lane.waiting else lane.numbers.durable_seq
             entry.seal.CopyFrom(log_pb2.LogSeal(final_seq=last))
             self._send(lane, entry.SerializeToString())
 
@@ -348,15 +351,16 @@ class GatewayEngine:
         """Take note of what a consumer said of a producer."""
         if state.session == lane.session:
             first, lane.told = lane.told != lane.session, state.session
-            moved = state.durable_seq > lane.durable_seq
+            moved = state.durable_seq > lane.numbers.durable_seq
             covered = lane.settle(state.durable_seq)
             if moved or first:
                 self._start_clock(lane)
-                self._report(_cycle(Progress(lane.key, state.durable_seq, covered, covered, rewound=first)))
+                self._report(_cycle(ProducerProgress(lane.key, state.durable_seq, covered, covered, rewound=first)))
         elif state.session.epoch >= lane.session.epoch and lane.session != NOBODY:
             dropped, lane.told = lane.drop(), NOBODY
+            lane.numbers.settle(state.durable_seq)
             epoch, lane.session = state.session.epoch, NOBODY
-            self._report(_cycle(Progress(lane.key, state.durable_seq, dropped, dropped, fenced_by=epoch)))
+            self._report(_cycle(ProducerProgress(lane.key, state.durable_seq, dropped, dropped, fenced_by=epoch)))
 
     async def _state(self, key: ProducerKey) -> ProducerState:
         try:
@@ -401,5 +405,5 @@ class GatewayEngine:
             self._send(lane, data)
 
 
-def _cycle(progress: Progress) -> Cycle:
+def _cycle(progress: ProducerProgress) -> Cycle:
     return Cycle([progress], [], [])

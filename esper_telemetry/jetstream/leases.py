@@ -56,7 +56,7 @@ def lease_key(partition: int) -> str:
     return f"lease.{partition}"
 
 
-class Decision(NamedTuple):
+class LeaseDecision(NamedTuple):
     """What a consumer does next.
 
     Attributes:
@@ -75,7 +75,7 @@ def share_of(me: str, alive: AbstractSet[str], partitions: int) -> int:
     return least + (everybody.index(me) < more)
 
 
-def decide(me: str, alive: AbstractSet[str], owners: Mapping[int, str]) -> Decision:
+def decide(me: str, alive: AbstractSet[str], owners: Mapping[int, str]) -> LeaseDecision:
     """Return what consumer `me` does.
 
     Args:
@@ -88,4 +88,4 @@ def decide(me: str, alive: AbstractSet[str], owners: Mapping[int, str]) -> Decis
     free = [partition for partition, owner in owners.items() if owner != me and owner not in alive]
     # Each has an order of its own, so that two that see the same free partitions seldom reach for the same.
     free.sort(key=lambda partition: crc32(f"{me}/{partition}".encode()))
-    return Decision(free[: max(share - len(mine), 0)], mine[share:])
+    return LeaseDecision(free[: max(share - len(mine), 0)], mine[share:])

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import RecordError, SinkError
-from esper_telemetry.jetstream.entries import Arrival, Open, bucket_key, packed_schema, unpack_entry, unpack_schema
+from esper_telemetry.jetstream.entries import ArrivedEntry, Open, bucket_key, packed_schema, unpack_entry, unpack_schema
 from esper_telemetry.jetstream.leases import LostError
 from esper_telemetry.jetstream.sequencer import Offered, Sequencer
-from esper_telemetry.storage.engine import Progress, PutFrame, PutSchema, Seal
+from esper_telemetry.storage.engine import ProducerProgress, PutFrame, PutSchema, Seal
 
 if TYPE_CHECKING:
     from esper_telemetry.jetstream.consumer import Consumer
@@ -41,14 +41,13 @@ _IDLE_S = 60.0
 
 
 @dataclass(slots=True, eq=False)
-class Track:
+class OwnedProducer:
     """One producer at its consumer.
 
     Attributes:
         files: its segments here.
         held: its state as it stands in the bucket.
         sequencer: its order.
-        stored_seq: everything up to it is synced here.
         schemas: by fingerprint.
         fingerprint: of the schema that its segment has.
         tokens: messages that are stored, and their last numbers.
@@ -61,7 +60,6 @@ class Track:
     files: ProducerFiles
     held: Held
     sequencer: Sequencer
-    stored_seq: int
     moved_at: float
     schemas: dict[bytes, PutSchema] = field(default_factory=dict)
     fingerprint: bytes = b""
@@ -69,6 +67,11 @@ class Track:
     sealed: bool = False
     behind: bool = False
     telling: asyncio.Task[None] | None = None
+
+    @property
+    def stored_seq(self) -> int:
+        """Everything up to it is synced here; the bucket may not state it yet."""
+        return self.files.numbers.durable_seq
 
 
 class Partition:
@@ -89,7 +92,7 @@ class Partition:
         self.number = number
         self.generation = generation
         self._consumer = consumer
-        self._tracks: dict[ProducerKey, Track] = {}
+        self._owned: dict[ProducerKey, OwnedProducer] = {}
         self._pull: Pull | None = None
         self._loop = asyncio.get_running_loop()
         self._buffered = 0
@@ -155,39 +158,39 @@ class Partition:
             metrics.useless.labels("damaged").inc()
             LOG.exception("partition %d: a message is damaged; its gateway will publish it again", self.number)
             return [message.reply]
-        track = self._tracks.get(arrival.key) or await self._load(arrival.key)
-        if track.files.failed is not None:
+        owned = self._owned.get(arrival.key) or await self._load(arrival.key)
+        if owned.files.failed is not None:
             return []  # it comes again
-        track.sealed &= isinstance(arrival.content, Seal)  # what comes now needs its schema
-        if isinstance(arrival.content, PutSchema) and arrival.fingerprint not in track.schemas:
-            await self._keep_schema(track, arrival)
-        before = track.sequencer.counts.copy()
-        step = track.sequencer.offer(arrival, message.reply)
-        for kind, count in (track.sequencer.counts - before).items():
+        owned.sealed &= isinstance(arrival.content, Seal)  # what comes now needs its schema
+        if isinstance(arrival.content, PutSchema) and arrival.fingerprint not in owned.schemas:
+            await self._keep_schema(owned, arrival)
+        before = owned.sequencer.counts.copy()
+        step = owned.sequencer.offer(arrival, message.reply)
+        for kind, count in (owned.sequencer.counts - before).items():
             if kind != "ready":
                 metrics.useless.labels(kind).inc(count)
         for offered in step.ready:
-            self._store(track, offered)
-        if isinstance(arrival.content, Open) or track.sequencer.session != track.held.state.session:
-            self._tell(track)  # the stream waits for it
+            self._store(owned, offered)
+        if isinstance(arrival.content, Open) or owned.sequencer.session != owned.held.state.session:
+            self._tell(owned)  # the stream waits for it
         return step.useless
 
-    def _store(self, track: Track, offered: Offered) -> None:
+    def _store(self, owned: OwnedProducer, offered: Offered) -> None:
         """Hand an entry to the writer thread, under the schema that it needs."""
         arrival, consumer = offered.arrival, self._consumer
-        if (arrival.fingerprint and arrival.fingerprint != track.fingerprint) or not track.fingerprint:
-            track.fingerprint = arrival.fingerprint or next(reversed(track.schemas))
-            consumer.store.put(track.files, track.schemas[track.fingerprint])
+        if (arrival.fingerprint and arrival.fingerprint != owned.fingerprint) or not owned.fingerprint:
+            owned.fingerprint = arrival.fingerprint or next(reversed(owned.schemas))
+            consumer.store.put(owned.files, owned.schemas[owned.fingerprint])
         content = arrival.content
         assert not isinstance(content, Open)  # noqa: S101 - it is never ready
-        consumer.store.put(track.files, content)
-        track.tokens.append((arrival.last_seq, offered.token))
-        track.moved_at = self._loop.time()
-        track.sealed = isinstance(content, Seal)
+        consumer.store.put(owned.files, content)
+        owned.tokens.append((arrival.last_seq, offered.token))
+        owned.moved_at = self._loop.time()
+        owned.sealed = isinstance(content, Seal)
         if isinstance(content, PutFrame):
             self._buffered += len(content.payload)
 
-    async def _load(self, key: ProducerKey) -> Track:
+    async def _load(self, key: ProducerKey) -> OwnedProducer:
         """Make a producer this consumer's own, and go on behind its watermark."""
         consumer = self._consumer
         files = consumer.files_of(key)
@@ -195,12 +198,12 @@ class Partition:
         def mine(state: ProducerState) -> ProducerState:
             if state.generation > self.generation:
                 raise LostError(f"{key}: consumer {state.consumer} has it now")
-            return state.taken_over(consumer.id, self.generation, files.durable_seq)
+            return state.taken_over(consumer.id, self.generation, files.numbers.durable_seq)
 
         held = await consumer.watermarks.change(key, mine)
         state = held.state
         files.go_on(state.durable_seq, state.segment, state.file_id)
-        track = Track(files, held, Sequencer(state.durable_seq, state.session), state.durable_seq, self._loop.time())
+        owned = OwnedProducer(files, held, Sequencer(files.numbers, state.session), self._loop.time())
         while True:
             try:
                 entry = await consumer.log.get(bucket_key("schema", key))
@@ -210,91 +213,88 @@ class Partition:
         if entry is not None and entry.value:
             with contextlib.suppress(RecordError):  # then its gateway publishes it again
                 put = unpack_schema(entry.value, consumer.decoder)
-                track.schemas[put.fingerprint] = put
-                track.sequencer.known.add(put.fingerprint)
-        self._tracks[key] = track
-        return track
+                owned.schemas[put.fingerprint] = put
+                owned.sequencer.known.add(put.fingerprint)
+        self._owned[key] = owned
+        return owned
 
-    async def _keep_schema(self, track: Track, arrival: Arrival) -> None:
+    async def _keep_schema(self, owned: OwnedProducer, arrival: ArrivedEntry) -> None:
         """Put a schema where a consumer that takes over finds it, before its message is acked."""
         put = arrival.content
         assert isinstance(put, PutSchema)  # noqa: S101 - the caller looked
         value = packed_schema(put, self._consumer.encoder).SerializeToString()
         await self._consumer.log.put(bucket_key("schema", arrival.key), value)
-        track.schemas[arrival.fingerprint] = put
+        owned.schemas[arrival.fingerprint] = put
 
-    async def _drop_schema(self, track: Track) -> None:
+    async def _drop_schema(self, owned: OwnedProducer) -> None:
         """Empty the bucket of a schema that nobody will need: a stream that comes all the same brings it again."""
-        if track.schemas:
-            track.schemas.clear()
-            track.sequencer.known.clear()
-            track.fingerprint = b""
-            await self._consumer.log.put(bucket_key("schema", track.files.key), b"")
+        if owned.schemas:
+            owned.schemas.clear()
+            owned.sequencer.known.clear()
+            owned.fingerprint = b""
+            await self._consumer.log.put(bucket_key("schema", owned.files.key), b"")
 
     # --- what is stored -----------------------------------------------------------------------------------------------
 
-    def progressed(self, progress: Progress) -> None:
+    def progressed(self, progress: ProducerProgress) -> None:
         """Take note of what the writer thread did for one of its producers."""
         self._buffered -= progress.payload_bytes
-        track = self._tracks.get(progress.key)
-        if track is None:
+        owned = self._owned.get(progress.key)
+        if owned is None:
             return
-        track.moved_at = self._loop.time()
+        owned.moved_at = self._loop.time()
         if progress.error is not None:
             LOG.error("%s: %s", progress.key, progress.error)
             self._consumer.metrics.storage_errors.inc()
-            track.sequencer.numbers.settle(progress.durable_seq)
-            track.sequencer.rewind()
-            track.tokens.clear()
-            track.fingerprint = b""
-            self._loop.call_later(_RETRY_S, self._consumer.store.put, track.files, track.files.claim())
-        track.stored_seq = max(track.stored_seq, progress.durable_seq)
-        if track.stored_seq > track.held.state.durable_seq:
-            self._tell(track)
+            owned.sequencer.rewind()
+            owned.tokens.clear()
+            owned.fingerprint = b""
+            self._loop.call_later(_RETRY_S, self._consumer.store.put, owned.files, owned.files.claim())
+        if owned.stored_seq > owned.held.state.durable_seq:
+            self._tell(owned)
 
-    def _tell(self, track: Track) -> None:
-        track.behind = True
-        if track.telling is None:
-            track.telling = asyncio.create_task(self._move(track))
+    def _tell(self, owned: OwnedProducer) -> None:
+        owned.behind = True
+        if owned.telling is None:
+            owned.telling = asyncio.create_task(self._move(owned))
 
-    async def _move(self, track: Track) -> None:
+    async def _move(self, owned: OwnedProducer) -> None:
         """Put the watermark into the bucket, tell gateways, ack; again while there is more to tell."""
         try:
-            while track.behind and not self._lost:
-                track.behind = False
-                await self._move_once(track)
+            while owned.behind and not self._lost:
+                owned.behind = False
+                await self._move_once(owned)
         except LostError as error:
             LOG.warning("partition %d: %s", self.number, error)
             self._lost = True
         except SinkError:
-            track.behind = True  # the watermark is in the bucket; gateways ask for it
+            owned.behind = True  # the watermark is in the bucket; gateways ask for it
         except Exception:
             LOG.exception("partition %d: a watermark could not be moved; tried again", self.number)
             self._consumer.metrics.task_failures.labels("watermarks").inc()
-            track.behind = True
+            owned.behind = True
         finally:
-            track.telling = None
+            owned.telling = None
 
-    async def _move_once(self, track: Track) -> None:
-        state, sequencer = track.held.state, track.sequencer
-        stored = track.stored_seq
-        segment, file_id = track.files.tail
+    async def _move_once(self, owned: OwnedProducer) -> None:
+        state, sequencer = owned.held.state, owned.sequencer
+        stored = owned.stored_seq
+        segment, file_id = owned.files.tail
         settled = sequencer.numbers.taken_seq == stored  # else something of the stream before is on its way
         session = sequencer.session if settled else state.session
         wanted = replace(state, durable_seq=stored, session=session, segment=segment, file_id=file_id)
         if wanted != state:
-            track.held = await self._consumer.watermarks.move(track.held, wanted)
-            sequencer.numbers.settle(stored)
+            owned.held = await self._consumer.watermarks.move(owned.held, wanted)
         await self._consumer.log.tell(
-            self._consumer.log.settings.names.durable(self.number), track.held.state.to_bytes()
+            self._consumer.log.settings.names.durable(self.number), owned.held.state.to_bytes()
         )
         done = []
-        while track.tokens and track.tokens[0][0] <= stored:
-            done.append(track.tokens.popleft()[1])
+        while owned.tokens and owned.tokens[0][0] <= stored:
+            done.append(owned.tokens.popleft()[1])
         if self._pull is not None:
             await self._pull.ack(done)
-        if track.sealed and settled:
-            await self._drop_schema(track)
+        if owned.sealed and settled:
+            await self._drop_schema(owned)
         self._consumer.metrics.durable_numbers.inc(stored - state.durable_seq)
 
     # --- time, and the end --------------------------------------------------------------------------------------------
@@ -305,28 +305,28 @@ class Partition:
         if now - self._looked < _LOOK_S:
             return
         self._looked = now
-        held = [track.sequencer.held for track in self._tracks.values()]
+        held = [owned.sequencer.held for owned in self._owned.values()]
         full = sum(count for count, _ in held) > _HELD_MESSAGES or sum(size for _, size in held) > _BUFFER_BYTES
-        for key, track in list(self._tracks.items()):
-            idle = now - track.moved_at
-            if (full or idle > _HELD_S) and track.sequencer.held[0]:
-                track.tokens.extend((0, token) for token in track.sequencer.release())
-                self._tell(track)
-            elif track.behind and track.telling is None:
-                self._tell(track)
-            elif idle > _IDLE_S and not track.tokens and track.telling is None:
-                if track.files.is_open:
-                    self._consumer.store.put(track.files, Seal())
-                    track.moved_at = now
+        for key, owned in list(self._owned.items()):
+            idle = now - owned.moved_at
+            if (full or idle > _HELD_S) and owned.sequencer.held[0]:
+                owned.tokens.extend((0, token) for token in owned.sequencer.release())
+                self._tell(owned)
+            elif owned.behind and owned.telling is None:
+                self._tell(owned)
+            elif idle > _IDLE_S and not owned.tokens and owned.telling is None:
+                if owned.files.is_open:
+                    self._consumer.store.put(owned.files, Seal())
+                    owned.moved_at = now
                 else:
-                    del self._tracks[key]
+                    del self._owned[key]
 
     async def _leave(self) -> None:
         """Seal, and put right what was stored and is not this consumer's any more."""
         if self._pull is not None:
             await self._pull.close()
-        for track in self._tracks.values():
-            self._consumer.store.put(track.files, Seal())
+        for owned in self._owned.values():
+            self._consumer.store.put(owned.files, Seal())
         await self._consumer.stored_all()
-        await asyncio.gather(*filter(None, (track.telling for track in self._tracks.values())), return_exceptions=True)
-        await self._consumer.put_right(list(self._tracks))
+        await asyncio.gather(*filter(None, (owned.telling for owned in self._owned.values())), return_exceptions=True)
+        await self._consumer.put_right(list(self._owned))

@@ -15,7 +15,7 @@ from esper_telemetry.storage.engine import PutFrame, PutSchema, Seal
 from esper_telemetry.storage.sequence import SequenceNumbers, Verdict
 
 if TYPE_CHECKING:
-    from esper_telemetry.jetstream.entries import Arrival, SessionId
+    from esper_telemetry.jetstream.entries import ArrivedEntry, SessionId
 
 # A gateway has at most two windows of 64 frames of one producer on their way.
 WINDOW = 256
@@ -29,7 +29,7 @@ class Offered(NamedTuple):
         token: what the message is acked with.
     """
 
-    arrival: Arrival
+    arrival: ArrivedEntry
     token: str
 
 
@@ -49,19 +49,19 @@ class Sequencer:
     """The order of one producer's entries.
 
     Args:
-        durable_seq: everything up to it is durable.
+        numbers: of the producer.
         session: the stream that writes.
         window: entries that may be held back.
 
     Attributes:
-        numbers: what is durable and what was found ready.
+        numbers: as given; what was found ready counts as taken.
         session: the stream that writes.
         known: fingerprints of the schemas that are known.
         counts: entries by what became of them: ready, duplicate, fenced, held, overflow, broken.
     """
 
-    def __init__(self, durable_seq: int, session: SessionId, window: int = WINDOW) -> None:
-        self.numbers = SequenceNumbers(durable_seq)
+    def __init__(self, numbers: SequenceNumbers, session: SessionId, window: int = WINDOW) -> None:
+        self.numbers = numbers
         self.session = session
         self.known: set[bytes] = set()
         self.counts: Counter[str] = Counter()
@@ -75,7 +75,7 @@ class Sequencer:
         contents = [held.arrival.content for held in self._held.values()]
         return len(contents), sum(len(each.payload) for each in contents if isinstance(each, PutFrame))
 
-    def offer(self, arrival: Arrival, token: str) -> Step:
+    def offer(self, arrival: ArrivedEntry, token: str) -> Step:
         """Take an entry."""
         useless: list[str] = []
         if arrival.session.epoch > self.session.epoch:
@@ -144,6 +144,6 @@ class Sequencer:
         stale = [first for first in self._held if first <= self.numbers.taken_seq]
         return ready, [self._held.pop(first).token for first in stale]
 
-    def _explained(self, arrival: Arrival) -> bool:
+    def _explained(self, arrival: ArrivedEntry) -> bool:
         """Tell whether the schema that an entry needs is known; a skip needs any."""
         return arrival.fingerprint in self.known if arrival.fingerprint else bool(self.known)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from esper_telemetry.errors import TelemetryError
-from esper_telemetry.facts.configuration import Configuration, configuration
 from esper_telemetry.facts.redaction import Redaction
+from esper_telemetry.facts.runconfig import Configuration, configuration
 from esper_telemetry.facts.started import run_configured
 from esper_telemetry.recorder.closing import Closing
 from esper_telemetry.recorder.emitter import Emitter
@@ -49,6 +49,7 @@ class RunStats:
         writer_alive: the writer thread is at work. It ends with the run; before that it should not.
         error: what keeps events from being written at the moment; None if nothing does.
         deaths: threads beside the writer that died (the system sampler, the reader of artifacts), and of what.
+        sink_losses: events that each of the user's sinks did not take, by its name; they are in the record.
     """
 
     offered: int
@@ -61,6 +62,7 @@ class RunStats:
     writer_alive: bool = False
     error: str | None = None
     deaths: dict[str, str] = field(default_factory=dict)
+    sink_losses: dict[str, int] = field(default_factory=dict)
 
 
 class Run(Shorthand):
@@ -241,6 +243,7 @@ class Run(Shorthand):
             writer_alive=core.writer is not None and core.writer.alive,
             error=str(core.writer.error) if core.writer is not None and core.writer.error is not None else None,
             deaths=core.background.deaths,
+            sink_losses=getattr(core.sink, "losses", {}),
         )
 
     def update_config(self, config: Any) -> None:

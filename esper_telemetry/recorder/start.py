@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.clock import SYSTEM_CLOCK
 from esper_telemetry.errors import ConfigError, SchemaError, SinkError
-from esper_telemetry.facts.configuration import Configuration, configuration
 from esper_telemetry.facts.redaction import Redaction
+from esper_telemetry.facts.runconfig import Configuration, configuration
 from esper_telemetry.facts.started import run_started
 from esper_telemetry.recorder import openruns
 from esper_telemetry.recorder.arguments import (
@@ -37,6 +37,7 @@ from esper_telemetry.recorder.resume import (
 )
 from esper_telemetry.recorder.run import Run
 from esper_telemetry.recorder.runfiles import RunFiles
+from esper_telemetry.recorder.usersinks import TeeSink, checked_sinks
 from esper_telemetry.schema import EventType, effective_level, event_classes, event_type, level_number
 from esper_telemetry.schema.builtin import built_in_types
 from esper_telemetry.v1 import options_pb2, run_pb2
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from esper_telemetry.clock import Clock
-    from esper_telemetry.sinks import Sink
+    from esper_telemetry.sinks import Sink, UserSink
 
 _log = logging.getLogger("esper_telemetry")
 _START_TIMEOUT = 30.0
@@ -70,6 +71,7 @@ def start_run(
     run_id: str | None = None,
     resume: str | os.PathLike[str] | None = None,
     resumed_from: Mapping[str, int] | None = None,
+    sinks: Iterable[UserSink] = (),
     clock: Clock = SYSTEM_CLOCK,
 ) -> Run:
     """Open a run and write its RunStarted to disk.
@@ -100,6 +102,9 @@ def start_run(
         resume: go on with a run: its id, or its folder. Its next attempt begins, in the same folder.
         resumed_from: where it goes on: the first "step", "batch_idx", "global_epoch" or "episode" that is done
             again, such as {"step": 500}. `read(..., latest=True)` leaves out what earlier attempts did from there on.
+        sinks: objects with a method `write(batch)` that get each batch after the record file has it, from a thread of
+            their own (`esper_telemetry.sinks.UserSink`). A slow or failing one costs only its own batches, counted in
+            `run.stats().sink_losses`; child processes do not use them.
         clock: source of time.
 
     Returns:
@@ -121,6 +126,7 @@ def start_run(
         stream = checked_type(stream, StreamOptions, "stream") or StreamOptions()
         record = replace(record, flush_interval=min(record.flush_interval, stream.flush_interval))
     checked_clock(clock)
+    listed = checked_sinks(sinks)
     redaction = Redaction(record.redact)
     clean_tags = checked_tags(tags, redaction)
     root = _root(checked_folder(dir), collector)
@@ -145,8 +151,13 @@ def start_run(
         watch_earlier=collector is None or stream is None or (stream.keep_local and folder.parent != spool),
     )
     core = Core(record, clock, event_types(schemas), chosen, strict=strict, files=files)
+
+    def make_sink(stream: Core) -> Sink:
+        file = files.own_sink(stream)
+        return TeeSink(file, listed, stream.types, record.close_timeout / 2) if listed else file
+
     run = open_run(
-        core, files.own_sink, started, attempt.resumed,
+        core, make_sink, started, attempt.resumed,
         level=level, lifecycle_only=lifecycle_only, folder=folder, config=given,
     )  # fmt: skip
     note_opened(folder, rank)

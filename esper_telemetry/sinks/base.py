@@ -1,4 +1,4 @@
-"""The one interface of every place events can go to in this process."""
+"""The interfaces of the places that events can go to in this process: the recorder's own, and those of a user."""
 
 from __future__ import annotations
 
@@ -34,4 +34,20 @@ class Sink(Protocol):
 
         Raises:
             SinkError: the end could not be written.
+        """
+
+
+class UserSink(Protocol):
+    """A sink of the user's, for `start_run(sinks=[...])`. Only `write` is required.
+
+    A thread of its own calls it, one batch at a time and in the order of their numbers, each batch once and after the
+    record file has it. A sink may have a `close()` as well, which the same thread calls at the end of the run. What
+    either raises is counted in `run.stats().sink_losses` and logged; it never reaches the trainer. In a fork child it
+    is not called.
+    """
+
+    def write(self, batch: Batch) -> None:
+        """Take `batch`, whose `new_types` declare each type that this sink has not seen before. It must not change it.
+
+        Numbers that no batch contains are events that were lost to the record as well.
         """

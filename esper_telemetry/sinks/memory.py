@@ -20,14 +20,14 @@ class MemorySink:
 
     Attributes:
         batches: every batch, in order.
-        type_names: full message name by type id, of all types declared so far.
+        types: event type by type id, of all types declared so far.
         syncs: how often sync was called.
         closed: whether close was called.
     """
 
     def __init__(self, types: Iterable[tuple[int, EventType]] = ()) -> None:
         self.batches: list[Batch] = []
-        self.type_names: dict[int, str] = {number: kind.full_name for number, kind in types}
+        self.types: dict[int, EventType] = dict(types)
         self.syncs = 0
         self.closed = False
 
@@ -35,7 +35,7 @@ class MemorySink:
         """Keep `batch`."""
         if self.closed:
             raise SinkError("the memory sink is closed")
-        self.type_names.update((number, kind.full_name) for number, kind in batch.new_types)
+        self.types.update(batch.new_types)
         self.batches.append(batch)
 
     def sync(self) -> None:

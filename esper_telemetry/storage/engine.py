@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from esper_telemetry.storage.archive import Expired
     from esper_telemetry.storage.naming import ProducerKey
     from esper_telemetry.storage.published import Published
+    from esper_telemetry.storage.sequence import SequenceNumbers
     from esper_telemetry.v1 import collector_pb2, record_pb2
 
 
@@ -104,7 +105,7 @@ def weight(item: Item) -> int:
     return SKIP_BYTES if isinstance(item, PutSkip) else 0
 
 
-class Progress(NamedTuple):
+class ProducerProgress(NamedTuple):
     """What a cycle did for one producer.
 
     Attributes:
@@ -140,7 +141,7 @@ class Cycle(NamedTuple):
         expired: sizes of the segments that were deleted for their age, bytes.
     """
 
-    progress: list[Progress]
+    progress: list[ProducerProgress]
     sync_seconds: list[float]
     expired: list[int]
 
@@ -149,12 +150,16 @@ class SchemaTooLongError(TelemetryError):
     """A schema does not fit into what it has to pass through on its way to the disk."""
 
 
-class Lane(Protocol):
+class ProducerLane(Protocol):
     """One producer's way through an engine."""
 
     @property
     def key(self) -> ProducerKey:
         """Whose it is."""
+
+    @property
+    def numbers(self) -> SequenceNumbers:
+        """Its sequence numbers: the one object in this process that owns them."""
 
     @property
     def failed(self) -> str | None:
@@ -172,19 +177,17 @@ class Lane(Protocol):
         """Tell whether the stream with `epoch` is known, wherever it matters, as the one that writes."""
 
 
-class Restored(NamedTuple):
+class RestoredProducer(NamedTuple):
     """A producer as an engine finds it when a stream of it begins.
 
     Attributes:
-        lane: its way.
-        durable_seq: everything up to it is durable.
+        lane: its way; its numbers state what is durable.
         header: of its last segment, without descriptors; None where it has none.
         stored_bytes: of its segments.
         run_bytes: of all segments of its run.
     """
 
-    lane: Lane
-    durable_seq: int = 0
+    lane: ProducerLane
     header: record_pb2.Header | None = None
     stored_bytes: int = 0
     run_bytes: int = 0
@@ -247,7 +250,7 @@ class Engine(Protocol):
     async def stop(self, seal_s: float) -> None:
         """Finish what was put and end; what is still open may be sealed for `seal_s` seconds."""
 
-    async def restore(self, key: ProducerKey) -> Restored:
+    async def restore(self, key: ProducerKey) -> RestoredProducer:
         """Return the way of a producer that is not in memory, with what is durable of it.
 
         Raises:
@@ -273,16 +276,16 @@ class Engine(Protocol):
             SinkError: the operating system refused.
         """
 
-    def forget(self, lane: Lane) -> None:
+    def forget(self, lane: ProducerLane) -> None:
         """Take note that nothing will be put into a lane any more; a lane of the same key may come later."""
 
-    def claim(self, lane: Lane, epoch: int) -> None:
+    def claim(self, lane: ProducerLane, epoch: int) -> None:
         """Begin to make the stream with `epoch` the one that writes, and mend a lane that failed.
 
         It has happened when the lane `writes` it; a report comes then, and also where another stream won.
         """
 
-    def put(self, lane: Lane, item: Item) -> None:
+    def put(self, lane: ProducerLane, item: Item) -> None:
         """Take `item`; a report says when it is durable.
 
         Raises:

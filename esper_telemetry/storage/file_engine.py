@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from esper_telemetry.storage import archive
 from esper_telemetry.storage.disk import claim_folder, raise_file_limit, try_storage
-from esper_telemetry.storage.engine import Health, Lane, Restored, Watermark
+from esper_telemetry.storage.engine import Health, ProducerLane, RestoredProducer, Watermark
 from esper_telemetry.storage.naming import run_folder
 from esper_telemetry.storage.producer_files import ProducerFiles
 from esper_telemetry.storage.recovery import recover, recover_producer
@@ -82,7 +82,7 @@ class FileEngine:
         if self._lock is not None:
             self._lock.close()
 
-    async def restore(self, key: ProducerKey) -> Restored:
+    async def restore(self, key: ProducerKey) -> RestoredProducer:
         """Return the files of a producer, read from the disk."""
         return await asyncio.to_thread(self._restore, key)
 
@@ -104,16 +104,16 @@ class FileEngine:
         await asyncio.to_thread(archive.remove, grave)
         return int(size)
 
-    def forget(self, lane: Lane) -> None:
+    def forget(self, lane: ProducerLane) -> None:
         """Nothing is kept beside the lane itself."""
 
-    def claim(self, lane: Lane, epoch: int) -> None:
+    def claim(self, lane: ProducerLane, epoch: int) -> None:
         """Have the disk tried and the files looked for; that streams are fenced is the intake's own knowledge."""
         del epoch
         assert isinstance(lane, ProducerFiles)  # noqa: S101 - `restore` made it
         self.put(lane, lane.claim())
 
-    def put(self, lane: Lane, item: Item) -> None:
+    def put(self, lane: ProducerLane, item: Item) -> None:
         """Hand `item` to the writer thread."""
         assert isinstance(lane, ProducerFiles)  # noqa: S101 - `restore` made it
         self._store.put(lane, item)
@@ -132,7 +132,7 @@ class FileEngine:
                 problem = f"only {free:.1%} of the disk is free, {min_free:.1%} must be"
         return Health(free, problem)
 
-    def _restore(self, key: ProducerKey) -> Restored:
+    def _restore(self, key: ProducerKey) -> RestoredProducer:
         with self._listing:
             files, header = self._restored.get(key), None
             if files is None:  # else its files are in use: nobody else may bring them into order
@@ -145,7 +145,7 @@ class FileEngine:
             elif files.published:
                 header = archive.header_of(files.published[-1].path)
             size = archive.run_bytes(self._root, key.run_id)
-        return Restored(files, files.durable_seq, header, files.stored_bytes, size)
+        return RestoredProducer(files, header, files.stored_bytes, size)
 
     def _expire(self, before: float) -> list[Expired]:
         return archive.expire(self._root, before, frozenset(self._restored.keys()))

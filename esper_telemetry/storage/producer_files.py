@@ -19,7 +19,8 @@ from esper_telemetry.storage.engine import Claim, CutBack, Expire, Inspect, PutF
 from esper_telemetry.storage.naming import run_folder, segment_names
 from esper_telemetry.storage.published import Published, cut_segments
 from esper_telemetry.storage.recovery import set_aside
-from esper_telemetry.storage.segment_writer import SegmentAppender, own_header
+from esper_telemetry.storage.segment_writer import SegmentWriter, own_header
+from esper_telemetry.storage.sequence import SequenceNumbers
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
@@ -52,11 +53,12 @@ class ProducerFiles:
 
     Attributes:
         key: as given.
-        durable_seq: everything up to it is durable.
+        numbers: its sequence numbers; `durable_seq` of them is written here, after each sync.
         published: its segments as far as they are durable; replaced, never changed.
         failed: why it takes nothing; None if it does.
         sync_seconds: duration of each fdatasync since somebody emptied it.
         expired: size of each segment deleted for its age since somebody emptied it.
+        rewound: whether `durable_seq` went back since somebody emptied it.
         lost: ranges of numbers found gone since somebody emptied it.
     """
 
@@ -65,19 +67,20 @@ class ProducerFiles:
     ) -> None:
         segments = stored.segments if stored else []
         self.key = key
-        self.durable_seq = stored.durable_seq if stored else 0
+        self.numbers = SequenceNumbers(stored.durable_seq if stored else 0)
         self.published = tuple(map(Published.found, segments))
         self.failed: str | None = None
         self.sync_seconds: list[float] = []
         self.expired: list[int] = []
         self.lost: list[tuple[int, int]] = []
+        self.rewound = False
         self._root = root
         self._rewinds = rewinds
         self._folder = root / run_folder(key.run_id)
         self._segment = segments[-1].header.segment if segments else 0
         self._file_id = segments[-1].header.file_id if segments else b""
         self._schema: PutSchema | None = None
-        self._appender: SegmentAppender | None = None
+        self._appender: SegmentWriter | None = None
         self._new_name = False
         self._uncut: tuple[Path, int, Identity] | None = None
         self._frames: list[PutFrame] = []
@@ -122,7 +125,7 @@ class ProducerFiles:
         elif isinstance(item, CutBack):
             self._seal()
             self.published = cut_segments(self.published, item.last_seq)
-            self.durable_seq = min(self.durable_seq, item.last_seq)
+            self.numbers.durable_seq = min(self.numbers.durable_seq, item.last_seq)
         elif self.failed is None:
             self._store(item)
 
@@ -134,7 +137,7 @@ class ProducerFiles:
             segment: number of the last segment anywhere.
             file_id: of that segment; empty where there is none.
         """
-        self.durable_seq = durable_seq
+        self.numbers.restart(durable_seq)
         self._segment = max(self._segment, segment)
         self._file_id = file_id or self._file_id
 
@@ -218,11 +221,11 @@ class ProducerFiles:
             sync_folder(self._root)
             self._new_name = False
 
-    def _publish(self, appender: SegmentAppender) -> None:
-        self.durable_seq = appender.synced_seq
+    def _publish(self, appender: SegmentWriter) -> None:
+        self.numbers.durable_seq = appender.last_seq
         self._file_id = appender.file_id
         kept = [segment for segment in self.published if segment.path != appender.path]
-        size, first_seq, last_seq = appender.synced_size, appender.first_seq, appender.synced_seq
+        size, first_seq, last_seq = appender.synced_size, appender.first_seq, appender.last_seq
         segment = Published(appender.path, size, first_seq, last_seq, appender.file_id, appender.identity)
         self.published = (*kept, segment)
 
@@ -248,7 +251,7 @@ class ProducerFiles:
             self._publish(appender)
             self._appender = None
 
-    def _open(self) -> SegmentAppender:
+    def _open(self) -> SegmentWriter:
         appender = self._appender
         if appender is not None and (appender.size >= SEGMENT_BYTES or appender.frames >= SEGMENT_FRAMES):
             self._seal()
@@ -257,7 +260,7 @@ class ProducerFiles:
             self._new_name = True
         return self._appender
 
-    def _create(self) -> SegmentAppender:
+    def _create(self) -> SegmentWriter:
         if self._schema is None:
             raise SinkError(f"{self.key}: a frame without a schema; the session should have refused it")
         header = record_pb2.Header()
@@ -269,11 +272,11 @@ class ProducerFiles:
             raise SinkError(f"{self._folder}: cannot make the run folder: {error}; check the disk") from error
         for _ in range(_NUMBERS_TRIED):
             self._segment += 1
-            own = own_header(header, self._segment, self._file_id, self.durable_seq)
+            own = own_header(header, self._segment, self._file_id, self.numbers.durable_seq)
             for name in segment_names(own, self._segment):
                 path = self._folder / name
                 if not path.exists():
-                    return SegmentAppender(path, own, self.sync_seconds.append)
+                    return SegmentWriter(path, own, self.sync_seconds.append)
         raise SinkError(f"{path}: this name and the next {_NUMBERS_TRIED} are taken; move the files away")
 
     # --- what became of it --------------------------------------------------------------------------------------------
@@ -335,7 +338,8 @@ class ProducerFiles:
         """Lower what is durable to what is there, unless something behind the gap is there."""
         last_kept = self.published[-1].last_seq if self.published else promised[0].first_seq - 1
         if self._rewinds and last_kept < promised[-1].last_seq:
-            self.durable_seq = last_kept
+            self.numbers.durable_seq = last_kept
+            self.rewound = True
             self._file_id = self.published[-1].file_id if self.published else b""
 
 

@@ -71,7 +71,7 @@ class StoredProducer:
 
 
 @dataclass(slots=True)
-class Recovery:
+class RecoveredFolder:
     """What was found and done.
 
     Attributes:
@@ -83,13 +83,13 @@ class Recovery:
     notes: list[str] = field(default_factory=list)
 
 
-def recover(root: Path) -> Recovery:
+def recover(root: Path) -> RecoveredFolder:
     """Bring the collector's files below `root` into order and return what they hold.
 
     Raises:
         SinkError: a file or folder cannot be cut or synced; nothing may be acked then.
     """
-    recovery = Recovery()
+    recovery = RecoveredFolder()
     for path in sorted(root.glob("*/*" + SUFFIX)):
         segment = _read(path, recovery.notes)
         if segment is not None:

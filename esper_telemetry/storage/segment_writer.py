@@ -58,7 +58,7 @@ def own_header(producers: record_pb2.Header, segment: int, previous_file_id: byt
     return header
 
 
-class SegmentAppender:
+class SegmentWriter:
     """A segment that is being written.
 
     Args:
@@ -77,7 +77,6 @@ class SegmentAppender:
         first_seq: number after the last one before it.
         identity: which file it is.
         synced_size: bytes that a sync has covered.
-        synced_seq: last number that a sync has covered, or before the segment.
     """
 
     def __init__(self, path: Path, header: record_pb2.Header, on_sync: Callable[[float], None]) -> None:
@@ -85,7 +84,7 @@ class SegmentAppender:
         self._on_sync = on_sync
         self.file_id = header.file_id
         self.frames = self.synced_size = 0
-        self.last_seq = self.synced_seq = header.previous_last_seq
+        self.last_seq = header.previous_last_seq
         self.first_seq = header.previous_last_seq + 1
         self._ends = bytearray()
         self._skips = array("Q")
@@ -137,7 +136,7 @@ class SegmentAppender:
         missing = absence(self.path, self.identity, self._file.size)
         if missing:
             raise SinkError(f"{self.path}: {missing} while it was being written")
-        self.synced_size, self.synced_seq = self._file.size, self.last_seq
+        self.synced_size = self._file.size
 
     def seal(self) -> None:
         """Sync, write index and seek table, sync again, close.

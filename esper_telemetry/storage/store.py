@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from esper_telemetry.storage.engine import Claim, Cycle, Progress, PutFrame, Seal, weight
+from esper_telemetry.storage.engine import Claim, Cycle, ProducerProgress, PutFrame, Seal, weight
 from esper_telemetry.storage.producer_files import GATHER_BYTES
 
 if TYPE_CHECKING:
@@ -133,16 +133,18 @@ class _Sizes:
     weight: int = 0
 
 
-def _progress(producer: ProducerFiles, sizes: _Sizes) -> Progress:
+def _progress(producer: ProducerFiles, sizes: _Sizes) -> ProducerProgress:
     lost, producer.lost = tuple(producer.lost), []
-    return Progress(
+    rewound, producer.rewound = producer.rewound, False
+    return ProducerProgress(
         producer.key,
-        producer.durable_seq,
+        producer.numbers.durable_seq,
         sizes.payload,
         weight=sizes.weight,
         stored_bytes=producer.stored_bytes,
         error=producer.failed,
         lost=lost,
+        rewound=rewound,
     )
 
 

@@ -22,6 +22,7 @@ except ModuleNotFoundError as error:
     raise MissingExtraError("the package 'pyarrow', which tables need,", "query") from None
 
 from esper_telemetry.tables.opening import RecordWarning
+from esper_telemetry.tables.sql import Views, query
 from esper_telemetry.tables.table import Scan, scan, table, tables
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from esper_telemetry.tables.opening import Runs, TypeName
 
-__all__ = ["RecordWarning", "Scan", "scan", "table", "tables"]
+__all__ = ["RecordWarning", "Scan", "Views", "query", "scan", "table", "tables"]
 
 
 class _CallablePackage(ModuleType):

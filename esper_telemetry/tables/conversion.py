@@ -58,10 +58,15 @@ def conformed(array: pa.Array, wanted: pa.DataType) -> pa.Array:
         return pa.StructArray.from_arrays(children, fields=list(wanted), mask=array.is_null())
     if pa.types.is_map(wanted):
         items = conformed(array.items, wanted.item_type)
-        return pa.MapArray.from_arrays(array.offsets, array.keys, items, type=wanted)
+        return pa.MapArray.from_arrays(array.offsets, array.keys, items, type=wanted, mask=_nulls(array))
     if pa.types.is_list(wanted):
-        return pa.ListArray.from_arrays(array.offsets, conformed(array.values, wanted.value_type), type=wanted)
+        values = conformed(array.values, wanted.value_type)
+        return pa.ListArray.from_arrays(array.offsets, values, type=wanted, mask=_nulls(array))
     return array.cast(wanted)
+
+
+def _nulls(array: pa.Array) -> pa.Array | None:
+    return array.is_null() if array.null_count else None
 
 
 def labelled(numbers: pa.Array, enum: EnumDescriptor, *, zero_is_unset: bool) -> pa.DictionaryArray:

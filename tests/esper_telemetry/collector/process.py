@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from esper_telemetry.collector.frame_check import Validation
-from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.server import serve
 from esper_telemetry.collector.settings import Settings
 from esper_telemetry.recordfile import append
@@ -39,7 +39,7 @@ def main() -> None:
         if said.get(name):
             said[name] = Path(said[name])
     said["validation"] = Validation(said.get("validation", "full"))
-    said["limits"] = Limits(**said.get("limits", {}))
+    said["limits"] = CollectorLimits(**said.get("limits", {}))
     if len(sys.argv) > 2:
         journal_syncs(sys.argv[2])
     if sys.argv[3:] == ["early"]:

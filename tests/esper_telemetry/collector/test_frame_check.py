@@ -6,7 +6,7 @@ import pytest
 import zstandard
 
 from esper_telemetry.collector.frame_check import SAMPLED, FrameCheck, Validation
-from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES, Descriptor, pack_descriptor, parse_descriptor
@@ -35,13 +35,13 @@ def made(raw: bytes, *, records: int, compress=None, **changes) -> collector_pb2
 
 def refusal(batch, mode=Validation.FULL, limits=None) -> str:
     with pytest.raises(Refused) as caught:
-        FrameCheck(limits or Limits(), mode, FrameDecoder()).check(batch, batch.payload)
+        FrameCheck(limits or CollectorLimits(), mode, FrameDecoder()).check(batch, batch.payload)
     return caught.value.reason
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_frame_as_the_writer_made_it_passes(batch, mode):
-    desc = FrameCheck(Limits(), mode, FrameDecoder()).check(batch, batch.payload)
+    desc = FrameCheck(CollectorLimits(), mode, FrameDecoder()).check(batch, batch.payload)
     assert (desc.first_seq, desc.last_seq, desc.records) == (1, 40, 40)
 
 
@@ -69,7 +69,7 @@ def test_a_changed_frame_with_a_forged_crc_is_refused_or_still_holds_the_same_ev
         forged.payload = bytes(payload)
         forged.crc32 = crc32(forged.payload)
         try:
-            FrameCheck(Limits(), Validation.FULL, FrameDecoder()).check(forged, forged.payload)
+            FrameCheck(CollectorLimits(), Validation.FULL, FrameDecoder()).check(forged, forged.payload)
         except Refused as refused:
             reasons.add(refused.reason)
         else:
@@ -154,11 +154,11 @@ def test_content_that_contradicts_its_descriptor_is_refused_in_full_validation_o
     changes = {"min_time": 1_760_000_000_000_000_001, "max_time": 1_760_000_000_000_000_001, **changes}
     assert refusal(made(raw, **changes)) == "FRAME_INVALID"
     batch = made(raw, **changes)
-    FrameCheck(Limits(), Validation.OFF, FrameDecoder()).check(batch, batch.payload)
+    FrameCheck(CollectorLimits(), Validation.OFF, FrameDecoder()).check(batch, batch.payload)
 
 
 def test_sampling_looks_into_the_first_frame_and_every_sixteenth():
-    check = FrameCheck(Limits(), Validation.SAMPLE, FrameDecoder())
+    check = FrameCheck(CollectorLimits(), Validation.SAMPLE, FrameDecoder())
     bad = made(element(5), records=1)
     looked = []
     for number in range(2 * SAMPLED):
@@ -171,8 +171,8 @@ def test_sampling_looks_into_the_first_frame_and_every_sixteenth():
 
 @pytest.mark.parametrize("mode", MODES)
 def test_what_is_over_a_negotiated_limit_is_too_big(batch, mode):
-    assert refusal(batch, mode, Limits(frame_bytes=len(batch.payload) - 1)) == "TOO_BIG"
-    assert refusal(batch, mode, Limits(raw_bytes=batch.raw_len - 1)) == "TOO_BIG"
+    assert refusal(batch, mode, CollectorLimits(frame_bytes=len(batch.payload) - 1)) == "TOO_BIG"
+    assert refusal(batch, mode, CollectorLimits(raw_bytes=batch.raw_len - 1)) == "TOO_BIG"
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esper_telemetry.collector.auth import TokenFile
-from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.schema_check import SchemaCheck
 from esper_telemetry.collector.settings import Settings
@@ -142,7 +142,7 @@ def schemas(count: int) -> None:
     rng = random.Random(count)
     produced = Produced(frames=1)
     key = ProducerKey(produced.run_id, produced.producer_id)
-    check, taken = SchemaCheck(Limits(descriptors_bytes=1 << 20)), 0
+    check, taken = SchemaCheck(CollectorLimits(descriptors_bytes=1 << 20)), 0
     for _ in range(count):
         schema = collector_pb2.Schema()
         schema.CopyFrom(produced.schema)
@@ -191,7 +191,7 @@ def test_settings_are_taken_or_named(tmp_path_factory, listen, said, insecure):
         directory=tmp_path_factory.getbasetemp(),
         min_free=min_free,
         retain_s=retain_s,
-        limits=Limits(streams=streams),
+        limits=CollectorLimits(streams=streams),
         insecure=insecure,
     )
     with contextlib.suppress(ConfigError):

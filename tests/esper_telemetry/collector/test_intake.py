@@ -7,7 +7,7 @@ import pytest
 from esper_telemetry.collector.auth import EVERYBODY, Tenant
 from esper_telemetry.collector.frame_check import Validation
 from esper_telemetry.collector.intake import Intake
-from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.metrics import Metrics
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.storage.file_engine import FileEngine
@@ -41,7 +41,7 @@ class Listener:
 
 @asynccontextmanager
 async def running(root, **limits):
-    intake = Intake(FileEngine(root), Limits(**limits), Validation.FULL, Metrics())
+    intake = Intake(FileEngine(root), CollectorLimits(**limits), Validation.FULL, Metrics())
     await intake.start()
     try:
         yield intake

@@ -14,7 +14,7 @@ from esper_telemetry.collector.auth import EVERYBODY, Tenant
 from esper_telemetry.collector.producers import restore
 from esper_telemetry.collector.queries import delete_run
 from esper_telemetry.collector.refusal import Refused
-from esper_telemetry.recordfile.verify import verify
+from esper_telemetry.recordfile.verification import verify
 from esper_telemetry.storage.naming import ProducerKey
 from tests.esper_telemetry.collector.publisher import Produced, stored
 from tests.esper_telemetry.collector.test_intake import Listener, connect, running, send
@@ -274,7 +274,7 @@ def test_who_looks_a_producer_up_does_not_bring_the_file_into_order_that_is_bein
             send(intake, admission, produced.schema, *produced.batches[:2])
             await listener.until(lambda: admission.session.done)
             looked_up = await restore(intake.engine, key_of(produced))  # as a listing does that began before the stream
-            assert looked_up.durable_seq == 50
+            assert looked_up.lane.numbers.durable_seq == 50
             assert looked_up.header.stream == "main"
             send(intake, admission, *produced.batches[2:], produced.close())
             await listener.until(lambda: admission.session.done)

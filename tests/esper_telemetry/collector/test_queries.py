@@ -5,13 +5,12 @@ import pytest
 
 from esper_telemetry.collector import queries
 from esper_telemetry.collector.auth import EVERYBODY, Tenant
-from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.producers import Producer
 from esper_telemetry.collector.queries import list_runs
 from esper_telemetry.storage.engine import PutSchema
 from esper_telemetry.storage.naming import ProducerKey
 from esper_telemetry.storage.producer_files import ProducerFiles
-from esper_telemetry.storage.sequence import SequenceNumbers
 from esper_telemetry.v1 import collector_pb2, record_pb2
 
 
@@ -20,9 +19,9 @@ def producer(root, run_id, number, rank=0) -> Producer:
         run_name=f"name of {run_id}", rank=rank, stream="main", host="h", anchor_unix_nano=number
     )
     key = ProducerKey(run_id, bytes([number]) * 16)
-    return Producer(
-        ProducerFiles(root, key), SequenceNumbers(number * 10), schema=PutSchema(header, b""), stored_bytes=number
-    )
+    files = ProducerFiles(root, key)
+    files.numbers.restart(number * 10)
+    return Producer(files, schema=PutSchema(header, b""), stored_bytes=number)
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ class Known:
     """A collector that has some producers in memory and nothing on its disk."""
 
     def __init__(self, producers, **limits) -> None:
-        self.limits = Limits(**limits)
+        self.limits = CollectorLimits(**limits)
         self.roster = SimpleNamespace(producers={each.key: each for each in producers})
         self.engine = self
 

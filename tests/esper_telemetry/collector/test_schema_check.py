@@ -1,7 +1,7 @@
 import pytest
 from google.protobuf import descriptor_pb2
 
-from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.schema_check import SchemaCheck
 from esper_telemetry.schema.fingerprint import schema_fingerprint
@@ -29,7 +29,7 @@ def key(produced) -> ProducerKey:
 
 
 def test_what_is_stored_is_the_header_with_its_descriptors_apart(produced):
-    put = SchemaCheck(Limits()).check(produced.schema, key(produced))
+    put = SchemaCheck(CollectorLimits()).check(produced.schema, key(produced))
     assert put.descriptors == produced.schema.header.file_descriptor_set
     assert not put.header.file_descriptor_set
     put.header.file_descriptor_set = put.descriptors
@@ -37,7 +37,7 @@ def test_what_is_stored_is_the_header_with_its_descriptors_apart(produced):
 
 
 def test_producers_of_one_schema_share_its_descriptors(produced):
-    check = SchemaCheck(Limits())
+    check = SchemaCheck(CollectorLimits())
     other = Produced(frames=1)
     one = check.check(produced.schema, key(produced))
     assert one.descriptors is check.check(other.schema, key(other)).descriptors
@@ -46,14 +46,14 @@ def test_producers_of_one_schema_share_its_descriptors(produced):
 def test_a_schema_of_somebody_else_is_refused(produced):
     for other in (ProducerKey(RUN_ID, b"x" * 16), ProducerKey("another", produced.producer_id)):
         with pytest.raises(Refused) as caught:
-            SchemaCheck(Limits()).check(produced.schema, other)
+            SchemaCheck(CollectorLimits()).check(produced.schema, other)
         assert caught.value.reason == "SCHEMA_INVALID"
 
 
 def test_a_forged_fingerprint_is_refused(produced):
     schema = collector_pb2.Schema(fingerprint=b"x" * 32, header=produced.schema.header)
     with pytest.raises(Refused, match="fingerprint"):
-        SchemaCheck(Limits()).check(schema, key(produced))
+        SchemaCheck(CollectorLimits()).check(schema, key(produced))
 
 
 def undeclared(header):
@@ -84,11 +84,11 @@ def hostile_stream(header):
 @pytest.mark.parametrize("change", [undeclared, twice, garbage, missing_import, newer, hostile_stream])
 def test_a_schema_that_no_reader_could_use_is_refused(produced, change):
     with pytest.raises(Refused) as caught:
-        SchemaCheck(Limits()).check(changed(produced, change), key(produced))
+        SchemaCheck(CollectorLimits()).check(changed(produced, change), key(produced))
     assert caught.value.reason == "SCHEMA_INVALID"
 
 
 def test_a_schema_over_the_limit_is_too_big(produced):
     with pytest.raises(Refused) as caught:
-        SchemaCheck(Limits(schema_bytes=1000)).check(produced.schema, key(produced))
+        SchemaCheck(CollectorLimits(schema_bytes=1000)).check(produced.schema, key(produced))
     assert caught.value.reason == "TOO_BIG"

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 
 from esper_telemetry.collector import schema_worker
-from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.schema_check import SchemaCheck
 from esper_telemetry.collector.schema_worker import SchemaWorker, WorkerError
@@ -97,7 +97,7 @@ def test_a_process_that_cannot_run_is_no_fault_of_the_schema(produced, monkeypat
 
 def test_clients_are_told_to_come_back_while_no_process_can_run(produced, monkeypatch):
     async def scenario():
-        check = SchemaCheck(Limits())
+        check = SchemaCheck(CollectorLimits())
         monkeypatch.setattr(schema_worker.sys, "executable", "/bin/false")
         with pytest.raises(Refused) as caught:
             await check.check_ahead(large_schema(produced), ProducerKey(produced.run_id, produced.producer_id))
@@ -164,7 +164,7 @@ def test_memory_is_given_back_by_a_new_process_after_some_checks(produced, monke
 
 def test_a_large_schema_is_checked_once_for_all_who_bring_it(produced):
     async def scenario():
-        check, schema = SchemaCheck(Limits()), large_schema(produced)
+        check, schema = SchemaCheck(CollectorLimits()), large_schema(produced)
         key = ProducerKey(produced.run_id, produced.producer_id)
         await check.check_ahead(schema, key)
         checked = check._worker._checks

@@ -3,7 +3,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.session import Session, claim, fence
 from esper_telemetry.storage.sequence import SequenceNumbers, Verdict
@@ -19,7 +19,7 @@ def batch(first, last, **changes) -> collector_pb2.Batch:
 def session(numbers=None, epoch=1, fingerprint=FINGERPRINT, now=0.0, **limits) -> Session:
     numbers = numbers or SequenceNumbers()
     claim(numbers, epoch, 1 << 32)
-    return Session(numbers, epoch, fingerprint, Limits(**limits), now)
+    return Session(numbers, epoch, fingerprint, CollectorLimits(**limits), now)
 
 
 def reason(action, *arguments) -> str:
@@ -212,7 +212,7 @@ class Streams(RuleBasedStateMachine):
             assert step <= 0
             return
         assert step > 0
-        self.sessions.append(Session(self.numbers, epoch, FINGERPRINT, Limits(window_frames=3), self.now))
+        self.sessions.append(Session(self.numbers, epoch, FINGERPRINT, CollectorLimits(window_frames=3), self.now))
 
     @precondition(lambda self: self.sessions)
     @rule(data=st.data(), offset=st.integers(-8, 6), span=st.integers(1, 5))

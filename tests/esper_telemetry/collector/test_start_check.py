@@ -2,7 +2,7 @@
 
 import pytest
 
-from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.settings import Settings, examine
 from esper_telemetry.errors import ConfigError
 from tests.esper_telemetry.collector.certificate_files import make_certificate
@@ -47,7 +47,7 @@ def test_what_is_right_is_listed_and_nothing_is_made(tmp_path):
         ({"min_free": float("nan")}, "--min-free"),
         ({"retain_s": -1.0}, "--retain-days"),
         ({"retain_s": float("inf")}, "--retain-days"),
-        ({"limits": Limits(streams=0)}, "--max-streams"),
+        ({"limits": CollectorLimits(streams=0)}, "--max-streams"),
     ],
 )
 def test_settings_that_cannot_be_are_named(tmp_path, changes, said):

@@ -9,9 +9,9 @@ import shutil
 import pytest
 
 from esper_telemetry.collector.auth import EVERYBODY, Tenant
+from esper_telemetry.collector.expiry import expire, inspect
 from esper_telemetry.collector.queries import delete_run, list_runs
 from esper_telemetry.collector.refusal import Refused
-from esper_telemetry.collector.retention import expire, inspect
 from esper_telemetry.v1 import collector_pb2
 from tests.esper_telemetry.collector.publisher import Produced, stored
 from tests.esper_telemetry.collector.test_intake import Listener, connect, running, send

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import esper_telemetry
-from esper_telemetry.v1 import training_pb2
+from esper_telemetry.v1 import steps_pb2, training_pb2
 
 
 def test_types_and_fields_are_listed_with_counts_and_bytes(cli, record_run):
@@ -61,3 +61,50 @@ def test_damage_is_passed_over_and_exits_3(cli, write_record, scalars):
     assert finished.code == 3
     assert "file ends inside frame 2" in finished.err
     assert "     5  " in finished.out
+
+
+def emit_steps(run) -> None:
+    """Emit blocks whose rows are partly no decisions, with and without times of their own."""
+    columns = [{"field": "op", "indices": bytes([0, 1, 1, 0]), "labels": ["wait", "cull"], "numbers": [1, 3]}]
+    here = run.bind(batch_idx=7, device="cpu")
+    plain = {"row_type": "esper.v1.ActionTaken", "steps": 2, "envs": 2, "columns": columns}
+    here.emit(steps_pb2.StepBlock(**plain))
+    first = 1_795_386_808_000_000_000
+    here.emit(steps_pb2.StepBlock(**plain, valid=b"\x07", first_time_unix_nano=first, time_offsets_us=[0, 2_000_000]))
+
+
+def test_without_fields_the_counts_are_those_with_them(cli, record_run):
+    for fill in ((), (emit_steps,)):
+        folder = record_run(*fill)
+        whole, envelopes = (json.loads(cli("stats", "--json", *more, folder).out) for more in ((), ("--no-fields",)))
+        for document in whole:
+            assert document.pop("fields") is not None
+        assert envelopes == whole
+    assert [one["events"] for one in envelopes if one["name"] == "policy.action_taken"] == [7]
+    kept = json.loads(cli("stats", "--json", "--no-fields", "--type", "policy.*", folder).out)
+    assert [(one["name"], one["events"]) for one in kept] == [("policy.action_taken", 7)]
+
+
+def test_without_fields_no_payload_is_parsed(cli, write_record, scalars):
+    path = write_record([(training_pb2.ScalarLogged(name="n", value=1.0), {})])
+    broken = cli("stats", "--no-fields", path)
+    assert broken.code == 0
+    assert "scalar.logged" in broken.out
+    assert "value" not in broken.out
+
+
+def test_runs_are_kept_apart_when_asked_for(cli, record_run, tmp_path):
+    folders = [
+        record_run(lambda run: run.emit(training_pb2.ScalarLogged, name="n", value=1.0), folder=tmp_path, run_id=name)
+        for name in ("one", "two")
+    ]
+    together = json.loads(cli("stats", "--json", "--no-fields", *folders).out)
+    assert {one["name"]: one["events"] for one in together}["scalar.logged"] == 2
+    apart = json.loads(cli("stats", "--json", "--no-fields", "--by-run", *folders).out)
+    assert {(one["run"], one["name"]): one["events"] for one in apart if one["name"] == "scalar.logged"} == {
+        ("one", "scalar.logged"): 1,
+        ("two", "scalar.logged"): 1,
+    }
+    text = cli("stats", "--by-run", *folders)
+    assert text.lines[0].split()[0] == "run"
+    assert "scalar.logged (two)" in text.lines

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -48,7 +50,8 @@ def test_json_is_one_document_for_each_file(cli, damaged, record_run):
 
 def test_a_record_without_its_footer_is_good_as_far_as_it_goes(cli, write_record, scalars):
     finished = cli("verify", write_record(scalars(5), close=False))
-    assert finished.code == 0
+    assert finished.code == 3  # its writer is gone
+    assert "good" in finished.out
     assert "not closed" in finished.out
     assert "its writer was killed, or is still writing" in finished.err
 
@@ -110,5 +113,30 @@ def test_a_value_out_of_its_range_is_a_problem_named_by_event_and_field(cli, rec
 
 def test_a_killed_run_is_good_as_far_as_it_goes_and_its_end_unknown(cli, write_record, scalars):
     finished = cli("verify", write_record(scalars(5), close=False))
-    assert finished.code == 0
+    assert finished.code == 3
     assert "what came after number 5 is unknown" in finished.err
+
+
+WRITER = """
+import sys, time
+import esper_telemetry
+from esper_telemetry import events
+run = esper_telemetry.start_run(sys.argv[1], name="writer", run_id="writer")
+for number in range(50):
+    run.emit(events.ScalarLogged, name="n", value=float(number))
+run.flush()
+print("written", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("verb", ["info", "cat", "verify"])
+def test_a_writer_that_is_gone_without_an_end_is_told_from_one_that_lives(cli, tmp_path, verb):
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout.readline() == "written\n"
+        alive = cli(verb, tmp_path / "writer")
+        writer.kill()
+    assert alive.code == 0, alive.err
+    dead = cli(verb, tmp_path / "writer")
+    assert dead.code == 3
+    assert "no end: its writer is gone, and what came after number 51 is unknown" in dead.err

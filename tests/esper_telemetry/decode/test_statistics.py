@@ -85,7 +85,7 @@ def test_ranks_are_summed_or_kept_apart(tmp_path):
     (together,) = count_events(records).values()
     assert (together.events, together.fields["value"].total) == (6, 9.0)
     apart = count_events(records, by_rank=True)
-    assert {rank: found.fields["value"].total for (_, rank), found in apart.items()} == {0: 3.0, 1: 6.0}
+    assert {key.rank: found.fields["value"].total for key, found in apart.items()} == {0: 3.0, 1: 6.0}
 
 
 def test_rows_of_a_block_share_its_bytes(record_run):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from esper_telemetry.commands import main
 from esper_telemetry.jetstream.connection import JetStream
-from esper_telemetry.jetstream.partition import Partition
+from esper_telemetry.jetstream.partition import OwnedProducer, Partition
 
 
 def mute(file: Path) -> None:
@@ -29,12 +29,15 @@ def mute(file: Path) -> None:
 def tell_early() -> None:
     store = Partition._store
 
-    def later(self, track, offered) -> None:
-        track.stored_seq = max(track.stored_seq, offered.arrival.last_seq)
-        self._tell(track)
-        asyncio.get_running_loop().call_later(0.5, store, self, track, offered)
+    early: dict[OwnedProducer, int] = {}
+
+    def later(self, owned, offered) -> None:
+        early[owned] = max(early.get(owned, 0), offered.arrival.last_seq)
+        self._tell(owned)
+        asyncio.get_running_loop().call_later(0.5, store, self, owned, offered)
 
     Partition._store = later
+    OwnedProducer.stored_seq = property(lambda owned: max(owned.files.numbers.durable_seq, early.get(owned, 0)))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esper_telemetry.collector.frame_check import FrameCheck, Validation
-from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.schema_check import SchemaCheck
 from esper_telemetry.errors import RecordError
 from esper_telemetry.jetstream.deployment import Names
@@ -48,7 +48,7 @@ def key_of(produced) -> ProducerKey:
 
 
 def put_frame(produced, number=0) -> PutFrame:
-    check = FrameCheck(Limits(), Validation.OFF, FrameDecoder())
+    check = FrameCheck(CollectorLimits(), Validation.OFF, FrameDecoder())
     return PutFrame(produced.raw[number], check.check(produced.batches[number], produced.raw[number]))
 
 
@@ -62,7 +62,7 @@ def test_a_frame_comes_out_as_it_went_in(produced):
 
 
 def test_a_schema_comes_out_as_it_went_in(produced):
-    put = SchemaCheck(Limits()).check(produced.schema, key_of(produced))
+    put = SchemaCheck(CollectorLimits()).check(produced.schema, key_of(produced))
     entry = entry_for(key_of(produced), SESSION)
     entry.schema.CopyFrom(packed_schema(put, FrameEncoder(3)))
     arrival = unpack_entry(entry.SerializeToString(), FrameDecoder())

@@ -16,7 +16,7 @@ from esper_telemetry.jetstream.gateway import GatewayEngine
 from esper_telemetry.jetstream.producer_state import NOBODY, ProducerState
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.layout import Skip
-from esper_telemetry.storage.engine import Progress, PutSchema, PutSkip, SchemaTooLongError, Seal
+from esper_telemetry.storage.engine import ProducerProgress, PutSchema, PutSkip, SchemaTooLongError, Seal
 from esper_telemetry.v1 import record_pb2
 from tests.esper_telemetry.collector.publisher import Produced
 from tests.esper_telemetry.jetstream.test_connection import opened, until
@@ -39,7 +39,7 @@ class Bench:
 
     def __init__(self, engine, log) -> None:
         self.engine, self.log = engine, log
-        self.progress: list[Progress] = []
+        self.progress: list[ProducerProgress] = []
         self._pulls = {}
         self._came = []
         self._opened = set()
@@ -135,11 +135,11 @@ def test_only_a_watermark_makes_anything_durable(log_settings, produced):
             one.engine.put(lane, put_frame(produced, 1))
             await until(lambda: one.engine._log.acked >= 3)  # JetStream has them all
             assert len(lane.waiting) == 2
-            assert lane.durable_seq == 0
+            assert lane.numbers.durable_seq == 0
             await one.say(replace(state, durable_seq=25))
-            await until(lambda: lane.durable_seq == 25)
+            await until(lambda: lane.numbers.durable_seq == 25)
             assert len(lane.waiting) == 1
-            assert one.progress[-1] == Progress(lane.key, 25, len(produced.raw[0]), len(produced.raw[0]))
+            assert one.progress[-1] == ProducerProgress(lane.key, 25, len(produced.raw[0]), len(produced.raw[0]))
 
     asyncio.run(scenario())
 
@@ -168,7 +168,7 @@ def test_a_watermark_that_was_told_to_nobody_is_found_in_the_bucket(log_settings
             lane, state = await one.open(key_of(produced))
             one.engine.put(lane, put_frame(produced, 0))
             await one.say(replace(state, durable_seq=25), tell=False)
-            await until(lambda: lane.durable_seq == 25)
+            await until(lambda: lane.numbers.durable_seq == 25)
             assert one.engine.resent == 0
 
     asyncio.run(scenario())
@@ -202,7 +202,7 @@ def test_a_stream_at_another_gateway_fences_this_one(log_settings, produced, epo
             await one.say(replace(state, session=opening.session))
             await until(lambda: lane.session == NOBODY)
             fenced = next(each for each in one.progress if each.fenced_by)
-            assert fenced == Progress(lane.key, 0, len(produced.raw[0]), len(produced.raw[0]), fenced_by=epoch)
+            assert fenced == ProducerProgress(lane.key, 0, len(produced.raw[0]), len(produced.raw[0]), fenced_by=epoch)
             assert rival.writes(epoch)
 
     asyncio.run(scenario())

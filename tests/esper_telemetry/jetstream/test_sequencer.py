@@ -3,11 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esper_telemetry.jetstream.entries import Arrival, Open, SessionId
+from esper_telemetry.jetstream.entries import ArrivedEntry, Open, SessionId
 from esper_telemetry.jetstream.sequencer import WINDOW, Sequencer
 from esper_telemetry.recordfile.layout import Descriptor, Skip
 from esper_telemetry.storage.engine import PutFrame, PutSchema, PutSkip, Seal
 from esper_telemetry.storage.naming import ProducerKey
+from esper_telemetry.storage.sequence import SequenceNumbers
 from esper_telemetry.v1 import record_pb2
 
 KEY = ProducerKey("run", b"p" * 16)
@@ -15,25 +16,25 @@ NOW, OLD, OTHER = SessionId(2, 7), SessionId(1, 5), SessionId(2, 9)
 FIRST, SECOND = b"f" * 32, b"s" * 32
 
 
-def frame(first, last, fingerprint=FIRST, session=NOW) -> Arrival:
+def frame(first, last, fingerprint=FIRST, session=NOW) -> ArrivedEntry:
     put = PutFrame(b"payload", Descriptor(0, 0, last - first + 1, first, last, 0, 0, 0))
-    return Arrival(KEY, session, put, fingerprint, first, last)
+    return ArrivedEntry(KEY, session, put, fingerprint, first, last)
 
 
-def skip(first, last, session=NOW) -> Arrival:
-    return Arrival(KEY, session, PutSkip(Skip(first, last, 1)), b"", first, last)
+def skip(first, last, session=NOW) -> ArrivedEntry:
+    return ArrivedEntry(KEY, session, PutSkip(Skip(first, last, 1)), b"", first, last)
 
 
-def schema(fingerprint=FIRST, session=NOW) -> Arrival:
-    return Arrival(KEY, session, PutSchema(record_pb2.Header(), b"", fingerprint), fingerprint)
+def schema(fingerprint=FIRST, session=NOW) -> ArrivedEntry:
+    return ArrivedEntry(KEY, session, PutSchema(record_pb2.Header(), b"", fingerprint), fingerprint)
 
 
-def seal(last, session=NOW) -> Arrival:
-    return Arrival(KEY, session, Seal(), last_seq=last)
+def seal(last, session=NOW) -> ArrivedEntry:
+    return ArrivedEntry(KEY, session, Seal(), last_seq=last)
 
 
 def knowing(durable_seq=0, **how) -> Sequencer:
-    sequencer = Sequencer(durable_seq, NOW, **how)
+    sequencer = Sequencer(SequenceNumbers(durable_seq), NOW, **how)
     sequencer.offer(schema(), "schema")
     return sequencer
 
@@ -86,7 +87,7 @@ def test_a_second_delivery_takes_the_place_of_the_first():
 
 
 def test_a_frame_waits_for_its_schema_and_a_skip_for_any():
-    sequencer = Sequencer(0, NOW)
+    sequencer = Sequencer(SequenceNumbers(), NOW)
     assert sequencer.offer(skip(1, 5), "skip") == ([], [])
     assert sequencer.offer(frame(6, 9, SECOND), "frame") == ([], [])
     step = sequencer.offer(schema(FIRST), "first")
@@ -95,10 +96,10 @@ def test_a_frame_waits_for_its_schema_and_a_skip_for_any():
 
 
 def test_a_higher_epoch_takes_over_and_forgets_what_the_older_stream_left_waiting():
-    sequencer = Sequencer(0, OLD)
+    sequencer = Sequencer(SequenceNumbers(), OLD)
     sequencer.offer(schema(session=OLD), "schema")
     sequencer.offer(frame(5, 9, session=OLD), "held")
-    assert sequencer.offer(Arrival(KEY, NOW, Open()), "open").useless == ["held", "open"]
+    assert sequencer.offer(ArrivedEntry(KEY, NOW, Open()), "open").useless == ["held", "open"]
     assert sequencer.session == NOW
     assert sequencer.offer(frame(1, 4, session=OLD), "late") == ([], ["late"])
     assert sequencer.counts["fenced"] == 1
@@ -106,9 +107,9 @@ def test_a_higher_epoch_takes_over_and_forgets_what_the_older_stream_left_waitin
 
 
 def test_of_two_streams_with_one_epoch_the_first_writes():
-    sequencer = Sequencer(0, OLD)
-    sequencer.offer(Arrival(KEY, NOW, Open()), "first")
-    sequencer.offer(Arrival(KEY, OTHER, Open()), "second")
+    sequencer = Sequencer(SequenceNumbers(), OLD)
+    sequencer.offer(ArrivedEntry(KEY, NOW, Open()), "first")
+    sequencer.offer(ArrivedEntry(KEY, OTHER, Open()), "second")
     assert sequencer.session == NOW
 
 

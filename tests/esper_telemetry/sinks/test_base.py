@@ -4,10 +4,11 @@ import inspect
 
 import pytest
 
-from esper_telemetry.sinks import FanoutSink, FileSink, MemorySink, Sink
+from esper_telemetry.recorder.usersinks import TeeSink
+from esper_telemetry.sinks import FileSink, MemorySink, Sink
 
 
-@pytest.mark.parametrize("sink", [FileSink, MemorySink, FanoutSink])
+@pytest.mark.parametrize("sink", [FileSink, MemorySink, TeeSink])
 @pytest.mark.parametrize("name", ["write", "sync", "close"])
 def test_every_sink_has_the_three_calls_of_the_protocol(sink, name):
     assert list(inspect.signature(getattr(sink, name)).parameters) == list(
@@ -15,11 +16,12 @@ def test_every_sink_has_the_three_calls_of_the_protocol(sink, name):
     )
 
 
-@pytest.fixture(params=["file", "memory", "fanout"])
+@pytest.fixture(params=["file", "memory", "file and a user's"])
 def sink(request, tmp_path, stream):
-    if request.param == "file":
-        return FileSink(tmp_path, stream.header(), stream.types)
-    return MemorySink(stream.types) if request.param == "memory" else FanoutSink(MemorySink(), MemorySink())
+    if request.param == "memory":
+        return MemorySink(stream.types)
+    file = FileSink(tmp_path, stream.header(), stream.types)
+    return file if request.param == "file" else TeeSink(file, [MemorySink()], lambda: stream.types, 5.0)
 
 
 def test_a_sink_takes_batches_and_is_closed_twice_without_harm(sink, stream):

@@ -12,7 +12,10 @@ def test_what_was_written_is_kept_in_order(stream):
     sink.write(stream.batch(2, new_types=[stream.later]))
     sink.sync()
     assert [event.seq for event in sink.events()] == [1, 2, 3, 4, 5]
-    assert sink.type_names == {1: "esper_telemetry.v1.ScalarLogged", 2: "esper_telemetry.v1.RunFinished"}
+    assert {number: kind.full_name for number, kind in sink.types.items()} == {
+        1: "esper_telemetry.v1.ScalarLogged",
+        2: "esper_telemetry.v1.RunFinished",
+    }
     assert sink.syncs == 1
     assert [len(batch.events) for batch in sink.batches] == [3, 2]
 

@@ -10,7 +10,7 @@ import pytest
 
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile import Gone, RecordReader, list_run, verify
-from esper_telemetry.sinks import FanoutSink, FileSink
+from esper_telemetry.sinks import FileSink
 
 
 @pytest.fixture
@@ -152,13 +152,3 @@ def test_a_file_that_may_not_be_looked_at_is_written_on(stream, sink, lost):
     sink.close()
     assert not lost
     assert seqs(sink.path.parent) == list(range(1, 21))
-
-
-def test_every_sink_of_a_fanout_looks_after_its_own(stream, tmp_path, lost):
-    sinks = [FileSink(tmp_path / name, stream.header(), stream.types, on_vanished=lost.append) for name in "ab"]
-    both = FanoutSink(*sinks)
-    both.write(stream.batch())
-    sinks[1].path.unlink()
-    both.check()
-    assert [one.path for one in lost] == [sinks[1].path]
-    both.close()

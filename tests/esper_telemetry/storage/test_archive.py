@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.schema_check import SchemaCheck
 from esper_telemetry.errors import SinkError
 from esper_telemetry.storage import archive
@@ -28,7 +28,7 @@ def store(root, produced, schemas=None) -> list:
     files.apply(files.claim())
     schemas = schemas or [produced.schema] * len(produced.raw)
     for raw, ref, schema in zip(produced.raw, produced.refs, schemas, strict=True):
-        files.apply(SchemaCheck(Limits()).check(schema, key))
+        files.apply(SchemaCheck(CollectorLimits()).check(schema, key))
         files.apply(PutFrame(raw, ref.descriptor))
         files.apply(Seal())
     return [segment.path for segment in files.published]

@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from esper_telemetry.jetstream.gateway import GatewayEngine, GatewayLane
-from esper_telemetry.storage.engine import Engine, Lane
+from esper_telemetry.storage.engine import Engine, ProducerLane
 from esper_telemetry.storage.file_engine import FileEngine
 from esper_telemetry.storage.producer_files import ProducerFiles
 
@@ -15,7 +15,8 @@ def members(protocol) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("protocol", "kind"), [(Engine, FileEngine), (Lane, ProducerFiles), (Engine, GatewayEngine), (Lane, GatewayLane)]
+    ("protocol", "kind"),
+    [(Engine, FileEngine), (ProducerLane, ProducerFiles), (Engine, GatewayEngine), (ProducerLane, GatewayLane)],
 )
 def test_an_engine_has_every_call_of_the_interface_with_its_arguments(protocol, kind):
     for name in members(protocol):

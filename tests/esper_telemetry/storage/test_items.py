@@ -6,10 +6,10 @@ import typing
 
 import pytest
 
-from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.schema_check import SchemaCheck
 from esper_telemetry.recordfile import Skip, SkipReason
-from esper_telemetry.recordfile.verify import verify
+from esper_telemetry.recordfile.verification import verify
 from esper_telemetry.storage.engine import (
     Claim,
     CutBack,
@@ -37,7 +37,7 @@ def produced():
 @pytest.mark.parametrize("kind", typing.get_args(Item), ids=lambda kind: kind.__name__)
 def test_an_item_of_each_kind_leaves_good_files_with_what_was_put(tmp_path, produced, kind):
     key = ProducerKey(produced.run_id, produced.producer_id)
-    schema = SchemaCheck(Limits()).check(produced.schema, key)
+    schema = SchemaCheck(CollectorLimits()).check(produced.schema, key)
     items = {
         PutSchema: (schema, 1),
         PutFrame: (PutFrame(produced.raw[1], produced.refs[1].descriptor), 2),
@@ -57,13 +57,13 @@ def test_an_item_of_each_kind_leaves_good_files_with_what_was_put(tmp_path, prod
     files.sync()
     files.release()
     assert files.failed is None
-    assert files.durable_seq == frames * PER_FRAME
+    assert files.numbers.durable_seq == frames * PER_FRAME
     found = [verify(path) for path in sorted(tmp_path.glob("*/*.esr.zst"))]
     assert all(one.good for one in found)
 
 
 def test_the_weight_of_an_item_is_what_it_takes(produced):
-    schema = SchemaCheck(Limits()).check(produced.schema, ProducerKey(produced.run_id, produced.producer_id))
+    schema = SchemaCheck(CollectorLimits()).check(produced.schema, ProducerKey(produced.run_id, produced.producer_id))
     assert weight(PutFrame(produced.raw[0], produced.refs[0].descriptor)) == len(produced.raw[0])
     assert weight(schema) == len(schema.descriptors) + schema.header.ByteSize()
     assert weight(Seal()) == weight(Claim(1)) == 0

@@ -5,11 +5,11 @@ import shutil
 
 import pytest
 
-from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.schema_check import SchemaCheck
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile import RecordReader
-from esper_telemetry.recordfile.verify import verify
+from esper_telemetry.recordfile.verification import verify
 from esper_telemetry.storage.engine import CutBack, Inspect, PutFrame, Seal
 from esper_telemetry.storage.naming import ProducerKey
 from esper_telemetry.storage.producer_files import ProducerFiles
@@ -34,7 +34,7 @@ class Desk:
         found = recover_producer(root / produced.run_id, key, []) if restored else None
         self.files = ProducerFiles(root, key, found)
         self.do(self.files.claim())
-        self.do(SchemaCheck(Limits()).check(produced.schema, key))
+        self.do(SchemaCheck(CollectorLimits()).check(produced.schema, key))
 
     def do(self, *items) -> None:
         try:
@@ -60,8 +60,8 @@ class Desk:
         assert self.files.failed is not None
         self.do(self.files.claim())
         assert self.files.failed is None
-        self.do(SchemaCheck(Limits()).check(self.produced.schema, self.files.key))
-        self.frames(*range(self.files.durable_seq // PER_FRAME, FRAMES))
+        self.do(SchemaCheck(CollectorLimits()).check(self.produced.schema, self.files.key))
+        self.frames(*range(self.files.numbers.durable_seq // PER_FRAME, FRAMES))
         self.do(Seal())
 
 
@@ -122,10 +122,12 @@ def test_what_happens_to_the_last_file_is_noticed_and_its_events_are_asked_for_a
     files = desk.files
     assert files.failed is not None
     told = lost_numbers(files)
-    assert files.durable_seq >= 2 * PER_FRAME
-    assert told | set(range(1, files.durable_seq + 1)) == set(range(1, 4 * PER_FRAME + 1)), "all that is gone is told"
+    assert files.numbers.durable_seq >= 2 * PER_FRAME
+    assert told | set(range(1, files.numbers.durable_seq + 1)) == set(range(1, 4 * PER_FRAME + 1)), (
+        "all that is gone is told"
+    )
     desk.send_again()
-    assert files.durable_seq == FRAMES * PER_FRAME
+    assert files.numbers.durable_seq == FRAMES * PER_FRAME
     kept = numbers_on_disk(desk.root)
     assert kept == set(range(1, FRAMES * PER_FRAME + 1))
     assert stored(desk.root, produced) == produced.raw
@@ -140,7 +142,7 @@ def test_what_happens_to_a_file_in_the_middle_is_told_once_and_nothing_is_stored
     told = lost_numbers(desk.files)
     assert told <= set(range(2 * PER_FRAME + 1, 4 * PER_FRAME + 1))
     desk.files.lost.clear()
-    assert desk.files.durable_seq == 5 * PER_FRAME, "what is behind the gap is there: clients go on behind it"
+    assert desk.files.numbers.durable_seq == 5 * PER_FRAME, "what is behind the gap is there: clients go on behind it"
     desk.send_again()
     assert desk.files.lost == [], "told once"
     kept = numbers_on_disk(desk.root)
@@ -153,7 +155,7 @@ def test_every_file_gone_begins_anew(desk, produced):
     shutil.rmtree(desk.root / produced.run_id)
     desk.do(Inspect())
     assert lost_numbers(desk.files) == set(range(1, 3 * PER_FRAME + 1))
-    assert desk.files.durable_seq == 0
+    assert desk.files.numbers.durable_seq == 0
     desk.send_again()
     assert stored(desk.root, produced) == produced.raw
     assert recover(desk.root).producers[desk.files.key].durable_seq == FRAMES * PER_FRAME
@@ -164,7 +166,7 @@ def test_a_folder_that_is_moved_under_a_sync_is_not_acked_into(desk, produced):
     (desk.root / produced.run_id).rename(desk.root / "moved")
     desk.frames(1)
     assert desk.files.failed is not None
-    assert desk.files.durable_seq == 0
+    assert desk.files.numbers.durable_seq == 0
     desk.send_again()
     shutil.rmtree(desk.root / "moved")
     assert stored(desk.root, produced) == produced.raw
@@ -176,7 +178,7 @@ def test_the_first_files_gone_do_not_move_the_watermark(desk):
     desk.do(desk.files.claim())
     assert desk.files.failed is None
     assert lost_numbers(desk.files) == set(range(1, PER_FRAME + 1))
-    assert desk.files.durable_seq == 2 * PER_FRAME
+    assert desk.files.numbers.durable_seq == 2 * PER_FRAME
 
 
 def test_files_that_go_while_no_stream_is_open_are_noticed_by_the_next(desk, produced):
@@ -184,7 +186,7 @@ def test_files_that_go_while_no_stream_is_open_are_noticed_by_the_next(desk, pro
     last.unlink()
     desk.do(desk.files.claim())
     assert desk.files.failed is None
-    assert desk.files.durable_seq == 2 * PER_FRAME
+    assert desk.files.numbers.durable_seq == 2 * PER_FRAME
     assert lost_numbers(desk.files) == set(range(2 * PER_FRAME + 1, 4 * PER_FRAME + 1))
 
 
@@ -194,7 +196,7 @@ def test_files_of_a_consumer_do_not_go_back(tmp_path, produced):
     *_, last = desk.segments([0], [1], leave_open=False)
     last.unlink()
     desk.do(desk.files.claim())
-    assert desk.files.durable_seq == 2 * PER_FRAME, "the log has let go of them"
+    assert desk.files.numbers.durable_seq == 2 * PER_FRAME, "the log has let go of them"
     assert lost_numbers(desk.files)
 
 
@@ -208,16 +210,16 @@ def test_a_folder_that_nobody_may_look_into_tells_nothing_lost(desk, monkeypatch
     desk.do(Inspect())
     assert desk.files.failed
     assert desk.files.lost == []
-    assert desk.files.durable_seq == PER_FRAME
+    assert desk.files.numbers.durable_seq == PER_FRAME
     monkeypatch.undo()
     desk.send_again()
-    assert desk.files.durable_seq == FRAMES * PER_FRAME
+    assert desk.files.numbers.durable_seq == FRAMES * PER_FRAME
 
 
 def test_a_restored_producer_goes_on_behind_its_last_file(desk, tmp_path, produced):
     desk.segments([0, 1], [2], leave_open=False)
     again = Desk(tmp_path, produced, restored=True)
-    assert again.files.durable_seq == 3 * PER_FRAME
+    assert again.files.numbers.durable_seq == 3 * PER_FRAME
     assert again.files.stored_bytes == desk.files.stored_bytes
     again.frames(3, 4, 5)
     again.do(Seal())
@@ -245,6 +247,6 @@ def test_a_name_that_others_have_taken_is_passed_over(desk):
     for number in range(2, 5):
         (taken.parent / taken.name.replace("000001", f"{number:06d}")).write_text("somebody else's")
     desk.frames(1)
-    assert desk.files.durable_seq == 2 * PER_FRAME
+    assert desk.files.numbers.durable_seq == 2 * PER_FRAME
     (other,) = {segment.path for segment in desk.files.published} - {taken}
     assert other.read_bytes() != b"somebody else's"

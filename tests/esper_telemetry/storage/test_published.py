@@ -34,7 +34,7 @@ def files(tmp_path, produced) -> ProducerFiles:
 def test_what_comes_after_the_last_number_that_counts_is_taken_away(files, produced, tmp_path, frames):
     files.apply(CutBack(frames * 25))
     assert stored(tmp_path, produced) == produced.raw[:frames]
-    assert files.durable_seq == frames * 25
+    assert files.numbers.durable_seq == frames * 25
     assert [segment.last_seq for segment in files.published] == [
         min(n, frames * 25) for n in (50, 100) if n - 50 < frames * 25
     ]

@@ -4,10 +4,10 @@ import shutil
 import pytest
 
 from esper_telemetry.recordfile import HeaderInfo, RecordReader, RecordWriter, Skip, SkipReason
-from esper_telemetry.recordfile.verify import verify
+from esper_telemetry.recordfile.verification import verify
 from esper_telemetry.storage.naming import ProducerKey
 from esper_telemetry.storage.recovery import recover
-from esper_telemetry.storage.segment_writer import SegmentAppender, own_header
+from esper_telemetry.storage.segment_writer import SegmentWriter, own_header
 from tests.esper_telemetry.collector.publisher import TYPES, Produced, make_batch
 
 PER_FRAME = 30
@@ -27,7 +27,7 @@ def write(root, produced, frames, *, segment=1, last_seq=0, seal=False, name=Non
     folder = root / produced.run_id
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (name or f"main-r0-20251009T085320Z-00000000-{segment:06d}.esr.zst")
-    appender = SegmentAppender(path, own_header(produced.schema.header, segment, b"", last_seq), [].append)
+    appender = SegmentWriter(path, own_header(produced.schema.header, segment, b"", last_seq), [].append)
     for number in frames:
         appender.append([(produced.raw[number], produced.refs[number].descriptor)])
     if seal:
@@ -162,7 +162,7 @@ def test_a_segment_that_somebody_writes_is_left_alone(tmp_path, produced):
     folder = tmp_path / produced.run_id
     folder.mkdir()
     path = folder / "main-r0-20251009T085320Z-00000000-000001.esr.zst"
-    appender = SegmentAppender(path, own_header(produced.schema.header, 1, b"", 0), [].append)
+    appender = SegmentWriter(path, own_header(produced.schema.header, 1, b"", 0), [].append)
     size = path.stat().st_size
     with path.open("r+b") as file:
         file.truncate(100)

@@ -8,9 +8,9 @@ import pytest
 
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile import RecordReader, Skip, SkipReason, append
-from esper_telemetry.recordfile.verify import verify
+from esper_telemetry.recordfile.verification import verify
 from esper_telemetry.storage.disk import cut_file, sync_folder
-from esper_telemetry.storage.segment_writer import OWNER_ATTRIBUTE, SegmentAppender, own_header
+from esper_telemetry.storage.segment_writer import OWNER_ATTRIBUTE, SegmentWriter, own_header
 from tests.esper_telemetry.collector.publisher import Produced
 
 
@@ -19,8 +19,8 @@ def produced():
     return Produced(frames=5, per_frame=30)
 
 
-def start(path, produced, last_seq=0, segment=1) -> SegmentAppender:
-    return SegmentAppender(path, own_header(produced.schema.header, segment, b"", last_seq), [].append)
+def start(path, produced, last_seq=0, segment=1) -> SegmentWriter:
+    return SegmentWriter(path, own_header(produced.schema.header, segment, b"", last_seq), [].append)
 
 
 def fill(appender, produced, frames) -> None:
@@ -120,7 +120,7 @@ def test_cutting_back_leaves_what_a_sync_has_covered(tmp_path, produced):
     fill(appender, produced, [0, 1])
     appender.sync()
     fill(appender, produced, [2])
-    assert (appender.synced_seq, appender.last_seq) == (60, 90)
+    assert appender.synced_size < appender.size
     appender.cut_back()
     with RecordReader(path) as reader:
         assert reader.records == 60

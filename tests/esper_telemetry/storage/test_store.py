@@ -5,10 +5,10 @@ import random
 
 import pytest
 
-from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.schema_check import SchemaCheck
 from esper_telemetry.recordfile import RecordReader, Skip, SkipReason
-from esper_telemetry.recordfile.verify import verify
+from esper_telemetry.recordfile.verification import verify
 from esper_telemetry.storage import producer_files
 from esper_telemetry.storage.engine import Expire, PutFrame, PutSkip, Seal
 from esper_telemetry.storage.naming import ProducerKey
@@ -38,7 +38,7 @@ class Bench:
     def files(self, produced, stored=None) -> ProducerFiles:
         key = ProducerKey(produced.run_id, produced.producer_id)
         files = ProducerFiles(self.root, key, stored)
-        self.store.put(files, SchemaCheck(Limits()).check(produced.schema, key))
+        self.store.put(files, SchemaCheck(CollectorLimits()).check(produced.schema, key))
         return files
 
     def put(self, files, produced, numbers) -> None:
@@ -94,7 +94,7 @@ def test_the_syncs_of_a_seal_are_reported_with_the_frames_it_made_durable(tmp_pa
     store = Store(cycles.put)
     files = ProducerFiles(tmp_path, ProducerKey(produced.run_id, produced.producer_id))
     for item in (
-        SchemaCheck(Limits()).check(produced.schema, files.key),
+        SchemaCheck(CollectorLimits()).check(produced.schema, files.key),
         PutFrame(produced.raw[0], produced.refs[0].descriptor),
         Seal(),
     ):
@@ -109,7 +109,7 @@ def test_the_syncs_of_a_seal_are_reported_with_the_frames_it_made_durable(tmp_pa
 def test_a_new_schema_and_a_seal_each_end_a_segment(bench, produced):
     files = bench.files(produced)
     bench.put(files, produced, [0])
-    bench.store.put(files, SchemaCheck(Limits()).check(produced.schema, files.key))
+    bench.store.put(files, SchemaCheck(CollectorLimits()).check(produced.schema, files.key))
     bench.put(files, produced, [1])
     bench.store.put(files, Seal())
     bench.put(files, produced, [2])
@@ -189,7 +189,7 @@ def test_a_store_goes_on_where_its_files_end(bench, produced):
     again = Bench(bench.root)
     found = recover(bench.root).producers[files.key]
     files = again.files(produced, found)
-    assert files.durable_seq == 3 * PER_FRAME
+    assert files.numbers.durable_seq == 3 * PER_FRAME
     again.put(files, produced, range(3, 8))
     again.until(lambda p: p.durable_seq == produced.last_seq)
     again.store.stop(5)
@@ -213,7 +213,7 @@ def test_random_failures_and_retries_leave_every_frame_once(bench, produced):
         bench.store.put(files, files.claim())
         bench.store.put(files, Seal())
         bench.settled()
-        done = files.durable_seq // PER_FRAME
+        done = files.numbers.durable_seq // PER_FRAME
     bench.store.stop(5)
     assert stored(bench.root, produced) == produced.raw[:done]
 

@@ -43,7 +43,7 @@ def test_what_a_welcome_leaves_out_is_as_in_the_protocol():
 
 
 def test_the_limits_are_those_the_real_collector_names():
-    from esper_telemetry.collector.limits import Limits as CollectorLimits
+    from esper_telemetry.collector.limits import CollectorLimits
 
     theirs = WelcomeLimits.of(CollectorLimits().to_proto())
     assert (theirs.frame_bytes, theirs.raw_bytes) == (WelcomeLimits().frame_bytes, WelcomeLimits().raw_bytes)

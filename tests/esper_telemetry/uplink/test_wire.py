@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from esper_telemetry.collector.limits import Limits
+from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.session import Session as CollectorSession
 from esper_telemetry.collector.session import claim
@@ -21,7 +21,7 @@ from esper_telemetry.uplink.terms import wire_bytes
 from esper_telemetry.v1 import collector_pb2
 from tests.esper_telemetry.uplink.listsource import ListSource
 
-LIMITS = Limits(window_frames=4, window_bytes=1000, frame_bytes=500)
+LIMITS = CollectorLimits(window_frames=4, window_bytes=1000, frame_bytes=500)
 
 
 class Collector:
@@ -38,7 +38,7 @@ class Collector:
         kind = message.WhichOneof("message")
         if kind == "hello":
             hello = message.hello
-            claim(self.numbers, hello.session_epoch, Limits().epoch_step)
+            claim(self.numbers, hello.session_epoch, CollectorLimits().epoch_step)
             known = hello.schema_fingerprint if hello.schema_fingerprint == self.known else b""
             self.stream = CollectorSession(self.numbers, hello.session_epoch, known, LIMITS, now)
             welcome = collector_pb2.Welcome(
