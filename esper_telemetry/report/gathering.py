@@ -33,12 +33,14 @@ class GatheredRun:
         kept: latest events of each type.
         meanings: by type: its comment, and the comment of each field.
         paths: the files it was read from.
+        warnings: what was damaged, missing or not decodable, one sentence each.
     """
 
     view: RunView
     kept: dict[str, deque[Event]] = field(default_factory=dict)
     meanings: Meanings = field(default_factory=dict)
     paths: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def events(self) -> Iterator[Event]:
         """Yield the events that were kept."""
@@ -95,6 +97,8 @@ def _gather_run(paths: RecordFiles, panels: Sequence[Panel], *, latest: bool, wa
     view.feed(_keeping((watch or Watch()).events(records), run.kept))
     missing = None if any(place.filtered for place in records.segments) else records.missing
     view.facts.numbering.partial = missing is None
+    unknown = [f"{count:,} events of type {name} cannot be decoded" for name, count in records.unknown.items()]
+    run.warnings = (*records.warnings, *unknown)
     view.reader_found(ReaderFindings(tuple(records.warnings), missing, dict(records.unknown)))
     _explain(run, paths)
     return run

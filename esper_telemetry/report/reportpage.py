@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from esper_telemetry.report.gathering import GatheredRun
     from esper_telemetry.views import Figure, PanelFigures
 
+GENERATOR = "esper-telemetry report"
+"""What the head of every report names as its generator."""
+
 _FOLDER = Path(__file__).parent
 _EVENT_BYTES = 700_000
 """Bytes of events behind clicks: a quarter of what a report may take."""
@@ -258,7 +261,7 @@ def _document(title: str, body: Iterable[Markup], runs: Sequence[GatheredRun]) -
         element("meta", {"http-equiv": "Content-Security-Policy", "content": policy}),
         element("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}),
         element("meta", {"name": "referrer", "content": "no-referrer"}),
-        element("meta", {"name": "generator", "content": "esper-telemetry report"}),
+        element("meta", {"name": "generator", "content": GENERATOR}),
         element("title", {}, f"{title} · training record"),
         element("style", {}, Markup(style)),
     ]

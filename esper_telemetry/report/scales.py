@@ -51,7 +51,7 @@ def nice_step(span: float, count: int) -> float:
     """Return the step of 1, 2 or 5 times a power of ten that divides a span into about `count` parts."""
     raw = span / max(1, count)
     power = 10.0 ** math.floor(math.log10(raw))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= raw * 0.999)
+    return min((step * power for step in (1, 2, 5, 10)), key=lambda step: abs(math.log(step / raw)))
 
 
 def spread(low: float, high: float) -> tuple[float, float]:
@@ -115,11 +115,10 @@ def _bytes_step(span: float, count: int) -> float:
 
 def _text(value: float, step: float) -> str:
     """Return a value with as many decimals as its step has."""
-    size = max(abs(value), abs(step))
-    if size >= 1e6 or step < 1e-4:  # noqa: PLR2004 - beyond, digits take more room than they tell
-        text = f"{value:.0e}" if value else "0"
-        mantissa, _, power = text.partition("e")
-        text = f"{mantissa}e{int(power)}" if power else text
+    if max(abs(value), abs(step)) >= 1e6 or step < 1e-4:  # noqa: PLR2004 - beyond, digits take more room than they tell
+        digits = max(0, math.floor(math.log10(abs(value))) - math.floor(math.log10(step) + 1e-9)) if value else 0
+        mantissa, _, power = f"{value:.{digits}e}".partition("e")
+        text = f"{mantissa}e{int(power)}" if value else "0"
     else:
         decimals = max(0, -math.floor(math.log10(step) + 1e-9))
         text = f"{value:,.{decimals}f}"
