@@ -32,6 +32,8 @@ VERBS = {
     "merge": "join segments, ranks or files into one record",
     "verify": "check everything that a record states",
     "recover": "save what is whole of a damaged record",
+    "report": "write the panels of runs as one HTML file",
+    "check": "judge runs by rules: exit 4 with what fired",
     "ui": "show runs in a browser: live, stored, compared, replayed",
     "completion": "print the completion script of a shell",
     "push": "send records to a collector",
