@@ -151,7 +151,7 @@ def test_a_frame_cut_out_without_a_trace_is_missed_by_its_numbers(records):
     frames = list(RecordReader(data).frames())
     reader = RecordReader(data[: frames[1].offset] + data[frames[1].end :])
     (damage,) = reader.damage
-    assert str(damage) == "frames are missing here; numbers 11 to 20 are lost"
+    assert str(damage) == "frames are missing here; sequence numbers 11 to 20 are lost"
 
 
 def test_a_repeated_frame_is_reported(records):
