@@ -217,7 +217,7 @@ def test_a_torn_header_is_refused(records):
     data = bytearray(records.bytes())
     with pytest.raises(CorruptRecordError, match="ends inside its header"):
         RecordReader(bytes(data[:500]))
-    with pytest.raises(CorruptRecordError, match="ends behind its prologue; it holds no event"):
+    with pytest.raises(CorruptRecordError, match="ends after its prologue; it holds no event"):
         RecordReader(bytes(data[:24]))
     data[200:1200] = bytes(1000)
     with pytest.raises(CorruptRecordError, match="the header is torn"):
