@@ -34,7 +34,7 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
-class Layout:
+class ArchiveLayout:
     """What the files hold.
 
     Attributes:
@@ -46,7 +46,7 @@ class Layout:
     checksums: Mapping[str, str]
 
 
-OFFICIAL = Layout(
+OFFICIAL = ArchiveLayout(
     10_000,
     {
         "data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -67,7 +67,7 @@ class Images:
     labels: NDArray[np.int64]
 
 
-def read_cifar10(directory: str | Path, layout: Layout = OFFICIAL) -> tuple[Images, Images]:
+def read_cifar10(directory: str | Path, layout: ArchiveLayout = OFFICIAL) -> tuple[Images, Images]:
     """Read the training and the test images.
 
     Args:
@@ -89,7 +89,7 @@ def read_cifar10(directory: str | Path, layout: Layout = OFFICIAL) -> tuple[Imag
     )
 
 
-def _read_files(folder: Path, names: tuple[str, ...], suffix: str, layout: Layout) -> Images:
+def _read_files(folder: Path, names: tuple[str, ...], suffix: str, layout: ArchiveLayout) -> Images:
     read = _read_binary if suffix else _read_python
     parts = [read(folder / f"{name}{suffix}", layout) for name in names]
     images = np.concatenate([part.images for part in parts])
@@ -101,7 +101,7 @@ def _read_files(folder: Path, names: tuple[str, ...], suffix: str, layout: Layou
     return Images(images, labels)
 
 
-def _read_python(path: Path, layout: Layout) -> Images:
+def _read_python(path: Path, layout: ArchiveLayout) -> Images:
     raw = _read(path)
     checksum = hashlib.md5(raw, usedforsecurity=False).hexdigest()
     if checksum != layout.checksums[path.name]:
@@ -113,7 +113,7 @@ def _read_python(path: Path, layout: Layout) -> Images:
     return Images(np.asarray(content[b"data"], dtype=np.uint8).reshape(-1, *SHAPE), labels)
 
 
-def _read_binary(path: Path, layout: Layout) -> Images:
+def _read_binary(path: Path, layout: ArchiveLayout) -> Images:
     raw = _read(path)
     size = layout.records * (1 + PIXELS)
     if len(raw) != size:

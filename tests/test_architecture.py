@@ -78,7 +78,7 @@ HEAVY = {
     "torch": ("esper_telemetry/counters/", "esper_telemetry/integrations/", "esper/", "tools/learning.py"),
     "zstandard": ("esper_telemetry/recordfile/", "tools/decode_records.py"),
     "grpc": ("esper_telemetry/uplink/", "esper_telemetry/collector/", "esper_telemetry/decode/live.py"),
-    "isal": ("esper_telemetry/recordfile/checksum.py",),
+    "isal": ("esper_telemetry/recordfile/frame.py",),
     "nats": ("esper_telemetry/jetstream/connection.py",),
     "click": ("esper_telemetry/commands/",),
     "rich": ("esper_telemetry/commands/", "esper_telemetry/terminal/"),

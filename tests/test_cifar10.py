@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from esper.cifar10 import OFFICIAL, DataError, Layout, read_cifar10
+from esper.cifar10 import OFFICIAL, ArchiveLayout, DataError, read_cifar10
 
 RECORDS = 20
 NAMES = [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]
@@ -40,7 +40,7 @@ def python_files(tmp_path, data):
         raw = pickle.dumps({b"labels": labels[name].tolist(), b"data": pixels[name]})
         (folder / name).write_bytes(raw)
         sums[name] = hashlib.md5(raw, usedforsecurity=False).hexdigest()
-    return tmp_path, Layout(RECORDS, sums)
+    return tmp_path, ArchiveLayout(RECORDS, sums)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def binary_files(tmp_path, data):
     for name in NAMES:
         rows = np.concatenate([labels[name][:, None].astype(np.uint8), pixels[name]], axis=1)
         (folder / f"{name}.bin").write_bytes(rows.tobytes())
-    return tmp_path, Layout(RECORDS, {})
+    return tmp_path, ArchiveLayout(RECORDS, {})
 
 
 @pytest.mark.parametrize("version", ["python_files", "binary_files"])

@@ -16,7 +16,7 @@ from esper.kasmina.slot import SeedSlot, own_randomness
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from esper.kasmina.lifecycle import Limits
+    from esper.kasmina.lifecycle import GateLimits
 
 SLOT_IDS = ("early", "mid", "late")
 
@@ -41,7 +41,7 @@ class GrowingHost(nn.Module):
         channels: Sequence[int] = (8, 16, 32),
         seed: int,
         device: str = "cpu",
-        limits: Limits | None = None,
+        limits: GateLimits | None = None,
     ) -> None:
         super().__init__()
         widths = (in_channels, *channels)

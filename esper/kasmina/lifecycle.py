@@ -62,7 +62,7 @@ class Gate(enum.IntEnum):
 
 
 @dataclass(frozen=True)
-class Limits:
+class GateLimits:
     """How long things take, in epochs, and what the gates ask for."""
 
     blend_epochs: int = 5
@@ -137,7 +137,7 @@ class GateResult:
         return all(check.passed for check in self.checks)
 
 
-def evaluate_gate(gate: Gate, state: SeedState, limits: Limits) -> GateResult:
+def evaluate_gate(gate: Gate, state: SeedState, limits: GateLimits) -> GateResult:
     """Look at a seed before it may move on.
 
     Args:

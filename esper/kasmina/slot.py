@@ -21,9 +21,9 @@ from esper.kasmina.lifecycle import (
     LIVE,
     MOVES,
     Gate,
+    GateLimits,
     GateResult,
     LifecycleError,
-    Limits,
     SeedMetrics,
     SeedState,
     Stage,
@@ -65,14 +65,14 @@ class SeedSlot(nn.Module):
         slot_id: str,
         channels: int,
         device: str = "cpu",
-        task_config: Limits | None = None,
+        task_config: GateLimits | None = None,
         on_telemetry: Callable[[TelemetryEvent], None] | None = None,
     ) -> None:
         super().__init__()
         self.slot_id = slot_id
         self.channels = channels
         self.device = device
-        self.limits = task_config or Limits()
+        self.limits = task_config or GateLimits()
         self.on_telemetry = on_telemetry
         self.fast_mode = False
         self.lifecycle_only = False

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, NoReturn
 import torch
 
 from esper.kasmina.host import SLOT_IDS
-from esper.scripts.ppo import run_ppo
-from esper.scripts.summary import ProgressLine, early_end_told, print_summary
+from esper.scripts.run_summary import ProgressLine, early_end_told, print_summary
+from esper.scripts.train_ppo import run_ppo
 from esper.simic.checkpoint import CheckpointError
-from esper.simic.config import POLICIES, ConfigError
+from esper.simic.config import POLICIES, PpoConfigError
 from esper.simic.counterfactual import MODES
 from esper.simic.training import HeuristicConfig, TrainingResult, train_heuristic
 from esper.tasks import TASKS, Task, TaskError, load_task
@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _unwound_by_sigterm():
             exit_code: int = args.run(args)
-    except (TaskError, ConfigError, CheckpointError, TelemetryError) as error:
+    except (TaskError, PpoConfigError, CheckpointError, TelemetryError) as error:
         print(f"{parser.prog}: error: {error}".replace("\n", " "), file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -35,7 +35,7 @@ def generator_on(device: torch.device, seed: int) -> torch.Generator:
 
 
 @dataclass(frozen=True)
-class Decision:
+class AgentDecision:
     """What was decided for B environments.
 
     Attributes:
@@ -82,7 +82,7 @@ class Agent:
         self._rollout = Rollout()
         self._state = self.policy.initial_state(self.config.n_envs)
 
-    def decide(self, observations: list[list[float]], masks: list[Masks]) -> Decision:
+    def decide(self, observations: list[list[float]], masks: list[Masks]) -> AgentDecision:
         """Decide one step.
 
         Args:
@@ -94,7 +94,7 @@ class Agent:
         actions, log_probs, values, self._state = self.policy.act(seen, allowed, self._state, self._generator)
         self._rollout.store(seen, allowed, actions, log_probs, values)
         (copied,) = to_host([actions])
-        return Decision([[int(option) for option in row] for row in copied.tolist()], actions, allowed, values)
+        return AgentDecision([[int(option) for option in row] for row in copied.tolist()], actions, allowed, values)
 
     def reward(self, rewards: list[float]) -> None:
         """Tell what the last decision earned, by environment."""

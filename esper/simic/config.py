@@ -16,7 +16,7 @@ POLICIES = ("ppo", "random", "wait")
 """Who decides: the policy that learns, one that draws among what is allowed, or the control without growth."""
 
 
-class ConfigError(ValueError):
+class PpoConfigError(ValueError):
     """A configuration cannot be used."""
 
 
@@ -74,7 +74,7 @@ class PpoConfig:
         """Check every value.
 
         Raises:
-            ConfigError: One cannot be used.
+            PpoConfigError: One cannot be used.
         """
         for name in ("batches", "n_envs", "max_epochs", "hidden", "entropy_batches", "update_epochs"):
             _require(name, getattr(self, name), "a whole number of 1 or more", lambda v: type(v) is int and v >= 1)
@@ -96,14 +96,14 @@ class PpoConfig:
         """Build a configuration from a file's keys; lists become tuples.
 
         Raises:
-            ConfigError: A key is unknown, or a value cannot be used.
+            PpoConfigError: A key is unknown, or a value cannot be used.
         """
         known = [field.name for field in fields(cls)]
         for key in values:
             if key not in known:
                 near = difflib.get_close_matches(str(key), known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(known)}"
-                raise ConfigError(f"unknown config key {key!r}: {hint}")
+                raise PpoConfigError(f"unknown config key {key!r}: {hint}")
         given: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
@@ -129,4 +129,4 @@ def _is_number(value: Any) -> bool:
 
 def _require(name: str, value: Any, wanted: str, holds: Any) -> None:
     if not holds(value):
-        raise ConfigError(f"{name} is {value!r}: it must be {wanted}")
+        raise PpoConfigError(f"{name} is {value!r}: it must be {wanted}")

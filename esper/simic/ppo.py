@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from esper.simic.actions import HEADS
 from esper.simic.policy import relevance
-from esper.simic.rollout import Batch, advantages_and_returns
+from esper.simic.rollout import RolloutBatch, advantages_and_returns
 from esper.simic.transfer import to_host
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class PPO:
         self.config = config
         self.optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5)
 
-    def update(self, batch: Batch, entropy_coef: float) -> UpdateResult:
+    def update(self, batch: RolloutBatch, entropy_coef: float) -> UpdateResult:
         """Pass over the batch until the policy has moved far enough, at most `update_epochs` times.
 
         A pass whose numbers are not finite, or whose divergence is over 1.5·target_kl, makes no step and is the last.
@@ -113,7 +113,7 @@ class PPO:
         return UpdateResult(metrics, math.fsum(norms) / len(norms) if norms else None)
 
     def _losses(
-        self, batch: Batch, advantages: Tensor, returns: Tensor, mattered: Tensor, entropy_coef: float
+        self, batch: RolloutBatch, advantages: Tensor, returns: Tensor, mattered: Tensor, entropy_coef: float
     ) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
         """Return the loss, and what was measured.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Batch:
+class RolloutBatch:
     """Whole episodes: T steps of B environments.
 
     Attributes:
@@ -41,14 +41,14 @@ class Rollout:
         self.rewards: list[list[float]] = []
 
     def store(self, observations: Tensor, masks: Tensor, actions: Tensor, log_probs: Tensor, values: Tensor) -> None:
-        """Keep what was seen, allowed, done and thought in one step; see `Batch` without its first dimension."""
+        """Keep what was seen, allowed, done and thought in one step; see `RolloutBatch` without its first dimension."""
         self._steps.append((observations, masks, actions, log_probs, values))
 
     def reward(self, rewards: list[float]) -> None:
         """Keep what each environment earned in the step that was stored last."""
         self.rewards.append(rewards)
 
-    def batch(self, reward_scale: float = 1.0) -> Batch:
+    def batch(self, reward_scale: float = 1.0) -> RolloutBatch:
         """Stack the steps.
 
         Args:
@@ -63,7 +63,7 @@ class Rollout:
             torch.stack(column) for column in zip(*self._steps, strict=True)
         )
         rewards = torch.tensor(self.rewards, dtype=torch.float32).to(values.device) / reward_scale
-        return Batch(observations, masks, actions, log_probs, values, rewards)
+        return RolloutBatch(observations, masks, actions, log_probs, values, rewards)
 
 
 def advantages_and_returns(rewards: Tensor, values: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:

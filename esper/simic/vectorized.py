@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
     from esper.simic.actions import Masks
-    from esper.simic.agent import Decision
+    from esper.simic.agent import AgentDecision
     from esper.simic.config import PpoConfig
     from esper.simic.ppo import UpdateResult
     from esper.tasks import Task
@@ -315,7 +315,7 @@ class VectorizedTrainer:
         report_epoch(get_hub(), environment, episode.result, seconds=None)
 
     def _count(
-        self, episodes: list[EpisodeState], decision: Decision, successes: list[bool], rewards: list[float]
+        self, episodes: list[EpisodeState], decision: AgentDecision, successes: list[bool], rewards: list[float]
     ) -> None:
         """Hand the step to the counters of each device; nothing is computed before the end of the batch."""
         devices = self.config.devices[: len(episodes)]

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import layout
-from esper_telemetry.recordfile.checksum import crc32
 from esper_telemetry.recordfile.facts import contradiction, frame_facts
-from esper_telemetry.recordfile.frame import FrameDecoder, frame_length, parse_frame_header
+from esper_telemetry.recordfile.frame import FrameDecoder, crc32, frame_length, parse_frame_header
 from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:

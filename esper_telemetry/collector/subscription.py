@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import layout
-from esper_telemetry.recordfile.checksum import crc32
-from esper_telemetry.recordfile.frame import FrameDecoder
+from esper_telemetry.recordfile.frame import FrameDecoder, crc32
 from esper_telemetry.recordfile.header import parse_header_frame
 from esper_telemetry.recordfile.piece import Kind, Piece, piece_at
 from esper_telemetry.recordfile.source import FileSource

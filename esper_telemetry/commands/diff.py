@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -97,7 +98,11 @@ def _print_text(found: Comparison) -> None:
     rows = [(pair.left, pair.right, _difference(pair.left, pair.right), pair.name) for pair in found.types]
     _section(("A", "B", "B - A", "events by type"), rows, "the same numbers of events of each type")
     rows = [_field_row(pair) for pair in found.fields]
-    head = ("mean A", "mean B", "change", "last A", "last B", "unit", "field")
+    odd = any((pair.left and pair.left.non_finite) or (pair.right and pair.right.non_finite) for pair in found.fields)
+    if not odd:
+        rows = [(*row[:5], *row[7:]) for row in rows]
+    odds = ("odd A", "odd B") if odd else ()
+    head = ("mean A", "mean B", "change", "last A", "last B", *odds, "unit", "field")
     _section(head, rows, "the same numbers in every field")
 
 
@@ -113,9 +118,16 @@ def _field_row(pair: FieldPair) -> tuple[object, ...]:
     known = pair.left or pair.right
     unit = known.unit if known is not None and known.unit != "1" else ""
     change = None if pair.change is None else f"{100 * pair.change:+.3g} %"
-    means = [side.mean if side is not None else None for side in (pair.left, pair.right)]
-    last = [side.last if side is not None else None for side in (pair.left, pair.right)]
-    return *means, change, *last, unit, f"{pair.type} {pair.name}"
+    sides = (pair.left, pair.right)
+    means = [None if side is None else _mean(side) for side in sides]
+    last = [side.last if side is not None else None for side in sides]
+    odd = [(side.non_finite or "") if side is not None else None for side in sides]
+    return *means, change, *last, *odd, unit, f"{pair.type} {pair.name}"
+
+
+def _mean(known: FieldStatistics) -> float | None:
+    """Return the mean of the finite values; NaN where values were measured and none was finite."""
+    return math.nan if known.mean is None and known.non_finite else known.mean
 
 
 def _difference(left: int | None, right: int | None) -> str:

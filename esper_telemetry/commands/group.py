@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +32,12 @@ VERBS = {
     "merge": "join segments, ranks or files into one record",
     "verify": "check everything that a record states",
     "recover": "save what is whole of a damaged record",
+    "ui": "show runs in a browser: live, stored, compared, replayed",
     "completion": "print the completion script of a shell",
     "push": "send records to a collector",
     "collect": "receive the records of many runs",
-    "runs": "list and delete the runs at a collector",
+    "runs": "list the runs of a folder or at a collector, and delete those at a collector",
+    "rm": "delete runs on this machine, by name or by age",
     "consume": "store what the gateways of a collector put into a message log",
     "health": "ask a collector whether it serves",
 }
@@ -61,6 +64,17 @@ class Verbs(click.Group):
             return None
         command: click.Command = import_module(f"esper_telemetry.commands.{cmd_name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; one that does not exist is refused with those that may have been meant."""
+        name = args[0] if args else ""
+        if name and name not in VERBS and not name.startswith("-"):
+            meant = get_close_matches(name, VERBS, 2)
+            hint = f"did you mean {' or '.join(meant)}?" if meant else "esper-telemetry --help lists the verbs"
+            ctx.fail(f"there is no verb {name!r}; {hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing them."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,13 +21,22 @@ from esper_telemetry.commands.output import (
     warn,
 )
 from esper_telemetry.commands.reading import files_argument, find_files, json_option, time_format_option
+from esper_telemetry.commands.runtable import (
+    attempts_of,
+    lasted,
+    print_runs,
+    result_text,
+    results_of,
+    run_document,
+    runs_of,
+    with_run_folders,
+)
 from esper_telemetry.commands.times import TimeFormat
 from esper_telemetry.decode import RunConfiguration, StreamSummary, Summary, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_NANOS = 1_000_000_000
 _CONFIG_WIDTH = 100  # signs of a configuration that is shown in a line
 
 
@@ -37,11 +45,17 @@ _CONFIG_WIDTH = 100  # signs of a configuration that is shown in a line
 @json_option
 @time_format_option
 def command(files: tuple[str, ...], as_json: bool, time_format: str) -> int:
-    """Say what a record holds: the run, its outcome, events by type, bytes and losses. Nothing is scanned."""
-    summary = summarize(find_files(files))
+    """State what a record holds: the run, its outcome, events by type, bytes and losses. Nothing is scanned.
+
+    Several runs, or a folder of run folders, are a table with a line for each, by time. Exit code 3: something is
+    damaged or missing, or a writer is gone without an end.
+    """
+    summary = summarize(find_files(with_run_folders(files)))
     times = TimeFormat(time_format)
     if as_json:
         print_json(_document(summary, times))
+    elif len(summary.run_ids) > 1:
+        print_runs(runs_of(summary), times)
     else:
         _print_text(summary, times)
     for warning in summary.warnings:
@@ -50,14 +64,13 @@ def command(files: tuple[str, ...], as_json: bool, time_format: str) -> int:
 
 
 def _print_text(summary: Summary, times: TimeFormat) -> None:
-    for run_id in summary.run_ids:
-        streams = [stream for stream in summary.streams if stream.run_id == run_id]
-        for name, value in _run_facts(run_id, streams, times):
-            print_text(f"{name:<10} {printable(value)}")
-        if len(streams) > 1:
-            print_text()
-            head = ("stream", "rank", "outcome", "events", "missing", "segments", "attempt", "size", "host", "pid")
-            print_table(head, (_stream_row(stream) for stream in streams))
+    streams = summary.streams
+    for name, value in _run_facts(", ".join(summary.run_ids), streams, times) if streams else ():
+        print_text(f"{name:<10} {printable(value)}")
+    if len(streams) > 1:
+        print_text()
+        head = ("stream", "rank", "outcome", "events", "missing", "segments", "attempt", "size", "host", "pid")
+        print_table(head, (_stream_row(stream) for stream in streams))
     print_text()
     counts = summary.events_by_type
     if counts is None:
@@ -68,9 +81,9 @@ def _print_text(summary: Summary, times: TimeFormat) -> None:
 
 def _run_facts(run_id: str, streams: Sequence[StreamSummary], times: TimeFormat) -> Iterator[tuple[str, str]]:
     own = [stream for stream in streams if not stream.parent] or streams
-    attempts = [list(group) for _, group in groupby(sorted(own, key=_attempt), key=_attempt)]
+    attempts = attempts_of(streams)
     first = min(attempts[-1], key=lambda stream: (not stream.started, stream.rank))
-    started, finished = first.started, first.finished
+    started = first.started
     yield "run", run_id
     if first.run_name:
         yield "name", first.run_name
@@ -80,7 +93,7 @@ def _run_facts(run_id: str, streams: Sequence[StreamSummary], times: TimeFormat)
     begin = [stream.first_time for stream in streams if stream.first_time is not None]
     if begin:
         yield "started", times.text(min(begin)).strip()
-        yield "lasted", duration(sum(map(_lasted, attempts)))
+        yield "lasted", duration(sum(map(lasted, attempts)))
     for attempt in attempts if len(attempts) > 1 else ():
         yield "attempt", _attempt_text(attempt, times)
     if started.get("telemetry"):
@@ -100,12 +113,8 @@ def _run_facts(run_id: str, streams: Sequence[StreamSummary], times: TimeFormat)
     if children:
         yield "children", _children(children)
     yield "lost", _losses(streams)
-    for name, value in finished.get("results", {}).items():
-        yield "result", f"{name} = {value:.6g}"
-
-
-def _attempt(stream: StreamSummary) -> int:
-    return stream.attempt
+    for name, value in results_of(attempts[-1]).items():
+        yield "result", f"{name} = {result_text(value)}"
 
 
 def _attempt_text(streams: Sequence[StreamSummary], times: TimeFormat) -> str:
@@ -113,26 +122,9 @@ def _attempt_text(streams: Sequence[StreamSummary], times: TimeFormat) -> str:
     begin = min((stream.first_time for stream in streams if stream.first_time is not None), default=None)
     resumed = next((stream.resumed for stream in streams if len(stream.resumed) > 1), {})
     goal = [f"{name.removeprefix('from_')} {value:,}" for name, value in resumed.items() if name.startswith("from_")]
-    said = f"{streams[0].attempt}: {_outcome(streams)} after {duration(_lasted(streams))}"
+    said = f"{streams[0].attempt}: {_outcome(streams)} after {duration(lasted(streams))}"
     said += f", begun {times.text(begin).strip()}" if begin is not None else ""
     return said + (f", from {', '.join(goal)} on" if goal else "")
-
-
-def _lasted(streams: Sequence[StreamSummary]) -> float:
-    """Return the duration of one attempt, in seconds: what its longest rank says, or else shows."""
-    said = [stream.finished["duration_s"] for stream in streams if "duration_s" in stream.finished]
-    begin = [stream.first_time for stream in streams if stream.first_time is not None]
-    end = [stream.last_time for stream in streams if stream.last_time is not None]
-    shown = (max(end) - min(begin)) / _NANOS if begin else 0.0
-    return float(max(said)) if len(said) == len(streams) else max([shown, *said])
-
-
-def _amounts(streams: Sequence[StreamSummary]) -> Iterator[tuple[str, str]]:
-    events, stored = sum(stream.events for stream in streams), sum(stream.bytes for stream in streams)
-    yield "events", f"{events:,} in {plural(sum(stream.frames for stream in streams), 'frame')}"
-    per_event = f", {stored / events:.1f} bytes an event" if events else ""
-    raw = sum(stream.raw_bytes for stream in streams)
-    yield "size", f"{size(stored)} ({size(raw)} before compression{per_event})"
 
 
 def _outcome(streams: Sequence[StreamSummary]) -> str:
@@ -214,6 +206,7 @@ def _document(summary: Summary, times: TimeFormat) -> dict[str, Any]:
         "runs": summary.run_ids,
         "files": summary.paths,
         "events_by_type": summary.events_by_type,
+        "by_run": [run_document(run, times) for run in runs_of(summary)],
         "streams": [_stream_document(stream, times) for stream in summary.streams],
         "warnings": summary.warnings,
     }

@@ -12,7 +12,9 @@ import click
 from esper_telemetry.commands.endpoint_options import endpoint_options
 from esper_telemetry.commands.output import FAILED, FINE, note, print_json, print_table, size
 from esper_telemetry.commands.progress import progress
-from esper_telemetry.decode import rfc3339
+from esper_telemetry.commands.runtable import print_runs, run_document, run_folders, runs_of
+from esper_telemetry.commands.times import TimeFormat
+from esper_telemetry.decode import rfc3339, summarize
 from esper_telemetry.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from esper_telemetry.v1.collector_pb2 import ProducerSummary, RunSummary
 
 _ADDRESS = re.compile(r"[^/]+:\d{1,5}|unix:.+")
+# A collector's folder has this file, whether it runs now or not.
+COLLECTOR_LOCK = ".collector.lock"
 _HEAD = ("run", "name", "producers", "connected", "events", "bytes", "started")
 _EPILOG = """Events are counted by their numbers: up to the last one that is durable. Only a collector knows whether a
 producer is connected. Deleting needs the right "delete" in the token file, or a folder on which no collector runs; a
@@ -39,7 +43,10 @@ class _Runs(click.Group):
 
 @click.group(cls=_Runs, epilog=_EPILOG)
 def command() -> None:
-    """List the runs at a collector, or in its folder: `runs HOST:PORT` or `runs DIR`. Delete one: `runs delete`."""
+    """List the runs at a collector, in its folder, or in a folder of local runs: `runs HOST:PORT` or `runs DIR`.
+
+    `runs delete` deletes one at a collector or in its folder; `esper-telemetry rm` deletes local ones.
+    """
 
 
 @command.command("list")
@@ -50,6 +57,8 @@ def command() -> None:
 def list_(place: str, *, as_json: bool, prefix: str, **security: Any) -> int:
     """List runs: who wrote them, how much, and whether somebody does now."""
     address = _address(place, security)
+    if address is None and not (Path(place) / COLLECTOR_LOCK).exists() and run_folders(Path(place)):
+        return _list_local(Path(place), prefix, as_json=as_json)
     runs = _at_collector(address, prefix, security) if address else _in_folder(Path(place), prefix)
     known = address is not None
     if as_json:
@@ -58,6 +67,20 @@ def list_(place: str, *, as_json: bool, prefix: str, **security: Any) -> int:
     rows = [_row(run, connected=known) for run in runs]
     if rows:
         print_table(_HEAD, rows)
+    else:
+        note("there is no run")
+    return FINE
+
+
+def _list_local(root: Path, prefix: str, *, as_json: bool) -> int:
+    """List the runs that this machine recorded into `root`: their outcomes and results are known."""
+    chosen = [folder for folder in run_folders(root) if folder.name.startswith(prefix)]
+    found = runs_of(summarize(chosen)) if chosen else []
+    times = TimeFormat("utc")
+    if as_json:
+        print_json([run_document(run, times) for run in found])
+    elif found:
+        print_runs(found, times)
     else:
         note("there is no run")
     return FINE
@@ -72,7 +95,7 @@ def delete(run_id: str, place: str, *, yes: bool, **security: Any) -> int:
     """Delete the run with the id RUN and all its files. There is no way back."""
     address = _address(place, security)
     if not yes and not sys.stdin.isatty():
-        raise click.UsageError("nobody is here to be asked; give --yes to delete without a question")
+        raise click.UsageError("no terminal is here to ask; give --yes to delete without a question")
     if not yes and not click.confirm(f"delete run {run_id} at {place} and all its files?", err=True):
         note("nothing was deleted")
         return FAILED

@@ -167,7 +167,7 @@ class DeviceCounters(Recording):
             return None
 
     def _flush(self, batch_idx: int) -> PendingSnapshot | None:
-        if self._keep is not None:
+        if self._watched:
             self._check_stream()
         for source in self._sources:
             self.take_from(source)

@@ -32,7 +32,7 @@ class Steps(NamedTuple):
     Attributes:
         contexts: of each.
         times: of each, wall clock in ns.
-        scalars: of each; None where it has none.
+        scalars: of each, or of all as columns in one; None where they have none.
     """
 
     contexts: Sequence[Mapping[str, Any]]
@@ -109,6 +109,11 @@ def detached(value: Any) -> Any:
     if hasattr(value, "items"):
         return {name: detached(one) for name, one in value.items()}
     return value.detach() if getattr(value, "requires_grad", False) else value
+
+
+def copied(entry: Entry) -> Entry:
+    """Return an entry with copies of its tensors; what is none is left for the check of its form."""
+    return rebuilt(entry, [one.clone() if isinstance(one, Tensor) else one for one in parts_of(entry)])
 
 
 def signature_of(entry: Entry) -> tuple[Any, ...]:

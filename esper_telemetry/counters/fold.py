@@ -66,6 +66,7 @@ def fold_(
     workspace: Workspace,
     *,
     valid: Sequence[Tensor] = (),
+    owned: bool = False,
 ) -> Folded:
     """Count T steps in place, all of one form; an empty sequence means that part was not recorded.
 
@@ -76,6 +77,7 @@ def fold_(
         success: T times [B]; needs actions.
         workspace: gives the memory for it, the flags and indices of the result included.
         valid: T times [B]: False rows count in no flag, and the totals of rows are added here.
+        owned: the actions may be written into: a new tensor of their size takes 20 times the work that is done in it.
 
     Raises:
         ValueError: the parts have different numbers of rows.
@@ -83,7 +85,7 @@ def fold_(
     layout = state.layout
     part = Part(bool(actions), bool(masks), bool(success))
     cells = layout.columns(part)
-    chosen = _chosen_columns(state, actions) if actions else None
+    chosen = _chosen_columns(state, actions, owned=owned or len(actions) > 1) if actions else None
     allowed = mask_columns(state, masks) if masks else None
     took, decided = (joined(steps) if steps else None for steps in (success, valid))
     counts = {one.shape[-1] for one in (chosen, took, decided, *(allowed or [])[:1]) if one is not None}
@@ -128,11 +130,11 @@ def _add_decided(state: CounterState, part: Part, decided: Tensor) -> None:
     state.buffer.narrow(0, INVALID_ROWS, 1).add_(number, alpha=-1)
 
 
-def _chosen_columns(state: CounterState, steps: Sequence[Heads]) -> Tensor:
+def _chosen_columns(state: CounterState, steps: Sequence[Heads], *, owned: bool) -> Tensor:
     """Return the options chosen, [H, rows], clamped so that what is out of range stays so in a narrow type."""
     columns = index_columns(state, steps)
     most = torch.iinfo(state.local.dtype).max
-    return columns.clamp_(-1, most) if len(steps) > 1 else columns.clamp(-1, most)
+    return columns.clamp_(-1, most) if owned else columns.clamp(-1, most)
 
 
 def _sections(state: CounterState, part: Part, flags: Tensor) -> dict[str, Tensor]:
@@ -155,7 +157,8 @@ def _mark_heads(state: CounterState, options: Tensor, sections: dict[str, Tensor
     span = options.shape[1]
     by_head = workspace.empty("by_head", state.padded.shape[0], span, torch.uint8)
     torch.index_select(options.view(torch.uint8), 0, state.padded, out=by_head)
-    count = by_head.view(heads, state.padded.shape[0] // heads, span).sum(1, dtype=state.sizes.dtype)
+    count = workspace.empty("count", heads, span, state.sizes.dtype)
+    torch.sum(by_head.view(heads, state.padded.shape[0] // heads, span), 1, dtype=count.dtype, out=count)
     torch.ge(count, 1, out=_as_compared(sections["nonempty"], count))
     torch.eq(count, 1, out=_as_compared(sections["forced"], count))
     torch.eq(count, state.sizes, out=_as_compared(sections["free"], count))

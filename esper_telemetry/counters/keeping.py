@@ -8,19 +8,16 @@ else is copied from its first record on, and so are from then on all parts that 
 
 At the fold each reference is looked at again. One that was written into is left out; one whose
 memory came again without a counted write (a captured graph's output, or a constant) is doubtful:
-it is counted, and the number of such rows goes into the record beside the counts. On the CPU
-the first windows and then one in 16 also hold the bytes that each reference had at its call,
-which shows writes that leave no trace, and gives back what they destroyed. What no bank on a
-device can see is one such write into memory that never comes again.
+it is counted, and the number of such rows goes into the record beside the counts. What no bank
+on a device can see is one such write into memory that never comes again.
 
-Packed records on the CPU do not come here: `stacks` copies them at the call, so that nothing of them is watched.
+What is on the host does not come here: `stacks` copies it at the call.
 
 Nothing here waits for a device. Fresh tensors cost no operation.
 """
 
 from __future__ import annotations
 
-import ctypes
 import weakref
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
@@ -29,15 +26,12 @@ import torch
 from torch import Tensor
 
 from esper_telemetry.counters.copies import Shelf, Shelves
-from esper_telemetry.counters.entry import STEP_FIELDS, Entry, names_of, parts_of, rebuilt, size_of
+from esper_telemetry.counters.entry import STEP_FIELDS, Entry, names_of, rebuilt, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 GuardMode: TypeAlias = Literal["auto", "always", "off"]
-
-_FIRST_WINDOWS = 4
-_THEN_ONE_IN = 16
 
 
 class Problem(NamedTuple):
@@ -62,26 +56,15 @@ class Keeper:
 
     Args:
         device: of the bank.
-        mode: "auto"; "always": on the CPU every window holds bytes; "off": everything is kept by reference, unwatched.
-
-    Attributes:
-        watching: False with "off".
-        can_hold: the bytes of references can be held: they are on the host.
     """
 
-    def __init__(self, device: torch.device, mode: GuardMode) -> None:
-        self.watching = mode != "off"
-        self.can_hold = device.type == "cpu"
+    def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._every_window = mode == "always"
-        self._holding = self.can_hold
-        self._windows = 0
         # The references of each record, and in one row of all records the writes that they had seen.
         self._references: list[Sequence[Tensor]] = []
         self._starts: list[int] = []
         self._versions: list[int] = []
         self._places: dict[int, list[int]] = {}  # of records that are copied in part: which parts are references
-        self._bytes: dict[int, bytes] = {}
         # By kind, the addresses of this window's references, and where the first record that had it starts.
         self._seen: dict[str, dict[Any, int]] = {}
         self._lent: set[str] = set()
@@ -103,7 +86,7 @@ class Keeper:
         start = len(versions)
         self._starts.append(start)
         seen = self._seen.get(kind)
-        if self._lent or self._holding:
+        if self._lent:
             return self._keep_lent(kind, parts, entry)
         if seen is None:
             if not self._begins_well(kind, parts):
@@ -174,8 +157,6 @@ class Keeper:
         start = self._starts[-1]
         for part in parts:
             seen.setdefault(_address(part), start)
-            if self._holding:
-                self._bytes[len(self._versions)] = _bytes_in(part.untyped_storage())
             self._versions.append(part._version)  # noqa: SLF001 - torch documents no public name
         self._references.append(parts)
 
@@ -190,7 +171,7 @@ class Keeper:
         if type(part) is Tensor or isinstance(part, torch.nn.Parameter):  # memory of a wrapper is not its own
             if not storage.resizable() or storage.nbytes() != part.nbytes:
                 return True
-            if not seen and self._holding and part.is_shared():  # type: ignore[no-untyped-call]  # torch's gap
+            if not seen and part.is_shared():  # type: ignore[no-untyped-call]  # torch's gap
                 return True  # asked in few records: it costs a microsecond
         earlier = seen.get(_address(part)) if part.nbytes else None
         if earlier is None:
@@ -229,7 +210,7 @@ class Keeper:
     def settle(self, entries: Sequence[Entry]) -> Settled:
         """Look at a window's references again; `entries` are what `keep` returned."""
         settled = Settled([], [], self._carried)
-        suspicious = bool(self._traceless or self._bytes)
+        suspicious = bool(self._traceless)
         for number, (entry, start) in enumerate(zip(entries, self._starts, strict=True)):
             references = self._references[number]
             if suspicious or not self._are_untouched(_kind_of(entry), references, start):
@@ -249,35 +230,27 @@ class Keeper:
         return True
 
     def _settle_one(self, number: int, entry: Entry, references: Sequence[Tensor], settled: Settled) -> None:
-        """Judge each reference of a record: give back, leave out or doubt what was written into."""
-        roles, parts = names_of(entry), parts_of(entry)
+        """Judge each reference of a record: leave out or doubt what was written into."""
+        roles = names_of(entry)
         written = doubted = ""
         places = self._places.get(number, range(len(references)))
         for i, (place, part) in enumerate(zip(places, references, strict=True)):
             verdict = self._verdict(part, number, i, roles[place])
-            if verdict == "restored":
-                parts[place] = _tensor_of(self._bytes[self._starts[number] + i], part)
             written = written or (roles[place] if verdict == "written" else "")
             doubted = doubted or (roles[place] if verdict == "doubtful" else "")
         if written:
             settled.left_out.append(_problem(written, number, entry))
             return
-        settled.entries.append(rebuilt(entry, parts))
+        settled.entries.append(entry)
         if doubted:
             settled.doubtful.append(_problem(doubted, number, entry))
 
     def _verdict(self, part: Tensor, number: int, i: int, role: str) -> str:
         start = self._starts[number]
-        storage, held = part.untyped_storage(), self._bytes.get(start + i)
-        exposed = not storage.resizable()
+        exposed = not part.untyped_storage().resizable()
         swapped = not any(seen.get(_address(part)) == start for seen in self._seen.values())
-        if exposed:  # somebody has taken an array of it since
+        if exposed:  # an array was taken of it since
             self._lent.add(role)
-        if held is not None:
-            if not swapped and _bytes_in(storage) == held:
-                return ""
-            self._lent.add(role)
-            return "restored"
         if part._version != self._versions[start + i]:  # noqa: SLF001 - torch documents no public name
             self._lent.add(role)
             return "written"
@@ -290,14 +263,11 @@ class Keeper:
             refs = [weakref.ref(part.untyped_storage()) for part in self._references[number]]
             if refs:
                 problem = _problem(names_of(entries[number])[0], number, entries[number])
-                self._before[kind] = refs, problem._replace(size=0) if self._bytes else problem
+                self._before[kind] = refs, problem
 
     def next_window(self) -> None:
         """Forget the window, whose entries have been folded."""
-        self._windows += bool(self._references)  # one without any shows nothing of the loop
-        sampled = self._every_window or self._windows < _FIRST_WINDOWS or self._windows % _THEN_ONE_IN == 0
-        self._holding = self.can_hold and sampled
-        for noted in (self._references, self._starts, self._versions, self._places, self._bytes, self._seen):
+        for noted in (self._references, self._starts, self._versions, self._places, self._seen):
             noted.clear()
         self._traceless.clear()
         self._carried = []
@@ -319,17 +289,3 @@ def _address(part: Tensor) -> Any:
     except RuntimeError:
         address = 0
     return address or part.untyped_storage()  # of a wrapper, whose memory is elsewhere
-
-
-def _bytes_in(storage: torch.UntypedStorage) -> bytes:
-    """Return the content of memory on the host, by no operation of torch: 0.3 us where a clone takes 1.2."""
-    size = storage.nbytes()
-    return ctypes.string_at(storage.data_ptr(), size) if size else b""
-
-
-def _tensor_of(held: bytes, like: Tensor) -> Tensor:
-    """Return a tensor of the bytes that `like`, which had all of its memory to itself, once had."""
-    if not held:
-        return like
-    flat = torch.frombuffer(bytearray(held), dtype=like.dtype)
-    return flat.as_strided(like.shape, like.stride())

@@ -1,9 +1,9 @@
 """The recording half of a bank: what a call brings is kept as it was (`keeping`), and folded once per window.
 
-A step of fresh tensors costs no operation: packed ones on the host are copied as bytes (`stacks`),
-of others the references go into a list, with the writes that each has seen so far. Everything
-else (the memory held, the thread and stream of the calls) is looked at with the first record of
-a window and then a few times in it.
+A step of fresh tensors costs no operation: on the host it is copied as bytes (`stacks`), on a device
+the references go into a list, with the writes that each has seen so far. Everything else (the
+memory held, the thread and stream of the calls) is looked at with the first record of a window
+and then a few times in it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
-from esper_telemetry.counters.entry import Entry, bytes_of, check_entry, detached, parts_of, size_of
+from esper_telemetry.counters.entry import (
+    DECISION_FIELDS,
+    Entry,
+    bytes_of,
+    check_entry,
+    copied,
+    detached,
+    parts_of,
+    size_of,
+)
 from esper_telemetry.counters.forms import check_context, unknown_context
 from esper_telemetry.counters.guard import Misuse, Owner
 from esper_telemetry.counters.keeping import GuardMode, Keeper, Problem
@@ -79,11 +88,13 @@ class Recording:
         self.max_pending_bytes = max_pending_bytes
         self.misuse = misuse.counts
         self._window, self._backend, self._misuse = window, backend, misuse
-        self._keeper = Keeper(device, guard)
-        self._keep = self._keeper.keep if self._keeper.watching and mode == "deferred" else None
+        self._watched = guard != "off" and mode == "deferred"
+        self._copying = self._watched and device.type == "cpu"  # at the call, whatever is recorded
+        self._keeper = Keeper(device)
         self._owner = Owner(misuse)
-        self._stacks = Stacks(spec, max_pending_bytes, noted=clock is not None)
-        self._stack: Stack | None = None  # that of the newest record
+        self._stacks = Stacks(spec, max_pending_bytes)
+        self._stack: Stack | None = None  # that of the newest step
+        self._of_value: dict[str, Stack] = {}  # by name, that of the newest value
         self._wall_ns = clock.wall_ns if clock is not None else None
         self._pending: list[Entry] = []
         self._look_at = self._measure_at = 1  # numbers of records at which the bank looks at itself, and at its memory
@@ -122,29 +133,25 @@ class Recording:
         if is_dynamo_compiling():
             self._trace(actions, masks, success, scalars, valid)
             return
-        if not self._steps_begun or scalars is not None or (context and not context.keys() <= CONTEXT_FIELDS):
-            if self._inert:
+        stack = self._stack
+        if stack is not None and get_ident() == self._owner.ident and (not context or context.keys() <= CONTEXT_FIELDS):
+            if stack.packed and valid is None and scalars is None:
+                held = stack.add_packed(actions, masks, success)
+            else:
+                held = stack.add((actions, masks, success, valid, scalars))
+            if held:
+                if self._wall_ns is not None:
+                    stack.contexts.append(context)
+                    stack.times.append(self._wall_ns())
                 return
-            scalars, context = self._looked_at((actions, masks, success, valid), scalars, context)
         time = 0 if self._wall_ns is None else self._wall_ns()
-        decisions = (actions, masks, success, valid)
-        stack, pending, keep = self._stack, self._pending, self._keep
-        own = scalars is None and stack is not None and get_ident() == self._owner.ident
-        if own and stack.add(decisions, context, time):  # type: ignore[union-attr]  # asked in the line before
+        fields = (actions, masks, success, valid, scalars)
+        if self._copying or scalars is not None or not self._steps_begun or not context.keys() <= CONTEXT_FIELDS:
+            self._record_step(fields, context, time)
             return
-        entry: Entry = (actions, masks, success, valid, scalars, context, time)
-        if keep is not None:
-            if scalars is None and self._stack_up(decisions, context, time):
-                return
-            usual = valid is None and scalars is None and type(actions) is type(masks) is type(success) is Tensor
-            try:  # the usual form is spelt out: looking through all parts takes longer than keeping them
-                entry = keep("", (actions, masks, success) if usual else parts_of(entry), entry)
-            except Exception as error:  # noqa: BLE001 - a sick device is the trainer's to meet, not ours to report first
-                self._lose(entry, error)
-                return
-        pending.append(entry)
-        if len(pending) >= self._look_at or get_ident() != self._owner.ident:
-            self._look()
+        usual = valid is None and type(actions) is type(masks) is type(success) is Tensor
+        entry = (*fields, context, time)  # the usual form is spelt out: looking through all fields takes longer
+        self._refer("", fields[:3] if usual else parts_of(entry), entry)
 
     def record_actions(self, actions: Heads, success: Tensor | None = None, *, valid: Tensor | None = None) -> None:
         """Record actions alone; see `record_step`."""
@@ -170,41 +177,82 @@ class Recording:
         if is_dynamo_compiling():
             self._window.update_value(name, value, weight)
             return
-        entry = (name, detached(value), detached(weight))
+        if type(name) is not str:
+            name = repr(name)  # no spec has it: reported as any other unknown name
+        stack = self._of_value.get(name)
+        if stack is not None and get_ident() == self._owner.ident and stack.add((value, weight)):
+            return
         if not self._values_begun:
             if self._inert:
                 return
-            check_entry(self.spec, self.device, entry)
+            check_entry(self.spec, self.device, (name, value, weight))
             self._values_begun = True
-        pending, keep = self._pending, self._keep
-        if keep is not None:
+        self._hold(name, (value, weight), {}, 0)
+
+    def _record_step(self, fields: tuple[Any, ...], context: dict[str, Any], time: int) -> None:
+        """Record a step that is not like the one before."""
+        if self._inert:
+            return
+        if not context.keys() <= CONTEXT_FIELDS:
+            context = self._without_unknown(context)
+        if not self._steps_begun:
+            check_entry(self.spec, self.device, (*fields, context, time))
+            self._steps_begun = True
+        self._hold(None, fields, context, time)
+
+    def _hold(self, kind: str | None, fields: tuple[Any, ...], context: dict[str, Any], time: int) -> None:
+        """Copy a record where that is done at the call, else keep a reference."""
+        try:
+            if self._copying and self._owner.is_here("record") and self._stack_up(kind, fields, context, time):
+                return
+        except CounterError:
+            raise  # the bank is strict
+        except Exception as error:  # noqa: BLE001 - no memory, for one: the trainer's to meet, not ours to report first
+            self._lose((*fields, context, time) if kind is None else (kind, *fields), error)
+            return
+        if kind is None:
+            entry: Entry = (*fields[:DECISION_FIELDS], detached(fields[DECISION_FIELDS]), context, time)
+        else:
+            entry = (kind, *map(detached, fields))
+        self._refer(kind or "", parts_of(entry), entry)
+
+    def _refer(self, kind: str, parts: Sequence[Any], entry: Entry) -> None:
+        """Keep a record by reference, copied where that is not sound."""
+        if self._watched:
             try:
-                entry = keep(name, entry[1:2] if weight is None else entry[1:], entry)
-            except Exception as error:  # noqa: BLE001 - as in record_step
+                entry = copied(entry) if self._copying else self._keeper.keep(kind, parts, entry)
+            except Exception as error:  # noqa: BLE001 - a sick device is the trainer's to meet, not ours to report first
                 self._lose(entry, error)
                 return
+        pending = self._pending
         pending.append(entry)
         if len(pending) >= self._look_at or get_ident() != self._owner.ident:
             self._look()
 
-    def _stack_up(self, decisions: tuple[Any, ...], context: dict[str, Any], time: int) -> bool:
+    def _stack_up(self, kind: str | None, fields: tuple[Any, ...], context: dict[str, Any], time: int) -> bool:
         """Copy a record on the stack for its form, and have the next one try that first; False if it has none."""
-        if not self._keeper.can_hold or self._owner.ident not in (None, get_ident()):
+        stack = self._stacks.fitting(fields, kind)
+        if stack is None:
             return False
-        stack = self._stacks.fitting(decisions)
-        if stack is None or not self._owner.is_here("record"):
-            return False
-        self._stack = stack
+        if kind is None:
+            self._stack = stack
+        else:
+            self._of_value[kind] = stack
         if len(stack) == stack.capacity and not self._stacks.make_room(stack):
             self._fold()
-            return self._stack_up(decisions, context, time)
-        return stack.add(decisions, context, time)
+            return self._stack_up(kind, fields, context, time)
+        if not stack.add(fields):
+            return False
+        if self._wall_ns is not None and kind is None:
+            stack.contexts.append(context)
+            stack.times.append(time)
+        return True
 
     def silence(self) -> None:
         """Turn the bank into one that ignores every call: what a fork child's bank is from the start."""
         self._inert = True
         self._steps_begun = self._values_begun = False  # so that no call goes past a look at that
-        self._pending, self._stack = [], None
+        self._pending, self._stack, self._of_value = [], None, {}
 
     def _trace(
         self,
@@ -219,22 +267,10 @@ class Recording:
         for name, value in (scalars or {}).items():
             self._window.update_value(name, value, valid if valid is not None and value.dim() else None)
 
-    def _looked_at(
-        self, decisions: tuple[Any, ...], scalars: Any, context: dict[str, Any]
-    ) -> tuple[Any, dict[str, Any]]:
-        """Return the scalars without graph and the context that the bank takes; check the first step."""
-        if scalars is not None:
-            scalars = detached(scalars)
-        if not context.keys() <= CONTEXT_FIELDS:
-            context = self._without_unknown(context)
-        if not self._steps_begun:
-            check_entry(self.spec, self.device, (*decisions, scalars, context, 0))
-            self._steps_begun = True
-        return scalars, context
-
     def _lose(self, entry: Entry, error: Exception) -> None:
         """Report a record that could not be kept."""
-        self._keeper.forget_after(len(self._pending))
+        if not self._copying:
+            self._keeper.forget_after(len(self._pending))
         self._window.add(VALUES_LEFT_OUT if isinstance(entry[0], str) else LEFT_OUT, size_of(entry))
         self._misuse.report("failed", f"keeping a record failed: {type(error).__name__}: {error}")
 
@@ -251,7 +287,7 @@ class Recording:
 
     def _look(self) -> None:
         """Look at where the call comes from, and bound the memory held."""
-        if self._owner.is_here("record") and len(self._pending) == 1:
+        if (self._copying or self._owner.is_here("record")) and len(self._pending) == 1:
             self._check_place()
             self._look_at = self._measure_at
         if self.mode == "inline":
@@ -301,7 +337,7 @@ class Recording:
         """Count what is pending: the device work of a window."""
         entries, self._pending = self._pending, []
         problems: list[tuple[str, Problem]] = []
-        if self._keep is not None:
+        if self._watched and not self._copying:
             settled = self._keeper.settle(entries)
             entries = settled.entries
             problems += [("overwritten", one) for one in settled.left_out]
@@ -314,7 +350,7 @@ class Recording:
             self._window.fold(entries, self._stacks.filled())
         finally:  # a strict bank may have raised
             self._stacks.clear()
-            self._stack = None
+            self._stack, self._of_value = None, {}
             self._keeper.next_window()
             self._plan()
             self._look_at = 1

@@ -123,7 +123,7 @@ class StepDetail:
         context = {name: [context[name] for context in contexts] for name in newest if name not in env_context}
         if any(set(map(type, column)) != {int} for column in context.values()):
             raise TypeError(f"context {', '.join(context)}: give an integer in each step, or a sequence in each")
-        parts, sizes, columns = self._parts(folded, scalars, layout, envs)
+        parts, sizes, columns = self._parts(folded, scalars, layout)
         if self._used + sum(sizes) > self._capacity:
             self.rows_shed += folded.rows
             return
@@ -135,7 +135,7 @@ class StepDetail:
         )
 
     def _parts(
-        self, folded: Folded, scalars: Sequence[Any], layout: Layout, envs: int
+        self, folded: Folded, scalars: Sequence[Any], layout: Layout
     ) -> tuple[list[Tensor], list[int], list[tuple[str, str]]]:
         """Return the columns as bytes [n] on the device, their sizes as in a chunk, and the scalars among them."""
         parts: list[Tensor] = [] if folded.indices is None else [folded.indices.view(torch.uint8).view(-1)]
@@ -152,7 +152,7 @@ class StepDetail:
             sizes[3] = folded.rows
         columns = []
         for name in _names(scalars[0]) if scalars else ():
-            if name in self._row.scalars and all(step[name].numel() == envs for step in scalars):
+            if name in self._row.scalars and all(one[name].numel() * len(scalars) == folded.rows for one in scalars):
                 column = _real(torch.cat([step[name].reshape(-1) for step in scalars]))
                 parts.append(column.view(torch.uint8))
                 sizes.append(parts[-1].numel())

@@ -99,12 +99,16 @@ class Window:
         """Count `entries` and what `stacks` hold, deferred: few launches, whatever their number."""
         with quiet(self._device):
             try:
+                joined: list[Entry] = []
                 for stack in stacks:
-                    if self._detail is None or stack.has_one_context():
-                        self._attempt(self._fold_stack, stack)
-                    else:
+                    if stack.kind is None and self._detail is not None and not stack.has_one_context():
                         entries = [*stack.entries(), *entries]
+                        continue
+                    joined += stack.values()
+                    if stack.kind is None:
+                        self._attempt(self._fold_stack, stack)
                 steps, values = self._sorted(entries)
+                values += joined
                 for group in steps.values():
                     self._attempt(self._fold_steps, group)
                 self._attempt(self._fold_scalars, [entry for entry in values if entry[0] in self._scalars])
@@ -233,7 +237,9 @@ class Window:
         try:
             fold(entries)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong here must not reach the trainer
-            for entry in entries.entries() if isinstance(entries, Stack) else entries:
+            if isinstance(entries, Stack):
+                self.add(LEFT_OUT, entries.size())
+            for entry in [] if isinstance(entries, Stack) else entries:
                 self.add(LEFT_OUT if len(entry) == STEP_FIELDS else VALUES_LEFT_OUT, size_of(entry))
             what = f"{len(entries)} records were lost: counting them failed with {type(error).__name__}: {error}"
             self._misuse.report("failed", what, count=len(entries))
@@ -256,13 +262,16 @@ class Window:
         self._count([actions, masks, success, valid], len(entries), together)
 
     def _fold_stack(self, stack: Stack) -> None:
-        decisions = [[] if part is None else [part] for part in stack.joined()]
-        self._count(decisions, len(stack), Steps(stack.contexts, stack.times, []))
+        *decisions, scalars = stack.joined()
+        if decisions[0] is None and decisions[1] is None:
+            return  # values alone
+        given = [[] if part is None else [part] for part in decisions]
+        self._count(given, len(stack), Steps(stack.contexts, stack.times, [scalars]), owned=True)
 
-    def _count(self, decisions: Sequence[list[Any]], number: int, together: Steps) -> None:
+    def _count(self, decisions: Sequence[list[Any]], number: int, together: Steps, *, owned: bool = False) -> None:
         """Count the decisions of so many steps of one form, each part joined or step by step."""
         actions, masks, success, valid = decisions
-        folded = fold_(self._state, actions, masks, success, self._workspace, valid=valid)
+        folded = fold_(self._state, actions, masks, success, self._workspace, valid=valid, owned=owned)
         part = Part(bool(actions), bool(masks), bool(success))
         for cell in range(part.steps.start, part.steps.stop):
             self.add(cell, number)

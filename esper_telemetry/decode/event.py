@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from esper_telemetry.decode.sizes import envelope_size
 from esper_telemetry.decode.steps import rows
 from esper_telemetry.decode.types import STEP_BLOCK
 from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.schema.envelope import element_size
 from esper_telemetry.v1 import context_pb2
 
 if TYPE_CHECKING:
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from esper_telemetry.decode.origin import Origin
     from esper_telemetry.decode.steps import StepRow
-    from esper_telemetry.decode.types import EventKind
+    from esper_telemetry.decode.types import EventKind, Origin
     from esper_telemetry.recordfile import Envelope
     from esper_telemetry.v1.options_pb2 import FieldMeta
 
@@ -128,7 +127,7 @@ class Event:
     @property
     def size(self) -> int:
         """Bytes it took before compression, envelope included; for a row, its share of the block."""
-        return envelope_size(self.seq, len(self._context), len(self._payload))
+        return element_size(self.seq, len(self._context), len(self._payload))
 
     @property
     def message(self) -> Message:

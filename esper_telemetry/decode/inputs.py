@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import NotARecordError
 from esper_telemetry.recordfile import PassedOver, look_into
-from esper_telemetry.recordfile.folder import no_record_in, nothing_to_read, objection
+from esper_telemetry.recordfile.run_folder import no_record_in, nothing_to_read, objection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

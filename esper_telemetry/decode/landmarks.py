@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.decode.event import Event
-from esper_telemetry.decode.origin import Origin
+from esper_telemetry.decode.types import Origin
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import Selection
 

@@ -7,6 +7,7 @@ breaks is made again from the numbers reached, for a limited time.
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from esper_telemetry.decode.event import Event
-    from esper_telemetry.decode.filter import Filter
+    from esper_telemetry.decode.event_filter import Filter
 
 _ANSWER_S = 10.0
 _RETRY_S = 0.5
@@ -79,6 +80,8 @@ class LiveTail:
         self._headers: dict[bytes, record_pb2.Header] = {}
         self._reached: dict[bytes, int] = {}
         self._ended: set[bytes] = set()
+        self._call: Any = None
+        self._stopping = threading.Event()
         summary = self._find(run_id)
         self.run_id = summary.run_id
         self._producers = {each.producer_id: each for each in summary.producers if wanted.wants_rank(each.rank)}
@@ -129,6 +132,8 @@ class LiveTail:
     def follow(self, *, sleep: Callable[[float], None] = time.sleep) -> Iterator[list[Event]]:
         """Yield what is added after `last`, frame by frame, until every producer that is known has ended.
 
+        Without a call of `last` before it, the run is given from its first event.
+
         Args:
             sleep: how to wait before a connection is made again.
 
@@ -136,9 +141,11 @@ class LiveTail:
             RecordError: the collector refuses, or has been away for too long.
         """
         tries = 0
-        while True:
+        while not self._stopping.is_set():
             try:
                 for frame in self._subscribe(self._reached):
+                    if self._stopping.is_set():
+                        return
                     tries = 0
                     self._tell_gap(frame)
                     events = [event for event in self._events(frame) if event.seq > self._reached_before(frame)]
@@ -148,10 +155,19 @@ class LiveTail:
                     if self._ended and self._ended >= self._headers.keys():
                         return
             except grpc.RpcError as error:
+                if self._stopping.is_set():
+                    return
                 tries += 1
                 if error.code() not in _TRANSIENT or tries > _TRIES:
                     raise self._refused(error) from None
             sleep(_RETRY_S)
+
+    def stop(self) -> None:
+        """End `follow` soon, wherever it waits. Any thread may call it, once or several times."""
+        self._stopping.set()
+        call = self._call
+        if call is not None:
+            call.cancel()
 
     def _start_over(self) -> None:
         """Forget what was read: frames that come again would be taken for copies."""
@@ -192,10 +208,13 @@ class LiveTail:
         request = collector_pb2.SubscribeRequest(run_id=self.run_id, positions=positions, stored_only=stored_only)
         with self._source.channel(max_receive_message_length=_LONGEST_MESSAGE) as channel:
             stub: Any = collector_pb2_grpc.CollectorStub(channel)  # type: ignore[no-untyped-call]
-            call = stub.Subscribe(request, metadata=self._source.metadata)
+            call = self._call = stub.Subscribe(request, metadata=self._source.metadata)
+            if self._stopping.is_set():  # between the question in `follow` and the call
+                call.cancel()
             try:
                 yield from call
             finally:
+                self._call = None
                 call.cancel()
 
     def _refused(self, error: Any) -> RecordError:

@@ -14,7 +14,7 @@ from esper_telemetry.decode.landmarks import FINISHED, causes_in
 from esper_telemetry.decode.streams import frames_once
 from esper_telemetry.recordfile import SkipReason
 from esper_telemetry.recordfile.lock import writer_gone
-from esper_telemetry.recordfile.retention import KEEP_BYTES
+from esper_telemetry.recordfile.run_folder import KEEP_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

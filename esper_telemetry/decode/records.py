@@ -8,23 +8,23 @@ missing stands in `warnings`.
 
 from __future__ import annotations
 
+import heapq
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from esper_telemetry.decode.attempts import several_attempts, superseded
+from esper_telemetry.decode.event_filter import Filter
 from esper_telemetry.decode.faults import Faults, FileDamage
-from esper_telemetry.decode.filter import Filter
 from esper_telemetry.decode.landmarks import Landmarks
 from esper_telemetry.decode.losses import StreamLosses
-from esper_telemetry.decode.merging import TimedStream, merge_by_time
 from esper_telemetry.decode.segments import SegmentDecoder
 from esper_telemetry.decode.streams import OpenReaders, by_stream, parts
+from esper_telemetry.decode.superseded import several_attempts, superseded
 from esper_telemetry.decode.survey import survey
 from esper_telemetry.errors import CorruptRecordError, RecordError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from google.protobuf.message import Message
 
@@ -285,3 +285,51 @@ def _unix_nano(moment: int | datetime | None) -> int | None:
         raise ValueError(f"{moment!r} has no time zone; add one, such as datetime.UTC")
     whole = int(moment.replace(microsecond=0).timestamp())
     return whole * _NANOS + moment.microsecond * 1000
+
+
+# --- streams by time --------------------------------------------------------------------------------------------------
+
+
+class TimedStream(NamedTuple):
+    """A stream that is not begun.
+
+    Attributes:
+        first_time: no event of it is earlier, nanoseconds since 1970 UTC.
+        begin: returns its events.
+    """
+
+    first_time: int
+    begin: Callable[[], Iterator[Event]]
+
+
+def merge_by_time(streams: Iterable[TimedStream]) -> Iterator[Event]:
+    """Yield the events of `streams` by time, each stream in its own order; at the same time, as they were given.
+
+    The order is that of `heapq.merge`, which would begin all streams at once: a stream is a file, and a record may be
+    thousands that were written one after the other. Here a stream is begun when its first event may be due.
+    """
+    waiting = sorted(
+        ((stream.first_time, place, stream.begin) for place, stream in enumerate(streams)),
+        key=lambda one: one[:2],
+        reverse=True,
+    )
+    heads: list[tuple[int, int, Event, Iterator[Event]]] = []
+    while heads or waiting:
+        while waiting and (not heads or waiting[-1][0] <= heads[0][0]):
+            _, place, begin = waiting.pop()
+            events = begin()
+            for event in events:
+                heapq.heappush(heads, (event.time_unix_nano, place, event, events))
+                break
+        if not heads:
+            continue
+        _, place, event, events = heads[0]
+        yield event
+        if len(heads) == 1 and not waiting:
+            yield from events
+            return
+        following = next(events, None)
+        if following is None:
+            heapq.heappop(heads)
+        else:
+            heapq.heapreplace(heads, (following.time_unix_nano, place, following, events))

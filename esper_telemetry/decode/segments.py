@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.decode import steps
 from esper_telemetry.decode.event import Event, RowEvent
-from esper_telemetry.decode.origin import Origin
 from esper_telemetry.decode.streams import frames_once
+from esper_telemetry.decode.types import Origin
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import Damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from esper_telemetry.decode.event_filter import Filter
     from esper_telemetry.decode.faults import Faults
-    from esper_telemetry.decode.filter import Filter
     from esper_telemetry.decode.steps import StepRow
     from esper_telemetry.decode.types import EventKind
     from esper_telemetry.recordfile import Envelope, FrameRef, RecordReader, Segment, Selection

@@ -7,16 +7,20 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from google.protobuf.descriptor import FieldDescriptor as F
+
 from esper_telemetry.decode.event import Event, RowEvent
-from esper_telemetry.decode.sizes import field_sizes
 from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.schema import is_map, is_repeated
+from esper_telemetry.schema.envelope import varint_size
 from esper_telemetry.v1 import options_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from esper_telemetry.decode.origin import Origin
-    from esper_telemetry.decode.types import EventKind
+    from google.protobuf.message import Message
+
+    from esper_telemetry.decode.types import EventKind, Origin
     from esper_telemetry.v1.options_pb2 import FieldMeta
 
 # Beyond so many different ones, texts of a field and names of fields (keys of maps) are counted together.
@@ -24,6 +28,15 @@ _MOST_VALUES = 64
 _LONGEST_TEXT = 80
 _MOST_FIELDS = 1024
 OTHERS = "…"
+_FIXED = {
+    F.TYPE_DOUBLE: 8,
+    F.TYPE_FIXED64: 8,
+    F.TYPE_SFIXED64: 8,
+    F.TYPE_FLOAT: 4,
+    F.TYPE_FIXED32: 4,
+    F.TYPE_SFIXED32: 4,
+    F.TYPE_BOOL: 1,
+}
 _KINDS = {
     options_pb2.KIND_GAUGE: "gauge",
     options_pb2.KIND_DELTA: "delta",
@@ -271,3 +284,53 @@ def _sizes(event: Event) -> dict[str, int]:
         return field_sizes(event.message)
     except CorruptRecordError:
         return {}
+
+
+# --- bytes by field, https://protobuf.dev/programming-guides/encoding/ ------------------------------------------------
+
+
+def field_sizes(message: Message) -> dict[str, int]:
+    """Return the bytes of each set field of `message`, tags and lengths included; unknown fields are not counted."""
+    return {field.name: _field_size(field, value) for field, value in message.ListFields()}
+
+
+def _field_size(field: F, value: Any) -> int:
+    tag = varint_size(field.number << 3)
+    if is_map(field) and field.message_type is not None:
+        fields = field.message_type.fields_by_name
+        key, item = _sizer(fields["key"]), _sizer(fields["value"])
+        return sum(tag + _length_prefixed(2 + key(one) + item(value[one])) for one in value)
+    size = _sizer(field)
+    if not is_repeated(field):
+        return tag + size(value)
+    if field.is_packed:
+        return tag + _length_prefixed(_total(field, value, size))
+    return len(value) * tag + sum(map(size, value))
+
+
+def _total(field: F, values: Sequence[Any], size: Callable[[Any], int]) -> int:
+    fixed = _FIXED.get(field.type)
+    return fixed * len(values) if fixed is not None else sum(map(size, values))
+
+
+def _sizer(field: F) -> Callable[[Any], int]:  # noqa: PLR0911 - one return per kind of encoding
+    """Return what gives the bytes of one value of `field`, its tag aside."""
+    if field.type in _FIXED:
+        fixed = _FIXED[field.type]
+        return lambda _: fixed
+    if field.type in (F.TYPE_SINT32, F.TYPE_SINT64):
+        return lambda value: varint_size(value << 1 if value >= 0 else ~(value << 1))
+    if field.type == F.TYPE_STRING:
+        return lambda value: _length_prefixed(len(value.encode()))
+    if field.type == F.TYPE_BYTES:
+        return lambda value: _length_prefixed(len(value))
+    if field.type == F.TYPE_MESSAGE:
+        return lambda value: _length_prefixed(value.ByteSize())
+    if field.type == F.TYPE_GROUP:
+        end = varint_size(field.number << 3)
+        return lambda value: value.ByteSize() + end
+    return varint_size
+
+
+def _length_prefixed(size: int) -> int:
+    return varint_size(size) + size

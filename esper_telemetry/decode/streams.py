@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.errors import RecordError
 from esper_telemetry.recordfile import RecordReader
-from esper_telemetry.recordfile.filter import FILTERED
+from esper_telemetry.recordfile.filtered import FILTERED
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.source import FileSource, OpenFiles
 

@@ -12,7 +12,7 @@ from esper_telemetry.decode.inputs import record_files
 from esper_telemetry.decode.streams import SegmentPlace, in_order
 from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import PassedOver, RecordReader
-from esper_telemetry.recordfile.folder import nothing_to_read
+from esper_telemetry.recordfile.run_folder import nothing_to_read
 from esper_telemetry.recordfile.spare import find_spare
 
 if TYPE_CHECKING:

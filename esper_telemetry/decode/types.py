@@ -1,7 +1,7 @@
-"""The types of a record: short names, classes, plain forms and units, from its embedded descriptors alone.
+"""The types of a record, from its embedded descriptors alone: short names, classes, plain forms and units.
 
-No generated code of the events is needed or used. Segments that embed the same
-descriptors share one Schema, so that their classes are the same objects.
+No generated code of the events is needed or used. Segments that embed the same descriptors share one Schema, so that
+their classes are the same objects. `Origin` is the segment that events come from, which they share.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.message import DecodeError
 
-from esper_telemetry.decode.plain import PlainPlans
+from esper_telemetry.decode.conversion import PlainPlans
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.schema import SchemaPool, enum_labels
 from esper_telemetry.v1 import context_pb2, options_pb2
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterable, Mapping
 
     from google.protobuf.descriptor import Descriptor
     from google.protobuf.message import Message
 
-    from esper_telemetry.decode.plain import PlainPlan
+    from esper_telemetry.decode.conversion import PlainPlan
     from esper_telemetry.recordfile import Segment
 
 # protoc types an extension as a bare FieldDescriptor.
@@ -201,6 +202,55 @@ class KindTable(dict[int, EventKind]):
     def __missing__(self, type_id: int) -> EventKind:
         self[type_id] = kind = self._schema.kind(self._types.get(type_id, f"type:{type_id}"))
         return kind
+
+
+class Origin:
+    """A segment that is being read; its events share it.
+
+    Attributes:
+        path: the file.
+        run_id: the run.
+        stream: name of the stream.
+        rank: distributed rank.
+        attempt: attempt at the run, from 1.
+        producer_id: 16 bytes that number events together.
+        schema: what its descriptors declare.
+        kinds: its types by id.
+        type_ids: ids that the segment declares.
+        block_ids: those of blocks, which hold rows of steps.
+    """
+
+    __slots__ = (
+        "attempt",
+        "block_ids",
+        "kinds",
+        "path",
+        "producer_id",
+        "rank",
+        "run_id",
+        "schema",
+        "stream",
+        "type_ids",
+        "unknown",
+    )
+
+    def __init__(self, segment: Segment, path: str, unknown: Counter[str]) -> None:
+        header = segment.header
+        self.path = path
+        self.run_id = header.run_id
+        self.stream = header.stream
+        self.rank = header.rank
+        self.attempt = header.attempt or 1
+        self.producer_id = header.producer_id
+        self.schema = segment_schema(segment, path)
+        self.kinds = KindTable(self.schema, segment.types)
+        self.type_ids = frozenset(segment.types)
+        self.block_ids = frozenset(number for number, name in segment.types.items() if name == STEP_BLOCK)
+        self.unknown = unknown
+
+    def undecodable(self, kind: EventKind) -> None:
+        """Count an event that the record does not explain."""
+        self.unknown[kind.name] += 1
 
 
 def descriptor_of(cls: type[Message]) -> Descriptor:

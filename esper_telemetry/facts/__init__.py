@@ -4,8 +4,8 @@ Values in, messages out. Nothing here knows a run, a thread or a device; nothing
 repr, and no fact can stop a run: what cannot be had is left out.
 """
 
-from esper_telemetry.facts.configuration import Configuration, configuration
 from esper_telemetry.facts.redaction import REDACTED, Redaction
+from esper_telemetry.facts.runconfig import Configuration, configuration
 from esper_telemetry.facts.started import run_configured, run_started
 from esper_telemetry.facts.text import qualified_name, text_of, type_name, utf8_text
 

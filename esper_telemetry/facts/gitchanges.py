@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from esper_telemetry.facts.gitfolder import GitFolder
-    from esper_telemetry.facts.gitindex import Entry
+    from esper_telemetry.facts.gitindex import IndexEntry
 
 _SECONDS = 0.5
 _INDEX_BYTES = 16 * 1024 * 1024
@@ -70,7 +70,7 @@ def has_changes(git: GitFolder, commit: str, environment: Mapping[str, str]) -> 
     return None if unsure else False
 
 
-def _is_staged(entries: Sequence[Entry], git: GitFolder, commit: str) -> bool | None:
+def _is_staged(entries: Sequence[IndexEntry], git: GitFolder, commit: str) -> bool | None:
     """Return whether the index holds another tree than a commit."""
     if any(entry.conflicting for entry in entries):
         return True
@@ -89,7 +89,7 @@ def _is_plain(git: GitFolder, tree: Path) -> bool:
 
 
 def _changes(
-    entries: Sequence[Entry], git: GitFolder, index_time: int, deadline: float, environment: Mapping[str, str]
+    entries: Sequence[IndexEntry], git: GitFolder, index_time: int, deadline: float, environment: Mapping[str, str]
 ) -> Iterator[bool | None]:
     """Yield for each file whether it changed; None where that is open."""
     tree = os.fsencode(str(git.tree))
@@ -120,7 +120,7 @@ def _same_mode(mode: int, found: int) -> bool:
     return stat.S_ISREG(found) and bool(mode & 0o100) == bool(found & 0o100)
 
 
-def _same_state(entry: Entry, found: os.stat_result, index_time: int) -> bool:
+def _same_state(entry: IndexEntry, found: os.stat_result, index_time: int) -> bool:
     """Tell whether a file is in the state that git saw, and that state is older than the index, as git demands."""
     times = (*divmod(found.st_ctime_ns, _NANOS), *divmod(found.st_mtime_ns, _NANOS))
     ids = (found.st_dev, found.st_ino, found.st_uid, found.st_gid, found.st_size)
@@ -130,7 +130,7 @@ def _same_state(entry: Entry, found: os.stat_result, index_time: int) -> bool:
     return same and found.st_mtime_ns < index_time
 
 
-def _content_differs(entry: Entry, path: bytes, *, converts: bool) -> bool | None:
+def _content_differs(entry: IndexEntry, path: bytes, *, converts: bool) -> bool | None:
     if entry.mode == _LINK:
         return object_id(b"blob", os.readlink(path)) != entry.oid  # noqa: PTH115 - paths of an index are bytes
     if converts or _converts_here(path, len(entry.path)):

@@ -23,7 +23,7 @@ _COMPRESSED = 4  # the format that shortens paths
 _FORMATS = (2, 3, 4)
 
 
-class Entry(NamedTuple):
+class IndexEntry(NamedTuple):
     """A tracked file.
 
     Attributes:
@@ -45,7 +45,7 @@ class Entry(NamedTuple):
     promised: bool
 
 
-def parse_index(data: bytes) -> list[Entry] | None:
+def parse_index(data: bytes) -> list[IndexEntry] | None:
     """Return the entries of an index in their order, or None if it does not list all files.
 
     Raises:
@@ -61,7 +61,7 @@ def parse_index(data: bytes) -> list[Entry] | None:
         raise ValueError(f"the index ends too early: {error}") from None
 
 
-def _entries(data: bytes, version: int, count: int) -> tuple[list[Entry], int]:
+def _entries(data: bytes, version: int, count: int) -> tuple[list[IndexEntry], int]:
     entries = []
     at, path = _HEADER.size, b""
     for _ in range(count):
@@ -81,7 +81,9 @@ def _entries(data: bytes, version: int, count: int) -> tuple[list[Entry], int]:
         unwatched = bool(flags & _ASSUME_VALID or more & _SKIP_WORKTREE)
         stat = (*fields[:6], *fields[7:])
         entries.append(
-            Entry(path, fields[6], oid, stat, bool(flags & _STAGE), unwatched, promised=bool(more & _INTENT_TO_ADD))
+            IndexEntry(
+                path, fields[6], oid, stat, bool(flags & _STAGE), unwatched, promised=bool(more & _INTENT_TO_ADD)
+            )
         )
     return entries, at
 
@@ -105,7 +107,7 @@ def _extensions(data: bytes, at: int) -> Iterator[bytes]:
         at += _EXTENSION.size + size
 
 
-def tree_of(entries: Sequence[Entry]) -> bytes:
+def tree_of(entries: Sequence[IndexEntry]) -> bytes:
     """Return the hash of the tree that these entries make, none of them conflicting or promised.
 
     The order of an index is that of trees, so folders open and close as the paths go on.

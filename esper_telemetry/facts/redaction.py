@@ -14,7 +14,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from esper_telemetry.facts.scalars import SECRET
+from esper_telemetry.facts.plainscalar import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

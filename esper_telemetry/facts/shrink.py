@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from esper_telemetry.facts.plain import canonical_json
+from esper_telemetry.facts.plainconfig import canonical_json
 
 # A mark and the signs around it take no more; what is smaller is not worth one.
 _MARK_BYTES = 64

@@ -15,10 +15,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from esper_telemetry.facts.configuration import PLACE, Configuration
 from esper_telemetry.facts.gitchanges import has_changes
 from esper_telemetry.facts.gitfolder import find_git_folder, read_head
 from esper_telemetry.facts.redaction import Redaction
+from esper_telemetry.facts.runconfig import PLACE, Configuration
 from esper_telemetry.facts.text import text_of
 from esper_telemetry.schema import MAX_EVENT_BYTES
 from esper_telemetry.v1 import run_pb2

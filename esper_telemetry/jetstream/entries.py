@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from google.protobuf.message import DecodeError
 
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile.checksum import crc32
+from esper_telemetry.recordfile.frame import crc32
 from esper_telemetry.recordfile.header import header_frame_bytes, parse_header_frame
 from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES, ID_BYTES, MAX_RAW_BYTES, Skip, parse_descriptor
 from esper_telemetry.storage.engine import PutFrame, PutSchema, PutSkip, Seal

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import ConfigError
-from esper_telemetry.facts.plain import PlainConfig
+from esper_telemetry.facts.plainconfig import PlainConfig
 from esper_telemetry.facts.text import qualified_name, text_of, utf8_text
 
 if TYPE_CHECKING:

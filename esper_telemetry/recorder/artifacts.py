@@ -20,7 +20,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from esper_telemetry.errors import SchemaError, TelemetryError
+from esper_telemetry.errors import SchemaError, SinkError, TelemetryError
 from esper_telemetry.recorder.background import Companion
 from esper_telemetry.recorder.ledger import BUFFER_FULL
 from esper_telemetry.recorder.notices import notify
@@ -203,7 +203,7 @@ class Artifacts:
             durable = self._core.options.sync != "none"
             stored, digest = store(self._folder / FOLDER, artifact.file_name, source or b"", durable=durable)
             return Outcome(stored.relative_to(self._folder), digest, copied=True)
-        except (OSError, ValueError) as error:  # ValueError: a path that holds a NUL
+        except (OSError, ValueError, SinkError) as error:  # ValueError: a path that holds a NUL
             notify(logging.WARNING, f"artifact {artifact.name!r} was recorded without its content: {error}")
             self._core.wakeup.set()  # the writer thread writes it to the log
             return Outcome(path, error=str(error))

@@ -91,7 +91,7 @@ class Worker(Protocol):
         """End it, in `timeout` seconds at most."""
 
 
-class Recording(Protocol):
+class EventTarget(Protocol):
     """What the threads need of the run that they work for."""
 
     @property
@@ -112,7 +112,7 @@ class Background:
         run: where they record.
     """
 
-    def __init__(self, run: Recording) -> None:
+    def __init__(self, run: EventTarget) -> None:
         self._run = run
         self._own_bytes: Counter[str] = Counter()
         self._companions: list[Worker] = []

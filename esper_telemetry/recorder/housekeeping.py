@@ -179,7 +179,7 @@ class Housekeeping:
             write_line(
                 logging.WARNING,
                 f"{vanished.path} was {vanished.how} while it was being written: {vanished.events.total()} events are"
-                " not in the record (said once; they are counted as record_removed). Recording goes on in a new"
+                " not in the record (said once; they are counted as record_removed). EventTarget goes on in a new"
                 " segment",
             )
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from esper_telemetry.errors import TelemetryError
-from esper_telemetry.facts.configuration import Configuration, configuration
 from esper_telemetry.facts.redaction import Redaction
+from esper_telemetry.facts.runconfig import Configuration, configuration
 from esper_telemetry.facts.started import run_configured
 from esper_telemetry.recorder.closing import Closing
 from esper_telemetry.recorder.emitter import Emitter

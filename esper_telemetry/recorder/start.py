@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.clock import SYSTEM_CLOCK
 from esper_telemetry.errors import ConfigError, SchemaError, SinkError
-from esper_telemetry.facts.configuration import Configuration, configuration
 from esper_telemetry.facts.redaction import Redaction
+from esper_telemetry.facts.runconfig import Configuration, configuration
 from esper_telemetry.facts.started import run_started
 from esper_telemetry.recorder import openruns
 from esper_telemetry.recorder.arguments import (

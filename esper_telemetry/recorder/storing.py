@@ -51,6 +51,7 @@ def store(folder: Path, name: str, source: Path | bytes, *, durable: bool) -> tu
 
     Raises:
         OSError: the source cannot be read, or the folder not written.
+        SinkError: the names in the folder could not be forced to the disk.
     """
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{os.urandom(8).hex()}.partial"
@@ -69,7 +70,10 @@ def store(folder: Path, name: str, source: Path | bytes, *, durable: bool) -> tu
         partial.unlink(missing_ok=True)
         raise
     if durable:
-        _sync_folder(folder)
+        from esper_telemetry.sinks import sync_folder  # loaded since the record was opened
+
+        for changed in (folder, folder.parent):  # the folder's own name is in the run's
+            sync_folder(changed)
     return stored, digest
 
 
@@ -101,12 +105,3 @@ def _file_name(name: str) -> str:
     ending = _ENDING.search(plain)
     stem = plain[: ending.start()] if ending is not None else plain
     return (stem.strip(".-")[:_LONGEST_STEM] or "artifact") + (ending.group() if ending is not None else "")
-
-
-def _sync_folder(folder: Path) -> None:
-    for one in (folder, folder.parent):  # the folder's own name stands in the run's
-        descriptor = os.open(one, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

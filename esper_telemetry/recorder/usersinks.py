@@ -45,7 +45,7 @@ def checked_sinks(sinks: Iterable[UserSink]) -> list[UserSink]:
     return listed
 
 
-class Feed:
+class SinkFeed:
     """One sink of the user's, its thread and the batches that wait for it.
 
     Args:
@@ -152,7 +152,7 @@ class TeeSink:
         self._patience = patience
         kinds = [type(sink).__name__ for sink in sinks]
         names = [f"{kind} {at}" if kinds.count(kind) > 1 else kind for at, kind in enumerate(kinds, 1)]
-        self._feeds = self._unstopped = [Feed(name, sink, types) for name, sink in zip(names, sinks, strict=True)]
+        self._feeds = self._unstopped = [SinkFeed(name, sink, types) for name, sink in zip(names, sinks, strict=True)]
 
     @property
     def paths(self) -> tuple[Path, ...]:

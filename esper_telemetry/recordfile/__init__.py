@@ -7,22 +7,27 @@ zstandard is imported here and nowhere else.
 
 from esper_telemetry.recordfile.append import Gone
 from esper_telemetry.recordfile.damage import Damage, Truncation
-from esper_telemetry.recordfile.filter import Filtered, filter_record
-from esper_telemetry.recordfile.folder import PassedOver, RunFolder, list_run, look_into
+from esper_telemetry.recordfile.filtered import Filtered, filter_record
 from esper_telemetry.recordfile.follow import Followed, StreamFollower, follow
 from esper_telemetry.recordfile.frame_events import Envelope, EventColumns
 from esper_telemetry.recordfile.header import HeaderInfo, random_id
 from esper_telemetry.recordfile.index import FrameRef
 from esper_telemetry.recordfile.layout import Skip, SkipReason
-from esper_telemetry.recordfile.merge import Merge, merge, merge_events
 from esper_telemetry.recordfile.paths import SUFFIX, SegmentName
 from esper_telemetry.recordfile.reader import RecordReader
-from esper_telemetry.recordfile.recover import Recovery, recover
-from esper_telemetry.recordfile.retention import prune
+from esper_telemetry.recordfile.rebuild import Merge, Recovery, merge, recover
+from esper_telemetry.recordfile.run_folder import (
+    FolderContents,
+    PassedOver,
+    RunStream,
+    list_run,
+    list_streams,
+    look_into,
+    prune,
+)
 from esper_telemetry.recordfile.segment import Segment
 from esper_telemetry.recordfile.selection import Selection
-from esper_telemetry.recordfile.streams import RunStream, list_streams
-from esper_telemetry.recordfile.verify import Verification, verify
+from esper_telemetry.recordfile.verification import Verification, verify
 from esper_telemetry.recordfile.writer import RecordWriter, Vanished
 
 __all__ = [
@@ -31,6 +36,7 @@ __all__ = [
     "Envelope",
     "EventColumns",
     "Filtered",
+    "FolderContents",
     "Followed",
     "FrameRef",
     "Gone",
@@ -40,7 +46,6 @@ __all__ = [
     "RecordReader",
     "RecordWriter",
     "Recovery",
-    "RunFolder",
     "RunStream",
     "Segment",
     "SegmentName",
@@ -57,7 +62,6 @@ __all__ = [
     "list_streams",
     "look_into",
     "merge",
-    "merge_events",
     "prune",
     "random_id",
     "recover",

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordError, UnsupportedRecordError
 from esper_telemetry.recordfile.damage import Damage, Truncation
-from esper_telemetry.recordfile.folder import look_into
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.frame_events import parse_envelopes
 from esper_telemetry.recordfile.lock import writer_gone
 from esper_telemetry.recordfile.paths import SUFFIX, SegmentName
 from esper_telemetry.recordfile.piece import Kind, Piece
 from esper_telemetry.recordfile.reader import check_prologue
+from esper_telemetry.recordfile.run_folder import look_into
 from esper_telemetry.recordfile.segment import Assembler, Segment
 from esper_telemetry.recordfile.source import FileSource, LastRead
 from esper_telemetry.recordfile.walk import GrowingWalk

@@ -25,8 +25,7 @@ from esper_telemetry.recordfile.header import (
 from esper_telemetry.recordfile.index import parse_index_message
 from esper_telemetry.recordfile.parity import PARITY_TAG
 from esper_telemetry.recordfile.piece import Kind
-from esper_telemetry.recordfile.restore import restore_header
-from esper_telemetry.recordfile.salvage import REBUILT
+from esper_telemetry.recordfile.salvage import REBUILT, restore_header
 from esper_telemetry.recordfile.source import BytesSource
 from esper_telemetry.v1 import record_pb2
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile.builder import RecordBuilder
 from esper_telemetry.recordfile.layout import Skip, SkipReason
-from esper_telemetry.recordfile.verify import verify
+from esper_telemetry.recordfile.verification import verify
+from esper_telemetry.recordfile.writer import RecordBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,7 +15,7 @@ from esper_telemetry.recordfile.damage import Damage, Truncation
 from esper_telemetry.recordfile.header import ASSUMED, add_types, header_descriptor, parse_header_frame
 from esper_telemetry.recordfile.index import FrameRef
 from esper_telemetry.recordfile.piece import Kind, Piece
-from esper_telemetry.recordfile.restore import find_header, restore_header
+from esper_telemetry.recordfile.salvage import find_header, restore_header
 from esper_telemetry.recordfile.walk import read_footer
 from esper_telemetry.v1 import record_pb2
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from google.protobuf.message import DecodeError
 
 from esper_telemetry.errors import RecordError
-from esper_telemetry.recordfile.folder import look_into
 from esper_telemetry.recordfile.header import ASSUMED, HeaderInfo, TypeTable
 from esper_telemetry.recordfile.layout import ID_BYTES
 from esper_telemetry.recordfile.parity import parse_parity
 from esper_telemetry.recordfile.paths import SegmentName
 from esper_telemetry.recordfile.piece import Kind
 from esper_telemetry.recordfile.reader import RecordReader
+from esper_telemetry.recordfile.run_folder import look_into
 from esper_telemetry.recordfile.source import FileSource
 from esper_telemetry.recordfile.walk import walk
 from esper_telemetry.schema.builtin import built_in_types

@@ -17,8 +17,7 @@ from esper_telemetry.schema.envelope import frame_event, parse_events, varint
 from esper_telemetry.schema.event_type import EventType, event_type
 from esper_telemetry.schema.fields import plain_fields
 from esper_telemetry.schema.levels import LEVELS, effective_level, level_number
-from esper_telemetry.schema.merge import merged
-from esper_telemetry.schema.plain import enum_labels, is_map, is_repeated, json_ready, to_plain
+from esper_telemetry.schema.plain import enum_labels, is_map, is_repeated, json_ready, merged, to_plain
 
 __all__ = [
     "CONTEXT_FIELDS",

@@ -17,6 +17,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from esper_telemetry.v1 import options_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from google.protobuf.descriptor import EnumDescriptor
     from google.protobuf.message import Message
 
@@ -99,3 +101,12 @@ def json_ready(value: Any) -> Any:
 
 def _json_key(key: Any) -> str:
     return str(key).lower() if isinstance(key, bool) else str(key)
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `below` with `above` put over it: objects name by name, and any other value in place of the one before."""
+    found = dict(below)
+    for name, value in above.items():
+        known = found.get(name)
+        found[name] = merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return found

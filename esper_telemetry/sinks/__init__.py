@@ -16,11 +16,11 @@ A sink of one's own, with the events of each batch as plain dicts:
 from esper_telemetry.recordfile import HeaderInfo, RunStream, Vanished, list_streams
 from esper_telemetry.recordfile.paths import path_component
 from esper_telemetry.sinks.base import Sink, UserSink
-from esper_telemetry.sinks.child import CHILD_STREAM, MOST_CHILDREN, ChildSink, stream_is_written
+from esper_telemetry.sinks.child import CHILD_STREAM, MOST_CHILDREN, ChildSink, remove_tally, stream_is_written, tallied
 from esper_telemetry.sinks.decoder import BatchDecoder, DecodedEvent
 from esper_telemetry.sinks.file import SYNC_POLICIES, FileSink
 from esper_telemetry.sinks.memory import MemorySink
-from esper_telemetry.sinks.tally import remove_tally, tallied
+from esper_telemetry.sinks.synced_folder import sync_folder
 
 __all__ = [
     "CHILD_STREAM",
@@ -40,5 +40,6 @@ __all__ = [
     "path_component",
     "remove_tally",
     "stream_is_written",
+    "sync_folder",
     "tallied",
 ]

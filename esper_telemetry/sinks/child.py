@@ -1,7 +1,9 @@
 """The stream of a child process: a file of its own beside its parent's, opened by the thread that writes it.
 
 The emitting thread of a child never waits for a disk, so the file is opened with the first batch. Where the run has
-as many streams of children as it may, the batches are counted instead. It knows files, not processes.
+as many streams of children as it may, the batches are counted instead: in a small file of the run folder, one slot for
+each child. A child appends its slot once and rewrites it alone, so no process waits for another. The run's own process
+adds the slots up and reports the sum in its stream; that file is no part of the record.
 """
 
 from __future__ import annotations
@@ -9,12 +11,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import struct
 import time
 from typing import TYPE_CHECKING
 
+from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile.lock import try_lock, unlock, writer_gone
 from esper_telemetry.recordfile.paths import SUFFIX, SegmentName
-from esper_telemetry.sinks.tally import ChildTally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("esper_telemetry")
 
+TALLY_NAME = "children.count"
+_SLOT = struct.Struct("<QQ")  # process id, events
 CHILD_STREAM = "worker"
 MOST_CHILDREN = 64
 """Streams of children beside the stream of one process; a run that starts a child for each batch fills no folder."""
@@ -180,3 +185,63 @@ def _alone(folder: Path) -> Iterator[None]:
         if fd is not None:
             unlock(fd)
             os.close(fd)
+
+
+class ChildTally:
+    """The slot of this process.
+
+    Args:
+        folder: the run folder; it is made if somebody removed it.
+
+    Raises:
+        SinkError: the file cannot be written.
+
+    Attributes:
+        first: no other child has a slot.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / TALLY_NAME
+        self._events = 0
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with self._path.open("ab", buffering=0) as file:
+                file.write(_SLOT.pack(os.getpid(), 0))
+                self._at = file.tell() - _SLOT.size
+            self._file = self._path.open("r+b", buffering=0)
+        except OSError as error:
+            raise SinkError(f"{self._path}: cannot count: {error}; check folder and permissions") from error
+        self.first = self._at == 0
+
+    def add(self, events: int) -> None:
+        """Count `events` more.
+
+        Raises:
+            SinkError: the operating system refused; nothing is counted.
+        """
+        try:
+            self._file.seek(self._at)
+            self._file.write(_SLOT.pack(os.getpid(), self._events + events))
+        except OSError as error:
+            raise SinkError(f"{self._path}: cannot count: {error}; check the disk") from error
+        self._events += events
+
+    def close(self) -> None:
+        """Let go of the file; the count stays in it."""
+        self._file.close()
+
+
+def tallied(folder: Path) -> int:
+    """Return the events that children of the run in `folder` have counted; 0 if there are none."""
+    try:
+        data = (folder / TALLY_NAME).read_bytes()
+    except OSError:
+        return 0
+    whole = len(data) - len(data) % _SLOT.size
+    return sum(events for _, events in _SLOT.iter_unpack(data[:whole]))
+
+
+def remove_tally(folder: Path) -> None:
+    """Remove the counts of a run that has reported them."""
+    with contextlib.suppress(OSError):
+        (folder / TALLY_NAME).unlink(missing_ok=True)

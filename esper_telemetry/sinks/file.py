@@ -16,13 +16,13 @@ from esper_telemetry.clock import SYSTEM_CLOCK, Anchor
 from esper_telemetry.errors import ConfigError, RecordError, SinkError
 from esper_telemetry.recordfile import Gone, RecordWriter, SegmentName, Vanished, prune, random_id
 from esper_telemetry.recordfile.paths import path_component
-from esper_telemetry.recordfile.retention import KEEP_BYTES
-from esper_telemetry.sinks.earlier import EarlierSegments
-from esper_telemetry.sinks.folder import RunFolder
+from esper_telemetry.recordfile.run_folder import KEEP_BYTES
+from esper_telemetry.sinks.synced_folder import SyncedFolder
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections import Counter
+    from collections.abc import Callable, Iterable, Sequence
 
     from esper_telemetry.clock import Clock
     from esper_telemetry.recordfile import HeaderInfo
@@ -83,7 +83,7 @@ class FileSink:
         if not header.anchor_unix_nano:
             header = _anchored(header, Anchor(clock.wall_ns(), clock.monotonic_ns()))
         self._started = header.anchor_unix_nano
-        self._folder = RunFolder(Path(root) / path_component("run id", header.run_id))
+        self._folder = SyncedFolder(Path(root) / path_component("run id", header.run_id))
         self._types = dict(types)
         self._level = level
         self._sync = sync
@@ -246,3 +246,40 @@ class FileSink:
 
 def _anchored(header: HeaderInfo, anchor: Anchor) -> HeaderInfo:
     return dataclasses.replace(header, anchor_unix_nano=anchor.unix_nano, anchor_monotonic_nano=anchor.monotonic_nano)
+
+
+class EarlierSegments:
+    """The closed segments of one sink, oldest first."""
+
+    def __init__(self) -> None:
+        self._events: dict[Path, Counter[int]] = {}
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files that are still known."""
+        return tuple(self._events)
+
+    def add(self, path: Path, events: Counter[int]) -> None:
+        """Remember a segment that was closed, with its events by type id."""
+        self._events[path] = events
+
+    def forget(self, paths: Iterable[Path]) -> None:
+        """Let go of segments that were deleted on purpose."""
+        for path in paths:
+            self._events.pop(path, None)
+
+    def take_missing(self) -> list[tuple[Path, Counter[int]]]:
+        """Return the segments that are not there any more, each once, with their events by type id."""
+        missing = [(path, events) for path, events in self._events.items() if _is_missing(path)]
+        self.forget(path for path, _ in missing)
+        return missing
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:  # looking is not allowed, or the disk does not answer: nothing is known
+        return False
+    return False

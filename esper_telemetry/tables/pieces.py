@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from esper_telemetry.decode.attempts import several_attempts, superseded
 from esper_telemetry.decode.landmarks import Landmarks
 from esper_telemetry.decode.losses import StreamLosses
-from esper_telemetry.decode.origin import Origin
 from esper_telemetry.decode.streams import OpenReaders, by_stream, frames_once, parts
+from esper_telemetry.decode.superseded import several_attempts, superseded
+from esper_telemetry.decode.types import Origin
 from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import Damage
 from esper_telemetry.tables.envelopes import Home, Piece

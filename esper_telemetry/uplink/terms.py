@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from esper_telemetry.recordfile.checksum import crc32
+from esper_telemetry.recordfile.frame import crc32
 from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES, MAX_FRAME_BYTES, MAX_RAW_BYTES
 from esper_telemetry.schema.envelope import encode_varint
 from esper_telemetry.v1 import collector_pb2

@@ -11,7 +11,7 @@ from esper.kasmina.lifecycle import (
     LIVE,
     MOVES,
     Gate,
-    Limits,
+    GateLimits,
     SeedMetrics,
     SeedState,
     Stage,
@@ -84,15 +84,15 @@ def ready_for_g2(**change):
     ],
 )
 def test_a_gate_fails_by_exactly_the_conditions_that_do_not_hold(gate, state, failing):
-    result = evaluate_gate(gate, state, Limits())
+    result = evaluate_gate(gate, state, GateLimits())
     assert [check.metric for check in result.checks if not check.passed] == failing
     assert result.passed is (not failing)
 
 
 def test_a_check_shows_its_numbers_and_leaves_out_what_was_not_measured():
-    ratio = evaluate_gate(Gate.G2, ready_for_g2(gradient_ratio=None), Limits()).checks[2]
+    ratio = evaluate_gate(Gate.G2, ready_for_g2(gradient_ratio=None), GateLimits()).checks[2]
     assert (ratio.value, ratio.threshold) == (None, 0.05)
-    stage = evaluate_gate(Gate.G1, seed(Stage.TRAINING), Limits()).checks[0]
+    stage = evaluate_gate(Gate.G1, seed(Stage.TRAINING), GateLimits()).checks[0]
     assert (stage.value, stage.threshold) == (3.0, 2.0)
 
 

@@ -8,7 +8,7 @@ import itertools
 import pytest
 import torch
 
-from esper.kasmina.lifecycle import LifecycleError, Limits, Stage
+from esper.kasmina.lifecycle import GateLimits, LifecycleError, Stage
 from esper.kasmina.slot import MEASURES, SeedSlot, own_randomness
 from esper.telemetry import TelemetryEventType
 
@@ -275,7 +275,7 @@ def test_a_listener_that_fails_leaves_no_half_discarded_seed(slot):
 
 
 def test_durations_and_thresholds_can_be_configured():
-    slot = SeedSlot("mid", 8, "cpu", Limits(blend_epochs=2, min_blending_epochs=2))
+    slot = SeedSlot("mid", 8, "cpu", GateLimits(blend_epochs=2, min_blending_epochs=2))
     plant(slot)
     grow(slot, Stage.BLENDING)
     assert slot.alpha == 0.5

@@ -2,7 +2,7 @@
 
 import pytest
 
-from esper.simic.config import ConfigError, PpoConfig
+from esper.simic.config import PpoConfig, PpoConfigError
 
 
 def test_the_defaults_are_those_of_the_design():
@@ -13,12 +13,12 @@ def test_the_defaults_are_those_of_the_design():
 
 
 def test_an_unknown_key_is_named_with_the_one_that_was_meant():
-    with pytest.raises(ConfigError, match=r"unknown config key 'n_env': did you mean 'n_envs'\?"):
+    with pytest.raises(PpoConfigError, match=r"unknown config key 'n_env': did you mean 'n_envs'\?"):
         PpoConfig.from_mapping({"n_env": 4})
 
 
 def test_a_key_like_none_lists_all():
-    with pytest.raises(ConfigError, match=r"unknown config key 'zzz': the keys are batches, n_envs"):
+    with pytest.raises(PpoConfigError, match=r"unknown config key 'zzz': the keys are batches, n_envs"):
         PpoConfig.from_mapping({"zzz": 1})
 
 
@@ -45,7 +45,7 @@ def test_a_key_like_none_lists_all():
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(key, value):
-    with pytest.raises(ConfigError, match=rf"{key} is .*: it must be"):
+    with pytest.raises(PpoConfigError, match=rf"{key} is .*: it must be"):
         PpoConfig.from_mapping({key: value})
 
 

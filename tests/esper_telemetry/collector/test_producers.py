@@ -14,7 +14,7 @@ from esper_telemetry.collector.auth import EVERYBODY, Tenant
 from esper_telemetry.collector.producers import restore
 from esper_telemetry.collector.queries import delete_run
 from esper_telemetry.collector.refusal import Refused
-from esper_telemetry.recordfile.verify import verify
+from esper_telemetry.recordfile.verification import verify
 from esper_telemetry.storage.naming import ProducerKey
 from tests.esper_telemetry.collector.publisher import Produced, stored
 from tests.esper_telemetry.collector.test_intake import Listener, connect, running, send

@@ -257,8 +257,7 @@ def from_batch(number: int, idiom: type[Idiom]) -> type[Idiom]:
     return Late
 
 
-# Idiom → counted exactly where the bytes of references can be held, that is on the CPU.
-EXACT: dict[str, type[Idiom]] = {
+IDIOMS: dict[str, type[Idiom]] = {
     "fresh": Fresh,
     "freed": Freed,
     "rows": Rows,
@@ -287,9 +286,6 @@ EXACT: dict[str, type[Idiom]] = {
     "inference": Inference,
     "inference in place": InferenceInPlace,
     "shared": Shared,
-}
-# Idiom → right, or the event says how many rows are not.
-SAID: dict[str, type[Idiom]] = {
     "in place from batch 7": from_batch(7, InPlace),
     "ring from batch 7": from_batch(7, Ring),
     "traceless from batch 7": from_batch(7, Traceless),

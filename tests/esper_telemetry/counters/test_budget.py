@@ -14,11 +14,11 @@ EDGES = (-1.0, 0.0, 1.0)
 
 
 def flush_launches(bank, steps, values=()):
-    bank._keeper.can_hold = False  # as on a device: references, and no copies on the host
+    bank._copying = False  # as on a device: references, and no copies on the host
     for step in steps:
         bank.record_step(*step)
-        for name, value in values:
-            bank.record_scalar(name, value)
+        for name, shape in values:
+            bank.record_scalar(name, torch.ones(shape))
     with OnlyQueued() as asked:
         bank.flush(batch_idx=1)
     return asked
@@ -64,9 +64,7 @@ def test_scalars_add_a_fixed_number_of_launches_whatever_theirs(scalars, shape, 
     spec = spec_of(8, scalars=names)
     steps = [random_step(spec, 16, seed) for seed in range(number)]
     bare = flush_launches(DeviceCounters(spec), steps).launches
-    with_values = flush_launches(
-        DeviceCounters(spec), steps, [(name, torch.ones(shape)) for name in names[1:] or names]
-    )
+    with_values = flush_launches(DeviceCounters(spec), steps, [(name, shape) for name in names[1:] or names])
     assert with_values.launches - bare <= SCALARS
 
 
@@ -77,7 +75,7 @@ def test_a_histogram_adds_four_launches(histograms, number):
     spec = spec_of(8, histograms=dict.fromkeys(names, EDGES))
     steps = [random_step(spec, 16, seed) for seed in range(number)]
     bare = flush_launches(DeviceCounters(spec), steps).launches
-    with_values = flush_launches(DeviceCounters(spec), steps, [(name, torch.ones(4)) for name in names])
+    with_values = flush_launches(DeviceCounters(spec), steps, [(name, (4,)) for name in names])
     assert with_values.launches - bare <= HISTOGRAM * histograms
 
 

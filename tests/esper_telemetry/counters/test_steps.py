@@ -257,7 +257,7 @@ def test_detail_that_does_not_fit_is_reported_and_costs_no_count(caplog):
     [
         ({"scalars": torch.ones(3)}, "misfit", 12),
         ({"scalars": torch.ones(1)}, "misfit", 12),
-        ({"scalars": {"reward": 1.5}}, "misfit", 0),
+        ({"scalars": {"reward": 1.5}}, "misfit", 9),
         ({"inner_epoch": None}, "detail", 0),
         ({"inner_epoch": "two"}, "detail", 0),
         ({"step": None}, "detail", 9),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from esper_telemetry.decode.filter import Filter
+from esper_telemetry.decode.event_filter import Filter
 from esper_telemetry.decode.live import LiveTail
 from esper_telemetry.errors import RecordError
 from esper_telemetry.uplink.endpoint import Endpoint

@@ -8,7 +8,7 @@ from functools import partial
 from operator import attrgetter
 from types import SimpleNamespace
 
-from esper_telemetry.decode.merging import TimedStream, merge_by_time
+from esper_telemetry.decode.records import TimedStream, merge_by_time
 
 
 def streams_of(rng: random.Random) -> list[list[SimpleNamespace]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from esper_telemetry.decode.origin import Origin
+from esper_telemetry.decode.types import Origin
 from esper_telemetry.recordfile import RecordReader
 
 

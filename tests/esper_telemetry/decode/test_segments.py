@@ -7,8 +7,8 @@ import tracemalloc
 import pytest
 
 from esper_telemetry import read
+from esper_telemetry.decode.event_filter import Filter
 from esper_telemetry.decode.faults import Faults
-from esper_telemetry.decode.filter import Filter
 from esper_telemetry.decode.segments import SegmentDecoder
 from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.v1 import run_pb2, training_pb2

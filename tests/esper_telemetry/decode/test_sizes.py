@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esper_telemetry import read
-from esper_telemetry.decode.sizes import envelope_size, field_sizes, varint_size
+from esper_telemetry.decode.statistics import field_sizes
 from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.schema import frame_event, varint
+from esper_telemetry.schema.envelope import element_size, varint_size
 from esper_telemetry.v1 import record_pb2, run_pb2, steps_pb2, training_pb2
 
 EVERYTHING = """
@@ -74,7 +75,7 @@ def test_varints(value):
 @pytest.mark.parametrize("context", [b"", b"x" * 5, b"x" * 200])
 @pytest.mark.parametrize("payload", [b"", b"y" * 130])
 def test_envelopes(seq, context, payload):
-    assert envelope_size(seq, len(context), len(payload)) == len(frame_event(9, 123, seq, context, payload))
+    assert element_size(seq, len(context), len(payload)) == len(frame_event(9, 123, seq, context, payload))
 
 
 def test_the_events_of_a_record_add_up_to_its_frames(record_run):

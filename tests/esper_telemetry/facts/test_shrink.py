@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from esper_telemetry.facts.plain import canonical_json
+from esper_telemetry.facts.plainconfig import canonical_json
 from esper_telemetry.facts.shrink import shrink
 
 LIMIT = 2000

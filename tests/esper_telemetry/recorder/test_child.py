@@ -12,7 +12,7 @@ import pytest
 import esper_telemetry as et
 from esper_telemetry import events, testing
 from esper_telemetry.recordfile import RecordReader
-from esper_telemetry.sinks.tally import TALLY_NAME
+from esper_telemetry.sinks.child import TALLY_NAME
 from esper_telemetry.v1 import run_pb2
 from tests.esper_telemetry.recorder.childstreams import steps, streams, work
 

@@ -12,7 +12,7 @@ import pytest
 
 import esper_telemetry as et
 from esper_telemetry.recordfile import SegmentName, list_run, verify
-from esper_telemetry.recordfile.streams import first_header
+from esper_telemetry.recordfile.run_folder import first_header
 from esper_telemetry.testing import running_collector
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ import pytest
 
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile import RecordReader, Selection, Skip, verify
-from esper_telemetry.recordfile.builder import RecordBuilder
 from esper_telemetry.recordfile.header import header_parity
 from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES
+from esper_telemetry.recordfile.writer import RecordBuilder
 
 
 def rebuild(data: bytes, path, *, counts: bool, segments: int = 1) -> None:

@@ -10,22 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from isal import isal_zlib
 
-from esper_telemetry.recordfile import checksum
+from esper_telemetry.recordfile import frame
 
 
 @given(st.binary(max_size=5000), st.integers(0, 2**32 - 1))
 def test_it_is_the_crc_of_zlib_from_any_start(data, start):
-    assert checksum.crc32(data) == zlib.crc32(data)
-    assert checksum.crc32(memoryview(data), start) == zlib.crc32(data, start)
+    assert frame.crc32(data) == zlib.crc32(data)
+    assert frame.crc32(memoryview(data), start) == zlib.crc32(data, start)
 
 
 def test_the_fast_one_is_taken_where_it_is_installed():
-    assert checksum.crc32 is isal_zlib.crc32
+    assert frame.crc32 is isal_zlib.crc32
 
 
 def test_zlib_serves_where_it_is_not():
     program = (
         "import sys, zlib; sys.modules['isal'] = None;"
-        "from esper_telemetry.recordfile import checksum; assert checksum.crc32 is zlib.crc32"
+        "from esper_telemetry.recordfile import frame; assert frame.crc32 is zlib.crc32"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

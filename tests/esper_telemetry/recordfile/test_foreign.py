@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from esper_telemetry.recordfile.foreign import looks_like
+from esper_telemetry.recordfile.reader import looks_like
 
 
 @pytest.mark.parametrize(

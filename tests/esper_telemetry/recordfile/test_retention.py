@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from esper_telemetry.recordfile import SegmentName, list_run, prune
-from esper_telemetry.recordfile.retention import is_closed
+from esper_telemetry.recordfile.run_folder import is_closed
 
 
 def run_folder(records, *segments) -> list:

@@ -6,7 +6,7 @@ import pytest
 
 from esper_telemetry.errors import CorruptRecordError, NotARecordError
 from esper_telemetry.recordfile import HeaderInfo, RecordWriter, SegmentName, list_streams
-from esper_telemetry.recordfile.streams import first_header
+from esper_telemetry.recordfile.run_folder import first_header
 
 RUN = {"run_id": "run", "anchor_unix_nano": 1_795_386_808_000_000_000}
 

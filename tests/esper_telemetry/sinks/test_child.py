@@ -9,8 +9,7 @@ import pytest
 
 from esper_telemetry.recordfile import RecordReader, list_run
 from esper_telemetry.sinks import FileSink
-from esper_telemetry.sinks.child import ChildSink, child_streams, stream_is_written
-from esper_telemetry.sinks.tally import tallied
+from esper_telemetry.sinks.child import ChildSink, child_streams, stream_is_written, tallied
 
 PARENT = bytes(range(16))
 RUN = "20261122T223328Z-test-1f3a9c"

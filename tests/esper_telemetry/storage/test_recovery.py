@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from esper_telemetry.recordfile import HeaderInfo, RecordReader, RecordWriter, Skip, SkipReason
-from esper_telemetry.recordfile.verify import verify
+from esper_telemetry.recordfile.verification import verify
 from esper_telemetry.storage.naming import ProducerKey
 from esper_telemetry.storage.recovery import recover
 from esper_telemetry.storage.segment_writer import SegmentWriter, own_header

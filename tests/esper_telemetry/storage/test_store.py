@@ -8,7 +8,7 @@ import pytest
 from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.schema_check import SchemaCheck
 from esper_telemetry.recordfile import RecordReader, Skip, SkipReason
-from esper_telemetry.recordfile.verify import verify
+from esper_telemetry.recordfile.verification import verify
 from esper_telemetry.storage import producer_files
 from esper_telemetry.storage.engine import Expire, PutFrame, PutSkip, Seal
 from esper_telemetry.storage.naming import ProducerKey
