@@ -1,6 +1,6 @@
 """Makes real runs of the trainer, short ones on the digits, for questions over many runs.
 
-    python tools/make_runs.py runs --runs 100
+    OMP_NUM_THREADS=1 python tools/make_runs.py runs --runs 100
 
 Every third run is the control of the one before it. Among the first twelve, three roll back (a host is broken on
 purpose), one is killed, and one is killed and begun again as its second attempt. A hundred take some minutes.
@@ -16,8 +16,6 @@ import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from esper.simic.config import PpoConfig
 from esper.simic.training import HeuristicConfig, train_heuristic
@@ -37,7 +35,6 @@ TASK = "digits"
 
 def make_runs(folder: Path, count: int) -> None:
     """Make runs "run-000" and following in a folder; those that are there already are left as they are."""
-    torch.set_num_threads(1)
     task = load_task(TASK)
     for number in range(count):
         if (folder / name_of(number)).exists():
@@ -112,7 +109,6 @@ def break_a_host(trainer: VectorizedTrainer) -> None:
 
 def die(folder: Path, number: int) -> None:
     """Record a run up to its middle, and be killed."""
-    torch.set_num_threads(1)
     config = HeuristicConfig(episodes=1, max_epochs=EPOCHS, seed=number // 3)
     with open_hub(
         folder, name=f"{TASK}-heuristic", config={"task": TASK, **vars_of(config)}, run_id=name_of(number)
