@@ -104,6 +104,7 @@ class PartWriter:
 
     def close(self) -> None:
         """Write the footer."""
+        self._writer.add_key_value_metadata(self._schema.metadata or {})
         self._writer.close()
 
 
