@@ -24,7 +24,6 @@ from esper_telemetry.collector.interceptors import CallBudget, Malformed
 from esper_telemetry.collector.metrics import Metrics
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.service import TICK_S, CollectorService
-from esper_telemetry.collector.tls import Certificates
 from esper_telemetry.daemon.metrics_port import MetricsServer
 from esper_telemetry.daemon.supervisor import Supervisor, unless_asked
 from esper_telemetry.errors import ConfigError, MissingExtraError, SinkError
@@ -206,7 +205,7 @@ class CollectorServer:
         return 0 if is_socket else int(port)
 
     def _credentials(self) -> grpc.ServerCredentials:
-        certificates = Certificates(self._settings)
+        certificates = self._settings.certificates()
         return grpc.dynamic_ssl_server_credentials(
             certificates.first, certificates.changed, require_client_authentication=self._settings.client_ca is not None
         )

@@ -136,7 +136,10 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
             self._check_readable()
             stopped: asyncio.Future[Refused] = asyncio.get_running_loop().create_future()
             with self._lasting(_OpenCall(caller, tenant, lambda: request.run_id, _once(stopped))):
-                await _unless(stopped, follow_run(self._intake, request, tenant, context.write))
+                await _unless(
+                    stopped,
+                    follow_run(self._intake.readers, request, tenant, context.write, self._intake.limits.heartbeat_s),
+                )
 
     async def ListRuns(  # noqa: N802 - named by the service
         self, request: collector_pb2.ListRunsRequest, context: Any

@@ -64,6 +64,16 @@ class Settings:
         """Whether calls are encrypted."""
         return self.certificate is not None
 
+    def certificates(self) -> Certificates:
+        """Return the certificates to start with, read from their files; only where calls are encrypted.
+
+        Raises:
+            ConfigError: a file cannot be read, or they do not fit together.
+        """
+        assert self.certificate is not None  # noqa: S101 - `secure` states it
+        assert self.key is not None  # noqa: S101 - `check` refused one without the other
+        return Certificates(self.certificate, self.key, self.client_ca)
+
     def check(self) -> None:
         """Check what can be checked without listening.
 
@@ -110,7 +120,7 @@ def examine(settings: Settings) -> Iterator[str]:
     elif settings.log is not None:
         yield f"log: {len(settings.log.urls)} server(s), {settings.log.shown}; not asked"
     if settings.secure:
-        Certificates(settings)
+        settings.certificates()
         yield f"certificate: {settings.certificate} and its key fit"
     grants = TokenFile(settings.tokens).grants
     yield from _about(grants) if grants is not None else ["tokens: none; everybody who can connect may read and write"]

@@ -16,8 +16,9 @@ from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.frame import FrameDecoder, crc32
 from esper_telemetry.recordfile.header import parse_header_frame
-from esper_telemetry.recordfile.piece import Kind, Piece, piece_at
+from esper_telemetry.recordfile.piece import Kind, Piece
 from esper_telemetry.recordfile.source import FileSource
+from esper_telemetry.recordfile.walk import walk
 from esper_telemetry.schema.descriptors import SchemaPool
 from esper_telemetry.schema.fingerprint import schema_fingerprint
 from esper_telemetry.v1 import collector_pb2, options_pb2
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 
     from esper_telemetry.collector.auth import Tenant
-    from esper_telemetry.collector.intake import Intake
     from esper_telemetry.collector.producers import Producer, Roster
     from esper_telemetry.collector.quotas import Quotas
     from esper_telemetry.recordfile.layout import Descriptor
@@ -104,26 +104,22 @@ class Cursor:
         return None
 
     def _turn(self, segment: Published) -> Iterator[collector_pb2.Frame]:
-        assert self._source is not None  # noqa: S101 - `_segment` opened it
-        data = b""
-        wanted = _TURN_BYTES
-        while not data or (piece := piece_at(data, 0, self._at)) is None:  # a frame longer than a turn
-            size = min(wanted, segment.size - self._at)
-            if len(data) == size:
+        source = self._source
+        assert source is not None  # noqa: S101 - `_segment` opened it
+        turn_end = self._at + _TURN_BYTES
+        for piece in walk(source, self._at, end=segment.size):
+            if piece.kind in {Kind.DAMAGE, Kind.TAIL}:
                 raise CorruptRecordError("a durable piece is not whole; run recover", path=self._path, offset=self._at)
-            data = self._source.read_at(self._at, size)
-            wanted *= 2
-        start = self._at
-        while piece is not None:
-            payload = data[piece.offset - start : piece.end - start]
             self._at = piece.end
-            yield from self._frames(piece, payload)
-            piece = piece_at(data, piece.end - start, start) if piece.end - start < len(data) else None
+            yield from self._frames(source, piece)
+            if self._at >= turn_end:
+                return
 
-    def _frames(self, piece: Piece, payload: bytes) -> Iterator[collector_pb2.Frame]:
+    def _frames(self, source: FileSource, piece: Piece) -> Iterator[collector_pb2.Frame]:
         producer_id, desc = self._files.key.producer_id, piece.descriptor
         if piece.kind is Kind.HEADER and desc is not None:
-            header = parse_header_frame(self._decoder.decode(payload[: desc.compressed_size], desc.raw_size))
+            frame = source.read_at(piece.offset, desc.compressed_size)
+            header = parse_header_frame(self._decoder.decode(frame, desc.raw_size))
             self._mask = _mask(header, self._types)
             schema = collector_pb2.Schema(fingerprint=schema_fingerprint(header), header=header)
             yield collector_pb2.Frame(producer_id=producer_id, schema=schema)
@@ -134,6 +130,7 @@ class Cursor:
         elif piece.kind is Kind.DATA and desc is not None:
             self.last_seq = desc.last_seq
             if desc.last_seq >= self._from_seq and desc.type_mask & self._mask:
+                payload = source.read_at(piece.offset, piece.end - piece.offset)
                 yield collector_pb2.Frame(producer_id=producer_id, batch=_batch(desc, payload))
 
 
@@ -179,11 +176,14 @@ class Readership:
         engine: knows the producers that are not in memory.
         roster: those in memory.
         quotas: counts readers by tenant.
+
+    Attributes:
+        roster: as given.
     """
 
     def __init__(self, engine: Engine, roster: Roster, quotas: Quotas) -> None:
         self._engine = engine
-        self._roster = roster
+        self.roster = roster
         self._quotas = quotas
         self._watchers: dict[str, set[asyncio.Event]] = {}
 
@@ -217,9 +217,9 @@ class Readership:
         watchers.add(event)
         try:
             for key in await self._engine.members(run_id):
-                producer = await self._roster.enter(key)
+                producer = await self.roster.enter(key)
                 producer.left_at = producer.left_at or asyncio.get_running_loop().time()
-            if not self._roster.of_run(run_id):
+            if not self.roster.of_run(run_id):
                 raise Refused("NO_RUN", f"run {run_id!r} has nothing stored; ListRuns names those that have")
             yield event
         finally:
@@ -229,14 +229,23 @@ class Readership:
                 self._watchers.pop(run_id, None)
 
 
-async def follow_run(intake: Intake, request: collector_pb2.SubscribeRequest, tenant: Tenant, send: Send) -> None:
+async def follow_run(
+    readers: Readership, request: collector_pb2.SubscribeRequest, tenant: Tenant, send: Send, heartbeat_s: float
+) -> None:
     """Send what a SubscribeRequest asks for, until it is cancelled or, with `stored_only`, all is sent.
+
+    Args:
+        readers: those of all runs.
+        request: what is wanted.
+        tenant: who reads.
+        send: sends a frame; it waits while the reader's window is full.
+        heartbeat_s: silence after which a heartbeat is sent, seconds.
 
     Raises:
         Refused: there is no such run, too many readers, or a file is damaged.
     """
-    async with intake.readers.following(request.run_id, tenant) as moved:
-        reader = _Reader(intake, request, tenant, send)
+    async with readers.following(request.run_id, tenant) as moved:
+        reader = _Reader(readers, request, tenant, send)
         try:
             while True:
                 moved.clear()
@@ -245,7 +254,7 @@ async def follow_run(intake: Intake, request: collector_pb2.SubscribeRequest, te
                 if request.stored_only:
                     return
                 try:
-                    await asyncio.wait_for(moved.wait(), intake.limits.heartbeat_s)
+                    await asyncio.wait_for(moved.wait(), heartbeat_s)
                 except TimeoutError:
                     await send(collector_pb2.Frame(heartbeat=collector_pb2.Heartbeat(sent_unix_nano=time.time_ns())))
         except RecordError as error:
@@ -257,8 +266,10 @@ async def follow_run(intake: Intake, request: collector_pb2.SubscribeRequest, te
 class _Reader:
     """The cursors of one reader."""
 
-    def __init__(self, intake: Intake, request: collector_pb2.SubscribeRequest, tenant: Tenant, send: Send) -> None:
-        self._intake = intake
+    def __init__(
+        self, readers: Readership, request: collector_pb2.SubscribeRequest, tenant: Tenant, send: Send
+    ) -> None:
+        self._readers = readers
         self._tenant = tenant
         self._request = request
         self._send = send
@@ -266,17 +277,17 @@ class _Reader:
         self._cursors: dict[ProducerKey, Cursor] = {}
         self._closed: set[ProducerKey] = set()
         if request.only_new:
-            for producer in intake.roster.of_run(request.run_id):
+            for producer in readers.roster.of_run(request.run_id):
                 self._starts[producer.key.producer_id] = producer.numbers.durable_seq + 1
 
     async def turn(self) -> bool:
         """Send one turn of every producer; return whether there was anything."""
         sent = False
-        for producer in self._intake.roster.of_run(self._request.run_id):
+        for producer in self._readers.roster.of_run(self._request.run_id):
             cursor = self._cursor(producer)
             frames = await asyncio.to_thread(cursor.read)
             for frame in frames or self._close_of(producer, cursor):
-                await self._intake.readers.pace(self._tenant, frame.ByteSize())
+                await self._readers.pace(self._tenant, frame.ByteSize())
                 await self._send(frame)
                 sent = True
         return sent

@@ -15,7 +15,7 @@ import grpc
 from esper_telemetry.errors import ConfigError
 
 if TYPE_CHECKING:
-    from esper_telemetry.collector.settings import Settings
+    from pathlib import Path
 
 LOG = logging.getLogger("esper_telemetry.collector")
 
@@ -24,7 +24,9 @@ class Certificates:
     """The server's certificate, read again when its files change.
 
     Args:
-        settings: name the files.
+        certificate: PEM file of the server's certificate chain.
+        key: PEM file of its private key.
+        client_ca: PEM file of those who sign clients' certificates; None where clients need none.
 
     Raises:
         ConfigError: a file cannot be read, or they do not fit together. Later, that only leaves the old one in force.
@@ -33,10 +35,8 @@ class Certificates:
         first: the certificate to start with.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        assert settings.certificate is not None  # noqa: S101 - `Settings.check` looked
-        assert settings.key is not None  # noqa: S101 - `Settings.check` looked
-        self._certificate, self._key, self._client_ca = settings.certificate, settings.key, settings.client_ca
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None) -> None:
+        self._certificate, self._key, self._client_ca = certificate, key, client_ca
         self._paths = [path for path in (self._certificate, self._key, self._client_ca) if path is not None]
         self._refused: list[tuple[int, int]] = []
         self._stamp = self._look()

@@ -10,7 +10,6 @@ from esper_telemetry.recordfile import Damage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from esper_telemetry.decode.losses import StreamLosses
     from esper_telemetry.errors import CorruptRecordError, RecordError
     from esper_telemetry.recordfile import FrameRef, RecordReader
 
@@ -99,15 +98,6 @@ class Faults:
         first, last = numbers
         self.missing += last - first + 1
         self.warn(path, f"{error.reason}; numbers {first:,} to {last:,} were in it and are missing")
-
-    def lost(self, losses: StreamLosses) -> None:
-        """Note what was measured of a stream that has been read."""
-        self.missing += losses.missing
-        self.marked += losses.marked.total()
-        self.losses += losses.warnings
-        for path, text in losses.warnings:
-            self.warn(path, text)
-        self.notes += [f"{path}: {text}" for path, text in losses.notes]
 
     def copied(self, paths: Sequence[str]) -> None:
         """Note that files hold the same numbers, the most complete one first."""

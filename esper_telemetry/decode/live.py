@@ -1,8 +1,7 @@
 """Reads a run from a collector while it arrives: the last events, then every durable frame that is added.
 
-The one file of this package that uses grpc. A frame is put behind the header it came with and read
-like any record, so a live run is decoded by the same code as a stored one. A connection that
-breaks is made again from the numbers reached, for a limited time.
+The one file of this package that uses grpc. Headers and frames that arrive are decoded by the same code as those of a
+stored record. A connection that breaks is made again from the sequence numbers reached, for a limited time.
 """
 
 from __future__ import annotations
@@ -17,17 +16,15 @@ from esper_telemetry.decode.faults import Faults
 from esper_telemetry.decode.jsonlines import StreamKeys
 from esper_telemetry.decode.segments import SegmentDecoder
 from esper_telemetry.errors import RecordError
-from esper_telemetry.recordfile import RecordReader
-from esper_telemetry.recordfile.frame import FrameEncoder
-from esper_telemetry.recordfile.header import header_descriptor, header_frame_bytes
-from esper_telemetry.recordfile.layout import pack_descriptor, pack_prologue
-from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc, record_pb2
+from esper_telemetry.recordfile import PayloadReader, Segment
+from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from esper_telemetry.decode.event import Event
     from esper_telemetry.decode.event_filter import Filter
+    from esper_telemetry.decode.types import Origin
 
 _ANSWER_S = 10.0
 _RETRY_S = 0.5
@@ -75,9 +72,10 @@ class LiveTail:
         self._source = source
         self._wanted = wanted
         self._expand = expand
+        self._reader = PayloadReader(source.address)
+        self._segments: dict[bytes, Segment] = {}
+        self._origins: dict[bytes, Origin] = {}
         self._start_over()
-        self._encode = FrameEncoder(1).encode
-        self._headers: dict[bytes, record_pb2.Header] = {}
         self._reached: dict[bytes, int] = {}
         self._ended: set[bytes] = set()
         self._call: Any = None
@@ -152,7 +150,7 @@ class LiveTail:
                     self._advance(frame)
                     if events:
                         yield events
-                    if self._ended and self._ended >= self._headers.keys():
+                    if self._ended and self._ended >= self._segments.keys():
                         return
             except grpc.RpcError as error:
                 if self._stopping.is_set():
@@ -173,6 +171,7 @@ class LiveTail:
         """Forget what was read: frames that come again would be taken for copies."""
         self._faults = Faults(strict=False)
         self._decoder = SegmentDecoder(self._wanted, self._faults, expand=self._expand)
+        self._origins.clear()
 
     # --- calls --------------------------------------------------------------------------------------------------------
 
@@ -229,22 +228,23 @@ class LiveTail:
     def _events(self, frame: collector_pb2.Frame) -> Iterator[Event]:
         kind = frame.WhichOneof("content")
         if kind == "schema":
-            self._headers[frame.producer_id] = frame.schema.header
+            self._segments[frame.producer_id] = Segment.of_header(frame.schema.header)
+            self._origins.pop(frame.producer_id, None)
         elif kind == "skip":
             first, last = frame.skip.first_seq, frame.skip.last_seq
             self._faults.warn(self.run_id, f"numbers {first:,} to {last:,} never reached the collector")
-        elif kind == "batch" and frame.producer_id in self._headers:
-            header = self._headers[frame.producer_id]
-            if self._wanted.wants_rank(header.rank):
-                with RecordReader(self._record(header, frame.batch)) as reader:
-                    yield from self._decoder.events(reader, reader.segments[0])
+        elif kind == "batch" and frame.producer_id in self._segments:
+            segment, batch = self._segments[frame.producer_id], frame.batch
+            if self._wanted.wants_rank(segment.header.rank):
+                numbers = batch.first_seq, batch.last_seq
+                yield from self._decoder.arrived(self._reader, batch.payload, self._origin(frame.producer_id), numbers)
 
-    def _record(self, header: record_pb2.Header, batch: collector_pb2.Batch) -> bytes:
-        """Return a record that holds this frame alone."""
-        header.previous_last_seq = batch.first_seq - 1
-        raw = header_frame_bytes(header)
-        encoded = self._encode(raw)
-        return pack_prologue() + encoded + pack_descriptor(header_descriptor(encoded, raw)) + batch.payload
+    def _origin(self, producer_id: bytes) -> Origin:
+        origin = self._origins.get(producer_id)
+        if origin is None:
+            found = self._decoder.origin(self._segments[producer_id], self._reader.path)
+            origin = self._origins[producer_id] = found
+        return origin
 
     def _tell_gap(self, frame: collector_pb2.Frame) -> None:
         """Say which numbers the collector has not any more, or never had."""

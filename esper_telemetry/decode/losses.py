@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from esper_telemetry.decode.faults import Faults
     from esper_telemetry.decode.landmarks import Landmarks
     from esper_telemetry.decode.streams import SegmentPlace
     from esper_telemetry.recordfile import RecordReader, Segment
@@ -102,6 +103,15 @@ class StreamLosses:
         if self.pruned:
             said = f"numbers 1 to {self.pruned:,} are not here: retention (keep_bytes) deleted their segments"
             self.notes.append((self._path, said))
+
+    def report(self, faults: Faults) -> None:
+        """Add what was measured of the stream, once it has been read, to `faults`."""
+        faults.missing += self.missing
+        faults.marked += self.marked.total()
+        faults.losses += self.warnings
+        for path, text in self.warnings:
+            faults.warn(path, text)
+        faults.notes += [f"{path}: {text}" for path, text in self.notes]
 
     def explanation(self) -> str:
         """Return what the run says of the numbers that are missing: "buffer_full 7, 5 without a cause"."""

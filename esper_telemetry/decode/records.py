@@ -162,7 +162,7 @@ class Records:
         for part in before:
             yield from self._part_events(part, readers, decoder, losses, is_last=False)
         yield from self._part_events(last, readers, decoder, losses, is_last=True)
-        self._faults.lost(losses)
+        losses.report(self._faults)
 
     def _part_events(
         self,

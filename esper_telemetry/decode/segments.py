@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from esper_telemetry.decode.faults import Faults
     from esper_telemetry.decode.steps import StepRow
     from esper_telemetry.decode.types import EventKind
-    from esper_telemetry.recordfile import Envelope, FrameRef, RecordReader, Segment, Selection
+    from esper_telemetry.recordfile import Envelope, FrameRef, PayloadReader, RecordReader, Segment, Selection
 
 # A bit a row is the least that a column takes, so a block that claims more rows than this is no block.
 _MOST_ROWS_PER_BYTE = 8
@@ -91,6 +91,28 @@ class SegmentDecoder:
         for frame in reversed(segment.frames):
             yield list(self._frame(reader, frame, origin, selection))
 
+    def arrived(
+        self, reader: PayloadReader, payload: bytes, origin: Origin, numbers: tuple[int, int]
+    ) -> Iterator[Event]:
+        """Yield the events that are wanted of a frame that came by itself.
+
+        Args:
+            reader: decompresses it.
+            payload: the frame and its descriptor.
+            origin: its segment.
+            numbers: first and last sequence number that it is said to cover.
+
+        Raises:
+            CorruptRecordError: it is damaged, and the faults are strict.
+        """
+        selection = self._wanted.selection(origin, expand=self._expand)
+        try:
+            envelopes = reader.read_envelopes(payload, selection)
+        except CorruptRecordError as error:
+            self._faults.damaged(reader.path, Damage(0, len(payload), error.reason, *numbers))
+        else:
+            yield from self.decoded(envelopes, origin, whole=self._chose_types(selection))
+
     def origin(self, segment: Segment, path: str) -> Origin:
         """Return what the events of a segment share, as far as its headers have been read.
 
@@ -130,8 +152,11 @@ class SegmentDecoder:
         except CorruptRecordError as error:
             self._faults.unreadable(reader.path, frame, error)
         else:
-            chosen = selection.type_ids is not None or self._wanted.types is None
-            yield from self.decoded(envelopes, origin, whole=chosen)
+            yield from self.decoded(envelopes, origin, whole=self._chose_types(selection))
+
+    def _chose_types(self, selection: Selection) -> bool:
+        """Tell whether what `selection` leaves in has a type that is wanted, so that it need not be asked again."""
+        return selection.type_ids is not None or self._wanted.types is None
 
     def _rows(self, block: Event, kind: EventKind, origin: Origin, context: bytes) -> Iterator[Event]:
         """Yield the rows of a block of steps that are wanted; a block that cannot be expanded stays as it is."""

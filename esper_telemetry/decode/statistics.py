@@ -269,7 +269,10 @@ def flatten(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
         data: payload and context, or a part of them.
         prefix: what to put before each name.
     """
-    for key, value in data.items():
+    for name, value in data.items():
+        key: Any = name
+        if isinstance(key, bool):  # the key of a map, as JSON has it
+            key = str(key).lower()
         for item in value if isinstance(value, list) else (value,):
             if isinstance(item, dict):
                 yield from flatten(item, f"{prefix}{key}.")

@@ -208,7 +208,7 @@ def _summarize_stream(
         for place in part:
             readers.give_back(place.path)
     _add_losses(summary, losses)
-    faults.lost(losses)
+    losses.report(faults)
     return summary
 
 

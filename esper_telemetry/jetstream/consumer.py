@@ -26,8 +26,9 @@ from esper_telemetry.jetstream.entries import partition_of
 from esper_telemetry.jetstream.leases import Lease, LostError, decide, lease_key
 from esper_telemetry.jetstream.partition import Partition
 from esper_telemetry.jetstream.producer_state import Watermarks
+from esper_telemetry.recordfile.append import sync_folder
 from esper_telemetry.recordfile.frame import FrameDecoder, FrameEncoder
-from esper_telemetry.storage.disk import claim_folder, raise_file_limit, sync_folder, try_storage
+from esper_telemetry.storage.disk import claim_folder, raise_file_limit, try_storage
 from esper_telemetry.storage.engine import CutBack, Cycle, Seal
 from esper_telemetry.storage.naming import ProducerKey
 from esper_telemetry.storage.producer_files import ProducerFiles

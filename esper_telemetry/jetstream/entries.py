@@ -15,6 +15,7 @@ from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile.frame import crc32
 from esper_telemetry.recordfile.header import header_frame_bytes, parse_header_frame
 from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES, ID_BYTES, MAX_RAW_BYTES, Skip, parse_descriptor
+from esper_telemetry.schema.envelope import encode_varint
 from esper_telemetry.storage.engine import PutFrame, PutSchema, PutSkip, Seal
 from esper_telemetry.storage.naming import ProducerKey
 from esper_telemetry.storage.recovery import without_descriptors
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 
 # The smallest maximum message that a frame and what stands around it fit into: NATS' default.
 LEAST_PAYLOAD = 1 << 20
+
+# Tags of LogEntry.frame and LogFrame.payload, from log.proto: number << 3 | 2 (a length and so many bytes follow).
+_FRAME_TAG = b"\x3a"
+_PAYLOAD_TAG = b"\x1a"
+# Bytes after the tag by wire type; a varint (0) and what states its length (2) are looked at.
+_FIXED_BYTES = {1: 8, 5: 4}
+_LONGEST_VARINT = 10
 
 
 class SessionId(NamedTuple):
@@ -97,9 +105,17 @@ def packed_schema(put: PutSchema, encoder: FrameEncoder) -> log_pb2.LogSchema:
     return log_pb2.LogSchema(fingerprint=put.fingerprint, header_frame=encoder.encode(raw), raw_len=len(raw))
 
 
-def packed_frame(put: PutFrame, fingerprint: bytes) -> log_pb2.LogFrame:
-    """Return a frame as it travels."""
-    return log_pb2.LogFrame(schema_fingerprint=fingerprint, crc32=crc32(put.payload), payload=put.payload)
+def frame_entry(key: ProducerKey, session: SessionId, put: PutFrame, fingerprint: bytes) -> bytes:
+    """Return the serialized LogEntry that carries a frame.
+
+    Protobuf copies a payload when a field is set, when the message goes into another one, and when it is serialized.
+    Joined by hand it is copied once; a test compares the bytes with protobuf's.
+    """
+    head = entry_for(key, session).SerializeToString()
+    fields = log_pb2.LogFrame(schema_fingerprint=fingerprint, crc32=crc32(put.payload)).SerializeToString()
+    length = _PAYLOAD_TAG + encode_varint(len(put.payload))
+    size = len(fields) + len(length) + len(put.payload)
+    return b"".join((head, _FRAME_TAG, encode_varint(size), fields, length, put.payload))
 
 
 def packed_skip(put: PutSkip) -> collector_pb2.Skip:
@@ -118,8 +134,10 @@ def unpack_entry(data: bytes, decoder: FrameDecoder) -> ArrivedEntry:
     Raises:
         RecordError: it is no entry, or it is damaged.
     """
+    view = memoryview(data)
+    frame = _field(view, 0, len(view), _FRAME_TAG[0])
     try:
-        entry = log_pb2.LogEntry.FromString(data)
+        entry = log_pb2.LogEntry.FromString(data if frame is None else _without(view, frame))
     except DecodeError as error:
         raise CorruptRecordError(f"a message of {len(data):,} bytes is no LogEntry: {error}") from None
     if len(entry.producer_id) != ID_BYTES or not entry.run_id:
@@ -129,8 +147,8 @@ def unpack_entry(data: bytes, decoder: FrameDecoder) -> ArrivedEntry:
     key = ProducerKey(entry.run_id, entry.producer_id)
     session = SessionId(entry.session_epoch, entry.session_nonce)
     kind = entry.WhichOneof("content")
-    if kind == "frame":
-        return _frame(key, session, entry.frame)
+    if frame is not None and kind is None:
+        return _frame(key, session, view[frame.start : frame.end])
     if kind == "schema":
         return ArrivedEntry(key, session, _schema(entry.schema, decoder), entry.schema.fingerprint)
     if kind == "skip":
@@ -164,14 +182,79 @@ def _schema(schema: log_pb2.LogSchema, decoder: FrameDecoder) -> PutSchema:
     return PutSchema(without_descriptors(header), header.file_descriptor_set, schema.fingerprint)
 
 
-def _frame(key: ProducerKey, session: SessionId, frame: log_pb2.LogFrame) -> ArrivedEntry:
-    found = crc32(frame.payload)
-    if found != frame.crc32:
+def _frame(key: ProducerKey, session: SessionId, data: memoryview) -> ArrivedEntry:
+    """Return the frame in a serialized LogFrame; its payload is a view, not a copy."""
+    span = _field(data, 0, len(data), _PAYLOAD_TAG[0])
+    try:
+        frame = log_pb2.LogFrame.FromString(data.tobytes() if span is None else _without(data, span))
+    except DecodeError as error:
+        raise CorruptRecordError(f"a frame of run {key.run_id!r} is no LogFrame: {error}") from None
+    payload = data[:0] if span is None else data[span.start : span.end]
+    found = crc32(payload)
+    if found != frame.crc32 or frame.payload:
         raise CorruptRecordError(
-            f"a frame of run {key.run_id!r} has CRC-32 {found:08x}, its entry says {frame.crc32:08x}"
+            f"a frame of run {key.run_id!r} has CRC-32 {found:08x}, its entry states {frame.crc32:08x}"
         )
-    desc = parse_descriptor(frame.payload[-DESCRIPTOR_BYTES:])
-    if desc is None or desc.compressed_size != len(frame.payload) - DESCRIPTOR_BYTES:
+    desc = parse_descriptor(payload[-DESCRIPTOR_BYTES:].tobytes())
+    if desc is None or desc.compressed_size != len(payload) - DESCRIPTOR_BYTES:
         raise CorruptRecordError(f"a frame of run {key.run_id!r} does not end with its descriptor")
-    put = PutFrame(frame.payload, desc)
+    put = PutFrame(payload, desc)
     return ArrivedEntry(key, session, put, frame.schema_fingerprint, desc.first_seq, desc.last_seq)
+
+
+# --- bytes of a message that are not copied ---------------------------------------------------------------------------
+
+
+class _Span(NamedTuple):
+    """Where a field is in a serialized message.
+
+    Attributes:
+        tag: offset of its tag.
+        start: offset of its own bytes.
+        end: offset behind them.
+    """
+
+    tag: int
+    start: int
+    end: int
+
+
+def _without(data: memoryview, span: _Span) -> bytes:
+    """Return a serialized message without one field."""
+    return b"".join((data[: span.tag], data[span.end :]))
+
+
+def _field(data: memoryview, at: int, end: int, wanted: int) -> _Span | None:
+    """Return the first field whose tag is the byte `wanted`; None where there is none before something unreadable.
+
+    Protobuf parses the rest, so it is protobuf that refuses what cannot be read.
+    """
+    while at < end:
+        tag_at, tag = at, data[at]
+        at = _after_varint(data, at, end)
+        kind = tag & 7
+        if kind == 0:
+            at = _after_varint(data, at, end)
+        elif kind == 2:  # noqa: PLR2004 - the wire type of bytes
+            behind = _after_varint(data, at, end)
+            length = _varint(data, at, behind)
+            at = behind + length
+            if tag == wanted and at <= end:
+                return _Span(tag_at, behind, at)
+        elif kind in _FIXED_BYTES:
+            at += _FIXED_BYTES[kind]
+        else:
+            return None
+    return None
+
+
+def _after_varint(data: memoryview, at: int, end: int) -> int:
+    """Return the offset behind the varint at `at`; `end` where it does not end before."""
+    for place in range(at, min(end, at + _LONGEST_VARINT)):
+        if data[place] < 0x80:  # noqa: PLR2004 - the last byte of a varint has no continuation bit
+            return place + 1
+    return end
+
+
+def _varint(data: memoryview, at: int, end: int) -> int:
+    return sum((byte & 0x7F) << (7 * index) for index, byte in enumerate(data[at:end]))

@@ -24,7 +24,7 @@ from esper_telemetry.jetstream.entries import (
     SessionId,
     bucket_key,
     entry_for,
-    packed_frame,
+    frame_entry,
     packed_schema,
     packed_skip,
     partition_of,
@@ -281,8 +281,8 @@ class GatewayEngine:
                 _cycle(ProducerProgress(lane.key, lane.numbers.durable_seq, 0, weight(item)))
             )  # it waits in no queue
         elif isinstance(item, PutFrame):
-            entry.frame.CopyFrom(packed_frame(item, lane.fingerprint))
-            self._keep(lane, _Sent(item.desc.last_seq, entry.SerializeToString(), len(item.payload), lane.fingerprint))
+            data = frame_entry(lane.key, lane.session, item, lane.fingerprint)
+            self._keep(lane, _Sent(item.desc.last_seq, data, len(item.payload), lane.fingerprint))
         elif isinstance(item, PutSkip):
             entry.skip.CopyFrom(packed_skip(item))
             self._keep(lane, _Sent(item.skip.last_seq, entry.SerializeToString(), weight(item), b""))

@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from esper_telemetry.errors import RecordError, SinkError
 from esper_telemetry.jetstream.entries import ArrivedEntry, Open, bucket_key, packed_schema, unpack_entry, unpack_schema
@@ -20,11 +20,16 @@ from esper_telemetry.jetstream.sequencer import Offered, Sequencer
 from esper_telemetry.storage.engine import ProducerProgress, PutFrame, PutSchema, Seal
 
 if TYPE_CHECKING:
-    from esper_telemetry.jetstream.consumer import Consumer
-    from esper_telemetry.jetstream.producer_state import Held, ProducerState
+    from collections.abc import Iterable
+
+    from esper_telemetry.jetstream.connection import JetStream
+    from esper_telemetry.jetstream.consumer_metrics import ConsumerMetrics
+    from esper_telemetry.jetstream.producer_state import Held, ProducerState, Watermarks
     from esper_telemetry.jetstream.pull import LogMessage, Pull
+    from esper_telemetry.recordfile.frame import FrameDecoder, FrameEncoder
     from esper_telemetry.storage.naming import ProducerKey
     from esper_telemetry.storage.producer_files import ProducerFiles
+    from esper_telemetry.storage.store import Store
 
 LOG = logging.getLogger("esper_telemetry.consumer")
 
@@ -74,6 +79,28 @@ class OwnedProducer:
         return self.files.numbers.durable_seq
 
 
+class PartitionOwner(Protocol):
+    """The consumer, as its partitions see it: what all of them share."""
+
+    id: str
+    problem: str
+    log: JetStream
+    store: Store
+    watermarks: Watermarks
+    metrics: ConsumerMetrics
+    encoder: FrameEncoder
+    decoder: FrameDecoder
+
+    def files_of(self, key: ProducerKey) -> ProducerFiles:
+        """Return the files of a producer in this consumer's folder."""
+
+    async def stored_all(self) -> None:
+        """Wait until everything that was put so far is stored."""
+
+    async def put_right(self, keys: Iterable[ProducerKey]) -> None:
+        """Make files and bucket agree for these producers."""
+
+
 class Partition:
     """Keeps one partition from the take of its lease to its end.
 
@@ -88,7 +115,7 @@ class Partition:
         ended: it does nothing any more.
     """
 
-    def __init__(self, consumer: Consumer, number: int, generation: int) -> None:
+    def __init__(self, consumer: PartitionOwner, number: int, generation: int) -> None:
         self.number = number
         self.generation = generation
         self._consumer = consumer

@@ -73,7 +73,7 @@ def store(folder: Path, name: str, source: Path | bytes, *, durable: bool) -> tu
         from esper_telemetry.sinks import sync_folder  # loaded since the record was opened
 
         for changed in (folder, folder.parent):  # the folder's own name is in the run's
-            sync_folder(changed)
+            sync_folder(changed, required=False)
     return stored, digest
 
 

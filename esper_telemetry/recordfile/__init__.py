@@ -14,7 +14,7 @@ from esper_telemetry.recordfile.header import HeaderInfo, random_id
 from esper_telemetry.recordfile.index import FrameRef
 from esper_telemetry.recordfile.layout import Skip, SkipReason
 from esper_telemetry.recordfile.paths import SUFFIX, SegmentName
-from esper_telemetry.recordfile.reader import RecordReader
+from esper_telemetry.recordfile.reader import PayloadReader, RecordReader
 from esper_telemetry.recordfile.rebuild import Merge, Recovery, merge, recover
 from esper_telemetry.recordfile.run_folder import (
     FolderContents,
@@ -43,6 +43,7 @@ __all__ = [
     "HeaderInfo",
     "Merge",
     "PassedOver",
+    "PayloadReader",
     "RecordReader",
     "RecordWriter",
     "Recovery",

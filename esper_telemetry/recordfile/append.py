@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _sync_data = getattr(os, "fdatasync", os.fsync)  # macOS and Windows have fsync only
+# What systems that cannot sync a folder answer; everything else is a failure of the disk.
+_CANNOT_SYNC_FOLDERS = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM, errno.EROFS})
 _MOST_PIECES = 1024  # IOV_MAX of Linux and macOS
 
 
@@ -78,7 +80,7 @@ class AppendFile:
         found = os.fstat(self._descriptor())
         return found.st_dev, found.st_ino
 
-    def append(self, *pieces: bytes) -> None:
+    def append(self, *pieces: bytes | memoryview) -> None:
         """Append `pieces` one behind the other, in one write.
 
         Raises:
@@ -161,13 +163,40 @@ def _differ(mine: os.stat_result, there: os.stat_result) -> bool:
     return not mine.st_nlink or (mine.st_size, mine.st_mtime_ns) != (there.st_size, there.st_mtime_ns)
 
 
-def _write(fd: int, pieces: Sequence[bytes]) -> None:
+def _write(fd: int, pieces: Sequence[bytes | memoryview]) -> None:
     written = os.writev(fd, pieces) if len(pieces) > 1 and hasattr(os, "writev") else 0
     for piece in pieces:
         view = memoryview(piece)[written:]
         written = max(0, written - len(piece))
         while view:  # a short write is legal: on a signal, or just before a full disk
             view = view[os.write(fd, view) :]
+
+
+def sync_folder(folder: Path, *, required: bool = True) -> None:
+    """Make the names in a folder durable: a new, renamed or removed file is known by its name only after that.
+
+    Args:
+        folder: the folder.
+        required: it must be there, on a system that can sync folders. Without that, a folder that is gone and a system
+            that cannot are passed over; a failure of the disk is an error either way.
+
+    Raises:
+        SinkError: the operating system refused.
+    """
+    try:
+        fd = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        if required:
+            raise SinkError(f"{folder}: cannot open the folder to sync it: {error}; check the disk") from error
+        return
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if required or error.errno not in _CANNOT_SYNC_FOLDERS:
+            raise SinkError(f"{folder}: cannot sync the names in it: {error}; check the disk") from error
+    finally:
+        with contextlib.suppress(OSError):
+            os.close(fd)
 
 
 # A plain set, because a WeakSet removes in Python: an exception that arrives in there is swallowed by the interpreter.

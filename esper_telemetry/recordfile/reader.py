@@ -17,6 +17,7 @@ from esper_telemetry.recordfile.damage import Damage
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.frame_events import SMALLEST_EVENT, event_columns, parse_envelopes, parse_events
 from esper_telemetry.recordfile.header import parse_header_frame
+from esper_telemetry.recordfile.index import FrameRef
 from esper_telemetry.recordfile.piece import Kind
 from esper_telemetry.recordfile.segment import assemble
 from esper_telemetry.recordfile.selection import EVERYTHING
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from esper_telemetry.recordfile.damage import Truncation
     from esper_telemetry.recordfile.frame_events import Envelope, EventColumns
-    from esper_telemetry.recordfile.index import FrameRef
     from esper_telemetry.recordfile.segment import Assembler, Segment
     from esper_telemetry.recordfile.selection import Selection
     from esper_telemetry.recordfile.source import Source
@@ -282,10 +282,48 @@ class RecordReader:
         )
 
 
+class PayloadReader:
+    """Reads frames that come one by one, each with its descriptor after it, as a stream carries them.
+
+    Not for use by two threads at once.
+
+    Args:
+        name: where they come from, for errors.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.path = name
+        self._decoder = FrameDecoder()
+
+    def read_envelopes(self, payload: bytes, selection: Selection) -> Sequence[Envelope]:
+        """Return the events of a frame that are wanted, with their contexts as bytes.
+
+        Args:
+            payload: the frame and its descriptor.
+            selection: which of its events.
+
+        Raises:
+            CorruptRecordError: sizes, descriptor, XXH64, count or sequence numbers do not match.
+        """
+        size = len(payload) - layout.DESCRIPTOR_BYTES
+        desc = layout.descriptor_at(payload, size) if size > 0 else None
+        if desc is None or not desc.records or desc.compressed_size != size:
+            raise CorruptRecordError(f"{len(payload):,} bytes are no frame with its descriptor", path=self.path)
+        frame = FrameRef(0, *desc)
+        if not selection.concerns(frame):
+            return []
+        try:
+            raw = self._decoder.decode(payload[:size], desc.raw_size)
+            envelopes = parse_envelopes(raw, frame)
+        except RecordError as error:
+            raise unreadable_frame(self.path, frame, str(error)) from None
+        return envelopes if selection.covers(frame) else selection.pick(envelopes, raw)
+
+
 def unreadable_frame(path: str, frame: FrameRef, reason: str) -> CorruptRecordError:
     """Return the error for a frame of the file `path` that cannot be read."""
     return CorruptRecordError(
-        f"the frame with numbers {frame.first_seq:,} to {frame.last_seq:,} cannot be read: {reason};"
+        f"the frame with sequence numbers {frame.first_seq:,} to {frame.last_seq:,} cannot be read: {reason};"
         " run esper-telemetry recover",
         path=path,
         offset=frame.offset,

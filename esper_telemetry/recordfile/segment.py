@@ -60,6 +60,18 @@ class Segment:
     assumed: bool = False
     repairs: list[str] = field(default_factory=list)
 
+    @classmethod
+    def of_header(cls, header: record_pb2.Header) -> Segment:
+        """Return a segment without frames that declares what `header` does: for frames that come one by one.
+
+        Raises:
+            CorruptRecordError: the header declares a type twice or without a name.
+        """
+        segment = cls(0, 0, 0, header)
+        add_types(segment.types, header)
+        segment.descriptor_sets.append(header.file_descriptor_set)
+        return segment
+
     @property
     def frames(self) -> list[FrameRef]:
         """The data frames, in file order."""

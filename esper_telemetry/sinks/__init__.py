@@ -14,13 +14,13 @@ A sink of one's own, with the events of each batch as plain dicts:
 """
 
 from esper_telemetry.recordfile import HeaderInfo, RunStream, Vanished, list_streams
+from esper_telemetry.recordfile.append import sync_folder
 from esper_telemetry.recordfile.paths import path_component
 from esper_telemetry.sinks.base import Sink, UserSink
 from esper_telemetry.sinks.child import CHILD_STREAM, MOST_CHILDREN, ChildSink, remove_tally, stream_is_written, tallied
 from esper_telemetry.sinks.decoder import BatchDecoder, DecodedEvent
 from esper_telemetry.sinks.file import SYNC_POLICIES, FileSink
 from esper_telemetry.sinks.memory import MemorySink
-from esper_telemetry.sinks.synced_folder import sync_folder
 
 __all__ = [
     "CHILD_STREAM",

@@ -7,18 +7,13 @@ synced is for the sink to decide. It never looks into a file.
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import SinkError
+from esper_telemetry.recordfile.append import sync_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-# Systems that cannot sync a folder say so in one of these ways; everything else is a failure of the disk.
-_NOT_DONE_HERE = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class SyncedFolder:
@@ -58,29 +53,9 @@ class SyncedFolder:
         """
         self._unsynced.sort(key=lambda folder: len(folder.parts))
         while self._unsynced:
-            sync_folder(self._unsynced[0])
+            sync_folder(self._unsynced[0], required=False)
             del self._unsynced[0]
 
     def _changed(self, folder: Path) -> None:
         if folder not in self._unsynced:
             self._unsynced.append(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Force the names in a folder to the disk, on systems that can do that.
-
-    Raises:
-        SinkError: the operating system refused.
-    """
-    try:
-        fd = os.open(folder, os.O_RDONLY)
-    except OSError:  # gone meanwhile, or a system that opens no folders
-        return
-    try:
-        os.fsync(fd)
-    except OSError as error:
-        if error.errno not in _NOT_DONE_HERE:
-            raise SinkError(f"{folder}: cannot sync the names in it: {error}; check the disk") from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.close(fd)

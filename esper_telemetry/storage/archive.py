@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.errors import ConfigError, RecordError, SinkError
 from esper_telemetry.recordfile import SUFFIX, RecordReader, SegmentName
-from esper_telemetry.storage.disk import claim_folder, sync_folder
+from esper_telemetry.recordfile.append import sync_folder
+from esper_telemetry.storage.disk import claim_folder
 from esper_telemetry.storage.naming import NAME_RULE, ProducerKey, is_name, run_folder, run_id_of
 from esper_telemetry.storage.recovery import without_descriptors
 from esper_telemetry.storage.segment_writer import OWNER_ATTRIBUTE

@@ -23,22 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable.
-
-    Raises:
-        SinkError: the operating system refused.
-    """
-    try:
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise SinkError(f"{folder}: cannot sync the folder: {error}; check the disk") from error
-
-
 sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has fsync only
 
 

@@ -41,11 +41,11 @@ class PutFrame(NamedTuple):
     """A frame with its descriptor.
 
     Attributes:
-        payload: both as they came.
+        payload: both as they came; a view of the message that brought them, or bytes of their own.
         desc: the descriptor, parsed.
     """
 
-    payload: bytes
+    payload: bytes | memoryview
     desc: Descriptor
 
 

@@ -14,7 +14,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import RecordError, SinkError
-from esper_telemetry.storage.disk import cut_file, sync_folder
+from esper_telemetry.recordfile.append import sync_folder
+from esper_telemetry.storage.disk import cut_file
 from esper_telemetry.storage.engine import Claim, CutBack, Expire, Inspect, PutFrame, PutSchema, PutSkip, Seal
 from esper_telemetry.storage.naming import run_folder, segment_names
 from esper_telemetry.storage.published import Published, cut_segments

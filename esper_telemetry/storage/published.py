@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.errors import RecordError, SinkError
 from esper_telemetry.recordfile import RecordReader
-from esper_telemetry.storage.disk import Identity, absence, sync_folder
+from esper_telemetry.recordfile.append import sync_folder
+from esper_telemetry.storage.disk import Identity, absence
 from esper_telemetry.storage.recovery import seal_segment
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import CorruptRecordError, RecordError, SinkError
 from esper_telemetry.recordfile import SUFFIX, RecordReader
+from esper_telemetry.recordfile.append import sync_folder
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.header import parse_header_frame
 from esper_telemetry.recordfile.index import FooterBuilder
@@ -22,7 +23,7 @@ from esper_telemetry.recordfile.lock import writer_gone
 from esper_telemetry.recordfile.piece import Kind, Piece
 from esper_telemetry.recordfile.source import FileSource
 from esper_telemetry.recordfile.walk import walk
-from esper_telemetry.storage.disk import cut_file, sync_data, sync_folder
+from esper_telemetry.storage.disk import cut_file, sync_data
 from esper_telemetry.storage.naming import ProducerKey, may_be_of
 from esper_telemetry.storage.segment_writer import OWNER_ATTRIBUTE
 from esper_telemetry.v1 import record_pb2

@@ -101,7 +101,7 @@ class SegmentWriter:
         """Bytes appended so far."""
         return self._file.size
 
-    def append(self, frames: Sequence[tuple[bytes, Descriptor]]) -> None:
+    def append(self, frames: Sequence[tuple[bytes | memoryview, Descriptor]]) -> None:
         """Append frames as they are, in one write: each with its descriptor, and that descriptor parsed.
 
         Raises:

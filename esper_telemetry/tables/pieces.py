@@ -103,7 +103,7 @@ class Pieces:
                 losses.end(place, Landmarks(reader, segment), reader, segment)
             for each in part:
                 readers.give_back(each.path)
-        self._faults.lost(losses)
+        losses.report(self._faults)
 
     def _take(self, part: Sequence[SegmentPlace], readers: OpenReaders) -> list[Taken]:
         """Open the segments of a part; one that is gone meanwhile is noted."""

@@ -36,7 +36,7 @@ def test_an_unreadable_frame_says_which_numbers_it_costs(write_record, scalars):
 def test_what_was_measured_of_a_stream_is_taken_over():
     losses = StreamLosses(missing=3, warnings=[("f", "3 numbers have no event")], notes=[("f", "pruned")])
     faults = Faults(strict=True)
-    faults.lost(losses)
+    losses.report(faults)
     assert (faults.missing, faults.warnings, faults.notes) == (3, ["f: 3 numbers have no event"], ["f: pruned"])
     assert faults.losses == [("f", "3 numbers have no event")]
 

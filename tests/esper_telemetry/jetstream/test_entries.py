@@ -19,7 +19,7 @@ from esper_telemetry.jetstream.entries import (
     SessionId,
     bucket_key,
     entry_for,
-    packed_frame,
+    frame_entry,
     packed_schema,
     packed_skip,
     partition_of,
@@ -28,6 +28,7 @@ from esper_telemetry.jetstream.entries import (
 )
 from esper_telemetry.recordfile.frame import FrameDecoder, FrameEncoder
 from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES, MAX_FRAME_BYTES, Descriptor, Skip
+from esper_telemetry.schema.envelope import encode_varint
 from esper_telemetry.storage.engine import PutFrame, PutSkip, Seal
 from esper_telemetry.storage.naming import ProducerKey
 from esper_telemetry.v1 import log_pb2
@@ -52,13 +53,66 @@ def put_frame(produced, number=0) -> PutFrame:
     return PutFrame(produced.raw[number], check.check(produced.batches[number], produced.raw[number]))
 
 
+SAMPLE = Produced(frames=1)
+PAYLOAD = SAMPLE.raw[0]
+ENTRY = frame_entry(key_of(SAMPLE), SESSION, put_frame(SAMPLE), SAMPLE.schema.fingerprint)
+
+
 def test_a_frame_comes_out_as_it_went_in(produced):
-    entry = entry_for(key_of(produced), SESSION)
-    entry.frame.CopyFrom(packed_frame(put_frame(produced, 1), produced.schema.fingerprint))
-    arrival = unpack_entry(entry.SerializeToString(), FrameDecoder())
+    data = frame_entry(key_of(produced), SESSION, put_frame(produced, 1), produced.schema.fingerprint)
+    arrival = unpack_entry(data, FrameDecoder())
     assert arrival.content == put_frame(produced, 1)
     assert (arrival.key, arrival.session) == (key_of(produced), SESSION)
     assert (arrival.first_seq, arrival.last_seq, arrival.fingerprint) == (26, 50, produced.schema.fingerprint)
+
+
+def by_protobuf(key: ProducerKey, put: PutFrame, fingerprint: bytes) -> log_pb2.LogEntry:
+    entry = entry_for(key, SESSION)
+    entry.frame.CopyFrom(
+        log_pb2.LogFrame(schema_fingerprint=fingerprint, crc32=crc32(put.payload), payload=bytes(put.payload))
+    )
+    return entry
+
+
+@given(KEYS, st.binary(min_size=1, max_size=300), st.binary(max_size=40))
+def test_the_entry_of_a_frame_has_the_bytes_that_protobuf_makes(key, payload, fingerprint):
+    put = PutFrame(payload, Descriptor(0, 0, 1, 1, 1, 1, 0, 0))
+    assert frame_entry(key, SESSION, put, fingerprint) == by_protobuf(key, put, fingerprint).SerializeToString()
+
+
+def test_a_payload_is_not_copied_out_of_its_message(produced):
+    data = frame_entry(key_of(produced), SESSION, put_frame(produced), b"f" * 32)
+    payload = unpack_entry(data, FrameDecoder()).content.payload
+    assert isinstance(payload, memoryview)
+    assert payload.obj is data
+
+
+@given(st.data())
+def test_an_entry_that_is_cut_or_changed_anywhere_is_refused_or_read_by_its_checksums(data):
+    produced = ENTRY
+    spoiled = bytearray(produced)
+    for _ in range(data.draw(st.integers(1, 3))):
+        spoiled[data.draw(st.integers(0, len(spoiled) - 1))] = data.draw(st.integers(0, 255))
+    spoiled = bytes(spoiled[: data.draw(st.integers(1, len(spoiled)))])
+    try:
+        arrival = unpack_entry(spoiled, FrameDecoder())
+    except RecordError:
+        return
+    if isinstance(arrival.content, PutFrame):
+        assert bytes(arrival.content.payload) == PAYLOAD, "a checksum covers every byte of it"
+
+
+@pytest.mark.parametrize("first", ["payload", "the other fields"])
+def test_the_order_of_fields_does_not_matter(produced, first):
+    put = put_frame(produced)
+    payload = log_pb2.LogFrame(payload=put.payload).SerializeToString()
+    rest = log_pb2.LogFrame(schema_fingerprint=b"f" * 32, crc32=crc32(put.payload)).SerializeToString()
+    frame = payload + rest if first == "payload" else rest + payload
+    head = entry_for(key_of(produced), SESSION).SerializeToString()
+    inner = b"\x3a" + encode_varint(len(frame)) + frame
+    for data in (head + inner, inner + head):
+        arrival = unpack_entry(data, FrameDecoder())
+        assert (arrival.key, arrival.content, arrival.fingerprint) == (key_of(produced), put, b"f" * 32)
 
 
 def test_a_schema_comes_out_as_it_went_in(produced):
@@ -91,7 +145,7 @@ def test_a_damaged_entry_is_told(produced):
     for data in (b"\xff\xff", b"", entry.SerializeToString()):
         with pytest.raises(RecordError):
             unpack_entry(data, decoder)
-    entry.frame.CopyFrom(packed_frame(put_frame(produced), b"f" * 32))
+    entry = by_protobuf(key_of(produced), put_frame(produced), b"f" * 32)
     entry.frame.crc32 ^= 1
     with pytest.raises(RecordError, match="CRC-32"):
         unpack_entry(entry.SerializeToString(), decoder)
@@ -109,9 +163,9 @@ def test_a_damaged_entry_is_told(produced):
 def test_the_longest_frame_of_the_longest_run_id_fits_into_a_message_of_a_server_as_it_comes():
     key = ProducerKey("r" * 128, b"p" * 16)
     desc = Descriptor(MAX_FRAME_BYTES, 0, 1, 1, 1, 0, 0, 0)
-    entry = entry_for(key, SessionId((1 << 64) - 1, (1 << 64) - 1))
-    entry.frame.CopyFrom(packed_frame(PutFrame(bytes(MAX_FRAME_BYTES + DESCRIPTOR_BYTES), desc), b"f" * 32))
-    assert entry.ByteSize() < LEAST_PAYLOAD
+    put = PutFrame(bytes(MAX_FRAME_BYTES + DESCRIPTOR_BYTES), desc)
+    longest = SessionId((1 << 64) - 1, (1 << 64) - 1)
+    assert len(frame_entry(key, longest, put, b"f" * 32)) < LEAST_PAYLOAD
 
 
 @given(KEYS, st.integers(1, 64))

@@ -16,7 +16,7 @@ from esper_telemetry.jetstream.entries import (
     SessionId,
     bucket_key,
     entry_for,
-    packed_frame,
+    frame_entry,
     packed_schema,
     packed_skip,
     partition_of,
@@ -56,7 +56,8 @@ class Gateway:
             entry.schema.CopyFrom(packed_schema(schema_of(self.produced), FrameEncoder(3)))
         elif "frame" in content:
             put = put_frame(self.produced, content["frame"])
-            entry.frame.CopyFrom(packed_frame(put, self.produced.schema.fingerprint))
+            await self.publish(frame_entry(self.key, session, put, self.produced.schema.fingerprint))
+            return
         elif "skip" in content:
             entry.skip.CopyFrom(packed_skip(PutSkip(Skip(*content["skip"], 1))))
         elif "seal" in content:

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from esper_telemetry.errors import SinkError
-from esper_telemetry.recordfile.append import AppendFile, Gone
+from esper_telemetry.recordfile.append import AppendFile, Gone, sync_folder
 
 
 @pytest.fixture
@@ -169,3 +169,10 @@ def test_a_file_whose_number_changes_by_itself_is_still_the_same(file, mocker):
     file.append(b"x")
     mocker.patch("os.path.samestat", return_value=False)  # some network systems number files anew
     assert file.gone() is None
+
+
+def test_a_folder_is_synced_and_one_that_is_gone_is_an_error_where_it_must_be_there(tmp_path):
+    sync_folder(tmp_path)
+    sync_folder(tmp_path / "gone", required=False)
+    with pytest.raises(SinkError, match="gone: cannot open the folder to sync it"):
+        sync_folder(tmp_path / "gone")

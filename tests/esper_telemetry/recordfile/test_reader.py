@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from esper_telemetry.errors import CorruptRecordError, NotARecordError, UnsupportedRecordError
-from esper_telemetry.recordfile import RecordReader, RecordWriter, Selection, layout
+from esper_telemetry.recordfile import PayloadReader, RecordReader, RecordWriter, Segment, Selection, layout
 from esper_telemetry.recordfile.frame import FrameDecoder, FrameEncoder
 from esper_telemetry.recordfile.header import header_descriptor, header_frame_bytes
 from esper_telemetry.recordfile.layout import Descriptor
@@ -275,3 +275,41 @@ def test_a_growing_file_is_read_as_far_as_it_stands(records):
         writer.write(records.batch(11, 10))
         assert seqs(reader) == list(range(1, 11))
     writer.close()
+
+
+def payloads(records, frames=2, per_frame=10) -> list[bytes]:
+    """Return frames with their descriptors, as a stream carries them."""
+    with RecordReader(records.write(frames=frames, per_frame=per_frame)) as reader:
+        return [reader.read_raw(frame) for frame in reader.frames()]
+
+
+def test_frames_that_come_one_by_one_are_read_like_those_of_a_file(records):
+    reader = PayloadReader("10.0.0.1:4318")
+    for number, payload in enumerate(payloads(records)):
+        first = 1 + 10 * number
+        assert [one.seq for one in reader.read_envelopes(payload, Selection())] == list(range(first, first + 10))
+        wanted = Selection(first_seq=first + 8)
+        assert [one.seq for one in reader.read_envelopes(payload, wanted)] == [first + 8, first + 9]
+        assert list(reader.read_envelopes(payload, Selection(first_seq=first + 10))) == []
+
+
+def test_every_damaged_frame_that_comes_by_itself_is_refused_with_its_place(records):
+    (payload,) = payloads(records, frames=1)
+    reader = PayloadReader("10.0.0.1:4318")
+    for cut in (0, 1, 64, len(payload) - 1):
+        with pytest.raises(CorruptRecordError, match=r"10\.0\.0\.1:4318: .*no frame with its descriptor"):
+            reader.read_envelopes(payload[:cut], Selection())
+    with pytest.raises(CorruptRecordError, match="no frame with its descriptor"):
+        reader.read_envelopes(b"x" + payload, Selection())
+    frame = len(payload) - layout.DESCRIPTOR_BYTES
+    for at in range(frame):
+        flipped = payload[:at] + bytes([payload[at] ^ 0xFF]) + payload[at + 1 :]
+        with pytest.raises(CorruptRecordError, match="the frame with sequence numbers 1 to 10 cannot be read"):
+            reader.read_envelopes(flipped, Selection())
+
+
+def test_a_segment_of_a_header_alone_declares_what_the_header_does(records):
+    with RecordReader(records.write()) as reader:
+        segment, whole = Segment.of_header(reader.header), reader.segments[0]
+    assert (segment.types, segment.descriptor_sets) == (whole.types, whole.descriptor_sets)
+    assert segment.frames == []

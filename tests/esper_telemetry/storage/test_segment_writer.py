@@ -8,8 +8,9 @@ import pytest
 
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile import RecordReader, Skip, SkipReason, append
+from esper_telemetry.recordfile.append import sync_folder
 from esper_telemetry.recordfile.verification import verify
-from esper_telemetry.storage.disk import cut_file, sync_folder
+from esper_telemetry.storage.disk import cut_file
 from esper_telemetry.storage.segment_writer import OWNER_ATTRIBUTE, SegmentWriter, own_header
 from tests.esper_telemetry.collector.publisher import Produced
 
