@@ -127,8 +127,9 @@ def _file_system(url: str) -> tuple[Any, str]:
     except ModuleNotFoundError:
         raise MissingExtraError("the package 'fsspec', which a URL as target needs,", "query") from None
     try:
-        return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
+        system, root = fsspec.core.url_to_fs(url)
     except ImportError as error:
         raise ConfigError(f"{url}: {error}") from None
     except ValueError as error:
         raise ConfigError(f"{url}: fsspec knows no such URL ({error}); pass a folder, or s3://, gs://, ...") from None
+    return system, root
