@@ -115,21 +115,27 @@ def scalars(event: Event, lost: dict[str, str]) -> Iterator[tuple[str, float]]:
         if "unit" in event.data:
             lost[f"{_SCALAR}.unit"] = "a scalar of TensorBoard has no unit"
         return
-    metas = event.metas
+    for name in (field.name for field, _ in event.context.ListFields()):
+        if name not in (*_STEPS, "env_id"):
+            lost[f"context.{name}"] = "a scalar of TensorBoard has a step and no further context"
     env = f"/env{event.context.env_id}" if event.context.HasField("env_id") else ""
     for field in event.message.DESCRIPTOR.fields:
-        value = event.data.get(field.name)
-        meta = metas.get(field.name)
-        if value is None or (meta is not None and meta.kind == options_pb2.KIND_KEY):
-            continue
-        tag = f"{event.type}/{field.name}"
-        if isinstance(value, (bool, int, float)):
-            yield tag + env, _number(value, tag.replace("/", "."), lost)
-        elif isinstance(value, dict) and all(type(item) in (int, float) for item in value.values()):
-            for key, item in value.items():
-                yield f"{tag}/{key}{env}", _number(item, tag.replace("/", "."), lost)
-        else:
-            lost[tag.replace("/", ".")] = "only numbers are scalars"
+        if field.name in event.data:
+            yield from _of_field(event, field.name, env, lost)
+
+
+def _of_field(event: Event, name: str, env: str, lost: dict[str, str]) -> Iterator[tuple[str, float]]:
+    value, meta = event.data[name], event.metas.get(name)
+    tag, known = f"{event.type}/{name}", f"{event.type}.{name}"
+    if meta is not None and meta.kind == options_pb2.KIND_KEY:
+        lost[known] = "an identifier is no scalar"
+    elif isinstance(value, (bool, int, float)):
+        yield tag + env, _number(value, known, lost)
+    elif isinstance(value, dict) and all(type(item) in (int, float) for item in value.values()):
+        for key, item in value.items():
+            yield f"{tag}/{key}{env}", _number(item, known, lost)
+    else:
+        lost[known] = "only numbers are scalars"
 
 
 def _number(value: float, name: str, lost: dict[str, str]) -> float:
