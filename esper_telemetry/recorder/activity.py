@@ -31,8 +31,8 @@ _MS = 1000.0
 _INTERVAL_S = 1.0
 
 # The phases that this thread or task is in, from the outermost. One variable for the process: it is never freed. Weak,
-# because a phase may be left without its end (an interrupt while it begins, a generator that nobody goes on with):
-# then nobody holds it, and it is around nothing any more.
+# because a phase may be left without its end (an interrupt while it begins, a generator that is dropped half-way):
+# then nothing holds it, and it encloses nothing any more.
 _phases: ContextVar[tuple[ref[Phase], ...]] = ContextVar("esper_telemetry_phases", default=())
 
 
@@ -82,7 +82,7 @@ class ProgressReports:
         self._reported: dict[str, tuple[float, float | None, float | None]] = {}  # unit → when, done, total
 
     def report(self, core: Core, emitter: Emitter, done: Any, total: Any, unit: Any) -> None:
-        """Record how far the run is, unless it said so within the second.
+        """Record how far the run is, unless that was recorded within the last second.
 
         Args:
             core: of the run; it counts what is refused.

@@ -86,6 +86,6 @@ class LateEvents:
         notify(
             logging.WARNING,
             f"{full_name} was emitted after its run was closed: it is dropped, like all that follow (counted in stats()"
-            " as after_close, said once); emit before close(), or inside the with block",
+            " as after_close, reported once); emit before close(), or inside the with block",
         )
         write_notices_soon()

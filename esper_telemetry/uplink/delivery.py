@@ -71,14 +71,14 @@ class Delivery:
         spool: its segments.
         endpoint: where to.
         options: how.
-        say: takes a line for people.
+        log: takes a line for people.
     """
 
-    def __init__(self, spool: Spool, endpoint: Endpoint, options: PushOptions, say: Callable[[str], None]) -> None:
+    def __init__(self, spool: Spool, endpoint: Endpoint, options: PushOptions, log: Callable[[str], None]) -> None:
         self._spool = spool
         self._endpoint = endpoint
         self._options = options
-        self._say = say
+        self._log = log
         header = spool.header
         self._report = Report(f"{header.run_id} rank {header.rank} ({header.producer_id.hex()[:8]})")
         self._session = Session(
@@ -123,7 +123,7 @@ class Delivery:
     def _release(self) -> None:
         if not self._options.keep_local and self._session.promised:
             for path in self._spool.release(self._session.durable_seq, self._session.tally.skipped):
-                self._say(f"{self._report.name}: removed {path.name}, which the collector keeps")
+                self._log(f"{self._report.name}: removed {path.name}, which the collector keeps")
 
     def _must_give_up(self) -> bool:
         now = time.monotonic()
@@ -151,7 +151,7 @@ class Delivery:
         if session.finished:
             self._release()
         self._spool.close()
-        self._say(f"{report.name}: {report.error or 'complete'}; durable up to {report.durable_seq:,}")
+        self._log(f"{report.name}: {report.error or 'complete'}; durable up to {report.durable_seq:,}")
 
     def _tell_end(self) -> None:
         if not (self._session.finished or self._session.stopped):
@@ -162,4 +162,4 @@ class Delivery:
         """Say `text`, once for as long as the state is the same: a log does not fill while a collector is away."""
         if state != self._state:
             self._state = state
-            self._say(f"{self._report.name}: {text}")
+            self._log(f"{self._report.name}: {text}")
