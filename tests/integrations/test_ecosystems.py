@@ -11,6 +11,10 @@ import pytest
 import esper_telemetry as et
 from esper.v1 import seed_pb2, trainer_pb2
 from esper_telemetry.exports import export, import_runs
+from esper_telemetry.exports.mcapfile import NAME as MCAP_FILE
+from esper_telemetry.exports.otlp import NAME as LOGS
+from esper_telemetry.exports.perfettotrace import NAME as TRACE
+from esper_telemetry.exports.tensorboard import scalars
 
 pytestmark = pytest.mark.integrations
 
@@ -49,7 +53,7 @@ def test_mcap_holds_every_event_with_its_context(folder, events, tmp_path):
     report = export(folder, tmp_path, "mcap")
     assert report.lost == {}
     payloads, contexts = [], {}
-    with (tmp_path / "events.mcap").open("rb") as file:
+    with (tmp_path / MCAP_FILE).open("rb") as file:
         for _, channel, message, decoded in reader.make_reader(
             file, validate_crcs=True, decoder_factories=[decoder.DecoderFactory()]
         ).iter_decoded_messages():
@@ -82,6 +86,7 @@ def test_tensorboard_reads_scalars_as_doubles_and_an_import_makes_a_run_of_them(
     found = [(one.step, util.make_ndarray(one.tensor_proto).item()) for one in accumulator.Tensors("train/loss")]
     assert str(found) == "[(0, 0.1), (1, nan), (2, 1e+300)]", "a float of 32 bits has none of these"
     assert [one.step for one in accumulator.Tensors("epoch.completed/val_accuracy/env1")] == [3]
+    assert tags == {tag for event in et.read(folder) for tag, _ in scalars(event, {})}
     imported = import_runs("tensorboard", [tmp_path / "tb"], tmp_path / "runs")
     values = [
         e.data["value"] for e in et.read(imported.runs[0], types="scalar.logged") if e.data["name"] == "train/loss"
@@ -93,7 +98,7 @@ def test_perfetto_shows_phases_in_one_another_and_the_stages_of_seeds(folder, ev
     protos = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
     report = export(folder, tmp_path, "perfetto")
     assert set(report.lost) == {"scalar.logged", "epoch.completed", "policy.action_distribution"}
-    trace = protos.Trace.FromString((tmp_path / "trace.perfetto").read_bytes())
+    trace = protos.Trace.FromString((tmp_path / TRACE).read_bytes())
     tracks = {p.track_descriptor.uuid: p.track_descriptor.name for p in trace.packet if p.HasField("track_descriptor")}
     kinds = protos.TrackEvent
     open_slices, slices, instants = {}, [], []
@@ -124,7 +129,7 @@ def test_otlp_holds_every_event_as_a_log_record(folder, events, tmp_path):
     report = export(folder, tmp_path, "otlp")
     assert list(report.lost) == ["policy.action_distribution.total"]
     records = []
-    for line in (tmp_path / "logs.jsonl").read_text().splitlines():
+    for line in (tmp_path / LOGS).read_text().splitlines():
         for resource in json_format.Parse(line, logs.LogsData()).resource_logs:
             about = {one.key: one.value for one in resource.resource.attributes}
             assert about["esper.run"].string_value == "a"
