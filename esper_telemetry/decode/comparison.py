@@ -112,7 +112,7 @@ def compare(
     *,
     latest: bool = False,
 ) -> Comparison:
-    """Compare what two records say of their runs, and the statistics of their events.
+    """Compare what two records state of their runs, and the statistics of their events.
 
     Args:
         left: files of the first record.
@@ -148,7 +148,7 @@ def partings(
     """Yield where the events of two records part, stream by stream; nothing where they hold the same.
 
     Times are not compared, nor fields that hold durations or rates, nor RunStarted, which
-    says where and when the run was.
+    states where and when the run was.
 
     Args:
         left: files of the first record.

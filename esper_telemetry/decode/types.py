@@ -213,7 +213,7 @@ class Origin:
         stream: name of the stream.
         rank: distributed rank.
         attempt: attempt at the run, from 1.
-        producer_id: 16 bytes that number events together.
+        producer_id: 16 bytes: the numbering that its events belong to.
         schema: what its descriptors declare.
         kinds: its types by id.
         type_ids: ids that the segment declares.

@@ -102,7 +102,7 @@ class Run(Shorthand):
             remember(core.token, self)
         self._config = config or Configuration({})
         self._configuring = threading.RLock()
-        # It outlives this object when that is never closed (openruns.py), and so it holds what RunFinished needs.
+        # It outlives this object when that is never closed (unclosed.py), and so it holds what RunFinished needs.
         self._closing = Closing(core, run_id) if core is not None else None
         self._results: dict[str, float] = {}  # of a run that is switched off
 

@@ -16,7 +16,7 @@ from esper_telemetry.errors import ConfigError, SchemaError, SinkError
 from esper_telemetry.facts.redaction import Redaction
 from esper_telemetry.facts.runconfig import Configuration, configuration
 from esper_telemetry.facts.started import run_started
-from esper_telemetry.recorder import openruns
+from esper_telemetry.recorder import unclosed
 from esper_telemetry.recorder.arguments import (
     checked_clock,
     checked_folder,
@@ -124,7 +124,7 @@ def start_run(
     control = checked_type(control_of, str, "control_of")
     if disabled_by_environment():
         return Run(None, run_id or switched_off_id(resume) or usual_id or "disabled", None)
-    openruns.close_forgotten()
+    unclosed.close_forgotten()
     if checked_type(collector, str, "collector") is not None:
         stream = checked_type(stream, StreamOptions, "stream") or StreamOptions()
         record = replace(record, flush_interval=min(record.flush_interval, stream.flush_interval))

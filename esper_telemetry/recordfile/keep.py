@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from esper_telemetry.recordfile.source import Source
     from esper_telemetry.recordfile.spare import Spare
 
-# Attribute of a header: the numbers of the next frame come from a cut frame, without a checksum of the writer.
+# Attribute of a header: the sequence numbers of the next frame come from a cut frame, without a checksum of the writer.
 UNVERIFIED = "esper_telemetry.unverified"
 _LEVEL = 3
 _FAR = 1 << 65
@@ -51,11 +51,11 @@ class KeptFrame:
 
     Attributes:
         desc: its descriptor, the one it had or one made from its events.
-        facts: what its events say.
+        facts: what its events state.
         source: where its bytes are.
         offset: where they start there.
         checksum: low 32 bits of its XXH64.
-        rebuilt: the descriptor was made again from the events, and covers no dropped number beside them.
+        rebuilt: the descriptor was made again from the events, and covers no dropped sequence number besides them.
         mark: the header frame that marks it as unverified, with its descriptor.
     """
 
@@ -68,7 +68,7 @@ class KeptFrame:
     mark: tuple[bytes, Descriptor] | None = None
 
     def covering(self, first_seq: int, last_seq: int) -> KeptFrame:
-        """Return the frame with a descriptor that covers these numbers; itself if it does already."""
+        """Return the frame with a descriptor that covers these sequence numbers; itself if it does already."""
         desc = self.desc._replace(first_seq=first_seq, last_seq=last_seq)
         return self if desc == self.desc else replace(self, desc=desc, rebuilt=True)
 
@@ -96,8 +96,8 @@ class Context:
         header: its first header.
         items: everything kept, in file order.
         damaged: ranges of the frames that could not be kept, where their descriptors survived.
-        known_last_seq: highest number that is known to have been written.
-        closed: a footer vouches for its end: its writer had nothing more to write.
+        known_last_seq: highest sequence number that is known to have been written.
+        closed: a footer confirms its end: its writer had nothing more to write.
     """
 
     header: record_pb2.Header
@@ -108,7 +108,7 @@ class Context:
     closed: bool = False
 
     def seek_entries(self) -> set[layout.SeekEntry]:
-        """Return what a seek table says of the frames that are kept."""
+        """Return what a seek table states of the frames that are kept."""
         entries = set()
         for item in self.items:
             if item.frame is not None:
@@ -119,7 +119,7 @@ class Context:
         return entries
 
     def ordered(self) -> list[Item]:
-        """Return the items by number; what has none stays before the frame it stood before."""
+        """Return the items by sequence number; what has none stays before the frame that it preceded."""
         keyed = []
         first_seq = _FAR
         for place in range(len(self.items) - 1, -1, -1):
@@ -129,7 +129,7 @@ class Context:
             elif item.skip is not None:
                 first_seq = item.skip.first_seq
             keyed.append((first_seq, place))
-        head = [self.items[0]]  # the first header comes first, wherever it stood
+        head = [self.items[0]]  # the first header comes first, wherever it was
         return head + [self.items[place] for _, place in sorted(keyed) if place]
 
 
@@ -147,7 +147,7 @@ class Keep:
         damage: what is not.
         assumed: where headers that were assumed are from.
         lost_bytes: bytes in nothing kept.
-        open_end: a cut last frame lost events, nobody knows how many.
+        open_end: a cut last frame lost events; how many is unknown.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class Keep:
         return self._current is not None
 
     def add_all(self, pieces: Iterable[Piece], progress: Callable[[int], None] = lambda _: None) -> None:
-        """Sort each of `pieces`, to the end of the file; `progress` is told how far in the file each one ends."""
+        """Sort each of `pieces`, to the end of the file; `progress` is called with the end of each."""
         for piece in pieces:
             self._add(piece)
             progress(piece.end)
@@ -235,7 +235,7 @@ class Keep:
             context.items.append(Item(data))
 
     def _header_frame(self, piece: Piece, desc: Descriptor) -> tuple[bytes, record_pb2.Header]:
-        """Return a header frame as it was written, and what it says; a damaged one is made again from its parity."""
+        """Return a header frame as it was written, and what it holds; a damaged one is made again from its parity."""
         frame = self._source.read_at(piece.offset, min(desc.compressed_size, layout.MAX_HEADER_BYTES))
         try:
             return frame, parse_header_frame(self._decoder.decode(frame, desc.raw_size))
@@ -267,7 +267,7 @@ class Keep:
             self._assume(desc.first_seq)
         context = self._current
         if context is None or self._fresh:
-            self._lose(piece, "a frame stands here without a header that says what its types are")
+            self._lose(piece, "a frame is here without a header that declares its types")
             self.open_end = True
             return
         frame = self._source.read_at(piece.offset, desc.compressed_size)
@@ -284,7 +284,7 @@ class Keep:
         checksum = layout.seek_entry(frame, desc.raw_size).checksum
         kept = KeptFrame(desc, facts, self._source, piece.offset, checksum, rebuilt)
         context.items.append(Item(frame=kept))
-        # A frame that goes on bounds what was lost before it. No writer repeats one: it may stand in another's place.
+        # A frame that goes on bounds what was lost before it. No writer repeats one: it may be in the place of another.
         self._gap = desc.first_seq <= context.known_last_seq
         if desc.last_seq > context.known_last_seq:
             context.known_last_seq = desc.last_seq
@@ -312,7 +312,7 @@ class Keep:
         self._gap = True
 
     def _index(self, piece: Piece) -> None:
-        """Let an index that survived, even without its seek table, say which number was the last."""
+        """Take the last sequence number from an index that survived, even without its seek table."""
         if self._current is not None and not self._fresh:
             try:
                 self._learn(self._current, piece.offset, piece.end)
@@ -320,7 +320,7 @@ class Keep:
                 self.damage.append(Damage(piece.offset, piece.end, f"the index is damaged: {error}"))
 
     def _footer(self, piece: Piece) -> None:
-        """Let a footer that survived say whether anything is missing before it."""
+        """Take from a footer that survived whether anything is missing before it."""
         context = self._current
         if context is None or self._fresh:
             return
@@ -338,7 +338,7 @@ class Keep:
             self.damage.append(Damage(piece.offset, piece.end, f"the footer is damaged: {error}"))
 
     def _learn(self, context: Context, start: int, end: int) -> None:
-        """Take the last number from an index: what is missing before it is then known."""
+        """Take the last sequence number from an index: what is missing before it is then known."""
         if start < 0 or end - start > layout.MAX_INDEX_BYTES:
             return
         serialized = layout.parse_index(self._source.read_at(start, end - start))
