@@ -4,8 +4,8 @@ Records are read, never changed, and what a form cannot hold is stated field by 
 """
 
 from esper_telemetry.exports.dataset import PARTITIONS, export_dataset
-from esper_telemetry.exports.exportreport import ExportReport
 from esper_telemetry.exports.exporting import FORMS, export
+from esper_telemetry.exports.exportreport import ExportReport
 from esper_telemetry.exports.importing import IMPORTS, ImportReport, import_runs
 
 __all__ = [

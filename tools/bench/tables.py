@@ -169,9 +169,8 @@ def show_questions(folder: Path) -> None:
         with RecordReader(path) as reader:
             frames += sum(frame.end - frame.offset for frame in reader.frames())
     size, whole = to_parquet(runs), sum(path.stat().st_size for path in files)
-    print(
-        f"\ndata set of these runs: {size:,} bytes, {size / frames:.2f} of their data frames, {size / whole:.2f} of them"
-    )
+    print(f"\ndata set of these runs: {size:,} bytes")
+    print(f"  {size / frames:.2f} of their data frames, {size / whole:.2f} of their files")
     print("  goal: 1.0 of the data frames or less")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import esper_telemetry as et
 from esper_telemetry.errors import ConfigError
-from esper_telemetry.exports import FORMS, export
+from esper_telemetry.exports.exporting import FORMS, export
 from esper_telemetry.exports.exportreport import ExportReport
 from esper_telemetry.exports.tablefiles import export_tables
 from tests.esper_telemetry.tables.cells import assert_same, expected_rows
