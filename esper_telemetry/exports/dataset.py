@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 PARTITIONS = ("type", "type,run", "type,date")
 RUNS = "runs"
 # Decoded events that wait for their row group, of one table and of all: the rest of the memory is a batch and pages.
-_TABLE_BYTES, _ALL_BYTES = 24 << 20, 64 << 20
+_TABLE_BYTES, _ALL_BYTES = 8 << 20, 24 << 20
 _MOST_OPEN = 128
 
 

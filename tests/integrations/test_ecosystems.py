@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,8 @@ from esper_telemetry.exports.tensorboard import scalars
 pytestmark = pytest.mark.integrations
 
 BIG = 2**64 - 1
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "datasets.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +189,16 @@ def test_clickhouse_reads_a_data_set_as_it_is(data_set, events):
     lines = str(chdb.query(f"FROM {source} SELECT {columns} ORDER BY seq", "JSONCompactEachRow")).splitlines()
     rows = [tuple(json.loads(line)) for line in lines]
     check_rows([(run, math.nan if v is None else v, int(step), int(us), ns) for run, v, step, us, ns in rows], events)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=[re.search(r"(?:import|from) (\w+)", block)[1] for block in BLOCKS])
+def test_a_block_of_the_page_asks_a_data_set(data_set, block):
+    for package in re.findall(r"^(?:import|from) (\w+)", block, re.MULTILINE):
+        pytest.importorskip(package)
+    scope = {}
+    # A whole path: Spark's JVM keeps the working directory that it was started in.
+    exec(block.replace("data/", f"{data_set}/"), scope)  # noqa: S102 - the page is ours
+    assert scope["best"] == [(2,)]
 
 
 def check_rows(rows, events):
