@@ -3,6 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from esper_telemetry.errors import CorruptRecordError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from esper_telemetry.decode import Event
+
+UNDECLARED = "the record holds no descriptors of this type"
+
+
+def decodable(events: Iterable[Event], lost: dict[str, str]) -> Iterator[Event]:
+    """Yield the events whose message can be parsed, and note the types of the others in `lost`."""
+    for event in events:
+        try:
+            event.message  # noqa: B018 - a property that parses
+        except CorruptRecordError:
+            lost[event.type] = "the record does not declare it, or a payload does not fit it"
+            continue
+        yield event
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pb2
 
 from esper_telemetry.decode import read
 from esper_telemetry.errors import MissingExtraError
-from esper_telemetry.exports.exportreport import ExportReport
+from esper_telemetry.exports.exportreport import ExportReport, decodable
 from esper_telemetry.exports.target import Target, hidden_name
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def export_mcap(runs: Runs, target: str | os.PathLike[str]) -> ExportReport:
         writer: Any = Writer(file, enable_crcs=True, enable_data_crcs=True)
         writer.start(profile="esper-telemetry", library="esper-telemetry")
         channels = _Channels(writer)
-        for event in records:
+        for event in decodable(records, report.lost):
             report.rows += 1
             context = event.context
             channels.add(event, event.type, event.message.DESCRIPTOR, event.payload)

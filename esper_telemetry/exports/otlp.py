@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.decode import read
 from esper_telemetry.errors import MissingExtraError
-from esper_telemetry.exports.exportreport import ExportReport
+from esper_telemetry.exports.exportreport import ExportReport, decodable
 from esper_telemetry.exports.target import Target, hidden_name
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def export_otlp(runs: Runs, target: str | os.PathLike[str]) -> ExportReport:
             logs.Clear()
             scopes.clear()
 
-        for event in records:
+        for event in decodable(records, report.lost):
             _fill(scopes.of(event, logs).log_records.add(), event, report.lost)
             report.rows += 1
             if report.rows % _AT_ONCE == 0:

@@ -1,4 +1,6 @@
-"""Records as one file for each type: Arrow IPC, CSV or JSON lines, in bounded memory.
+"""Records as one file for each type: Arrow IPC, CSV or JSON lines.
+
+CSV and JSON lines are written in bounded memory; Arrow holds its tables until the end, for one dictionary a column.
 
 Arrow and JSON lines hold every column; CSV holds what is nested as JSON in a cell, and cannot tell an empty text from
 one that is unset, which is reported.
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import pyarrow as pa
 
 from esper_telemetry.decode import survey
-from esper_telemetry.exports.exportreport import ExportReport
+from esper_telemetry.exports.exportreport import UNDECLARED, ExportReport
 from esper_telemetry.exports.target import Target, hidden_name
 from esper_telemetry.schema import json_ready
 from esper_telemetry.tables.answers import cell_text
@@ -58,9 +60,11 @@ def export_tables(runs: Runs, target: str | os.PathLike[str], form: str) -> Expo
                 if pa.types.is_string(field.type) or pa.types.is_dictionary(field.type)
             }
     for layout, batch in reading:
-        if layout.name in files:
-            files[layout.name][2].write(batch)
-            report.rows += len(batch)
+        if layout.name not in files:
+            report.lost[layout.name] = UNDECLARED
+            continue
+        files[layout.name][2].write(batch)
+        report.rows += len(batch)
     for name, file, writer in files.values():
         writer.close()
         file.close()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.decode import read
 from esper_telemetry.errors import MissingExtraError
-from esper_telemetry.exports.exportreport import ExportReport
+from esper_telemetry.exports.exportreport import ExportReport, decodable
 from esper_telemetry.exports.target import Target, hidden_name
 from esper_telemetry.v1 import options_pb2
 
@@ -47,7 +47,7 @@ def export_tensorboard(runs: Runs, target: str | os.PathLike[str]) -> ExportRepo
     report = ExportReport()
     files: dict[str, Any] = {}
     try:
-        for event in records:
+        for event in decodable(records, report.lost):
             name = f"{event.run_id}/events.out.tfevents.esper-r{event.rank}"
             if name not in files:
                 files[name] = _EventFile(place, name)

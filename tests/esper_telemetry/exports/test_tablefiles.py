@@ -10,10 +10,11 @@ import pyarrow as pa
 import pytest
 
 import esper_telemetry as et
-from esper_telemetry.errors import ConfigError
+from esper_telemetry.errors import ConfigError, CorruptRecordError
 from esper_telemetry.exports.exporting import FORMS, export
-from esper_telemetry.exports.exportreport import ExportReport
+from esper_telemetry.exports.exportreport import ExportReport, decodable
 from esper_telemetry.exports.tablefiles import export_tables
+from esper_telemetry.v1 import training_pb2
 from tests.esper_telemetry.tables.cells import assert_same, expected_rows
 
 
@@ -50,6 +51,22 @@ def test_csv_says_what_it_cannot_tell(record_run, tmp_path):
     assert "empty text" in report.lost["seed.culled.reason"]
     assert "seed.culled.alpha" not in report.lost
     assert (tmp_path / "csv" / "seed.fossilized.csv").read_text().count("\n") == 1, "a type without events has a head"
+
+
+def test_a_payload_that_nothing_explains_is_left_out_and_named(write_record, tmp_path):
+    path = write_record([(training_pb2.ScalarLogged(name="x", value=1.0), {})])
+    (good,) = [event for event in et.read(path) if event.type == "scalar.logged"]
+
+    class Undeclared:
+        type = "type:9"
+
+        @property
+        def message(self):
+            raise CorruptRecordError("no descriptors")
+
+    lost = {}
+    assert list(decodable([good, Undeclared()], lost)) == [good]
+    assert list(lost) == ["type:9"]
 
 
 def test_a_form_is_one_of_those_there_are(record_run, tmp_path):
