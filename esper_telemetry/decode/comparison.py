@@ -9,9 +9,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.decode.event_filter import Filter
+from esper_telemetry.decode.overview import summarize
 from esper_telemetry.decode.records import Records
 from esper_telemetry.decode.statistics import count_events, flatten
-from esper_telemetry.decode.summaries import summarize
 from esper_telemetry.decode.survey import survey
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from esper_telemetry.decode.event import Event
     from esper_telemetry.decode.inputs import RecordFiles
+    from esper_telemetry.decode.overview import StreamSummary, Summary
     from esper_telemetry.decode.statistics import FieldStatistics, TypeStatistics
-    from esper_telemetry.decode.summaries import StreamSummary, Summary
     from esper_telemetry.decode.survey import Survey
 
 # What a run is made of and measures of itself: never the same twice.

@@ -148,7 +148,7 @@ class _Filter:
             self._result.dropped += frame.records
             return
         raw = self._reader.decompress(frame)
-        events = parse_events(raw)
+        events = list(parse_events(raw))
         kept = [event for event in events if selection.keeps(event)]
         self._result.dropped += len(events) - len(kept)
         if not kept:

@@ -78,7 +78,7 @@ class KeptFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class KeptItem:
     """Something to place in the output: a frame, a header frame, a skip marker, or another skippable frame."""
 
     data: bytes = b""
@@ -101,7 +101,7 @@ class Context:
     """
 
     header: record_pb2.Header
-    items: list[Item] = field(default_factory=list)
+    items: list[KeptItem] = field(default_factory=list)
     types: dict[int, str] = field(default_factory=dict)
     damaged: list[tuple[int, int]] = field(default_factory=list)
     known_last_seq: int = 0
@@ -118,7 +118,7 @@ class Context:
                 entries.add(layout.seek_entry(item.data[: item.header.compressed_size], item.header.raw_size))
         return entries
 
-    def ordered(self) -> list[Item]:
+    def ordered(self) -> list[KeptItem]:
         """Return the items by sequence number; what has none stays before the frame that it preceded."""
         keyed = []
         first_seq = _FAR
@@ -203,7 +203,7 @@ class Keep:
 
     def _skippable(self, context: Context, piece: Piece) -> None:
         if piece.kind is Kind.SKIP:
-            context.items.append(Item(skip=piece.skip))
+            context.items.append(KeptItem(skip=piece.skip))
         else:
             self._other(context, self._source.read_at(piece.offset, piece.end - piece.offset))
 
@@ -219,10 +219,10 @@ class Keep:
             return
         known = any(item.data[: desc.compressed_size] == frame for item in context.items if item.header is not None)
         if not known:
-            context.items.append(Item(frame + layout.pack_descriptor(desc), header=desc))
+            context.items.append(KeptItem(frame + layout.pack_descriptor(desc), header=desc))
             self._parity = header_parity(frame, header)
 
-    def _renew_parity(self, items: list[Item]) -> None:
+    def _renew_parity(self, items: list[KeptItem]) -> None:
         """Let a parity follow the header that was placed last, as it did in the file."""
         if items and items[-1].header is not None:
             items[-1] = replace(items[-1], parity=self._parity)
@@ -232,7 +232,7 @@ class Keep:
         if data[:4] == layout.OUR_MAGIC and data[8:12] == PARITY_TAG:
             self._renew_parity(context.items)
         else:
-            context.items.append(Item(data))
+            context.items.append(KeptItem(data))
 
     def _header_frame(self, piece: Piece, desc: Descriptor) -> tuple[bytes, record_pb2.Header]:
         """Return a header frame as it was written, and what it holds; a damaged one is made again from its parity."""
@@ -283,7 +283,7 @@ class Keep:
             desc = facts.descriptor(desc.compressed_size, desc.raw_size)
         checksum = layout.seek_entry(frame, desc.raw_size).checksum
         kept = KeptFrame(desc, facts, self._source, piece.offset, checksum, rebuilt)
-        context.items.append(Item(frame=kept))
+        context.items.append(KeptItem(frame=kept))
         # A frame that goes on bounds what was lost before it. No writer repeats one: it may be in the place of another.
         self._gap = desc.first_seq <= context.known_last_seq
         if desc.last_seq > context.known_last_seq:
@@ -302,7 +302,7 @@ class Keep:
         frame = FrameEncoder(_LEVEL).encode(raw)
         desc = header_descriptor(frame, raw)
         context = self._context_of(header)
-        context.items.append(Item(frame + layout.pack_descriptor(desc), header_parity(frame, header), header=desc))
+        context.items.append(KeptItem(frame + layout.pack_descriptor(desc), header_parity(frame, header), header=desc))
         add_types(context.types, header)
         self.assumed.append(spare.origin)
         self._header_lost = self._gap = False
@@ -376,7 +376,7 @@ class Keep:
         checksum = layout.seek_entry(frame, used).checksum
         marked_data = (mark + layout.pack_descriptor(mark_desc), mark_desc)
         kept = KeptFrame(desc, facts, BytesSource(frame), 0, checksum, mark=marked_data)
-        context.items.append(Item(frame=kept))
+        context.items.append(KeptItem(frame=kept))
 
     def _lose(self, piece: Piece, reason: str, desc: Descriptor | None = None) -> None:
         first, last = (desc.first_seq, desc.last_seq) if desc is not None and desc.records else (None, None)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from esper_telemetry.recordfile.damage import Damage
-    from esper_telemetry.recordfile.keep import Context, Item, KeptFrame
+    from esper_telemetry.recordfile.keep import Context, KeptFrame, KeptItem
     from esper_telemetry.v1 import record_pb2
 
 
@@ -211,7 +211,7 @@ def _honest_range(frame: KeptFrame, before: int, limit: int, damaged: list[tuple
     return first, last
 
 
-def _limits(items: Sequence[Item]) -> list[int]:
+def _limits(items: Sequence[KeptItem]) -> list[int]:
     """Return for each item the last sequence number it may cover: the events of the next frame have those after it."""
     limits = []
     limit = _HIGHEST

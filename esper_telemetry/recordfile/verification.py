@@ -213,7 +213,7 @@ class _Verifier:
         data = self._source.read_at(frame.offset, frame.compressed_size)
         try:
             raw = self._decoder.decode(data, frame.raw_size)
-            events = parse_events(raw)
+            events = list(parse_events(raw))  # each looked at several times
             facts = facts_of(events)
         except RecordError as error:
             self._result.problems.append(Damage(frame.offset, frame.end, str(error), frame.first_seq, frame.last_seq))

@@ -34,7 +34,7 @@ _LANDMARK = re.compile(rb"[\x57\x5e]\x2a\x4d\x18")
 
 
 @dataclass(frozen=True, slots=True)
-class Footer:
+class TrustedFooter:
     """A footer that may be trusted.
 
     Attributes:
@@ -116,7 +116,7 @@ def _whole_piece(data: bytes, offset: int) -> Piece | None:
     return piece if piece is not None and piece.end == offset + len(data) else None
 
 
-def read_footer(source: Source, end: int) -> Footer:
+def read_footer(source: Source, end: int) -> TrustedFooter:
     """Return the footer that ends at `end`.
 
     Raises:
@@ -139,7 +139,7 @@ def read_footer(source: Source, end: int) -> Footer:
     serialized = layout.parse_index(source.read_at(table - size, size))
     if serialized is None or len(serialized) + layout.INDEX_HEAD_BYTES != size:
         raise CorruptRecordError(f"the index states another size than the {size:,} bytes of the seek table")
-    return Footer(start, table - size, end, parse_index_message(serialized), entries)
+    return TrustedFooter(start, table - size, end, parse_index_message(serialized), entries)
 
 
 def last_commit(source: Source, end: int) -> int:
