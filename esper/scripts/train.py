@@ -34,7 +34,7 @@ TERMINATED = 143  # 128 + SIGTERM
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """A parser whose errors are one line; the usage stands in --help."""
+    """A parser whose errors are one line; the usage is in --help."""
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and leave with exit code 2."""
@@ -80,7 +80,7 @@ def add_ppo_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--slots", nargs="+", metavar="S", help=f"slots the policy may use, of {', '.join(SLOT_IDS)}")
     parser.add_argument("--counterfactual", choices=MODES, help="epochs in which it is measured; G5 needs 'every'")
-    parser.add_argument("--policy", choices=POLICIES, help="who decides; 'random' and 'wait' are the controls")
+    parser.add_argument("--policy", choices=POLICIES, help="what decides; 'random' and 'wait' are the controls")
     parser.add_argument("--config", metavar="FILE", help='JSON object with further settings, such as {"lr": 0.001}')
     parser.add_argument("--save", metavar="FILE", help="write a checkpoint, every ten batches and at the end")
     parser.add_argument("--resume", metavar="FILE", help="go on from a checkpoint; global_epoch goes on as well")
@@ -93,7 +93,7 @@ def add_ppo_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_task_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say what is learned."""
+    """Add the arguments that determine what is learned."""
     parser.add_argument("--task", choices=list(TASKS), default="digits", help="what is learned")
     parser.add_argument("--data-dir", default="data", metavar="DIR", help="where the files of cifar10 are")
 
@@ -123,6 +123,9 @@ def add_telemetry_arguments(parser: argparse.ArgumentParser) -> None:
         "--telemetry-lifecycle-only",
         action="store_true",
         help="lifecycle events flow even if the level is off; a higher level stays as it is",
+    )
+    parser.add_argument(
+        "--control-of", metavar="RUN", help="id of the run that this one is the control of; it is recorded with it"
     )
     parser.add_argument(
         "--collector", metavar="HOST:PORT", help="also send the record there; training never waits for it"
@@ -184,6 +187,7 @@ def run_heuristic(args: argparse.Namespace) -> int:
         level=args.telemetry_level,
         lifecycle_only=args.telemetry_lifecycle_only,
         collector=args.collector,
+        control_of=args.control_of,
     ) as hub:
         with early_end_told(hub):
             result = _train(task, config, args)

@@ -1,4 +1,4 @@
-"""The `ppo` command: checks everything before it writes anything, trains, saves, and says how it ended."""
+"""The `ppo` command: checks everything before it writes anything, trains, saves, and prints how it ended."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def run_ppo(args: argparse.Namespace) -> int:
         level=args.telemetry_level,
         lifecycle_only=args.telemetry_lifecycle_only,
         collector=args.collector,
+        control_of=args.control_of,
         step_blocks=args.telemetry_steps == "block",
     ) as hub:
         results = []

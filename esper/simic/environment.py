@@ -209,7 +209,7 @@ class Environment:
         return torch.cat((*sums, self.governor.pack_state()))
 
     def read(self, packed: Tensor) -> EpochResult:
-        """Take `measure()`, copied to the CPU, and tell the slots.
+        """Take `measure()`, copied to the CPU, and hand it to the slots.
 
         Accuracies are exact quotients of counts; a sum over no sample gives None.
         """
@@ -294,6 +294,8 @@ class Environment:
             slot.advance()
             if slot.seed is None:
                 self._seed_optimizers.pop(slot_id, None)
+            if self._epoch.terminal:
+                slot.end_episode()
         if self._state is not None and self.governor.consecutive_panics == 0:
             self.governor.adopt(self._state)
 

@@ -1,8 +1,8 @@
-"""A collector as a process: listens, watches its disk, reloads tokens and certificates, drains on a signal.
+"""The process of a collector: it listens, watches its disk, reloads tokens and certificates, and drains on a signal.
 
-Order of a start: lock the folder, put the files in order, then listen. Order of an end:
-NOT_SERVING, Drain to every stream, fdatasync, last acks, exit: at most 5 s. A start that
-fails undoes what it had begun. It refuses to listen beyond loopback without TLS unless told that this is meant.
+A start locks the folder, recovers the files, then listens; one that fails undoes what it had begun. A stop reports
+NOT_SERVING, sends Drain to every stream, syncs, sends the last acks and exits within 5 s. Without TLS it listens on
+loopback only, unless `insecure` is set.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +24,8 @@ from esper_telemetry.collector.metrics import Metrics
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.service import TICK_S, CollectorService
 from esper_telemetry.daemon.metrics_port import MetricsServer
-from esper_telemetry.daemon.supervisor import Supervisor, unless_asked
-from esper_telemetry.errors import ConfigError, MissingExtraError, SinkError
+from esper_telemetry.daemon.supervisor import Supervisor, run_until_signal
+from esper_telemetry.errors import ConfigError, MissingExtraError
 from esper_telemetry.storage.file_engine import FileEngine
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
 from esper_telemetry.wire import is_loopback, split_address
@@ -70,7 +69,7 @@ class CollectorServer:
         health_port: port of the health service in the clear; 0 where there is none.
         metrics: what it counts.
         intake: what it knows.
-        ended: set once it cannot go on; `failure` says why.
+        ended: set once it cannot go on; `failure` gives the reason.
         failure: why it cannot go on; empty if it can.
     """
 
@@ -179,7 +178,7 @@ class CollectorServer:
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ],
             compression=grpc.Compression.NoCompression,
-            # Streams that have not said Hello yet count too; gRPC answers RESOURCE_EXHAUSTED beyond.
+            # Streams before their Hello count too; gRPC answers RESOURCE_EXHAUSTED beyond.
             maximum_concurrent_rpcs=limits.streams + limits.readers + limits.watches + _SPARE_CALLS,
             interceptors=[Malformed(SERVICE, self.metrics), CallBudget(SERVICE, limits.watches, self.metrics)],
         )
@@ -232,7 +231,7 @@ class CollectorServer:
             await expire(self.intake, time.time() - self._settings.retain_s)
 
     async def _look_at_clock(self) -> bool:
-        """Tell whether the wall clock is believed; say so where that is new and matters."""
+        """Return whether the wall clock is believed; log a change where it matters."""
         doubted = self._clock.doubt
         believed = await asyncio.to_thread(self._clock.look, time.time(), asyncio.get_running_loop().time())
         if self._settings.retain_s and self._clock.doubt != doubted:
@@ -304,17 +303,4 @@ async def serve(settings: Settings, on_ready: Callable[[CollectorServer], None])
         ConfigError: it cannot run like this.
         SinkError: the disk refused at the start, or a part of the collector ended that must not.
     """
-    server = CollectorServer(settings)
-    asked = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked.set)
-    if not await unless_asked(asked, server.start()):
-        LOG.info("asked to stop before the start was over")
-        return
-    on_ready(server)
-    await unless_asked(asked, server.ended.wait())
-    LOG.info("%s", server.failure or "asked to stop: draining")
-    await server.stop()
-    if server.failure:
-        raise SinkError(server.failure)
+    await run_until_signal(CollectorServer(settings), on_ready, LOG)

@@ -82,10 +82,14 @@ def _shown(value: Any) -> str:
     if isinstance(value, str):
         return value if value and all(c.isalnum() or c in _PLAIN_WORD for c in value) else repr(value)
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_shown(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{_shown_key(key)}: {_shown(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_shown, value)) + "]"
     return _shown_scalar(value)
+
+
+def _shown_key(key: Any) -> str:
+    return _shown_scalar(key) if isinstance(key, bool) else str(key)
 
 
 def _shown_scalar(value: Any) -> str:

@@ -6,6 +6,7 @@ import os
 import sys
 from difflib import get_close_matches
 from importlib import import_module
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 PROGRAM = "esper-telemetry"
 INTERRUPTED = 130
 
+# `import` is import_.py.
 # Each verb is the module of that name; `command` in it is the click command. The text is what --help lists.
 VERBS = {
     "info": "what a record holds, without reading all of it",
@@ -27,12 +29,18 @@ VERBS = {
     "stats": "count events, bytes and values by type and field",
     "schema": "what the events of a record mean: fields, units, comments",
     "query": "ask in SQL, over one record or many",
+    "export": "write records as Parquet, Arrow, CSV, JSON lines, TensorBoard, MCAP, Perfetto or OTLP",
+    "import": "old runs of TensorBoard, JSON lines or CSV as records",
     "diff": "compare two runs: settings, results, events, numbers",
     "filter": "write the events that are wanted to a new record",
     "merge": "join segments, ranks or files into one record",
     "verify": "check everything that a record states",
     "recover": "save what is whole of a damaged record",
+    "report": "write the panels of runs as one HTML file",
+    "check": "judge runs by rules: exit 4 with what fired",
     "ui": "show runs in a browser: live, stored, compared, replayed",
+    "top": "watch runs in a terminal",
+    "watch": "judge a run by rules while it goes on",
     "completion": "print the completion script of a shell",
     "push": "send records to a collector",
     "collect": "receive the records of many runs",
@@ -62,7 +70,8 @@ class Verbs(click.Group):
             cmd_name = RENAMED[cmd_name]
         if cmd_name not in VERBS:
             return None
-        command: click.Command = import_module(f"esper_telemetry.commands.{cmd_name}").command
+        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = import_module(f"esper_telemetry.commands.{module}").command
         return command
 
     def resolve_command(
@@ -70,7 +79,7 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb; one that does not exist is refused with those that may have been meant."""
         name = args[0] if args else ""
-        if name and name not in VERBS and not name.startswith("-"):
+        if name and name not in VERBS and name not in RENAMED and not name.startswith("-"):
             meant = get_close_matches(name, VERBS, 2)
             hint = f"did you mean {' or '.join(meant)}?" if meant else "esper-telemetry --help lists the verbs"
             ctx.fail(f"there is no verb {name!r}; {hint}")

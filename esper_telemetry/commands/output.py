@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 FINE, FAILED, WRONG, INCOMPLETE, PROBLEM = 0, 1, 2, 3, 4
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP = 1024.0
+_LEAST_WIDTH = 8  # of a column of text that is cut to fit
 
 
 def colored(stream: Any = None) -> bool:
@@ -74,14 +76,37 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]], *, indent
     table = [[_cell(value) for value in row] for row in rows]
     numeric = [bool(table) and all(_numeric(row[at]) for row in table) for at in range(len(head))]
     widths = [max(len(row[at]) for row in [list(head), *table]) for at in range(len(head))]
+    _narrow(widths, numeric, available_width() - len(indent))
 
     def line(cells: Sequence[str]) -> str:
-        placed = [c.rjust(w) if right else c.ljust(w) for c, w, right in zip(cells, widths, numeric, strict=True)]
+        fitting = [_cut(cell, width) for cell, width in zip(cells, widths, strict=True)]
+        placed = [c.rjust(w) if right else c.ljust(w) for c, w, right in zip(fitting, widths, numeric, strict=True)]
         return (indent + "  ".join(placed)).rstrip()
 
     click.secho(line(head), bold=colored())
     for row in table:
         print(line(row))
+
+
+def available_width() -> int:
+    """Return the columns that text may take: those of the terminal, or COLUMNS; without either there is no limit."""
+    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit():
+        return shutil.get_terminal_size().columns
+    return sys.maxsize
+
+
+def _narrow(widths: list[int], numeric: Sequence[bool], available: int) -> None:
+    """Make columns of text narrower, the widest first, until the table fits or none can give more; numbers stay."""
+    texts = [at for at, right in enumerate(numeric) if not right]
+    while texts and sum(widths) + 2 * (len(widths) - 1) > available:
+        widest = max(texts, key=widths.__getitem__)
+        if widths[widest] <= _LEAST_WIDTH:
+            return
+        widths[widest] -= 1
+
+
+def _cut(cell: str, width: int) -> str:
+    return cell if len(cell) <= width else cell[: width - 1] + "…"
 
 
 def size(count: float) -> str:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 Done = TypeVar("Done")
 STDIN = "-"
 
-record_path = click.Path(allow_dash=True)  # patterns are no paths, so nothing is checked: it is for completion
+record_path = click.Path(
+    allow_dash=True, readable=False
+)  # patterns are no paths, so nothing is checked: it is for completion
 files_argument = click.argument("files", metavar="FILE...", nargs=-1, required=True, type=record_path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 time_format_option = click.option(

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from esper_telemetry.commands.output import FINE, INCOMPLETE, colored, print_json, print_text, printable, warn
+from esper_telemetry.commands.output import (
+    FINE,
+    INCOMPLETE,
+    available_width,
+    colored,
+    print_json,
+    print_text,
+    printable,
+    warn,
+)
 from esper_telemetry.commands.reading import check_types, files_argument, find_files, json_option
 from esper_telemetry.decode import Reference, record_reference, survey
 
@@ -19,6 +28,7 @@ if TYPE_CHECKING:
     from esper_telemetry.decode import EnumReference, EventReference, FieldReference, MessageReference
 
 _WIDTH = 100
+_LEAST_WIDTH = 30
 _SHED = {"first": "shed first", "later": "shed later", "never": "never shed"}
 
 
@@ -82,20 +92,24 @@ def _print_text(reference: Reference) -> None:
         _print_enum(enum)
 
 
+def _width() -> int:
+    return max(_LEAST_WIDTH, min(_WIDTH, available_width()))
+
+
 def _print_message(message: MessageReference) -> None:
     if message.comment:
-        print_text(textwrap.fill(message.comment, _WIDTH, initial_indent="  ", subsequent_indent="  "))
+        print_text(textwrap.fill(message.comment, _width(), initial_indent="  ", subsequent_indent="  "))
     for one in message.fields:
         facts = " ".join(filter(None, (one.type, _unit(one), _range(one))))
         print_text(printable(f"    {one.name}  {facts}"))
         if one.comment:
-            print_text(textwrap.fill(one.comment, _WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 8))
+            print_text(textwrap.fill(one.comment, _width(), initial_indent=" " * 8, subsequent_indent=" " * 8))
     print_text()
 
 
 def _print_enum(enum: EnumReference) -> None:
     if enum.comment:
-        print_text(textwrap.fill(enum.comment, _WIDTH, initial_indent="  ", subsequent_indent="  "))
+        print_text(textwrap.fill(enum.comment, _width(), initial_indent="  ", subsequent_indent="  "))
     for number, name, comment in enum.values:
         print_text(printable(f"    {number:>3}  {name}  {comment}"))
     print_text()

@@ -90,7 +90,7 @@ class Tracks:
     def keys(self, measurement: str) -> list[tuple[TrackKey, Track]]:
         """Return the lines of a measurement in the order of their labels and streams."""
         found = [(key, track) for key, track in self._tracks.items() if key.measurement == measurement]
-        return sorted(found, key=lambda one: (one[1].attempt, one[1].rank, self._labels[one[0].label]))
+        return sorted(found, key=lambda one: (one[1].attempt, one[1].rank, self._number(one[0].label)))
 
     def latest(self, measurement: str) -> tuple[float, int] | None:
         """Return the latest value of a measurement and its sequence number; None without any."""
@@ -146,6 +146,11 @@ class Tracks:
             )
         return figures
 
+    def _number(self, label: str) -> int:
+        """Return the number of a label: an environment's own one, so that its colour is the same everywhere."""
+        number = label.removeprefix("env ")
+        return int(number) if number.isdecimal() and number != label else self._labels[label]
+
     def _line(self, key: TrackKey, track: Track, look: Look, most: int, names: Mapping[str, str]) -> Line:
         facts, store = look.facts, track.points
         place = facts.places.place
@@ -158,8 +163,9 @@ class Tracks:
         at = 0
         for point in chosen:
             joined = before is not None and not store.skipped_between(before, point.seq)
-            if key.kind is XKind.EPOCH and facts.places.epochs > 1 and episode != (episode := outer_of(point.x)):
-                joined = False  # another episode began: its host is a new one
+            by_episode = key.kind is XKind.EPOCH and facts.places.epochs > 1 and each == 1
+            if by_episode and episode != (episode := outer_of(point.x)):
+                joined = False  # another episode began: its host is a new one; bins of several span episodes
             while at < len(gaps) and gaps[at].last < point.seq:
                 joined = joined and (before is None or gaps[at].first < before)
                 at += 1
@@ -168,7 +174,7 @@ class Tracks:
         stream = facts.stream_label(track.rank, track.attempt)
         label = names.get(key.label, key.label)
         name = " · ".join(part for part in (label, stream) if part)
-        hue = self._labels[key.label] if len(self._labels) > 1 else track.rank
+        hue = self._number(key.label) if len(self._labels) > 1 else track.rank
         return Line(name, tuple(points), store.count, hue, each=each, stream=stream, dashed=False)
 
 

@@ -77,3 +77,13 @@ def test_diff_shows_values_that_are_no_numbers(cli, record_run, tmp_path):
     row = next(line for line in out.split("\n") if line.endswith("scalar.logged value"))
     assert row.split()[:2] == ["1", "nan"]
     assert "2" in row.split()
+
+
+def test_a_narrow_terminal_cuts_texts_and_keeps_numbers(cli, runs):
+    for columns in (60, 100):
+        lines = cli("info", runs, COLUMNS=str(columns)).lines
+        assert max(map(len, lines)) <= columns + 20  # numbers, times and units keep their width
+        assert [line.split()[-2:] for line in lines[1:]] != []
+    wide = cli("info", runs)
+    assert max(map(len, wide.lines)) > max(map(len, cli("info", runs, COLUMNS="60").lines))
+    assert "…" not in wide.out
