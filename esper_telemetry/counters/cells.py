@@ -28,7 +28,7 @@ MISUSES = ("overwritten", "shared", "misfit", "thread", "stream", "capture", "de
 TOTALS = MISUSE + len(MISUSES)
 
 
-class Part(NamedTuple):
+class GivenParts(NamedTuple):
     """What one record call brought, by presence."""
 
     actions: bool
@@ -90,12 +90,12 @@ class CellLayout:
     maxs: int
     cells: int
 
-    def columns(self, part: Part) -> slice:
+    def columns(self, part: GivenParts) -> slice:
         """Return the cells of options and heads that a record call adds to: always contiguous."""
         start = self.succeeded if part.success else self.chosen if part.actions else self.valid
         return slice(start, self.recorded if part.masks else self.chosen_valid)
 
-    def sections(self, part: Part) -> dict[str, int]:
+    def sections(self, part: GivenParts) -> dict[str, int]:
         """Return the names and sizes of what `columns` spans, in order."""
         options, heads = self.chosen - self.succeeded, self.forced - self.nonempty
         sizes = {"succeeded": options} if part.success else {}

@@ -197,12 +197,20 @@ class DeviceCounters:
                 return
         time = 0 if held.wall_ns is None else held.wall_ns()
         fields = (actions, masks, success, valid, scalars)
-        if held.copying or scalars is not None or not self._steps_begun or not context.keys() <= CONTEXT_FIELDS:
+        if (
+            held.copying
+            or scalars is not None
+            or not self._steps_begun
+            or (context and not context.keys() <= CONTEXT_FIELDS)
+        ):
             self._record_step(fields, context, time)
             return
         usual = valid is None and type(actions) is type(masks) is type(success) is Tensor
-        entry = (*fields, context, time)  # the usual form is spelt out: looking through all fields takes longer
-        held.refer("", fields[:3] if usual else parts_of(entry), entry)
+        entry = (*fields, context, time)
+        if usual and held.watched and held.keeper.keep_by_reference(actions, masks, success):  # type: ignore[arg-type]  # asked in the line before
+            held.append(entry)
+        else:
+            held.refer("", parts_of(entry), entry)
 
     def record_actions(self, actions: Heads, success: Tensor | None = None, *, valid: Tensor | None = None) -> None:
         """Record actions alone; see `record_step`."""

@@ -15,7 +15,7 @@ from esper_telemetry.counters.forms import Facts, Given, Shape, check_context, c
 from esper_telemetry.errors import CounterError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from esper_telemetry.counters.spec import CounterSpec
 
@@ -114,6 +114,30 @@ def detached(value: Any) -> Any:
 def copied(entry: Entry) -> Entry:
     """Return an entry with copies of its tensors; what is none is left for the check of its form."""
     return rebuilt(entry, [one.clone() if isinstance(one, Tensor) else one for one in parts_of(entry)])
+
+
+def never(*_: Any) -> bool:
+    """Return False: no parts are like those of a guard that could not be made."""
+    return False
+
+
+def guard_of(parts: Sequence[Tensor]) -> Callable[..., bool]:
+    """Return what tells in one call whether tensors are like `parts`.
+
+    Alike are type, dispatch keys, dtype, device, sizes, strides and whether gradients are wanted. These are torch's
+    own guards, which compiled code asks at each call: of three tensors 0.28 us, where asking each takes 0.8. They have
+    no public name; where this torch has none, no tensors are alike, and callers ask part by part.
+    """
+    guards = getattr(getattr(torch._C, "_dynamo", None), "guards", None)  # noqa: SLF001 - see above
+    if guards is None:
+        return never
+    try:
+        check: Callable[..., bool] = guards.TensorGuards(
+            *parts, dynamic_dims_sizes=None, dynamic_dims_strides=None
+        ).check
+        return check if check(*parts) else never
+    except Exception:  # noqa: BLE001 - private to torch: another version may ask for something else
+        return never
 
 
 def signature_of(entry: Entry) -> tuple[Any, ...]:

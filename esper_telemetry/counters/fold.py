@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from esper_telemetry.counters.cells import INVALID_ROWS, Part
+from esper_telemetry.counters.cells import INVALID_ROWS, GivenParts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,7 +81,7 @@ def fold_(
         ValueError: the parts have different numbers of rows.
     """
     layout = state.layout
-    part = Part(bool(actions), bool(masks), bool(success))
+    part = GivenParts(bool(actions), bool(masks), bool(success))
     cells = layout.columns(part)
     chosen = _chosen_columns(state, actions, owned=owned or len(actions) > 1) if actions else None
     allowed = mask_columns(state, masks) if masks else None
@@ -121,7 +121,7 @@ def fold_(
     return Folded(indices, flags, took, decided, cells.start, rows)
 
 
-def _add_decided(state: CounterState, part: Part, decided: Tensor) -> None:
+def _add_decided(state: CounterState, part: GivenParts, decided: Tensor) -> None:
     """Add the rows that were decisions to the totals, and take them off the invalid ones, which have all rows."""
     number = decided.sum()
     state.buffer.narrow(0, part.rows.start, part.rows.stop - part.rows.start).add_(number)
@@ -135,7 +135,7 @@ def _chosen_columns(state: CounterState, steps: Sequence[Heads], *, owned: bool)
     return columns.clamp_(-1, most) if owned else columns.clamp(-1, most)
 
 
-def _sections(state: CounterState, part: Part, flags: Tensor) -> dict[str, Tensor]:
+def _sections(state: CounterState, part: GivenParts, flags: Tensor) -> dict[str, Tensor]:
     """Return the rows of `flags` by name: one call for all of them."""
     sizes = state.layout.sections(part)
     return dict(zip(sizes, flags.split_with_sizes(list(sizes.values())), strict=True))

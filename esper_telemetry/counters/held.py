@@ -23,7 +23,7 @@ from esper_telemetry.counters.entry import (
 )
 from esper_telemetry.counters.misuse import Misuse, Owner
 from esper_telemetry.counters.references import Keeper, Problem
-from esper_telemetry.counters.stacks import Stack, Stacks
+from esper_telemetry.counters.stacks import RecordStack, RecordStacks
 from esper_telemetry.errors import CounterError
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class HeldRecords:
         pending: what is held by reference, or has no stack.
         stack: that of the newest step; None before there is one.
         of_value: by name, that of the newest value.
+        keeper: keeps references.
         wall_ns: gives the time of a step, in ns; None where it is not asked for.
         look_at: number of pending records at which the bank looks at itself.
     """
@@ -90,12 +91,12 @@ class HeldRecords:
         self.watched = guard != "off" and mode == "deferred"
         self.copying = self.watched and device.type == "cpu"
         self.owner = Owner(misuse)
-        self.stack: Stack | None = None
-        self.of_value: dict[str, Stack] = {}
+        self.stack: RecordStack | None = None
+        self.of_value: dict[str, RecordStack] = {}
         self.pending: list[Entry] = []
         self.wall_ns = clock.wall_ns if clock is not None else None
-        self._keeper = Keeper(device)
-        self._stacks = Stacks(spec, max_pending_bytes)
+        self.keeper = Keeper(device)
+        self._stacks = RecordStacks(spec, max_pending_bytes)
         self.look_at = self._measure_at = 1
         self._held = self._measured = 0
         self._record_bytes = max_pending_bytes  # not known yet: look at the next record
@@ -121,10 +122,14 @@ class HeldRecords:
         """Keep a record by reference, copied where that is not sound."""
         if self.watched:
             try:
-                entry = copied(entry) if self.copying else self._keeper.keep(kind, parts, entry)
+                entry = copied(entry) if self.copying else self.keeper.keep(kind, parts, entry)
             except Exception as error:  # noqa: BLE001 - the trainer meets a failing device in its own calls
                 self._lose(entry, error)
                 return
+        self.append(entry)
+
+    def append(self, entry: Entry) -> None:
+        """Add what is kept by reference, and look at the bank where it is time to."""
         pending = self.pending
         pending.append(entry)
         if len(pending) >= self.look_at or get_ident() != self.owner.ident:
@@ -156,7 +161,7 @@ class HeldRecords:
     def _lose(self, entry: Entry, error: Exception) -> None:
         """Report a record that could not be kept."""
         if not self.copying:
-            self._keeper.forget_after(len(self.pending))
+            self.keeper.forget_after(len(self.pending))
         self._window.add(VALUES_LEFT_OUT if isinstance(entry[0], str) else LEFT_OUT, size_of(entry))
         self._misuse.report("failed", f"keeping a record failed: {type(error).__name__}: {error}")
 
@@ -213,7 +218,7 @@ class HeldRecords:
         entries, self.pending = self.pending, []
         problems: list[tuple[str, Problem]] = []
         if self.watched and not self.copying:
-            settled = self._keeper.settle(entries)
+            settled = self.keeper.settle(entries)
             entries = settled.entries
             problems += [("overwritten", one) for one in settled.left_out]
             problems += [("shared", one) for one in settled.doubtful]
@@ -226,7 +231,7 @@ class HeldRecords:
         finally:  # a strict bank may have raised
             self._stacks.clear()
             self.stack, self.of_value = None, {}
-            self._keeper.next_window()
+            self.keeper.next_window()
             self._plan()
             self.look_at = 1
         for kind, problem in problems:

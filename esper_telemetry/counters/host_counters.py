@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from esper_telemetry.counters.cells import INVALID_ROWS, LEFT_OUT, MISUSE, MISUSES, VALUES_LEFT_OUT, Part, layout_of
+from esper_telemetry.counters.cells import (
+    INVALID_ROWS,
+    LEFT_OUT,
+    MISUSE,
+    MISUSES,
+    VALUES_LEFT_OUT,
+    GivenParts,
+    layout_of,
+)
 from esper_telemetry.counters.forms import Facts, Given, Shape, check_context, check_step, check_value, is_one_hot
 from esper_telemetry.counters.misuse import Misuse
 from esper_telemetry.counters.pending import Outbox, PendingSnapshot
@@ -78,7 +86,7 @@ class HostCounters:
         self._head_of = np.repeat(np.arange(len(spec.heads)), [len(options) for options in spec.heads.values()])
         self._local = np.concatenate([np.arange(len(options)) for options in spec.heads.values()] or [np.arange(0)])
         self._outbox = Outbox(slots)
-        self._pending: dict[tuple[Part, bool], list[_Kept]] = {}
+        self._pending: dict[tuple[GivenParts, bool], list[_Kept]] = {}
         self._pending_bytes = 0
         self._values: dict[str, list[_Kept]] = {name: [] for name in spec.value_names}
         self._steps_begun = self._values_begun = False
@@ -217,7 +225,7 @@ class HostCounters:
             None if success is None else np.array(success),
             None if valid is None else np.array(valid),
         )
-        part = Part(actions is not None, masks is not None, success is not None)
+        part = GivenParts(actions is not None, masks is not None, success is not None)
         self._pending.setdefault((part, valid is not None), []).append(kept)
         self._pending_bytes += sum(array.nbytes for array in kept if array is not None)
 
@@ -247,7 +255,7 @@ class HostCounters:
 
     def _fold_steps(
         self,
-        part: Part,
+        part: GivenParts,
         steps: int,
         joined: Sequence[NDArray[Any] | None],
     ) -> None:

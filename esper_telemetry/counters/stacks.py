@@ -23,6 +23,8 @@ from esper_telemetry.counters.entry import (
     DECISION_FIELDS,
     Entry,
     check_counted,
+    guard_of,
+    never,
     values_of,
 )
 from esper_telemetry.errors import CounterError
@@ -66,7 +68,7 @@ def flat(fields: Sequence[Any], structure: Sequence[Any]) -> list[Any] | None:
     return found
 
 
-class Stack:
+class RecordStack:
     """Copies of records of one form.
 
     Args:
@@ -92,6 +94,7 @@ class Stack:
         self._memory: list[Any] = []
         self._whole: list[Tensor] = []  # of all that there is room for: [capacity, ...]
         self._places: list[tuple[memoryview, int]] = []
+        self._packed_places: tuple[Any, ...] = ()  # the same in one row
         self._number = 0
         self.record_bytes = sum(self._sizes)
         self.capacity = 0
@@ -130,14 +133,15 @@ class Stack:
         number = self._number
         if number == self.capacity or not self._alike(actions, masks, success):
             return False
-        (to_actions, n), (to_masks, m), (to_success, k) = self._places
+        to_actions, n, to_masks, m, to_success, k = self._packed_places
         at_actions, at_masks, at_success = actions.data_ptr(), masks.data_ptr(), success.data_ptr()
         if not (at_actions and at_masks and at_success):
             return False
-        to_actions[number * n : (number + 1) * n] = _MEMORY[at_actions : at_actions + n]
-        to_masks[number * m : (number + 1) * m] = _MEMORY[at_masks : at_masks + m]
-        to_success[number * k : (number + 1) * k] = _MEMORY[at_success : at_success + k]
-        self._number = number + 1
+        following = number + 1
+        to_actions[number * n : following * n] = _MEMORY[at_actions : at_actions + n]
+        to_masks[number * m : following * m] = _MEMORY[at_masks : at_masks + m]
+        to_success[number * k : following * k] = _MEMORY[at_success : at_success + k]
+        self._number = following
         return True
 
     def _alike_by_part(self, parts: Sequence[Any]) -> list[Tensor] | None:
@@ -156,17 +160,9 @@ class Stack:
         return found
 
     def _guard(self, parts: Sequence[Any]) -> Callable[..., bool]:
-        """Return what tells in one call whether parts are like these; where there is no such thing, none are."""
+        """Return what tells in one call whether parts are like these; none are where these are no plain bytes."""
         self._guards += 1
-        guards = getattr(getattr(torch._C, "_dynamo", None), "guards", None)  # noqa: SLF001 - there is no public name
-        if guards is None or not all(part.is_contiguous() and not part.is_neg() for part in parts):
-            return _never
-        try:
-            made = guards.TensorGuards(*parts, dynamic_dims_sizes=None, dynamic_dims_strides=None)
-            check: Callable[..., bool] = made.check
-            return check if check(*parts) else _never
-        except Exception:  # noqa: BLE001 - private to torch: another version may ask for something else
-            return _never
+        return guard_of(parts) if all(part.is_contiguous() and not part.is_neg() for part in parts) else never
 
     def grow(self, most_bytes: int) -> bool:
         """Make room for as many records again, in no more than `most_bytes`; False if that is for no more than now."""
@@ -182,6 +178,7 @@ class Stack:
         for (old, size), new in zip(self._places, places, strict=False):
             new[: self._number * size] = old[: self._number * size]
         self._memory, self._whole, self._places = grown, [], list(zip(places, self._sizes, strict=True))
+        self._packed_places = tuple([one for place in self._places for one in place])
         self.capacity = capacity
         return True
 
@@ -244,10 +241,6 @@ class Stack:
         self.contexts, self.times = [], []
 
 
-def _never(*_: Any) -> bool:
-    return False
-
-
 def _is_same(one: Any, other: Any) -> bool:
     return one is other
 
@@ -270,7 +263,7 @@ def _beside(weight: Tensor | None, value: Tensor) -> Tensor | None:
     return weight if weight is None or weight.dim() == value.dim() else weight.view(-1, *[1] * (value.dim() - 1))
 
 
-class Stacks:
+class RecordStacks:
     """The stacks of a bank, by kind and form.
 
     Args:
@@ -280,9 +273,9 @@ class Stacks:
 
     def __init__(self, spec: CounterSpec, most_bytes: int) -> None:
         self._spec, self._most_bytes = spec, most_bytes
-        self._stacks: dict[str | None, dict[Any, Stack]] = {}
+        self._stacks: dict[str | None, dict[Any, RecordStack]] = {}
 
-    def fitting(self, fields: tuple[Any, ...], kind: str | None) -> Stack | None:
+    def fitting(self, fields: tuple[Any, ...], kind: str | None) -> RecordStack | None:
         """Return the stack for a record; None if its form is not the spec's, or not one that can be copied here."""
         structure = structure_of(fields)
         parts = flat(fields, structure) or []
@@ -293,7 +286,7 @@ class Stacks:
         stack = stacks.get(form)
         if stack is not None or not self._fits(fields, kind, parts):
             return stack
-        stack = stacks[form] = Stack(fields, kind)
+        stack = stacks[form] = RecordStack(fields, kind)
         return stack
 
     def _fits(self, fields: tuple[Any, ...], kind: str | None, parts: Sequence[Tensor]) -> bool:
@@ -309,12 +302,12 @@ class Stacks:
             return False
         return True
 
-    def make_room(self, stack: Stack) -> bool:
+    def make_room(self, stack: RecordStack) -> bool:
         """Let a full stack grow, as far as the memory of all of them goes."""
         every = [one for stacks in self._stacks.values() for one in stacks.values()]
         return stack.grow(self._most_bytes - sum(one.capacity * one.record_bytes for one in every if one is not stack))
 
-    def filled(self) -> list[Stack]:
+    def filled(self) -> list[RecordStack]:
         """Return the stacks that hold records."""
         return [stack for stacks in self._stacks.values() for stack in stacks.values() if len(stack)]
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from esper_telemetry.counters.cells import INVALID_ROWS, Part
+from esper_telemetry.counters.cells import INVALID_ROWS, GivenParts
 from esper_telemetry.counters.fold import index_columns, mask_columns
 from esper_telemetry.counters.state import reals_of
 
@@ -62,7 +62,7 @@ def update_(
         columns += [allowed, count >= 1, count == 1, count == state.sizes]
     if not columns:
         return
-    part = Part(actions is not None, masks is not None, success is not None and actions is not None)
+    part = GivenParts(actions is not None, masks is not None, success is not None and actions is not None)
     cells = layout.columns(part)
     flags = torch.cat(columns)
     decided = state.buffer.narrow(0, part.rows.start, part.rows.stop - part.rows.start)

@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from esper_telemetry.counters.cells import INVALID_ROWS, LEFT_OUT, MISUSE, MISUSES, VALUES_LEFT_OUT, Part
+from esper_telemetry.counters.cells import INVALID_ROWS, LEFT_OUT, MISUSE, MISUSES, VALUES_LEFT_OUT, GivenParts
 from esper_telemetry.counters.entry import (
     DECISION_FIELDS,
     STEP_FIELDS,
     Entry,
     Steps,
     check_counted,
+    guard_of,
+    never,
     signature_of,
     size_of,
     values_of,
 )
 from esper_telemetry.counters.fold import Folded, Workspace, fold_
-from esper_telemetry.counters.stacks import Stack
+from esper_telemetry.counters.stacks import RecordStack
 from esper_telemetry.counters.state import CounterState, add_totals_
 from esper_telemetry.counters.update import add_moments_, fill_buckets_, update_, update_value_
 from esper_telemetry.errors import CounterError
@@ -93,7 +95,7 @@ class WindowFold:
                 self.add(MISUSE + MISUSES.index(kind), count)
         self._add_totals()
 
-    def fold(self, entries: Sequence[Entry], stacks: Sequence[Stack] = ()) -> None:
+    def fold(self, entries: Sequence[Entry], stacks: Sequence[RecordStack] = ()) -> None:
         """Count `entries` and what `stacks` hold, deferred: few launches, whatever their number."""
         with quiet(self._device):
             try:
@@ -145,8 +147,13 @@ class WindowFold:
         newest: Any = None
         add: Any = None
         facts: Sequence[Any] | None = None
+        alike = never
         for entry in entries:
-            if facts is not None and self._continues(entry, facts):
+            if len(entry) == STEP_FIELDS and entry[3] is entry[4] is None and alike(*entry[:3]):
+                if self._detail is None or self._detail.continues(entry):
+                    add(entry)
+                    continue
+            elif facts is not None and self._continues(entry, facts):
                 add(entry)
                 continue
             if len(entry) == STEP_FIELDS and entry[4] is not None:
@@ -162,6 +169,8 @@ class WindowFold:
                 newest, add = group, steps.setdefault(group, []).append
             add(entry)
             facts = _facts_of(entry)
+            usual = facts is not None and None not in facts[:3] and facts[3] is None
+            alike = guard_of(entry[:3]) if usual and len(entries) > 1 else never
         return steps, values
 
     def _continues(self, entry: Entry, facts: Sequence[Any]) -> bool:
@@ -228,16 +237,16 @@ class WindowFold:
         except Exception:  # noqa: BLE001 - keeping its rows fails in the same way, and reports it
             return "unknown"
 
-    def _attempt(self, fold: Callable[[Any], None], entries: Sequence[Entry] | Stack) -> None:
+    def _attempt(self, fold: Callable[[Any], None], entries: Sequence[Entry] | RecordStack) -> None:
         """Fold `entries`; if that fails they are left out, and that is reported."""
         if not len(entries):
             return
         try:
             fold(entries)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong here must not reach the trainer
-            if isinstance(entries, Stack):
+            if isinstance(entries, RecordStack):
                 self.add(LEFT_OUT, entries.size())
-            for entry in [] if isinstance(entries, Stack) else entries:
+            for entry in [] if isinstance(entries, RecordStack) else entries:
                 self.add(LEFT_OUT if len(entry) == STEP_FIELDS else VALUES_LEFT_OUT, size_of(entry))
             what = f"{len(entries)} records were lost: counting them failed with {type(error).__name__}: {error}"
             self._misuse.report("failed", what, count=len(entries))
@@ -259,7 +268,7 @@ class WindowFold:
         together = Steps(*([entry[field] for entry in entries] for field in (5, 6, 4)))
         self._count([actions, masks, success, valid], len(entries), together)
 
-    def _fold_stack(self, stack: Stack) -> None:
+    def _fold_stack(self, stack: RecordStack) -> None:
         *decisions, scalars = stack.joined()
         if decisions[0] is None and decisions[1] is None:
             return  # values alone
@@ -270,7 +279,7 @@ class WindowFold:
         """Count the decisions of so many steps of one form, each part joined or step by step."""
         actions, masks, success, valid = decisions
         folded = fold_(self._state, actions, masks, success, self._workspace, valid=valid, owned=owned)
-        part = Part(bool(actions), bool(masks), bool(success))
+        part = GivenParts(bool(actions), bool(masks), bool(success))
         for cell in range(part.steps.start, part.steps.stop):
             self.add(cell, number)
         if valid:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise, product
 
-from esper_telemetry.counters.cells import CELL_BYTES, TOTALS, Part, layout_of
+from esper_telemetry.counters.cells import CELL_BYTES, TOTALS, GivenParts, layout_of
 from tests.esper_telemetry.counters.naive import spec_of
 
 
@@ -42,7 +42,7 @@ def test_each_kind_of_call_adds_to_its_own_cells_only():
     for actions, masks, success in product((True, False), repeat=3):
         if not (actions or masks) or (success and not actions):
             continue
-        part = Part(actions, masks, success)
+        part = GivenParts(actions, masks, success)
         cells, rows, steps = layout.columns(part), part.rows, part.steps
         assert (layout.chosen in range(cells.start, cells.stop)) == actions
         assert (layout.succeeded in range(cells.start, cells.stop)) == success

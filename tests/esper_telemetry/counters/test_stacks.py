@@ -83,7 +83,7 @@ def test_a_fold_that_fails_costs_the_records_of_the_stack_and_says_how_many(monk
     for seed in range(3):
         bank.record_step(*random_step(SPEC, 4, seed))
     with monkeypatch.context() as patched:
-        patched.setattr(stacks.Stack, "joined", lambda _: 1 / 0)
+        patched.setattr(stacks.RecordStack, "joined", lambda _: 1 / 0)
         found = bank.flush(batch_idx=1).result()
     assert (found.left_out, found.misuse) == (12, {"failed": 3})
     step = random_step(SPEC, 4, 9)
