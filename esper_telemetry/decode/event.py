@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -10,6 +11,7 @@ from esper_telemetry.decode.steps import rows
 from esper_telemetry.decode.types import STEP_BLOCK
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.schema.envelope import element_size
+from esper_telemetry.schema.notebook import notebook_table
 from esper_telemetry.v1 import context_pb2
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class BlockFacts(NamedTuple):
-    """What a block of steps stands for.
+    """The events that a block of steps holds.
 
     Attributes:
         full_name: full name of the type of its rows.
@@ -44,7 +46,7 @@ class Event:
 
     Attributes:
         time_unix_nano: wall clock, nanoseconds since 1970 UTC.
-        seq: number of the event in its stream, from 1.
+        seq: sequence number of the event in its stream, from 1.
     """
 
     __slots__ = ("_context", "_data", "_kind", "_origin", "_payload", "seq", "time_unix_nano")
@@ -61,6 +63,13 @@ class Event:
 
     def __repr__(self) -> str:
         return f"<Event {self.type} seq={self.seq} {self.data}>"
+
+    def _repr_html_(self) -> str:
+        """Return its fields with their units, for a notebook."""
+        units = self.units
+        rows = [(name, value, units.get(name, "")) for name, value in self.data.items()]
+        moment = datetime.fromtimestamp(self.time_unix_nano // 1_000_000_000, UTC)
+        return notebook_table(f"{self.type} #{self.seq}, {moment:%Y-%m-%d %H:%M:%S} UTC", rows)
 
     @property
     def type(self) -> str:
@@ -104,7 +113,7 @@ class Event:
 
     @property
     def position(self) -> tuple[int, int]:
-        """Where it stands in its stream: its number, and the row of the block it came in."""
+        """Its place in its stream: its sequence number, and the row of the block it came in."""
         return self.seq, 0
 
     @property
@@ -173,7 +182,7 @@ class Event:
 
     @property
     def block(self) -> BlockFacts | None:
-        """What a block of steps stands for, without making its rows; None for any other event, and for damaged ones."""
+        """The events that a block of steps holds, without making its rows; None for other events and damaged ones."""
         kind = self._kind
         if kind.full_name != STEP_BLOCK or kind.cls is None:
             return None
@@ -206,7 +215,7 @@ class Event:
 class RowEvent(Event):
     """A row of a block of steps: what would have been an event of its own, had it not travelled by column.
 
-    Its number is that of the block; `context` and `message` are made from the row.
+    Its sequence number is that of the block; `context` and `message` are made from the row.
     """
 
     __slots__ = ("_at", "_row", "_size")
@@ -223,7 +232,7 @@ class RowEvent(Event):
 
     @property
     def position(self) -> tuple[int, int]:
-        """The number of its block, and its row there."""
+        """The sequence number of its block, and its row there."""
         return self.seq, self._at
 
     @property

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.facts.text import qualified_name, text_of
-from esper_telemetry.recorder import openruns
+from esper_telemetry.recorder import unclosed
 from esper_telemetry.recorder.ending import OUTCOMES, Ending
 from esper_telemetry.recorder.notices import notify, settle_notices
 from esper_telemetry.schema.guard import plain_value
@@ -48,7 +48,7 @@ class Closing:
         # Not the exception itself: its frames may hold the run, which then would be held for ever.
         self._handled_at_start = id(sys.exception())
         self.closed = self._ended = False
-        openruns.add(self)
+        unclosed.add(self)
 
     @property
     def held(self) -> bool:
@@ -87,7 +87,7 @@ class Closing:
         if not self._core.closed:  # asked for in the writer thread, which ends when it can; the exit waits for it
             return
         self._ended = True
-        openruns.discard(self)
+        unclosed.discard(self)
         self._report_losses()
         settle_notices()
         self._core.check_sink()
@@ -98,7 +98,7 @@ class Closing:
             self._measure(message)
         finally:
             if self._core.finish(message):  # also when what arrived meanwhile goes on: there is nothing left to close
-                openruns.discard(self)
+                unclosed.discard(self)
 
     def _measure(self, message: run_pb2.RunFinished) -> None:
         """Add what is read from the user's values and the clock."""
@@ -123,7 +123,7 @@ class Closing:
 
 def _reason(how: Ending) -> Reason:
     """Return why the stream of a child ends."""
-    if how.reason == openruns.AT_EXIT:
+    if how.reason == unclosed.AT_EXIT:
         return "exit"
     return "failed" if how.outcome in ("failed", "interrupted") else "closed"
 

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import SchemaError
-from esper_telemetry.recorder.activity import Phase, ProgressReports
+from esper_telemetry.recorder.activity import ProgressReports, TimedPhase
 from esper_telemetry.recorder.histogram import log_histogram
 from esper_telemetry.recorder.scalars import log_scalars
 from esper_telemetry.recorder.texts import log_text, plain_name
@@ -139,7 +139,7 @@ class Shorthand:
         if self._core is None:
             return nullcontext()
         try:
-            return Phase(self._bound(context), plain_name("a phase", name))
+            return TimedPhase(self._bound(context), plain_name("a phase", name))
         except SchemaError as error:
             self._core.reject(PhaseTimed.DESCRIPTOR.full_name, error)
             return nullcontext()

@@ -213,4 +213,4 @@ def _stub(channel: grpc.Channel | aio.Channel) -> Any:
 def _refusal_of(endpoint: Endpoint, error: Any) -> RecordError:
     wrong = endpoint.misconfiguration() if error.code() is grpc.StatusCode.UNAVAILABLE else ""
     status = error.code().name.lower().replace("_", " ")
-    return RecordError(wrong or f"the collector says {status}: {error.details()}", path=endpoint.address)
+    return RecordError(wrong or f"the collector answers {status}: {error.details()}", path=endpoint.address)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import TelemetryError
 from esper_telemetry.recordfile.header import writer_name
-from esper_telemetry.uplink.pace import Pace
+from esper_telemetry.uplink.backlog_rate import BacklogRate
 from esper_telemetry.uplink.session import Session
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Delivery:
         self._session = Session(
             spool,
             rng=random.SystemRandom().random,
-            pace=Pace() if options.follow else None,
+            pace=BacklogRate() if options.follow else None,
             client=writer_name(),
         )
         self._progress_at = self._released_at = time.monotonic()

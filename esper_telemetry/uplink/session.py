@@ -20,7 +20,7 @@ from esper_telemetry.wire import PROTOCOL
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esper_telemetry.uplink.pace import Pace
+    from esper_telemetry.uplink.backlog_rate import BacklogRate
     from esper_telemetry.uplink.segment_frames import StreamSchema
     from esper_telemetry.uplink.terms import FrameSource
 
@@ -68,7 +68,7 @@ class Session:
         *,
         rng: Callable[[], float],
         timing: ProtocolTimes | None = None,
-        pace: Pace | None = None,
+        pace: BacklogRate | None = None,
         client: str = "",
     ) -> None:
         self._source = source

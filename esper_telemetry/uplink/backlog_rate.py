@@ -14,7 +14,7 @@ REPLAY_FACTOR = 4.0
 FLOOR_BYTES_PER_S = 8 << 20
 
 
-class Pace:
+class BacklogRate:
     """A token bucket whose rate follows the rate at which the frames were written.
 
     Args:
