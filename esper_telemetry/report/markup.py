@@ -28,7 +28,7 @@ _FEW = 4
 
 
 def column_decimals(cells: Sequence[Cell]) -> int | None:
-    """Return how many decimals the numbers of a column share, so that they stand under each other.
+    """Return how many decimals the numbers of a column share, so that their points align.
 
     None leaves each number to itself: where they are whole, or so different in size that a small one would become 0.
     """
@@ -98,16 +98,16 @@ def table(figure: Table) -> Markup:
 def strip(figure: Strip) -> Markup:
     """Return labelled values in a row."""
     glyph = GLYPHS[figure.tone]
-    said = figure.text
+    headline = figure.text
     head = (
         element(
             "p",
-            {"class": f"said {figure.tone}"},
+            {"class": f"headline {figure.tone}"},
             element("span", {"class": "glyph", "aria-hidden": "true"}, glyph),
             " ",
-            said,
+            headline,
         )
-        if said
+        if headline
         else ""
     )
     style = "strip few" if len(figure.items) <= _FEW else "strip"

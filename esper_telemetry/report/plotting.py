@@ -108,7 +108,7 @@ class PlottedPanel:
         return str(element("svg", box, element("style", {}, Markup(styles())), patterns(), *parts))
 
     def _height(self) -> int:
-        """Return about how high the panel is: small charts stand three in a row."""
+        """Return about how high the panel is: small charts are placed three in a row."""
         small = sum(isinstance(figure, Series) for figure in self.figures)
         high = 130 + -(-small // _COLUMNS) * _ROW
         for figure in self.figures:

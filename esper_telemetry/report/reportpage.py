@@ -148,11 +148,11 @@ def panel_markup(shown: PanelFigures, prefix: str = "", heading: str = "h2") -> 
     Args:
         shown: the panel.
         prefix: begins its id, where a page has several runs.
-        heading: level of its heading: one below what it stands under.
+        heading: level of its heading: one below the heading above it.
     """
     panel = shown.panel
     named = f"{prefix}{panel.id}-title"
-    if heading != "h2":  # it stands under the name of its run, which tells it from the same panel of another run
+    if heading != "h2":  # the name of its run tells it from the same panel of another run
         named = f"{prefix}name {named}"
     figures = [figure_markup(figure) for figure in shown.figures]
     absence = element("p", {"class": "absent"}, shown.absence) if shown.absence and not figures else ""
@@ -220,7 +220,9 @@ def _comparison(comparison: RunComparison, points: int) -> Markup:
         {"class": "panel", "id": "comparison", "aria-labelledby": "comparison-title"},
         element("h2", {"id": "comparison-title"}, "Comparison"),
         element(
-            "p", {"class": "hint"}, "What differs between the runs, and what of it stands beside a control (dashed)."
+            "p",
+            {"class": "hint"},
+            "What differs between the runs, and which results have a control beside them (dashed).",
         ),
         element("div", {"class": "figures"}, *figures),
     )
