@@ -1,8 +1,8 @@
 """Counters on the device: nothing per step, one fold and one copy per batch, no wait.
 
-`record_*` append references to a list: no operation, no launch, no wait, unless the memory
-is not the caller's alone, which is copied (`keeping`). `flush` folds
-them (some twenty launches, however many steps) and starts one copy into pinned memory;
+`record_*` copy bytes on the host and append references on a device (`held`): no operation, no
+launch, no wait, unless memory on a device is not the caller's alone, which is copied. `flush` folds
+the records (some twenty launches, however many steps) and starts one copy into pinned memory;
 `poll` looks whether it has arrived. With no slot free the copy is skipped and counting
 goes on: nothing is lost.
 
@@ -15,43 +15,48 @@ from __future__ import annotations
 import logging
 import os
 import weakref
-from typing import TYPE_CHECKING, Protocol
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 from esper_telemetry.clock import SYSTEM_CLOCK, Clock
-from esper_telemetry.counters.backend import Backend, backend_of, indexed
-from esper_telemetry.counters.guard import Misuse
+from esper_telemetry.counters.entry import check_entry, parts_of
+from esper_telemetry.counters.forms import check_context, unknown_context
+from esper_telemetry.counters.held import GuardMode, HeldRecords, Mode
+from esper_telemetry.counters.misuse import Misuse
 from esper_telemetry.counters.pending import Outbox, PendingSnapshot
-from esper_telemetry.counters.readback import Copy, Reader
-from esper_telemetry.counters.recording import Mode, Recording
-from esper_telemetry.counters.reduce import current_rank, reduce_to_root_
+from esper_telemetry.counters.readback import Backend, Copy, Reader, backend_of, indexed
 from esper_telemetry.counters.snapshot import Snapshot, Tag
-from esper_telemetry.counters.state import new_state
-from esper_telemetry.counters.window import Window, quiet
+from esper_telemetry.counters.state import current_rank, new_state, reduce_to_root_
+from esper_telemetry.counters.update import update_
+from esper_telemetry.counters.window import WindowFold, quiet
 from esper_telemetry.errors import CounterError
+from esper_telemetry.schema import CONTEXT_FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import torch.distributed as dist
 
-    from esper_telemetry.counters.keeping import GuardMode
     from esper_telemetry.counters.spec import CounterSpec
+    from esper_telemetry.counters.state import Heads
 
 _LOG = logging.getLogger("esper_telemetry.counters")
 _MAX_PENDING_BYTES = 32 * 1024 * 1024
 _DETAIL_BYTES = 8 * 1024 * 1024
 
 
-class Source(Protocol):
+class ValueSource(Protocol):
     """What measures by itself and hands its values over before a fold."""
 
     def collect(self) -> list[tuple[str, torch.Tensor]]:
         """Return (name, values) since this was last asked."""
 
 
-class DeviceCounters(Recording):
+class DeviceCounters:
     """A bank of counters on one device, for one thread.
 
     Args:
@@ -60,13 +65,11 @@ class DeviceCounters(Recording):
         slots: snapshots that may be under way before a flush is coalesced into the next one.
         mode: "deferred" keeps references until the flush; "inline" counts each record at once
             (some fifteen launches), for static buffers and CUDA graphs.
-        guard: how memory is watched that is kept by reference. "auto": every window, by the writes that torch
-            counts; on the CPU the first 4 windows and then 1 in 16 by their content too. "always": by their content
-            in every window (CPU). "off": not at all: then each record must have tensors of its own. Packed records
-            on the CPU are copied at the call unless it is "off", and need no watching.
-        max_pending_bytes: memory the references may keep alive; beyond it they are folded before
-            the flush. On the CPU the copies of packed records may take as much again. A fold needs about four times
-            what it folds; on the CPU it keeps that for the next.
+        guard: "auto" and "always": records on the CPU are copied at the call; on another device each reference is
+            watched in every window, by the writes that torch counts. "off": each record is kept by reference and
+            not watched, so it must have tensors of its own.
+        max_pending_bytes: memory that the records may keep; beyond it they are folded before the flush. A fold needs
+            about four times what it folds; on the CPU it keeps that for the next.
         strict: raise on any misuse. Otherwise only this constructor and a first record raise,
             and later misuse is counted in `misuse` and logged once a kind.
         steps: keep per-step detail too: a row for each environment of each record with actions, in the
@@ -118,18 +121,22 @@ class DeviceCounters(Recording):
         faults = Misuse(strict=strict)
         detail = None
         if steps:
-            from esper_telemetry.counters.steps import StepDetail  # needs numpy
+            from esper_telemetry.counters.detail import StepDetail  # needs numpy
 
             detail = StepDetail(spec, detail_bytes, env_ids, str(where))
         with torch.inference_mode(mode=False):  # an inference tensor could not be counted into outside that mode
             state = new_state(spec, where)
             room = detail_bytes if steps else 0
             self._reader = Reader(spec, state, backend, slots=slots, detail=detail, detail_bytes=room, misuse=faults)
-        super().__init__(
+        self.spec, self.device, self.state, self.mode = spec, where, state, mode
+        self.max_pending_bytes = max_pending_bytes
+        self.misuse = faults.counts
+        self._backend, self._misuse = backend, faults
+        self._window = WindowFold(spec, state, detail, faults, max_pending_bytes)
+        self._held = HeldRecords(
             spec,
             where,
-            state=state,
-            window=Window(spec, state, detail, faults, max_pending_bytes),
+            window=self._window,
             backend=backend,
             misuse=faults,
             mode=mode,
@@ -137,14 +144,137 @@ class DeviceCounters(Recording):
             max_pending_bytes=max_pending_bytes,
             clock=clock if steps else None,
         )
+        self._steps_begun = self._values_begun = self._inert = False
         self.rank = current_rank() if rank is None else rank
         self._group = process_group
-        self._sources: list[Source] = []
+        self._sources: list[ValueSource] = []
         self._outbox = Outbox(slots)
         self._coalesced = 0
         self._first_batch: int | None = None
         self._last_batch = 0
         _BANKS.add(self)
+
+    def record_step(
+        self,
+        actions: Heads | None,
+        masks: Heads | None,
+        success: Tensor | None = None,
+        scalars: Mapping[str, Tensor] | None = None,
+        *,
+        valid: Tensor | None = None,
+        **context: int | Sequence[int],
+    ) -> None:
+        """Record one step of B environments; of fresh tensors nothing is computed now.
+
+        Args:
+            actions: integers: packed [B, H], or head → [B]; with one head [B] too. One-hot: packed [B, S], or
+                head → [B, K].
+            masks: bool, True = valid (or integers, 1 = valid): packed [B, S], or head → [B, K].
+            success: bool [B]: the action took effect.
+            scalars: name → 0-d or [B], as if given to `record_scalar`, and a column of step detail.
+            valid: bool [B]: False where the row was no decision (the ignored action of a vector environment's reset
+                step, a padded or dead agent): it counts in `invalid_rows` only, and so do its scalars of shape [B].
+            **context: for step detail: fields of the context, e.g. inner_epoch=3, or episode=[4, 5, 6, 7] with
+                one integer for each environment.
+
+        Raises:
+            CounterError: the bank's first step is not what the spec asks for; later ones raise if it is strict.
+        """
+        if is_dynamo_compiling():
+            self._trace(actions, masks, success, scalars, valid)
+            return
+        held = self._held
+        stack = held.stack
+        if stack is not None and get_ident() == held.owner.ident and (not context or context.keys() <= CONTEXT_FIELDS):
+            if stack.packed and valid is None and scalars is None:
+                added = stack.add_packed(actions, masks, success)
+            else:
+                added = stack.add((actions, masks, success, valid, scalars))
+            if added:
+                if held.wall_ns is not None:
+                    stack.contexts.append(context)
+                    stack.times.append(held.wall_ns())
+                return
+        time = 0 if held.wall_ns is None else held.wall_ns()
+        fields = (actions, masks, success, valid, scalars)
+        if held.copying or scalars is not None or not self._steps_begun or not context.keys() <= CONTEXT_FIELDS:
+            self._record_step(fields, context, time)
+            return
+        usual = valid is None and type(actions) is type(masks) is type(success) is Tensor
+        entry = (*fields, context, time)  # the usual form is spelt out: looking through all fields takes longer
+        held.refer("", fields[:3] if usual else parts_of(entry), entry)
+
+    def record_actions(self, actions: Heads, success: Tensor | None = None, *, valid: Tensor | None = None) -> None:
+        """Record actions alone; see `record_step`."""
+        self.record_step(actions, None, success, valid=valid)
+
+    def record_masks(self, masks: Heads, *, valid: Tensor | None = None) -> None:
+        """Record masks alone; see `record_step`."""
+        self.record_step(None, masks, valid=valid)
+
+    def record_scalar(self, name: str, value: Tensor, weight: Tensor | None = None) -> None:
+        """Record a value of a scalar, a histogram or both: 0-d or [B], detached.
+
+        Args:
+            name: in the spec.
+            value: real.
+            weight: of the value's shape or 0-d: bool (False leaves a value out) or real, for the weighted mean and
+                spread; a histogram counts values whose weight is not 0.
+
+        Raises:
+            CounterError: the bank's first value is of a name that the spec does not have, or no tensor here; later
+                ones raise if it is strict.
+        """
+        if is_dynamo_compiling():
+            self._window.update_value(name, value, weight)
+            return
+        if type(name) is not str:
+            name = repr(name)  # no spec has it: reported as any other unknown name
+        held = self._held
+        stack = held.of_value.get(name)
+        if stack is not None and get_ident() == held.owner.ident and stack.add((value, weight)):
+            return
+        if not self._values_begun:
+            if self._inert:
+                return
+            check_entry(self.spec, self.device, (name, value, weight))
+            self._values_begun = True
+        held.hold(name, (value, weight), {}, 0)
+
+    def _record_step(self, fields: tuple[Any, ...], context: dict[str, Any], time: int) -> None:
+        """Record a step that is not like the one before."""
+        if self._inert:
+            return
+        if not context.keys() <= CONTEXT_FIELDS:
+            context = self._without_unknown(context)
+        if not self._steps_begun:
+            check_entry(self.spec, self.device, (*fields, context, time))
+            self._steps_begun = True
+        self._held.hold(None, fields, context, time)
+
+    def _trace(
+        self,
+        actions: Heads | None,
+        masks: Heads | None,
+        success: Tensor | None,
+        scalars: Mapping[str, Tensor] | None,
+        valid: Tensor | None,
+    ) -> None:
+        """Count inside a compiled region, where appending to a list would recompile at every step."""
+        update_(self.state, actions, masks, success, valid)
+        for name, value in (scalars or {}).items():
+            self._window.update_value(name, value, valid if valid is not None and value.dim() else None)
+
+    def _without_unknown(self, context: dict[str, Any]) -> dict[str, Any]:
+        """Report keywords that nothing takes, and return the others; before the first step they raise."""
+        try:
+            check_context(context)
+        except CounterError as error:
+            if not self._steps_begun:
+                raise
+            self._misuse.report("misfit", str(error))
+        unknown = unknown_context(context)
+        return {name: value for name, value in context.items() if name not in unknown}
 
     def flush(self, *, batch_idx: int) -> PendingSnapshot | None:
         """Start the copy of everything recorded, and begin anew; never waits.
@@ -156,22 +286,21 @@ class DeviceCounters(Recording):
             The snapshot under way; None if no slot was free (then it is coalesced with the
             next one), and on ranks that added theirs to the first one of a process group.
         """
-        if self._inert or not self._owner.is_here("flush"):
+        if self._inert or not self._held.owner.is_here("flush"):
             return None
         try:
             return self._flush(batch_idx)
         except CounterError:
             raise  # the bank is strict
-        except Exception as error:  # noqa: BLE001 - a sick device is the trainer's to meet, not ours to report first
+        except Exception as error:  # noqa: BLE001 - the trainer meets a failing device in its own calls
             self._misuse.report("failed", f"the flush of batch {batch_idx} failed: {type(error).__name__}: {error}")
             return None
 
     def _flush(self, batch_idx: int) -> PendingSnapshot | None:
-        if self._watched:
-            self._check_stream()
+        self._held.check_stream()
         for source in self._sources:
             self.take_from(source)
-        self._fold()
+        self._held.fold()
         self._window.add_misuse(self._misuse.take())
         self._last_batch = batch_idx
         if self._first_batch is None:
@@ -200,7 +329,7 @@ class DeviceCounters(Recording):
 
     def poll(self) -> list[Snapshot]:
         """Take the snapshots that have arrived, oldest first; never waits."""
-        if self._inert or not self._owner.is_here("poll"):
+        if self._inert or not self._held.owner.is_here("poll"):
             return []
         try:
             return self._outbox.poll()
@@ -217,7 +346,7 @@ class DeviceCounters(Recording):
             return []
         for source in self._sources:
             self.take_from(source)
-        self._fold()
+        self._held.fold()
         self._window.add_misuse(self._misuse.take())
         if self._coalesced:
             self._coalesced -= 1  # the last of those flushes is the snapshot itself
@@ -233,12 +362,12 @@ class DeviceCounters(Recording):
         self.silence()
         return [snapshot for snapshot in taken if any(snapshot.ints) or snapshot.blocks]
 
-    def add_source(self, source: Source) -> None:
+    def add_source(self, source: ValueSource) -> None:
         """Ask `source` for values before each fold of a flush: a `GradientWatch` adds itself."""
         if source not in self._sources:
             self._sources.append(source)
 
-    def take_from(self, source: Source) -> None:
+    def take_from(self, source: ValueSource) -> None:
         """Record the values that a source has, now; nothing is raised unless the bank is strict."""
         if self._inert:
             return
@@ -256,8 +385,10 @@ class DeviceCounters(Recording):
         self._misuse.note("unseen", message)
 
     def silence(self) -> None:
-        """Ignore every call from here on, and forget what is under way."""
-        super().silence()
+        """Ignore every call from here on, and forget what is under way: what a fork child's bank is from the start."""
+        self._inert = True
+        self._steps_begun = self._values_begun = False  # so that no call goes past a look at that
+        self._held.drop()
         self._outbox.clear()
 
     def _start(self) -> tuple[Copy, PendingSnapshot]:

@@ -1,6 +1,6 @@
 """One record of a bank: what it holds, what it keeps alive, and whether it is what the spec asks for.
 
-An entry is a plain tuple, because building one is the whole cost of recording a step. Nothing
+An entry is a plain tuple, because one is built for each step on a device. Nothing
 here touches a device: shapes, dtypes and addresses are known to the host.
 """
 
@@ -97,7 +97,7 @@ def bytes_of(entry: Entry) -> int:
 
 
 def size_of(entry: Entry) -> int:
-    """Return how many decisions an entry has, or values; 1 where it does not say."""
+    """Return how many decisions an entry has, or values; 1 where that is not known."""
     part = next((part for part in parts_of(entry) if isinstance(part, Tensor)), None)
     if part is None:
         return 1

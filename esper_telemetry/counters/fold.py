@@ -1,28 +1,26 @@
 """The deferred device work: the tensors of many steps in, sums in a bank's cells, without one host wait.
 
-It is column-major, a row of flags per cell: gathers and compares are then copies of whole
-rows, and eight decisions are summed as the bytes of one int64 (measured on one core at
-131,072 decisions of 41 options: 12 times faster than a row of flags per decision, summed
-with sum). Compare and sum, never scatter: an index out of range is a missing count and
-not a device assert.
+A record may have several forms (see `forms`); first they become one: index columns [H, rows] and
+mask columns [options, rows]. Then all is column-major, a row of flags per cell: gathers and
+compares are copies of whole rows, and eight decisions are summed as the bytes of one int64
+(measured on one core at 131,072 decisions of 41 options: 12 times faster than a row of flags per
+decision, summed with sum). Compare and sum, never scatter: an index out of range is a missing
+count and not a device assert. Nothing here reads a value on the host.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
-from esper_telemetry.counters.layout import INVALID_ROWS, Part
-from esper_telemetry.counters.normal import index_columns, joined, mask_columns
+from esper_telemetry.counters.cells import INVALID_ROWS, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from esper_telemetry.counters.state import CounterState, Heads
-    from esper_telemetry.counters.workspace import Workspace
-
 
 # Bytes of one int64: that many flags are summed at a time, at most 255 of each before a byte is full.
 _LANES = 8
@@ -147,7 +145,7 @@ def _mark_heads(state: CounterState, options: Tensor, sections: dict[str, Tensor
     """Fill nonempty, forced and free from the number of valid options in each row.
 
     Args:
-        state: says which options a head has.
+        state: knows which options a head has.
         options: bool [S + 1, span]: the valid ones, and the blank row.
         sections: where the flags go.
         workspace: gives the memory for it.
@@ -171,3 +169,93 @@ def _as_compared(flags: Tensor, compared: Tensor) -> Tensor:
     than into bool); true is 1 in either.
     """
     return flags.view(compared.dtype) if compared.dtype.itemsize == 1 else flags
+
+
+def joined(steps: Sequence[Tensor]) -> Tensor:
+    """Return the tensors of all steps as one."""
+    return torch.cat(list(steps)) if len(steps) > 1 else steps[0]
+
+
+def index_columns(state: CounterState, steps: Sequence[Heads]) -> Tensor:
+    """Return the numbers of the options chosen, from 0 in each head, in a signed type: [H, rows].
+
+    An option that no head has is any other number.
+    """
+    heads = len(state.names)
+    if isinstance(steps[0], Tensor):
+        packed = joined(cast("Sequence[Tensor]", steps))
+        if packed.dim() == 1:
+            return _indices(state, packed.unsqueeze(0))
+        if packed.shape[1] == heads:
+            return _indices(state, packed.t())
+        blocks = packed.split_with_sizes(list(state.widths), 1)
+        return torch.stack([_from_one_hot(state, head, block) for head, block in enumerate(blocks)])
+    by_head = cast("Sequence[Mapping[str, Tensor]]", steps)
+    if all(part.dim() == 1 for part in by_head[0].values()):  # the usual form: one call for all heads
+        return _indices(state, torch.cat([step[name] for name in state.names for step in by_head]).view(heads, -1))
+    columns = [joined([step[name] for step in by_head]) for name in state.names]
+    return torch.stack([_column(state, head, column) for head, column in enumerate(columns)])
+
+
+def mask_columns(state: CounterState, steps: Sequence[Heads]) -> list[Tensor]:
+    """Return the masks as bool column-major blocks [options, rows], to be joined into one."""
+    if isinstance(steps[0], Tensor):
+        packed = joined(cast("Sequence[Tensor]", steps))
+        return [_flags(packed.flatten(1).t())]
+    by_head = cast("Sequence[Mapping[str, Tensor]]", steps)
+    return [_flags(joined([step[name] for step in by_head]).t()) for name in state.names]
+
+
+def _flags(masks: Tensor) -> Tensor:
+    return masks if masks.dtype == torch.bool else masks == 1
+
+
+def _indices(state: CounterState, columns: Tensor) -> Tensor:
+    if columns.is_floating_point():
+        raise ValueError(f"actions are {columns.dtype}; give integers")
+    if state.first is not None:
+        return columns.to(torch.int64) - state.first
+    # -1 has no place in an unsigned type
+    return columns.to(torch.int16) if columns.dtype in (torch.uint8, torch.bool) else columns
+
+
+def _column(state: CounterState, head: int, column: Tensor) -> Tensor:
+    """Return the option numbers of one head [rows], int64."""
+    if column.dim() > 1 and column.shape[1] > 1:
+        return _from_one_hot(state, head, column)
+    numbers = column.reshape(-1).to(torch.int64)
+    return numbers if state.first is None else numbers - state.first[head]
+
+
+def _from_one_hot(state: CounterState, head: int, block: Tensor) -> Tensor:
+    """Return the option of each row [rows, K], int64; -1 where not exactly one entry differs from 0."""
+    chosen = (block != 0).t()
+    start = sum(state.widths[:head])
+    numbers = state.local.narrow(0, start, state.widths[head])
+    number = torch.where(chosen, numbers, 0).sum(0)
+    return torch.where(chosen.sum(0) == 1, number, -1)
+
+
+class Workspace:
+    """Scratch tensors by name; each is valid until the same name is asked for again.
+
+    Args:
+        device: of the bank.
+        limit: bytes above which a tensor is not kept.
+    """
+
+    def __init__(self, device: torch.device, limit: int) -> None:
+        self._device = device
+        self._limit = limit if device.type == "cpu" else 0
+        self._kept: dict[str, Tensor] = {}
+
+    def empty(self, name: str, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
+        """Return a tensor [rows, columns] of any content."""
+        size = rows * columns
+        if size * dtype.itemsize > self._limit:
+            return torch.empty((rows, columns), dtype=dtype, device=self._device)
+        kept = self._kept.get(name)
+        if kept is None or kept.shape[0] < size:
+            with torch.inference_mode(mode=False):  # an inference tensor could not be written to outside that mode
+                kept = self._kept[name] = torch.empty(size, dtype=dtype, device=self._device)
+        return kept.as_strided((rows, columns), (columns, 1))

@@ -1,6 +1,6 @@
 """What a record may look like: kinds, shapes and names, by one rule for tensors and arrays.
 
-It knows neither torch nor numpy: a bank says what it was given (`Facts`), and hears the
+It knows neither torch nor numpy: a bank passes what it was given (`Facts`), and gets the
 number of rows, or a `CounterError` that names the part, what it is and what is wanted.
 Only what can be told without reading a value is judged here; what a rule of conversion
 makes of odd values (a mask of 7, a one-hot row with two ones) shows in the counts.
@@ -74,7 +74,7 @@ def check_step(spec: CounterSpec, given: Shape) -> int:
             _demand(what, facts, ("bool",), "bool")
             rows |= {what: _rows(what, facts, len(facts.shape) == 1, "[B]")}
     if given.success is not None and given.actions is None:
-        raise CounterError("success: given without actions; it says which actions took effect")
+        raise CounterError("success: given without actions; it tells which actions took effect")
     if len(set(rows.values())) > 1:
         sizes = ", ".join(f"{what}: {size}" for what, size in rows.items())
         raise CounterError(f"record_step: the parts have different numbers of environments ({sizes})")

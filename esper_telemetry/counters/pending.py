@@ -1,8 +1,9 @@
-"""Snapshots on their way from a bank to whoever emits them, each handed over exactly once.
+"""Snapshots on their way from a bank to the process that emits them, each handed over exactly once.
 
 `poll`, `close` and `PendingSnapshot.result` are three ways to take the same snapshot:
-whichever comes first has it, so that no count is emitted twice. A bank holds at most
+the first of them has it, so that no count is emitted twice. A bank holds at most
 its number of slots; beyond that it goes on accumulating (nothing is lost, nothing waits).
+`emit_snapshot` emits what was taken; any object with `bind` and `emit` is run enough for it.
 """
 
 from __future__ import annotations
@@ -116,3 +117,42 @@ class Outbox:
     def _forget_taken(self) -> None:
         if any(pending.taken for pending in self._flight):
             self._flight = deque(pending for pending in self._flight if not pending.taken)
+
+
+_SUMMED = ("invalid_rows", "left_out", "doubtful", "values_left_out", "values_doubtful")
+
+
+class BindsContext(Protocol):
+    """What `emit_snapshot` needs of a run: the recorder's `Run` has it."""
+
+    def bind(self, **context: Any) -> Any:
+        """Return an emitter with `context`."""
+
+
+def emit_snapshot(run: BindsContext, snapshot: Snapshot, **context: Any) -> None:
+    """Emit every event of `snapshot` on `run`, bound to its batch and device and to `context`.
+
+    What was left out, is doubtful or was misuse is also summed into `run.results`, where `run` has that, and so
+    appears in the last event of the run: "counters/left_out", "counters/misuse/thread" and so on.
+
+    Args:
+        run: a `Run` or anything with its `bind` and `emit`.
+        snapshot: what `poll`, `close` or `PendingSnapshot.result` returned.
+        context: further context, e.g. episodes_completed.
+    """
+    bound = run.bind(**{**snapshot.context, **context})
+    for event_class, fields in snapshot.events():
+        bound.emit(event_class, **fields)
+    results = getattr(run, "results", None)
+    if isinstance(results, dict):
+        add_troubles(results, snapshot)
+
+
+def add_troubles(results: dict[str, Any], snapshot: Snapshot) -> None:
+    """Add to `results` what was left out of a snapshot, is doubtful in it, or was misuse; zeros are not added."""
+    troubles = {name: getattr(snapshot, name) for name in _SUMMED}
+    troubles |= {f"misuse/{kind}": count for kind, count in snapshot.misuse.items()}
+    for name, count in troubles.items():
+        if count:
+            key = f"counters/{name}"
+            results[key] = results.get(key, 0) + count

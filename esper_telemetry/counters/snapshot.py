@@ -1,4 +1,4 @@
-"""Counts of one batch as plain Python values.
+"""Counts of one batch as plain Python values, and the events that they become.
 
 A snapshot has left the device: it may be read from any thread, any number of times.
 What was not recorded is absent from its dicts, never zero.
@@ -6,11 +6,11 @@ What was not recorded is absent from its dicts, never zero.
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from esper_telemetry.counters.emission import events_of
-from esper_telemetry.counters.layout import (
+from esper_telemetry.counters.cells import (
     ACTION_ROWS,
     ACTION_STEPS,
     DOUBTFUL,
@@ -26,11 +26,12 @@ from esper_telemetry.counters.layout import (
     VALUES_LEFT_OUT,
     layout_of,
 )
-from esper_telemetry.counters.summary import HistogramSummary, Moments, ScalarSummary, joined_moments
+from esper_telemetry.counters.summaries import HistogramSummary, Moments, ScalarSummary, joined_moments
 from esper_telemetry.errors import CounterError
+from esper_telemetry.v1 import steps_pb2, training_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from google.protobuf.message import Message
 
@@ -64,7 +65,7 @@ class Snapshot:
     Attributes:
         spec: what was counted.
         tag: batches, rank and device.
-        ints, reals: the cells of the bank (see `layout`).
+        ints, reals: the cells of the bank (see `CellLayout`).
         blocks: fields of one StepBlock each; empty unless `steps=True`.
         invalid_rows: rows that were no decision (`valid` was False); they are in no other count.
         left_out, values_left_out: rows and values of records that could not be counted: written into before they
@@ -246,9 +247,24 @@ class Snapshot:
     def events(self) -> Iterator[tuple[type[Message], dict[str, Any]]]:
         """Yield (event class, fields) for each event of this snapshot, ready for `run.emit(event_class, **fields)`.
 
-        They require batch_idx: bind it first, or use `emit_snapshot`.
+        They require batch_idx: bind it first, or use `emit_snapshot`. The definitions are the schema's comments
+        (`HeadMaskCounts`, `CountersChecked`); here each count only finds its field, and every count has one.
         """
-        return events_of(self)
+        for head in sorted(self.action_count, key=lambda head: head != self.spec.deciding_head):
+            yield training_pb2.ActionDistribution, _action_distribution(self, head)
+        if self.restricted:
+            yield training_pb2.MaskHitRates, _mask_hit_rates(self)
+        for name, summary in self.scalars.items():
+            yield training_pb2.ScalarSummarized, {"name": name, **_summary(summary)}
+        for name, histogram in self.histograms.items():
+            yield (
+                training_pb2.HistogramSummarized,
+                {"name": name, "edges": list(histogram.edges), "counts": histogram.counts, "nan": histogram.nan},
+            )
+        for block in self.blocks:
+            yield steps_pb2.StepBlock, block
+        if any(self.ints):
+            yield training_pb2.CountersChecked, _checked(self)
 
 
 def merge_snapshots(snapshots: Iterable[Snapshot]) -> Snapshot:
@@ -280,3 +296,73 @@ def _merged_reals(every: Sequence[Sequence[float]], n: int) -> list[float]:
     mins = [min(reals[3 * n + i] for reals in every) for i in range(n)]
     maxs = [max(reals[4 * n + i] for reals in every) for i in range(n)]
     return [*(cell for row in zip(*sets, strict=True) for cell in row), *mins, *maxs]
+
+
+def _action_distribution(snapshot: Snapshot, head: str) -> dict[str, Any]:
+    options = snapshot.spec.heads[head]
+    fields: dict[str, Any] = {
+        "head": head,
+        "action_counts": dict(zip(options, snapshot.action_count[head], strict=True)),
+        "total": snapshot.action_rows,
+        "out_of_range": snapshot.out_of_range[head],
+        **_rows_beside(snapshot),
+    }
+    if snapshot.success_count:
+        fields["success_counts"] = dict(zip(options, snapshot.success_count[head], strict=True))
+    return fields
+
+
+def _mask_hit_rates(snapshot: Snapshot) -> dict[str, Any]:
+    by_name: dict[str, Mapping[str, Any]] = {
+        "total": snapshot.rows,
+        "hit": snapshot.restricted,
+        "forced": snapshot.forced,
+        "relevant": snapshot.relevant,
+        "empty": snapshot.empty,
+        "invalid_selected": snapshot.invalid_selected,
+        "out_of_range": snapshot.out_of_range,
+        "options": {head: list(options) for head, options in snapshot.spec.heads.items()},
+        "masked": snapshot.masked_count,
+        "chosen": snapshot.action_count,
+        "succeeded": snapshot.success_count,
+    }
+    heads = [
+        {"head": head, **{name: counts[head] for name, counts in by_name.items() if head in counts}}
+        for head in snapshot.spec.heads
+    ]
+    return {"mask_hits": snapshot.restricted, "mask_total": snapshot.rows, "heads": heads, **_rows_beside(snapshot)}
+
+
+def _rows_beside(snapshot: Snapshot) -> dict[str, int]:
+    """Return what goes beside the counts of heads: the rows that are not in them, or may be wrong."""
+    return {
+        "invalid_rows": snapshot.invalid_rows,
+        "left_out": snapshot.left_out,
+        "doubtful": snapshot.doubtful,
+        "batches": snapshot.coalesced + 1,
+    }
+
+
+def _summary(summary: ScalarSummary) -> dict[str, Any]:
+    fields = {"count": summary.count, "non_finite": summary.non_finite}
+    measured = {
+        "sum": summary.sum if summary.mean is not None else None,
+        "min": summary.min,
+        "max": summary.max,
+        "mean": summary.mean,
+        "std": summary.std,
+        "weight": summary.weight if summary.weight != summary.count - summary.non_finite else None,
+    }
+    # finite values whose sum overflows: unset is right, infinity is not
+    return fields | {key: value for key, value in measured.items() if value is not None and math.isfinite(value)}
+
+
+def _checked(snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "steps": snapshot.steps,
+        "decisions": snapshot.action_rows or snapshot.mask_rows,
+        **_rows_beside(snapshot),
+        "values_left_out": snapshot.values_left_out,
+        "values_doubtful": snapshot.values_doubtful,
+        "misuse": snapshot.misuse,
+    }

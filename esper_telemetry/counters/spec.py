@@ -1,7 +1,8 @@
 """What is counted: the heads of a policy and their options, scalars, histograms, and the rows of step detail.
 
 A spec is checked once, when it is made, and never changes. It knows neither torch nor
-numpy, so that a process which only reads snapshots can hold one.
+numpy, so that a process which only reads snapshots can hold one. `from_space` reads heads from an
+action space of gymnasium by its shape and names; gymnasium itself is not imported.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from esper_telemetry.errors import CounterError
 from esper_telemetry.schema import enum_labels, event_type, is_repeated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from google.protobuf.message import Message
 
@@ -135,14 +136,14 @@ class CounterSpec:
 
     Args:
         heads: head → names of its options in order, or how many there are, or the range of their numbers where
-            they do not begin at 0 (`from_space` gives these). In packed input the heads and their options stand
+            they do not begin at 0 (`from_space` gives these). In packed input the heads and their options are
             in this order.
         scalars: names of values to summarise (count, sum, min, max, non-finite).
         histograms: name → rising edges; bucket i holds edges[i-1] <= value < edges[i].
         relevant: head → (deciding head, its options for which the head matters). A head without
             an entry always matters.
         deciding_head: the head whose `ActionDistribution` comes first; the first one by default.
-        row: the message that per-step detail stands for; needed for `DeviceCounters(steps=True)` only.
+        row: the message of which a row of per-step detail is one; needed for `DeviceCounters(steps=True)` only.
 
     Attributes:
         heads: head → names of its options.
@@ -207,3 +208,71 @@ class CounterSpec:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{head}: {len(options)}" for head, options in self.heads.items())
         return f"CounterSpec({{{sizes}}}, scalars={self.scalars}, histograms={tuple(self.histograms)})"
+
+
+def from_space(space: Any, *, name: str = "action") -> Mapping[str, Options]:
+    """Return the heads of a policy for an action space: `CounterSpec(from_space(env.single_action_space))`.
+
+    Discrete is one head called `name`; MultiDiscrete and MultiBinary are a head for each entry, "name_0",
+    "name_1" and so on in the order of packed actions; Dict and Tuple are the heads of their parts in the order
+    that the space has them, called by key or position, joined with dots where they are nested. Options that
+    begin at another number than 0 keep their numbers.
+
+    Args:
+        space: a space of gymnasium (or gym): that of one environment, not of a batch of them.
+        name: of the head where the space gives none.
+
+    Raises:
+        CounterError: the space, or a part of it, has no countable options.
+    """
+    return dict(_heads(space, name, named=False))
+
+
+def _heads(space: Any, name: str, *, named: bool) -> Iterator[tuple[str, Options]]:
+    kind = next((base.__name__ for base in type(space).__mro__ if base.__name__ in _KINDS), "")
+    if not kind:
+        raise CounterError(
+            f"from_space: {name!r} is {str(space)!r:.80}; heads can be made of Discrete, MultiDiscrete, MultiBinary,"
+            " and Dict or Tuple of them"
+        )
+    yield from _KINDS[kind](space, name, named)
+
+
+def _discrete(space: Any, name: str, _named: bool) -> Iterator[tuple[str, Options]]:
+    start = int(getattr(space, "start", 0))
+    yield name, range(start, start + int(space.n))
+
+
+def _multi_discrete(space: Any, name: str, _named: bool) -> Iterator[tuple[str, Options]]:
+    sizes = [int(size) for size in space.nvec.reshape(-1)]
+    starts = getattr(space, "start", None)
+    firsts = [0] * len(sizes) if starts is None else [int(start) for start in starts.reshape(-1)]
+    for i, (size, start) in enumerate(zip(sizes, firsts, strict=True)):
+        yield f"{name}_{i}", range(start, start + size)
+
+
+def _multi_binary(space: Any, name: str, _named: bool) -> Iterator[tuple[str, Options]]:
+    number = 1
+    for size in space.shape:
+        number *= int(size)
+    for i in range(number):
+        yield f"{name}_{i}", range(2)
+
+
+def _dict(space: Any, name: str, named: bool) -> Iterator[tuple[str, Options]]:
+    for key, part in space.spaces.items():
+        yield from _heads(part, f"{name}.{key}" if named else str(key), named=True)
+
+
+def _tuple(space: Any, name: str, named: bool) -> Iterator[tuple[str, Options]]:
+    for i, part in enumerate(space.spaces):
+        yield from _heads(part, f"{name}.{i}" if named else str(i), named=True)
+
+
+_KINDS = {
+    "Discrete": _discrete,
+    "MultiDiscrete": _multi_discrete,
+    "MultiBinary": _multi_binary,
+    "Dict": _dict,
+    "Tuple": _tuple,
+}

@@ -1,8 +1,8 @@
 """Records on the host: copied at the call, one below the other, and so already joined.
 
 On the host nothing is asynchronous: what a record holds is in memory at its call. Copied then, it
-needs no watching, is never in doubt whoever owns its memory, and is joined before the fold. A
-copy is a move of memory and no operation of torch. What is on a device stays with `keeping`.
+needs no watching, is never in doubt, whatever owns its memory, and is joined before the fold. A
+copy is a move of memory and no operation of torch. What is on a device is kept by `references`.
 
 A record is compared with the first one of its stack by torch's own guards of tensors, one call
 for all of its parts: type, dispatch keys, dtype, device, sizes and strides. Where they differ (or this torch

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from esper_telemetry.counters.cells import INVALID_ROWS, LEFT_OUT, MISUSE, MISUSES, VALUES_LEFT_OUT, Part
 from esper_telemetry.counters.entry import (
     DECISION_FIELDS,
     STEP_FIELDS,
@@ -24,21 +25,18 @@ from esper_telemetry.counters.entry import (
     size_of,
     values_of,
 )
-from esper_telemetry.counters.fold import Folded, fold_
-from esper_telemetry.counters.layout import INVALID_ROWS, LEFT_OUT, MISUSE, MISUSES, VALUES_LEFT_OUT, Part
-from esper_telemetry.counters.moments import add_moments_
+from esper_telemetry.counters.fold import Folded, Workspace, fold_
 from esper_telemetry.counters.stacks import Stack
 from esper_telemetry.counters.state import CounterState, add_totals_
-from esper_telemetry.counters.update import fill_buckets_, update_, update_value_
-from esper_telemetry.counters.workspace import Workspace
+from esper_telemetry.counters.update import add_moments_, fill_buckets_, update_, update_value_
 from esper_telemetry.errors import CounterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from esper_telemetry.counters.guard import Misuse
+    from esper_telemetry.counters.detail import StepDetail
+    from esper_telemetry.counters.misuse import Misuse
     from esper_telemetry.counters.spec import CounterSpec
-    from esper_telemetry.counters.steps import StepDetail
 
 # Forms that a bank remembers; batches of every size would fill it for ever.
 _MAX_FORMS = 1024
@@ -56,7 +54,7 @@ class Form(NamedTuple):
     error: str
 
 
-class Window:
+class WindowFold:
     """Folds windows into `state`.
 
     Args:
@@ -227,11 +225,11 @@ class Window:
         """Return the form of an entry's rows; one that has none is counted, and its rows are lost by themselves."""
         try:
             return None if self._detail is None else self._detail.form_of(entry)
-        except Exception:  # noqa: BLE001 - keeping its rows fails in the same way, and says so
+        except Exception:  # noqa: BLE001 - keeping its rows fails in the same way, and reports it
             return "unknown"
 
     def _attempt(self, fold: Callable[[Any], None], entries: Sequence[Entry] | Stack) -> None:
-        """Fold `entries`; if that fails they are left out, and it is said."""
+        """Fold `entries`; if that fails they are left out, and that is reported."""
         if not len(entries):
             return
         try:
@@ -286,7 +284,7 @@ class Window:
     def _keep(self, detail: StepDetail, folded: Folded, together: Steps) -> None:
         try:
             detail.keep(folded, together, self._state.layout)
-        except Exception as error:  # noqa: BLE001 - the counts stand; detail is shed first
+        except Exception as error:  # noqa: BLE001 - the counts are right; detail is shed first
             detail.rows_shed += folded.rows
             self._misuse.report("detail", f"detail of {folded.rows} rows was lost: {type(error).__name__}: {error}")
 

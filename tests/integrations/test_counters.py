@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 
 import esper_telemetry as et
-from esper_telemetry.counters import CounterSpec, DeviceCounters, HostCounters, emit_snapshot, from_space
+from esper_telemetry.counters import CounterSpec, DeviceCounters, GradientWatch, HostCounters, emit_snapshot, from_space
 from tests.integrations.masked_env import MaskedEnv, chosen_in, masked_in
 
 gym = pytest.importorskip("gymnasium")
@@ -175,6 +176,118 @@ def test_a_loop_in_the_manner_of_cleanrl(tmp_path):
     summaries = [e.data for e in et.read(recorded.run.folder, types="scalar.summarized")]
     assert sum(one["count"] for one in summaries) == executed
     assert sum(one["sum"] for one in summaries) == pytest.approx(total, rel=1e-12)
+
+
+def test_a_pettingzoo_loop_whose_agents_die(tmp_path):
+    """A batch has a row for every agent, those included that are dead: they are no decision."""
+    pettingzoo = pytest.importorskip("pettingzoo")
+
+    class Arena(pettingzoo.ParallelEnv):
+        """Agents with an environment each; one whose episode ended is gone until the next reset."""
+
+        metadata = {"name": "arena"}  # noqa: RUF012 - as the library wants it
+
+        def __init__(self):
+            self.made = {f"agent_{seed}": MaskedEnv((4,), seed, dict_observation=True) for seed in range(ENVS)}
+            self.possible_agents = list(self.made)
+
+        def action_space(self, agent):
+            return self.made[agent].action_space
+
+        def observation_space(self, agent):
+            return self.made[agent].observation_space
+
+        def reset(self, seed=None, options=None):
+            self.agents = list(self.possible_agents)
+            found = {agent: self.made[agent].reset(seed=seed, options=options) for agent in self.agents}
+            return {agent: one for agent, (one, _) in found.items()}, {agent: {} for agent in self.agents}
+
+        def step(self, actions):
+            found = {agent: self.made[agent].step(action) for agent, action in actions.items()}
+            self.agents = [agent for agent in self.agents if not found[agent][2]]
+            return tuple({agent: one[part] for agent, one in found.items()} for part in range(5))
+
+    env = Arena()
+    agents = env.possible_agents
+    recorded = Recorded(DeviceCounters(CounterSpec(from_space(env.action_space(agents[0])))), tmp_path)
+    rng = np.random.default_rng(0)
+    masks = np.zeros((ENVS, 4), bool)  # buffers that the loop writes into again
+    actions, alive = np.zeros(ENVS, np.int64), np.zeros(ENVS, bool)
+    rows = 0
+    for _ in range(BATCHES):
+        observed, _ = env.reset()
+        while env.agents:
+            masks[:], actions[:], alive[:] = False, 0, False
+            for row, agent in enumerate(agents):
+                if agent in env.agents:
+                    masks[row], alive[row] = observed[agent]["action_mask"], True
+                    actions[row] = rng.choice(np.flatnonzero(masks[row]))
+            recorded.bank.record_step(*map(torch.from_numpy, (actions, masks)), valid=torch.from_numpy(alive))
+            rows += ENVS
+            observed, *_ = env.step({agent: actions[agents.index(agent)] for agent in env.agents})
+        recorded.flush()
+    chosen, masked, beside = recorded.close()
+    made = list(env.made.values())
+    assert (chosen, masked) == (chosen_in(made), masked_in(made))
+    assert beside.pop("invalid_rows") == rows - sum(len(one.seen) for one in made) > 0
+    assert set(beside.values()) == {0}
+
+
+def _train(rank, folder, queue):
+    """One rank of a masked loop with DistributedDataParallel; its bank adds into that of the first."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    env = MaskedEnv((4,), rank)
+    policy = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(3, 4))
+    optimizer = torch.optim.SGD(policy.parameters(), lr=0.01)
+    watch = GradientWatch(policy)
+    spec = CounterSpec(from_space(env.action_space), scalars=watch.scalars)
+    bank = DeviceCounters(spec, process_group=dist.group.WORLD)
+    watch.attach(optimizer, bank)
+    observed, _ = env.reset()
+    snapshots = []
+    for batch in range(BATCHES):
+        losses = []
+        for _ in range(STEPS // (rank + 1)):  # ranks of different lengths
+            mask = torch.from_numpy(env.action_masks())
+            logits = policy.module(torch.from_numpy(observed)).masked_fill(~mask, -1e8)
+            chosen = torch.distributions.Categorical(logits=logits).sample()
+            bank.record_step(chosen[None], mask[None])
+            observed, reward, ended, *_ = env.step(int(chosen))
+            losses.append((policy.module(torch.from_numpy(observed)) * reward).sum())
+            if ended:
+                observed, _ = env.reset()
+        policy(torch.zeros(1, 3)).sum().mul(0).add(torch.stack(losses).sum()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        bank.flush(batch_idx=batch)
+        snapshots += bank.poll()
+    snapshots += bank.close()
+    counts = [one.action_count["action"] for one in snapshots if one.rows]
+    masked = [one.masked_count["action"] for one in snapshots if one.rows]
+    norms = [one.scalars["grad_norm/all"].count for one in snapshots if one.scalars]
+    doubts = sum(one.left_out + one.doubtful for one in snapshots)
+    queue.put((rank, chosen_in([env]), masked_in([env]), counts, masked, norms, doubts))
+    queue.close()
+    queue.join_thread()
+    dist.destroy_process_group()
+
+
+def test_a_masked_loop_with_distributed_data_parallel(tmp_path):
+    context = torch.multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    ranks = [context.Process(target=_train, args=(rank, str(tmp_path), queue)) for rank in range(2)]
+    for rank in ranks:
+        rank.start()
+    first, second = sorted(queue.get(timeout=240) for _ in ranks)
+    for rank in ranks:
+        rank.join(timeout=60)
+        assert rank.exitcode == 0
+    for part in (1, 2):  # chosen, masked
+        executed = np.add(first[part][0], second[part][0])
+        assert np.sum(first[part + 2], axis=0).tolist() == executed.tolist()
+        assert second[part + 2] == []
+    assert first[5] == [2] * BATCHES, "a step of each rank's optimizer"
+    assert first[6] == second[6] == 0
 
 
 def test_spaces_become_heads():

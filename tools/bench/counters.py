@@ -3,9 +3,9 @@
     python tools/bench/counters.py [--quick]
 
 Eight heads of 41 options in all. Every contender sees the same steps in each round and
-rounds alternate; quoted are medians of ratios with their quartiles. Four parts:
-host time a step, what keeping a record as it was costs by whose memory it is in, an eager
-policy loop end to end, and step detail written to a file.
+rounds alternate; quoted are medians of ratios with their quartiles. Five parts:
+host time a step, what keeping a record as it was costs by the memory it is in, what counting adds
+to a loop that makes its tensors, an eager policy loop end to end, and step detail written to a file.
 Times are processor time (of all threads in the last part), so that what else runs on the
 machine counts as little as it can; on a CPU there is nothing to wait for.
 """
@@ -13,6 +13,7 @@ machine counts as little as it can; on a CPU there is nothing to wait for.
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
 import time
 from functools import partial
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 
 SPEC = CounterSpec(HEADS)
 OPTIONS = SPEC.option_count
-# One window in 16 holds bytes: a round of 64 has exactly four of them.
 WINDOWS = 64
+# Windows that are recorded and not timed, first: memory is then there, and every form was seen.
+WARM = 4
 Step = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
@@ -67,7 +69,7 @@ class Ours:
     def __init__(self, steps: list[Any]) -> None:
         self._steps = steps
         self._bank = DeviceCounters(SPEC)
-        for _ in range(4):  # the first windows hold bytes
+        for _ in range(WARM):
             self.window()
 
     def window(self) -> tuple[float, float]:
@@ -130,35 +132,60 @@ def keeping(envs: int, rounds: int) -> None:
     banks = {name: DeviceCounters(SPEC) for name in ("fresh", "rows")} | {
         "unwatched": DeviceCounters(SPEC, guard="off")
     }
-    for bank in banks.values():
-        for _ in range(4):  # the first windows hold bytes
-            bank.flush(batch_idx=0)
-            bank.poll()
     seconds: dict[str, list[float]] = {}
-    for number in range(rounds + 1):
+    for number in range(rounds + WARM):
         fresh = [(actions.clone(), masks.clone(), success.clone()) for actions, masks, success in steps]
         rows = list(zip(*(column.unbind(0) for column in rollout), strict=True))
         round_: dict[str, Callable[[], float]] = {
-            "fresh tensors, watched": partial(seconds_a_step, lambda step: banks["fresh"].record_step(*step), fresh),
+            "fresh tensors": partial(seconds_a_step, lambda step: banks["fresh"].record_step(*step), fresh),
             "fresh tensors, guard='off'": partial(
                 seconds_a_step, lambda step: banks["unwatched"].record_step(*step), fresh
             ),
-            "rows of a rollout buffer, copied": partial(
-                seconds_a_step, lambda step: banks["rows"].record_step(*step), rows
-            ),
+            "rows of a rollout buffer": partial(seconds_a_step, lambda step: banks["rows"].record_step(*step), rows),
             "one _foreach_copy_ of the same parts": partial(
                 seconds_a_step, lambda step: torch._foreach_copy_(targets, list(step)), rows
             ),
         }
         for name in round_ if number % 2 else reversed(list(round_)):
             value = round_[name]()
-            if number:
+            if number >= WARM:
                 seconds.setdefault(name, []).append(value)
         for bank in banks.values():
             bank.flush(batch_idx=1)
             bank.poll()
     print(f"\nkeeping a record of 3 tensors, {envs} environments (ratios to one copy of them)")
     print(Timings(seconds).table(base="one _foreach_copy_ of the same parts", per=1, unit="record"))
+
+
+def copies_of(step: Any) -> Any:
+    """Return a step in tensors of its own."""
+    if isinstance(step, dict):
+        return {head: one.clone() for head, one in step.items()}
+    return tuple(map(copies_of, step)) if isinstance(step, tuple) else step.clone()
+
+
+def added(envs: int, number: int, rounds: int) -> None:
+    """Print what counting adds to a loop that makes the tensors of each step, record, fold and readback included."""
+    packed = random_steps(SPEC, envs, number)
+    for form, steps in (("packed", packed), ("dict", [by_head(step) for step in packed])):
+        bank = DeviceCounters(SPEC)
+        extra = []
+        for round_ in range(rounds + WARM):
+            seconds = {}
+            for counting in (False, True) if round_ % 2 else (True, False):
+                start = time.thread_time()
+                for step in steps:
+                    fresh = copies_of(step)
+                    if counting:
+                        bank.record_step(*fresh)
+                if counting:
+                    bank.flush(batch_idx=round_)
+                    bank.poll()
+                seconds[counting] = time.thread_time() - start
+            if round_ >= WARM:
+                extra.append((seconds[True] - seconds[False]) / number * 1e6)
+        low, middle, high = statistics.quantiles(extra, n=4, method="inclusive")
+        print(f"  {envs:>5} environments x {number:>4} steps, {form:<6} {middle:>7.1f} us/step [{low:.1f}-{high:.1f}]")
 
 
 class Policy(torch.nn.Module):
@@ -207,14 +234,11 @@ def end_to_end(envs: int, rounds: int) -> None:
     steps = 64 if envs <= 256 else 8  # noqa: PLR2004 - keeps a round under a second
     for form in (False, True):
         bank = DeviceCounters(SPEC)
-        for _ in range(4):  # the first windows hold bytes
-            bank.flush(batch_idx=0)
-            bank.poll()
         seconds: dict[str, list[float]] = {"no counting": [], "counting": []}
-        for number in range(rounds + 1):
+        for number in range(rounds + WARM):
             order = (None, bank) if number % 2 else (bank, None)
             times = {one is not None: rollout(policy, envs, steps, one, dicts=form) for one in order}
-            if number:
+            if number >= WARM:
                 seconds["no counting"].append(times[False])
                 seconds["counting"].append(times[True])
         name = "dict" if form else "packed"
@@ -241,11 +265,8 @@ def step_detail(envs: int, steps: int, rounds: int) -> None:
     spec = CounterSpec(heads, row=row)
     tensors = random_steps(spec, envs, steps)
     bank = DeviceCounters(spec, steps=True, detail_bytes=32 << 20)
-    for _ in range(4):  # the first windows hold bytes
-        bank.flush(batch_idx=0)
-        bank.poll()
     rates, sizes = [], []
-    for _ in range(rounds + 1):
+    for _ in range(rounds + WARM):
         with tempfile.TemporaryDirectory() as folder:
             run = et.start_run(folder, name="detail", schemas=[trainer_pb2])
             before = _bytes_in(folder)
@@ -259,7 +280,7 @@ def step_detail(envs: int, steps: int, rounds: int) -> None:
             rates.append(envs * steps / (time.process_time() - start))
             sizes.append((_bytes_in(folder) - before) / (envs * steps))
             run.close()
-    rates = sorted(rates[1:])
+    rates = sorted(rates[WARM:])
     low, middle, high = (rates[len(rates) * quarter // 4] for quarter in (1, 2, 3))
     print(
         f"  {envs:>5} environments x {steps:>4} steps: {middle / 1e6:>6.1f} million rows/s"
@@ -272,7 +293,7 @@ def _bytes_in(folder: str) -> int:
 
 
 def main() -> None:
-    """Print all four parts."""
+    """Print all five parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few rounds, small batches")
     quick = parser.parse_args().quick
@@ -284,6 +305,9 @@ def main() -> None:
         host_time(envs, rounds)
     for envs in sizes[1:]:
         keeping(envs, rounds)
+    print("\nwhat counting adds to a loop that makes its tensors")
+    for envs, number in ((16, 64), (16, 512)) if quick else ((16, 64), (16, 512), (256, 128), (1024, 64)):
+        added(envs, number, rounds)
     print("\nan eager policy loop with counting / without, fold and readback included")
     for envs in sizes:
         end_to_end(envs, 3 * rounds if envs <= 16 else rounds)  # noqa: PLR2004 - short rounds are noisy

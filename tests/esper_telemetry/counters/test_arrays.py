@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from esper_telemetry.counters import CounterSpec
-from esper_telemetry.counters.arrays import facts_of, given_of, index_columns, mask_columns, moments_of, rows_of
+from esper_telemetry.counters.host_counters import facts_of, given_of, index_columns, mask_columns, moments_of, rows_of
 from esper_telemetry.errors import CounterError
 
 SPEC = CounterSpec({"op": 3, "slot": 2})

@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from esper_telemetry.counters.backend import CpuBackend, CudaBackend, backend_of
+from esper_telemetry.counters.readback import CpuBackend, CudaBackend, backend_of
 from esper_telemetry.errors import CounterError
 
 

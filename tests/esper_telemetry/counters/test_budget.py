@@ -14,7 +14,7 @@ EDGES = (-1.0, 0.0, 1.0)
 
 
 def flush_launches(bank, steps, values=()):
-    bank._copying = False  # as on a device: references, and no copies on the host
+    bank._held.copying = False  # as on a device: references, and no copies on the host
     for step in steps:
         bank.record_step(*step)
         for name, shape in values:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from esper_telemetry.counters.copies import Shelf, Shelves
+from esper_telemetry.counters.references import Shelf, Shelves
 
 PARTS = [torch.tensor(2.5), torch.arange(12).view(3, 4).t(), torch.tensor([True, False]), torch.empty(0)]
 

@@ -221,7 +221,7 @@ def _child(bank, queue):
     spec = bank.spec
     bank.record_step(*random_step(spec, 2, 9))
     bank.record_scalar("reward", torch.ones(1))
-    queue.put((bank.flush(batch_idx=9), bank.poll(), bank.close(), len(bank._pending)))
+    queue.put((bank.flush(batch_idx=9), bank.poll(), bank.close(), len(bank._held.pending)))
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

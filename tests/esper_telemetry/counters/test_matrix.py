@@ -103,7 +103,7 @@ class Loop:
 def bank_of(loop: Loop, where: str) -> DeviceCounters:
     bank = DeviceCounters(loop.spec)
     if where == "device":
-        bank._copying = False
+        bank._held.copying = False
     return bank
 
 
@@ -126,7 +126,7 @@ def check(bank: DeviceCounters, batch: int, expected: dict[str, Any], *, exact: 
 @pytest.mark.parametrize("idiom", IDIOMS)
 def test_counts_equal_the_oracle_or_the_event_says_what_is_not(idiom, form, where):
     if where == "device" and idiom in HOST_ONLY:
-        pytest.skip("no trace is left on a device: see the docstring of `keeping`")
+        pytest.skip("no trace is left on a device: see the docstring of `references`")
     loop = Loop(form, idiom)
     bank = bank_of(loop, where)
     for batch in range(1, BATCHES + 1):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from esper_telemetry.counters import DeviceCounters, HostCounters, merge_snapshots, new_state
-from esper_telemetry.counters.moments import add_moments_, reals_of
+from esper_telemetry.counters.update import add_moments_, reals_of
 from tests.esper_telemetry.counters.naive import spec_of
 
 SPEC = spec_of(1, scalars=("a", "b"))

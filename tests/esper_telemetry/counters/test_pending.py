@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esper_telemetry.counters.layout import layout_of
+from esper_telemetry.counters.cells import layout_of
 from esper_telemetry.counters.pending import Outbox, PendingSnapshot
 from esper_telemetry.counters.snapshot import Snapshot, Tag
 from tests.esper_telemetry.counters.naive import spec_of

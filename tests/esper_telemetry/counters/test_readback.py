@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from esper_telemetry.counters import new_state, update_
-from esper_telemetry.counters.backend import CpuBackend
-from esper_telemetry.counters.guard import Misuse
-from esper_telemetry.counters.readback import Reader
+from esper_telemetry.counters.misuse import Misuse
+from esper_telemetry.counters.readback import CpuBackend, Reader
 from esper_telemetry.counters.snapshot import Tag
 from tests.esper_telemetry.counters.naive import random_step, spec_of
 

@@ -16,7 +16,7 @@ import torch.distributed as dist
 import torch.multiprocessing
 
 from esper_telemetry.counters import DeviceCounters
-from esper_telemetry.counters.reduce import current_rank
+from esper_telemetry.counters.state import current_rank
 from tests.esper_telemetry.counters.naive import count, counts_of, random_step, spec_of
 
 WORLD = 4
@@ -163,7 +163,8 @@ group = DeviceCounters(CounterSpec({"op": 2}), process_group=dist.group.WORLD)
 group.record_step(torch.tensor([dist.get_rank() % 2]), None)
 group.flush(batch_idx=1)
 found = [one.action_count["op"] for one in group.close()]
-print(json.dumps([dist.get_rank(), before, group.rank, found]), flush=True)
+sys.stdout.write(json.dumps([dist.get_rank(), before, group.rank, found]) + "\\n")  # one write: ranks share the pipe
+sys.stdout.flush()
 dist.destroy_process_group()
 """
 

@@ -74,8 +74,8 @@ def test_a_record_that_does_not_fit_is_said_and_one_whose_memory_was_taken_away_
     gone = [part.clone() for part in step]
     gone[0].untyped_storage().resize_(0)
     bank.record_step(*step)
-    assert not bank._stack.add_packed(*gone)
-    assert not bank._stack.add((*gone, None, None))
+    assert not bank._held.stack.add_packed(*gone)
+    assert not bank._held.stack.add((*gone, None, None))
 
 
 def test_a_fold_that_fails_costs_the_records_of_the_stack_and_says_how_many(monkeypatch):

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from esper_telemetry.counters import new_state
-from esper_telemetry.counters.guard import Misuse
-from esper_telemetry.counters.layout import LEFT_OUT, VALUES_LEFT_OUT
-from esper_telemetry.counters.window import Window, quiet
+from esper_telemetry.counters.cells import LEFT_OUT, VALUES_LEFT_OUT
+from esper_telemetry.counters.misuse import Misuse
+from esper_telemetry.counters.window import WindowFold, quiet
 from esper_telemetry.errors import CounterError
 from tests.esper_telemetry.counters.naive import random_step, spec_of
 
@@ -16,7 +16,7 @@ from tests.esper_telemetry.counters.naive import random_step, spec_of
 def window_of(spec, *, strict=False):
     state = new_state(spec, "cpu")
     misuse = Misuse(strict=strict)
-    return Window(spec, state, None, misuse, 0), state, misuse
+    return WindowFold(spec, state, None, misuse, 0), state, misuse
 
 
 def step_entry(spec, seed, scalars=None):

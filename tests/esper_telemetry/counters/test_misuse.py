@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from esper_telemetry.counters import CounterSpec, DeviceCounters, HostCounters
-from esper_telemetry.counters.guard import Misuse
+from esper_telemetry.counters.misuse import Misuse
 from esper_telemetry.errors import CounterError
 from tests.esper_telemetry.counters.naive import count, counts_of, random_step, spec_of
 

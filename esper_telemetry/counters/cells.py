@@ -1,4 +1,4 @@
-"""Where each count stands in a bank: one row of int64 cells with a tail of float64 cells.
+"""Where each count is stored in a bank: one row of int64 cells with a tail of float64 cells.
 
 Device and host banks fill the same cells, so a snapshot is read from either in the same
 way, and one device → host copy brings everything. Per head, two columns count the
@@ -21,7 +21,7 @@ CELL_BYTES = 8
 # success, the last three; actions alone, the first two (or the second); masks alone, the last.
 ACTION_STEPS, MASK_STEPS, SUCCESS_ROWS, ACTION_ROWS, JOINT_ROWS, MASK_ROWS, STEP_TOTALS = range(7)
 # Rows that were no decision (`valid` was False); rows and values of records that could not be counted; those whose
-# memory was reused in a way that shows no write, so that nobody knows what they held.
+# memory was reused in a way that shows no write, so that what they held is not known.
 INVALID_ROWS, LEFT_OUT, DOUBTFUL, VALUES_LEFT_OUT, VALUES_DOUBTFUL, MISUSE = range(6, 12)
 # Kinds of misuse, a cell each.
 MISUSES = ("overwritten", "shared", "misfit", "thread", "stream", "capture", "detail", "failed", "unseen")
@@ -48,7 +48,7 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layout:
+class CellLayout:
     """Positions of all cells for S options, H heads, V values (scalars) and the histograms.
 
     Attributes:
@@ -56,7 +56,7 @@ class Layout:
         chosen: S cells: option chosen.
         chosen_valid: S cells: option chosen while valid.
         valid: S cells: option valid.
-        blank: one cell that stays 0: its row stands for the options that a narrow head lacks.
+        blank: one cell that stays 0: its row is read for the options that a narrow head lacks.
         nonempty: H cells: at least one option valid.
         forced: H cells: exactly one option valid.
         free: H cells: every option valid.
@@ -107,7 +107,7 @@ class Layout:
         return sizes
 
 
-def layout_of(spec: CounterSpec) -> Layout:
+def layout_of(spec: CounterSpec) -> CellLayout:
     """Return the layout of the cells for `spec`."""
     options, heads, values = spec.option_count, len(spec.heads), len(spec.scalars)
     chosen = TOTALS + options
@@ -124,7 +124,7 @@ def layout_of(spec: CounterSpec) -> Layout:
     for edges in spec.histograms.values():
         buckets.append(end)
         end += len(edges) + 2
-    return Layout(
+    return CellLayout(
         succeeded=TOTALS,
         chosen=chosen,
         chosen_valid=chosen_valid,

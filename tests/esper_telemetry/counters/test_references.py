@@ -24,7 +24,7 @@ def messages(caplog):
 def bank_without_bytes(spec=SPEC, **options):
     """Return a bank that cannot hold the bytes of its references, as one on an accelerator."""
     bank = DeviceCounters(spec, **options)
-    bank._copying = False
+    bank._held.copying = False
     return bank
 
 
@@ -74,7 +74,7 @@ def test_off_keeps_references_and_looks_at_nothing():
     bank = DeviceCounters(SPEC, guard="off")
     step = random_step(SPEC, 4, 0)
     bank.record_step(*step)
-    assert bank._pending[0][0] is step[0]
+    assert bank._held.pending[0][0] is step[0]
     step[0].zero_()
     found = bank.flush(batch_idx=1).result()
     assert found.action_count["op"][0] == 4
@@ -110,7 +110,7 @@ def test_a_record_is_copied_in_one_call_and_into_memory_that_is_used_again():
                 bank.record_step(*(column[t] for column in rollout))
         if batch:
             assert [name for name in asked.names if name != "select"] == ["_foreach_copy_"] * 50
-        rows.add(bank._pending[0][0].data_ptr())
+        rows.add(bank._held.pending[0][0].data_ptr())
         assert bank.flush(batch_idx=batch).result().steps == 50
     assert len(rows) == 1
 
@@ -123,7 +123,7 @@ def test_a_batch_of_a_data_loader_worker_is_not_held(tmp_path):
     for batch in loader:
         bank.record_scalar("x", batch)
         bank.record_scalar("x", batch[1])
-        assert bank._pending == [], "its bytes are copied"
+        assert bank._held.pending == [], "its bytes are copied"
     assert bank.flush(batch_idx=1).result().scalars["x"].sum == 28 + 1 + 5
 
 

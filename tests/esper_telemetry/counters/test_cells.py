@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise, product
 
-from esper_telemetry.counters.layout import CELL_BYTES, TOTALS, Part, layout_of
+from esper_telemetry.counters.cells import CELL_BYTES, TOTALS, Part, layout_of
 from tests.esper_telemetry.counters.naive import spec_of
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from esper_telemetry.counters.summary import Moments, ScalarSummary, joined_moments
+from esper_telemetry.counters.summaries import Moments, ScalarSummary, joined_moments
 
 
 def test_mean_and_spread_need_a_finite_value():

@@ -1,4 +1,4 @@
-"""Per-step detail by column: what the recorded tensors say of each step, kept as a byte or two a row.
+"""Per-step detail by column: what the recorded tensors hold of each step, kept as a byte or two a row.
 
 The fold has computed the columns already; here they are joined into one row of bytes
 (one launch), which leaves the device inside the counters' one copy. Only then, on the
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from esper_telemetry.counters.cells import CellLayout
     from esper_telemetry.counters.entry import Entry, Steps
     from esper_telemetry.counters.fold import Folded
-    from esper_telemetry.counters.layout import Layout
     from esper_telemetry.counters.spec import CounterSpec
 
 # A block stays well under an event's limit (512 KiB) and near the size of a frame (256 KiB).
@@ -73,7 +73,7 @@ class StepDetail:
     def __init__(self, spec: CounterSpec, capacity: int, env_ids: Sequence[int] | None, device: str) -> None:
         if spec.row is None:
             raise CounterError(
-                "steps=True: the spec does not say what a row is; give CounterSpec(row=StepRow(EventClass, ...))"
+                "steps=True: the spec does not define a row; give CounterSpec(row=StepRow(EventClass, ...))"
             )
         self._row = spec.row
         self._heads = list(spec.heads)
@@ -106,7 +106,7 @@ class StepDetail:
         """Tell whether the rows of a step without scalars have the context of those before it."""
         return not self._per_env and entry[5].keys() == self._keys
 
-    def keep(self, folded: Folded, together: Steps, layout: Layout) -> None:
+    def keep(self, folded: Folded, together: Steps, layout: CellLayout) -> None:
         """Keep the rows of steps that were folded together and are of one form.
 
         Raises:
@@ -135,7 +135,7 @@ class StepDetail:
         )
 
     def _parts(
-        self, folded: Folded, scalars: Sequence[Any], layout: Layout
+        self, folded: Folded, scalars: Sequence[Any], layout: CellLayout
     ) -> tuple[list[Tensor], list[int], list[tuple[str, str]]]:
         """Return the columns as bytes [n] on the device, their sizes as in a chunk, and the scalars among them."""
         parts: list[Tensor] = [] if folded.indices is None else [folded.indices.view(torch.uint8).view(-1)]

@@ -1,6 +1,6 @@
-"""What was done wrong with a bank after its first record: counted by kind, said once a kind, raised when strict.
+"""What was done wrong with a bank after its first record: counted by kind, logged once a kind, raised when strict.
 
-The counts go into the snapshot of the batch in which it happened (`layout.MISUSES`), and so
+The counts go into the snapshot of the batch in which it happened (`cells.MISUSES`), and so
 into the record. Nothing here touches a device.
 """
 
