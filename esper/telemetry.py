@@ -66,6 +66,7 @@ class TelemetryEventType(enum.Enum):
     SEED_BLEND_PROGRESSED = "seed.blend_progressed"
     SEED_FOSSILIZED = "seed.fossilized"
     SEED_CULLED = "seed.culled"
+    SEED_ENDED = "seed.ended"
     GOVERNOR_PANICKED = "governor.panicked"
     GOVERNOR_ROLLED_BACK = "governor.rolled_back"
     ACTION_TAKEN = "policy.action_taken"

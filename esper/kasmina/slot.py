@@ -210,6 +210,19 @@ class SeedSlot(nn.Module):
         self._emit_telemetry(TelemetryEventType.SEED_FOSSILIZED, fossil)
         return True
 
+    def end_episode(self) -> None:
+        """Report a seed whose fate is still open: the episode ends before it does. Nothing of the slot changes."""
+        state = self.state
+        if state is None or not self.is_live:
+            return
+        ended = {
+            "stage": state.stage.name,
+            "contribution": state.metrics.contribution,
+            "accuracy_delta": state.metrics.total_improvement,
+            "epochs_total": state.metrics.epochs_total,
+        }
+        self._emit_telemetry(TelemetryEventType.SEED_ENDED, ended)
+
     def advance(self) -> None:
         """End an epoch: what moves by itself makes at most one hop, and alpha one step."""
         state = self.state

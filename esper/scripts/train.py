@@ -125,6 +125,9 @@ def add_telemetry_arguments(parser: argparse.ArgumentParser) -> None:
         help="lifecycle events flow even if the level is off; a higher level stays as it is",
     )
     parser.add_argument(
+        "--control-of", metavar="RUN", help="id of the run that this one is the control of; it is recorded with it"
+    )
+    parser.add_argument(
         "--collector", metavar="HOST:PORT", help="also send the record there; training never waits for it"
     )
 
@@ -184,6 +187,7 @@ def run_heuristic(args: argparse.Namespace) -> int:
         level=args.telemetry_level,
         lifecycle_only=args.telemetry_lifecycle_only,
         collector=args.collector,
+        control_of=args.control_of,
     ) as hub:
         with early_end_told(hub):
             result = _train(task, config, args)

@@ -55,6 +55,7 @@ def run_ppo(args: argparse.Namespace) -> int:
         level=args.telemetry_level,
         lifecycle_only=args.telemetry_lifecycle_only,
         collector=args.collector,
+        control_of=args.control_of,
         step_blocks=args.telemetry_steps == "block",
     ) as hub:
         results = []

@@ -294,6 +294,8 @@ class Environment:
             slot.advance()
             if slot.seed is None:
                 self._seed_optimizers.pop(slot_id, None)
+            if self._epoch.terminal:
+                slot.end_episode()
         if self._state is not None and self.governor.consecutive_panics == 0:
             self.governor.adopt(self._state)
 

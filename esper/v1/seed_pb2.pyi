@@ -194,3 +194,23 @@ class SeedCulled(_message.Message):
     accuracy_delta: float
     epochs_total: int
     def __init__(self, slot_id: _Optional[str] = ..., seed_id: _Optional[str] = ..., blueprint_id: _Optional[str] = ..., from_stage: _Optional[_Union[SeedStage, str]] = ..., alpha: _Optional[float] = ..., reason: _Optional[str] = ..., contribution: _Optional[float] = ..., accuracy_delta: _Optional[float] = ..., epochs_total: _Optional[int] = ...) -> None: ...
+
+class SeedEnded(_message.Message):
+    __slots__ = ("slot_id", "seed_id", "blueprint_id", "stage", "alpha", "contribution", "accuracy_delta", "epochs_total")
+    SLOT_ID_FIELD_NUMBER: _ClassVar[int]
+    SEED_ID_FIELD_NUMBER: _ClassVar[int]
+    BLUEPRINT_ID_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    ALPHA_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_DELTA_FIELD_NUMBER: _ClassVar[int]
+    EPOCHS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    slot_id: str
+    seed_id: str
+    blueprint_id: str
+    stage: SeedStage
+    alpha: float
+    contribution: float
+    accuracy_delta: float
+    epochs_total: int
+    def __init__(self, slot_id: _Optional[str] = ..., seed_id: _Optional[str] = ..., blueprint_id: _Optional[str] = ..., stage: _Optional[_Union[SeedStage, str]] = ..., alpha: _Optional[float] = ..., contribution: _Optional[float] = ..., accuracy_delta: _Optional[float] = ..., epochs_total: _Optional[int] = ...) -> None: ...

@@ -72,6 +72,7 @@ def start_run(
     run_id: str | None = None,
     resume: str | os.PathLike[str] | None = None,
     resumed_from: Mapping[str, int] | None = None,
+    control_of: str | None = None,
     sinks: Iterable[UserSink] = (),
     mirrors: Iterable[str | Mirror] = (),
     clock: Clock = SYSTEM_CLOCK,
@@ -104,6 +105,7 @@ def start_run(
         resume: go on with a run: its id, or its folder. Its next attempt begins, in the same folder.
         resumed_from: where it goes on: the first "step", "batch_idx", "global_epoch" or "episode" that is done
             again, such as {"step": 500}. `read(..., latest=True)` leaves out what earlier attempts did from there on.
+        control_of: id of the run that this one is the control of: queries over many runs pair them.
         sinks: objects with a method `write(batch)` that get each batch after the record file has it, from a thread of
             their own (`esper_telemetry.sinks.UserSink`). A slow or failing one costs only its own batches, counted in
             `run.stats().sink_losses`; child processes do not use them.
@@ -124,6 +126,7 @@ def start_run(
     name, rank = checked_name(name), checked_rank(rank)
     run_id, usual_id = checked_run_id(run_id), checked_run_id(os.environ.get(RUN_ID_VARIABLE))
     record = checked_type(record, RecordOptions, "record") or RecordOptions()
+    control = checked_type(control_of, str, "control_of")
     if disabled_by_environment():
         return Run(None, run_id or switched_off_id(resume) or usual_id or "disabled", None)
     openruns.close_forgotten()
@@ -145,6 +148,8 @@ def start_run(
     given = None if config is None else configuration(config, redaction)
     started = run_started(name, folder.name, given, clean_tags, argv=record.argv, redaction=redaction)
     started.attempt = attempt.number
+    if control is not None:
+        started.control_of = control
     files = RunFiles(
         folder.parent,
         folder.name,

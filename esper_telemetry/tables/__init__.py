@@ -21,6 +21,7 @@ except ModuleNotFoundError as error:
         raise
     raise MissingExtraError("the package 'pyarrow', which tables need,", "query") from None
 
+from esper_telemetry.tables.layouts import TableLayout
 from esper_telemetry.tables.opening import RecordWarning
 from esper_telemetry.tables.sql import Views, query
 from esper_telemetry.tables.table import Scan, scan, table, tables
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from esper_telemetry.tables.opening import Runs, TypeName
 
-__all__ = ["RecordWarning", "Scan", "Views", "query", "scan", "table", "tables"]
+__all__ = ["RecordWarning", "Scan", "TableLayout", "Views", "query", "scan", "table", "tables"]
 
 
 class _CallablePackage(ModuleType):

@@ -18,13 +18,17 @@ from esper_telemetry.recordfile import Damage
 from esper_telemetry.tables.envelopes import Home, Piece
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from esper_telemetry.decode import Filter, SegmentPlace, Survey
     from esper_telemetry.decode.faults import Faults
     from esper_telemetry.recordfile import FrameRef, RecordReader, Segment
 
+    StreamKey = tuple[str, int, bytes]
     Taken = tuple[SegmentPlace, RecordReader, Segment]
+
+
+_ALL = 1 << 64
 
 
 class Pieces:
@@ -36,14 +40,26 @@ class Pieces:
         faults: where damage and losses are noted.
         expand: rows of blocks of steps are wanted.
         latest: leave out what a later attempt at a run did again.
+        spans: by stream, the number before its first event that is wanted and that of the last one; None for all.
     """
 
-    def __init__(self, found: Survey, wanted: Filter, faults: Faults, *, expand: bool, latest: bool) -> None:
+    def __init__(
+        self,
+        found: Survey,
+        wanted: Filter,
+        faults: Faults,
+        *,
+        expand: bool,
+        latest: bool,
+        spans: Mapping[StreamKey, tuple[int, int]] | None = None,
+    ) -> None:
         self._places = found.places
         self._wanted = wanted
         self._faults = faults
         self._expand = expand
         self._latest = latest
+        self._spans = spans
+        self._span = 0, _ALL
         self._homes: dict[tuple[str, int], Home] = {}
 
     def __iter__(self) -> Iterator[Piece]:
@@ -58,8 +74,13 @@ class Pieces:
         readers = OpenReaders(self._places, self._faults)
         try:
             for places in by_stream(self._places):
+                key = places[0].stream_key
+                after, until = (0, _ALL) if self._spans is None else self._spans.get(key, (0, 0))
+                if after >= until:
+                    continue
+                self._span = after, until
                 for piece in self._stream(places, readers):
-                    yield piece._replace(last=kept.get(places[0].stream_key))
+                    yield piece._replace(last=kept.get(key), above=max(after, piece.above))
         finally:
             readers.close()
 
@@ -112,7 +133,7 @@ class Pieces:
                 self._faults.repeated(reader.path, item)
                 continue
             given.add(numbers)
-            if selection.concerns(item) and (raw := self._raw(reader, item)) is not None:
+            if self._in_span(item) and selection.concerns(item) and (raw := self._raw(reader, item)) is not None:
                 yield Piece(raw, item, home)
 
     def _frames_once(self, copies: Sequence[Taken]) -> Iterator[Piece]:
@@ -125,7 +146,8 @@ class Pieces:
             for at, (segment, frame) in enumerate(frames):
                 reader = readers[id(segment)]
                 home = self._home(reader, segment)
-                if not self._wanted.selection(home.origin, expand=self._expand).concerns(frame):
+                selection = self._wanted.selection(home.origin, expand=self._expand)
+                if not (self._in_span(frame) and selection.concerns(frame)):
                     break
                 try:
                     raw: bytes | None = reader.decompress(frame)
@@ -137,6 +159,10 @@ class Pieces:
                     yield Piece(raw, frame, home, above=reached)
                 break
             reached = frames[0][1].last_seq
+
+    def _in_span(self, frame: FrameRef) -> bool:
+        after, until = self._span
+        return after < frame.last_seq and frame.first_seq <= until
 
     def _raw(self, reader: RecordReader, frame: FrameRef) -> bytes | None:
         try:

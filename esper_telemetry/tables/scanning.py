@@ -50,6 +50,7 @@ class Scanner:
         expand: give blocks of steps as the rows of their rows' table.
         latest: leave out what a later attempt at a run did again.
         fast: use ptars where it is installed.
+        spans: as for `Pieces`.
     """
 
     def __init__(
@@ -62,8 +63,9 @@ class Scanner:
         expand: bool = True,
         latest: bool = False,
         fast: bool = True,
+        spans: Mapping[tuple[str, int, bytes], tuple[int, int]] | None = None,
     ) -> None:
-        self._pieces = Pieces(found, wanted, faults, expand=expand, latest=latest)
+        self._pieces = Pieces(found, wanted, faults, expand=expand, latest=latest, spans=spans)
         self._layouts = layouts
         self._wanted = wanted
         self._names = None if wanted.types is None else frozenset(wanted.types)

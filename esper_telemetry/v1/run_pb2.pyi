@@ -45,7 +45,7 @@ DROP_CAUSE_AFTER_CLOSE: DropCause
 DROP_CAUSE_WRITER_FAILED: DropCause
 
 class RunStarted(_message.Message):
-    __slots__ = ("name", "run_id", "tags", "config_json", "config_sha256", "argv", "versions", "host", "git", "telemetry", "redacted", "config_bytes", "attempt")
+    __slots__ = ("name", "run_id", "tags", "config_json", "config_sha256", "argv", "versions", "host", "git", "telemetry", "redacted", "config_bytes", "attempt", "control_of")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -66,6 +66,7 @@ class RunStarted(_message.Message):
     REDACTED_FIELD_NUMBER: _ClassVar[int]
     CONFIG_BYTES_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_OF_FIELD_NUMBER: _ClassVar[int]
     name: str
     run_id: str
     tags: _containers.ScalarMap[str, str]
@@ -79,7 +80,8 @@ class RunStarted(_message.Message):
     redacted: _containers.RepeatedScalarFieldContainer[str]
     config_bytes: int
     attempt: int
-    def __init__(self, name: _Optional[str] = ..., run_id: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., config_json: _Optional[str] = ..., config_sha256: _Optional[str] = ..., argv: _Optional[_Iterable[str]] = ..., versions: _Optional[_Iterable[_Union[PackageVersion, _Mapping]]] = ..., host: _Optional[_Union[Host, _Mapping]] = ..., git: _Optional[_Union[GitInfo, _Mapping]] = ..., telemetry: _Optional[_Union[TelemetrySettings, _Mapping]] = ..., redacted: _Optional[_Iterable[str]] = ..., config_bytes: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
+    control_of: str
+    def __init__(self, name: _Optional[str] = ..., run_id: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., config_json: _Optional[str] = ..., config_sha256: _Optional[str] = ..., argv: _Optional[_Iterable[str]] = ..., versions: _Optional[_Iterable[_Union[PackageVersion, _Mapping]]] = ..., host: _Optional[_Union[Host, _Mapping]] = ..., git: _Optional[_Union[GitInfo, _Mapping]] = ..., telemetry: _Optional[_Union[TelemetrySettings, _Mapping]] = ..., redacted: _Optional[_Iterable[str]] = ..., config_bytes: _Optional[int] = ..., attempt: _Optional[int] = ..., control_of: _Optional[str] = ...) -> None: ...
 
 class RunConfigured(_message.Message):
     __slots__ = ("config_json", "config_sha256", "redacted", "config_bytes")

@@ -142,6 +142,15 @@ def test_nothing_was_lost_where_no_failure_was_injected(runs):
     }
 
 
+def test_every_seed_has_one_fate(runs):
+    fates = {"seed.culled", "seed.fossilized", "seed.ended"}
+    for name in ("heuristic", "ppo", "failing", "blocks"):
+        seen = list(read(runs[name].folder, types="seed.*"))
+        born = {event.data["seed_id"] for event in seen if event.type == "seed.germinated"}
+        ended = [event.data["seed_id"] for event in seen if event.type in fates]
+        assert sorted(born) == sorted(ended), name
+
+
 def test_the_run_without_telemetry_says_so_and_no_more(runs):
     types = [event.type for event in read(runs["off"].folder)]
     assert types == ["run.started", "telemetry.disabled", "run.finished"]

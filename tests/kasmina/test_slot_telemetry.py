@@ -77,3 +77,15 @@ def test_fast_mode_silences_a_slot_unless_lifecycle_events_are_wanted(slot, even
 
 def test_a_slot_nobody_listens_to_does_its_work():
     assert plant(SeedSlot("mid", 8))
+
+
+def test_a_seed_that_outlives_its_episode_is_told_and_stays(slot, events):
+    plant(slot)
+    slot.end_episode()
+    assert events[-1].event_type is TelemetryEventType.SEED_ENDED
+    assert events[-1].data["stage"] == "GERMINATED"
+    assert slot.is_live
+    slot.cull("policy")
+    told = len(events)
+    slot.end_episode()
+    assert len(events) == told, "its fate is known"

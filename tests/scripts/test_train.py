@@ -105,6 +105,13 @@ def test_the_control_is_no_part_of_the_record(tmp_path):
     assert types(tmp_path).count("epoch.completed") == 3
 
 
+def test_a_control_that_is_recorded_names_the_run_it_is_the_control_of(tmp_path):
+    arguments = ["heuristic", "--task", "synthetic", "--episodes", "1", "--max-epochs", "1", "--no-growth"]
+    assert main([*arguments, "--control-of", "exp-7", "--telemetry-dir", str(tmp_path)]) == 0
+    (run,) = tmp_path.iterdir()
+    assert next(iter(esper_telemetry.read(run))).data["control_of"] == "exp-7"
+
+
 def test_a_run_without_growth_says_so_in_its_name(tmp_path):
     arguments = ["heuristic", "--task", "synthetic", "--episodes", "1", "--max-epochs", "3", "--no-growth"]
     assert main([*arguments, "--telemetry-dir", str(tmp_path)]) == 0

@@ -124,3 +124,11 @@ def test_the_source_tree_of_a_run_is_in_its_record(tmp_path, monkeypatch):
             pass
         expected = {"commit": commit, "branch": "trunk", "dirty": dirty}
         assert next(iter(et.read(run.folder))).data["git"] == expected
+
+
+def test_a_control_names_the_run_that_it_is_the_control_of(tmp_path):
+    with et.start_run(tmp_path, name="x", control_of="exp-7") as run:
+        pass
+    assert next(iter(et.read(run.folder))).data["control_of"] == "exp-7"
+    with pytest.raises(errors.ConfigError, match="control_of"):
+        et.start_run(tmp_path, name="x", control_of=7)
