@@ -35,6 +35,8 @@ VERBS = {
     "report": "write the panels of runs as one HTML file",
     "check": "judge runs by rules: exit 4 with what fired",
     "ui": "show runs in a browser: live, stored, compared, replayed",
+    "top": "watch runs in a terminal",
+    "watch": "judge a run by rules while it goes on",
     "completion": "print the completion script of a shell",
     "push": "send records to a collector",
     "collect": "receive the records of many runs",
