@@ -9,7 +9,9 @@ INSTALLED := .venv/.installed
 INTEGRATIONS := .venv-integrations
 
 # A run of a few minutes in which seeds are kept and culled (nothing is staged: the seed is chosen).
-DEMO ?= --task digits --episodes 4 --control --telemetry-dir runs
+DEMO ?= --task digits --episodes 4
+# Where its records and its report go.
+DEMO_RUNS ?= runs
 # One process for each of two cores; a file's tests stay together, for they share what is costly to set up.
 PARALLEL ?= -n 2 --dist loadfile
 # Arguments for pytest, e.g. `make test TESTS="tests/simic -x"`.
@@ -24,8 +26,13 @@ export OMP_NUM_THREADS ?= 1
 help:   ## list these verbs
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: $(INSTALLED)  ## train on real images, record the run, show what was recorded
-	$(BIN)/python -m esper.scripts.train heuristic $(DEMO)
+demo: $(INSTALLED)  ## train on real images with and without growth, record both, write a report
+	$(BIN)/python -m esper.scripts.train heuristic $(DEMO) --telemetry-dir $(DEMO_RUNS)
+	@echo "the control: the same hosts without growth"
+	@$(BIN)/python -m esper.scripts.train heuristic $(DEMO) --no-growth --telemetry-dir $(DEMO_RUNS) >/dev/null
+	@$(BIN)/esper-telemetry report $$(ls -td $(DEMO_RUNS)/*/ | head -2) -o $(DEMO_RUNS)/report.html
+	@echo "Open $(abspath $(DEMO_RUNS)/report.html) and look at Comparison first: what growth adds beside the control;"
+	@echo "then at the lanes of Seeds: which seeds were kept, and why the others went."
 
 test: check  ## everything CI runs: the checks, then the tests
 	$(BIN)/python -m pytest $(PARALLEL) $(TESTS)

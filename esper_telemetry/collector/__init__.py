@@ -1,12 +1,10 @@
-"""RECEIVE it: the collector, where the frames of many runs become record files again.
+"""The collector: a gRPC server that receives the frames of many runs and has them made durable.
 
-Nothing is acked before it is on disk, nothing lost, nothing stored twice. What a frame holds
-is never decoded, only checked. Layers, each knowing only those before it: refusal, limits,
-identity, frames and session decide (no I/O, no clock but as an argument); appender, recovery
-and store keep files; an engine makes durable (fileengine here, gateway by others); auth and metrics;
-intake takes; stream, service and server speak grpc. Behind gateways stand consumers: logentry, sequence,
-producerstate and lease decide, jetstream and pull speak to the log, partition and consumer keep.
-Nothing is imported here, so that the parts without grpc load without it.
+An ack follows an fsync; nothing is stored twice; what a frame holds is never decoded, only checked. `service` answers
+the calls and `stream` serves one Publish stream. `intake` takes messages in order: `session` decides by sequence
+numbers, `frame_check` and `schema_check` by content, `auth` and `quotas` by caller, and an engine of `storage` or
+`jetstream` makes durable what was taken. `subscription` and `queries` serve readers. `server` is the process. Nothing
+is imported here, so that the parts without grpc load without it.
 """
 
 __all__: list[str] = []

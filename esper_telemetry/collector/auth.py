@@ -1,10 +1,10 @@
-"""Who calls, and what that caller may do: a token file, read again when it changes. Pure but for that file.
+"""The token file: who may call, and what a caller may do. It is read again when it changes.
 
     [tenant.vision]                # everything but its name is optional
     run_prefix = "vision-"         # run ids it may write and read; "" means all
     max_streams = 200              # at once; 0 means no limit of its own
     max_readers = 10               # live readers at once; 0 means no limit of its own
-    bytes_per_s = 20_000_000       # payload; whoever sends faster is slowed down
+    bytes_per_s = 20_000_000       # payload; a faster client is throttled
     max_run_bytes = 50_000_000_000 # stored, for each run
     san = ["trainer.vision.example"]  # names in client certificates (mTLS)
     may = ["write", "read"]        # what those certificates may; default: both
@@ -53,7 +53,7 @@ _LONGEST_SHOWN = 100
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """Somebody who may call.
+    """A tenant: one party that may call.
 
     Attributes:
         name: for logs and metrics.
@@ -97,7 +97,7 @@ class _Grant:
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """What a token file says.
+    """The content of a token file.
 
     Attributes:
         tokens: by SHA-256 of the token.
@@ -123,7 +123,7 @@ class Caller:
     right: str
 
     def tenant(self, grants: Grants | None, now: datetime) -> Tenant:
-        """Return who calls, a certificate's name before a token; everybody where there are no grants.
+        """Return who calls, a certificate's name before a token; EVERYBODY where there are no grants.
 
         Raises:
             Refused: TOKEN where no proof holds, FORBIDDEN where it lacks the right.
@@ -140,10 +140,10 @@ class Caller:
         return grant.tenant
 
     def _by_token(self, grants: Grants, now: datetime) -> _Grant:
-        said = self.authorization
-        if not said or not said.lower().startswith(_BEARER):
+        header = self.authorization
+        if not header or not header.lower().startswith(_BEARER):
             raise Refused("TOKEN", "no bearer token came; send metadata authorization: Bearer <token>")
-        grant = grants.tokens.get(hashlib.sha256(said[len(_BEARER) :].strip().encode()).digest())
+        grant = grants.tokens.get(hashlib.sha256(header[len(_BEARER) :].strip().encode()).digest())
         if grant is None:
             raise Refused("TOKEN", "the token is unknown; ask for one, or wait until the collector has read its file")
         if grant.expires is not None and now >= grant.expires:
@@ -152,7 +152,7 @@ class Caller:
 
 
 def parse_grants(text: str, where: str) -> Grants:
-    """Return what the text of a token file says.
+    """Parse the text of a token file.
 
     Raises:
         ConfigError: it is no TOML, a value is of a wrong kind, or it names what there is not.
@@ -164,77 +164,77 @@ def parse_grants(text: str, where: str) -> Grants:
     _known(content, {"tenant", "token"}, where)
     tenants: dict[str, Tenant] = {}
     names: dict[str, _Grant] = {}
-    for name, said in _expect(content, "tenant", dict, {}, where).items():
+    for name, table in _expect(content, "tenant", dict, {}, where).items():
         place = f"{where}: tenant {name}"
-        tenants[name] = _tenant(name, said, place)
-        certificate = _Grant(tenants[name], None, _rights(said, place))
-        for certified in _texts(said, "san", place):
+        tenants[name] = _tenant(name, table, place)
+        certificate = _Grant(tenants[name], None, _rights(table, place))
+        for certified in _texts(table, "san", place):
             if certified in names:
                 raise ConfigError(f"{place}: san {certified!r} is {names[certified].tenant.name}'s already")
             names[certified] = certificate
     tokens: dict[bytes, _Grant] = {}
-    for number, said in enumerate(_expect(content, "token", list, [], where), 1):
+    for number, table in enumerate(_expect(content, "token", list, [], where), 1):
         place = f"{where}: token {number}"
-        _known(said, _TOKEN_KEYS, place)
-        owner = _expect(said, "tenant", str, "", place)
+        _known(table, _TOKEN_KEYS, place)
+        owner = _expect(table, "tenant", str, "", place)
         if owner not in tenants:
             raise ConfigError(f"{place}: tenant {owner!r} is not one of {sorted(tenants)}")
-        digest = _digest(said, place)
+        digest = _digest(table, place)
         if digest in tokens:
-            raise ConfigError(f"{place}: this token stands in the file twice; give each token once")
-        tokens[digest] = _Grant(tenants[owner], _expiry(said, place), _rights(said, place))
+            raise ConfigError(f"{place}: this token is in the file twice; give each token once")
+        tokens[digest] = _Grant(tenants[owner], _expiry(table, place), _rights(table, place))
     return Grants(tokens, names)
 
 
-def _tenant(name: str, said: Any, place: str) -> Tenant:
-    _known(said, _TENANT_KEYS, place)
-    amounts = {key: _expect(said, key, kind, 0, place) for key, kind in _AMOUNTS.items()}
+def _tenant(name: str, table: Any, place: str) -> Tenant:
+    _known(table, _TENANT_KEYS, place)
+    amounts = {key: _expect(table, key, kind, 0, place) for key, kind in _AMOUNTS.items()}
     for key, amount in amounts.items():
         if isinstance(amount, bool) or not 0 <= amount < math.inf:
             raise ConfigError(f"{place}: {key} {amount!r} is no amount; 0 means no limit")
-    return Tenant(name, _expect(said, "run_prefix", str, "", place), **amounts)
+    return Tenant(name, _expect(table, "run_prefix", str, "", place), **amounts)
 
 
-def _expect(said: Mapping[str, Any], key: str, kind: Any, otherwise: Any, place: str) -> Any:
-    value = said.get(key, otherwise)
+def _expect(table: Mapping[str, Any], key: str, kind: Any, otherwise: Any, place: str) -> Any:
+    value = table.get(key, otherwise)
     if not isinstance(value, kind):
         raise ConfigError(f"{place}: {key} {_short(value)} is of the wrong kind; see the operations page")
     return value
 
 
-def _texts(said: Mapping[str, Any], key: str, place: str, otherwise: tuple[str, ...] = ()) -> list[str]:
+def _texts(table: Mapping[str, Any], key: str, place: str, otherwise: tuple[str, ...] = ()) -> list[str]:
     """Return a list of texts."""
-    values: list[Any] = _expect(said, key, list, list(otherwise), place)
+    values: list[Any] = _expect(table, key, list, list(otherwise), place)
     wrong = next((value for value in values if not isinstance(value, str)), None)
     if wrong is not None:
         raise ConfigError(f"{place}: {key} holds {_short(wrong)}, which is no text; see the operations page")
     return values
 
 
-def _rights(said: Mapping[str, Any], place: str) -> frozenset[str]:
-    may = frozenset(_texts(said, "may", place, _USUAL_RIGHTS))
+def _rights(table: Mapping[str, Any], place: str) -> frozenset[str]:
+    may = frozenset(_texts(table, "may", place, _USUAL_RIGHTS))
     if not may <= RIGHTS:
         raise ConfigError(f"{place}: may {sorted(may)}; there are {sorted(RIGHTS)}")
     return may
 
 
-def _known(said: Any, keys: set[str], where: str) -> None:
-    if not isinstance(said, dict):
-        raise ConfigError(f"{where}: {_short(said)} is no table; see the operations page")
-    unknown = sorted(said.keys() - keys)
+def _known(table: Any, keys: set[str], where: str) -> None:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: {_short(table)} is no table; see the operations page")
+    unknown = sorted(table.keys() - keys)
     if unknown:
         raise ConfigError(f"{where}: {', '.join(unknown)} is unknown; there are {', '.join(sorted(keys))}")
 
 
-def _digest(said: Mapping[str, Any], place: str) -> bytes:
-    if ("token" in said) == ("sha256" in said):
+def _digest(table: Mapping[str, Any], place: str) -> bytes:
+    if ("token" in table) == ("sha256" in table):
         raise ConfigError(f"{place}: give either token or sha256")
-    if "token" in said:
-        token: str = _expect(said, "token", str, "", place)
+    if "token" in table:
+        token: str = _expect(table, "token", str, "", place)
         if not token.strip() or not token.isascii() or not token.isprintable():
             raise ConfigError(f"{place}: the token cannot travel: it is empty, or holds more than printable ASCII")
         return hashlib.sha256(token.strip().encode()).digest()
-    text: str = _expect(said, "sha256", str, "", place)
+    text: str = _expect(table, "sha256", str, "", place)
     try:
         digest = bytes.fromhex(text)
     except ValueError:
@@ -244,8 +244,8 @@ def _digest(said: Mapping[str, Any], place: str) -> bytes:
     return digest
 
 
-def _expiry(said: Mapping[str, Any], place: str) -> datetime | None:
-    expires = said.get("expires")
+def _expiry(table: Mapping[str, Any], place: str) -> datetime | None:
+    expires = table.get("expires")
     if expires is None:
         return None
     if not isinstance(expires, datetime):
@@ -263,13 +263,13 @@ class TokenFile:
     """Grants that follow a file.
 
     Args:
-        path: the file; None grants everything to everybody.
+        path: the file; None grants every right to every caller.
 
     Raises:
         ConfigError: it cannot be read or is wrong. Later, a wrong file only leaves the old grants in force.
 
     Attributes:
-        grants: what holds now; None where everybody may call.
+        grants: what holds now; None where every caller may call.
         problem: why the file was not taken the last time; empty if it was.
     """
 

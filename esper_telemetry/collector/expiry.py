@@ -47,7 +47,7 @@ class WallClock:
         self.doubt = ""
 
     def look(self, wall: float, steady: float) -> bool:
-        """Compare the clocks and tell whether the wall clock is believed; call it every second or so. It blocks.
+        """Compare the clocks and return whether the wall clock is believed; call it every second or so. It blocks.
 
         Args:
             wall: wall clock, seconds since 1970 UTC.

@@ -1,8 +1,7 @@
-"""Is this Batch one frame and its descriptor, and do all say the same? Pure.
+"""Checks a Batch on arrival: checksum, size, framing, descriptor and, when it is due, the events inside. Pure.
 
-`off` checks everything that can be checked without decompressing: checksum, framing, sizes,
-descriptor. `full` decompresses as well, counts, and compares numbers and types; `sample` does so
-for the first frame of a stream and every 16th. What is stored is what came, in each case.
+`off` checks everything that needs no decompression. `full` decompresses as well, counts, and compares numbers and
+types; `sample` does so for the first frame of a stream and every 16th. What is stored is what came, in each case.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ class FrameCheck:
         self._check_sizes(batch, len(payload))
         found = crc32(payload)
         if found != batch.crc32:
-            raise Refused("CHECKSUM", f"payload has CRC-32 {found:08x}, the message says {batch.crc32:08x}: resend it")
+            raise Refused("CHECKSUM", f"payload has CRC-32 {found:08x}, the message {batch.crc32:08x}: resend it")
         desc = _descriptor(batch, payload)
         if self._is_due():
             self._check_content(payload[: desc.compressed_size], desc)
@@ -78,7 +77,7 @@ class FrameCheck:
             ("raw_len", batch.raw_len, self._limits.raw_bytes),
         ):
             if value > limit:
-                raise Refused("TOO_BIG", f"{name} has {value:,} bytes; the Welcome said at most {limit:,}")
+                raise Refused("TOO_BIG", f"{name} has {value:,} bytes; the Welcome allows at most {limit:,}")
         if batch.codec not in (collector_pb2.CODEC_UNSPECIFIED, collector_pb2.CODEC_ZSTD):
             raise Refused("FRAME_INVALID", f"codec {batch.codec} is unknown; send CODEC_ZSTD")
 
@@ -104,14 +103,14 @@ def _descriptor(batch: collector_pb2.Batch, payload: bytes) -> Descriptor:
         if header is None or frame_length(payload) != size or desc.compressed_size != size:
             raise CorruptRecordError(f"it is not one whole frame of {size:,} bytes and its descriptor")
         if header.raw_size != desc.raw_size:
-            raise CorruptRecordError(f"the frame says {header.raw_size:,} raw bytes, its descriptor {desc.raw_size:,}")
+            raise CorruptRecordError(f"the frame has {header.raw_size:,} raw bytes, its descriptor {desc.raw_size:,}")
     except RecordError as error:
         raise Refused("FRAME_INVALID", f"payload cannot be stored: {error}") from None
-    said = (batch.first_seq, batch.last_seq, batch.count, batch.raw_len)
-    if said != (desc.first_seq, desc.last_seq, desc.records, desc.raw_size):
+    stated = (batch.first_seq, batch.last_seq, batch.count, batch.raw_len)
+    if stated != (desc.first_seq, desc.last_seq, desc.records, desc.raw_size):
         raise Refused(
             "FRAME_INVALID",
-            f"the message says first_seq, last_seq, count, raw_len {said}; the descriptor says"
+            f"the message states first_seq, last_seq, count, raw_len {stated}; the descriptor states"
             f" {(desc.first_seq, desc.last_seq, desc.records, desc.raw_size)}",
         )
     if not desc.records or not desc.first_seq:

@@ -108,7 +108,7 @@ class Intake:
         await self.engine.stop(seal_s)
 
     def seal_idle(self, now: float) -> None:
-        """Seal the segments of producers that have had no stream for a while, and let go of the sealed ones."""
+        """Seal the segments of producers that have had no stream for a while, and forget the sealed ones."""
         self.roster.seal_idle(now, self.readers.runs)
 
     def count_expired(self, sizes: list[int]) -> None:
@@ -171,7 +171,7 @@ class Intake:
         return Admission(producer, session, tenant, welcome, FrameCheck(self.limits, self._validation, self._decoder))
 
     def leave(self, producer: Producer, listener: Listener) -> None:
-        """Take note that a stream ended."""
+        """Record that a stream ended."""
         if producer.listener is not listener:
             return  # another one took over, and with it the count
         self._let_go(producer)
@@ -371,7 +371,7 @@ class Intake:
         producer.listener = producer.tenant = None
 
     async def _settle(self, producer: Producer, epoch: int) -> None:
-        """Wait until the stream is the one that writes and nothing is on its way, so that the Welcome says all."""
+        """Wait until the stream is the one that writes and nothing is on its way: the Welcome states it all."""
         self.engine.claim(producer.lane, epoch)
         deadline = self._loop.time() + _SETTLE_S
         while not (producer.lane.writes(epoch) and producer.numbers.taken_seq <= producer.numbers.durable_seq):

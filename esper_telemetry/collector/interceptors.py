@@ -27,7 +27,7 @@ class Malformed(aio.ServerInterceptor):  # type: ignore[misc]  # grpc ships no t
 
     Args:
         own: full name of the service whose streams of requests parse for themselves; in those of others an empty
-            message stands for junk.
+            message replaces one that cannot be parsed.
         metrics: where refusals are counted.
     """
 

@@ -69,7 +69,7 @@ class CollectorLimits:
         return max(self.frame_bytes, self.schema_bytes) + MESSAGE_SLACK
 
     def to_proto(self) -> collector_pb2.StreamLimits:
-        """Return what a Welcome says."""
+        """Return the limits as a Welcome carries them."""
         return collector_pb2.StreamLimits(
             frame_bytes=self.frame_bytes,
             raw_bytes=self.raw_bytes,

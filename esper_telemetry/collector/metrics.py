@@ -27,7 +27,7 @@ class Metrics(MetricSet):
             "durable_bytes", "Payload bytes that are synced, or were cut back by a disk error."
         )
         self.duplicate_frames = counter("duplicate_frames", "Frames that were stored already, and dropped.")
-        self.skipped_numbers = counter("skipped_numbers", "Event numbers that clients said will never come.", "reason")
+        self.skipped_numbers = counter("skipped_numbers", "Sequence numbers that clients skipped.", "reason")
         self.refused = counter("refused", "Calls ended with an error, by reason of the protocol.", "reason")
         self.storage_errors = counter("storage_errors", "Times that a producer's disk failed.")
         self.lost_numbers = counter(

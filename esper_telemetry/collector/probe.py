@@ -1,4 +1,4 @@
-"""Asks a collector whether it serves, by the standard health protocol, and says what to do where it does not answer."""
+"""Asks a collector whether it serves, by the standard health protocol."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SERVING = "SERVING"
 
 
 def ask_health(endpoint: Any, timeout_s: float) -> str:
-    """Return what the collector at an Endpoint says of itself: SERVING, NOT_SERVING, ...; or why it says nothing.
+    """Return the health of the collector at an Endpoint: SERVING, NOT_SERVING, ...; or why it does not answer.
 
     Args:
         endpoint: an `uplink.endpoint.Endpoint`, or what opens channels like one.

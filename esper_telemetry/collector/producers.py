@@ -1,8 +1,8 @@
-"""The producers that a collector has in memory: those with a stream, and those that had one a moment ago.
+"""The producers that a collector has in memory: those with a stream, and those whose stream ended a moment ago.
 
-The disk is the memory of all others: a producer is restored from its files when its stream begins, and let go once it
-is sealed and without a stream. Bytes are counted by run, from what files and queues really hold, so that deleted
-segments are given back and a restart forgets nothing. Lives in one event loop.
+The disk is the memory of all others: a producer is restored from its files when its stream begins, and forgotten once
+it is sealed and has no stream. Bytes are counted by run, from what files and queues hold, so that deleted segments are
+subtracted and a restart forgets nothing. Lives in one event loop.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class Roster:
 
     Args:
         engine: where the others are.
-        forgot: told of each producer that is let go.
+        forgot: called with each producer that is forgotten.
 
     Attributes:
         producers: by key.
@@ -178,14 +178,14 @@ class Roster:
             changes = self._changes
             restored = await restore(self._engine, key)
             self._check_open(key.run_id)
-            # Somebody else may have restored it meanwhile, and even used and left it.
+            # Another stream may have restored it meanwhile, and even used and left it.
             if changes == self._changes and key not in self.producers:
                 self._add(key, restored)
         return self.producers[key]
 
     @contextlib.contextmanager
     def closed(self, run_id: str) -> Iterator[None]:
-        """Let nobody into a run meanwhile.
+        """Refuse every stream of a run meanwhile.
 
         Raises:
             Refused: it is closed already (BUSY).
@@ -228,11 +228,11 @@ class Roster:
             self._run_bytes[run_id] -= size
 
     def seal_idle(self, now: float, held: Collection[str]) -> None:
-        """Seal what had no stream for a while, and let go of what is sealed.
+        """Seal what had no stream for a while, and forget what is sealed.
 
         Args:
             now: on the loop's clock.
-            held: runs that somebody reads; their producers stay.
+            held: runs with a reader; their producers stay.
         """
         alone = [each for each in self.producers.values() if each.left_at is not None and each.listener is None]
         alone.sort(key=lambda each: -(each.left_at or 0.0))
@@ -248,7 +248,7 @@ class Roster:
                 self.forget(producer)
 
     def forget(self, producer: Producer) -> None:
-        """Let go of a producer; the disk has what is durable of it."""
+        """Forget a producer; the disk has what is durable of it."""
         key = producer.key
         if self.producers.pop(key, None) is None:
             return

@@ -128,7 +128,7 @@ def _producer(producer: Producer, labels_bytes: int) -> collector_pb2.ProducerSu
 
 
 async def delete_run(intake: Intake, run_id: str, tenant: Tenant) -> int:
-    """Delete a run that nobody writes or reads; return what its record files took, bytes.
+    """Delete a run that has no stream and no reader; return what its record files took, bytes.
 
     Raises:
         Refused: FORBIDDEN, NO_RUN, BUSY, or STORAGE where the disk refused.

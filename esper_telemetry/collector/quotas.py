@@ -1,4 +1,4 @@
-"""Who is let in: what a Hello must say, and what a tenant may take. Pure, but for making the too fast wait."""
+"""Quotas: what a Hello must state, and how many streams, readers and bytes a tenant may take."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def check_hello(hello: collector_pb2.Hello, limits: CollectorLimits) -> None:
     if size > limits.hello_bytes:
         raise Refused("TOO_BIG", f"the Hello has {size:,} bytes; at most {limits.hello_bytes:,}")
     if not hello.min_protocol <= PROTOCOL <= hello.max_protocol:
-        said = f"{hello.min_protocol} to {hello.max_protocol}"
-        raise Refused("PROTOCOL", f"the client speaks protocol {said}, this collector {PROTOCOL}; update the older one")
+        span = f"{hello.min_protocol} to {hello.max_protocol}"
+        raise Refused("PROTOCOL", f"the client speaks protocol {span}, this collector {PROTOCOL}; update the older one")
     if hello.codecs and collector_pb2.CODEC_ZSTD not in hello.codecs:
         raise Refused("PROTOCOL", "the client does not send CODEC_ZSTD, the one this collector takes")
 

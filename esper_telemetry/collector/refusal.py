@@ -1,4 +1,4 @@
-"""Why a collector says no: one exception, one table from reason to gRPC status.
+"""Refusals of the protocol: one exception, one table from reason to gRPC status.
 
 Pure: names of statuses, no grpc. The table is the one of collector.proto at RefusalReason.
 """

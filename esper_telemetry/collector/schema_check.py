@@ -1,8 +1,8 @@
-"""Is this Schema what it says, of this producer, and can a reader use it?
+"""Checks a Schema: its size, its producer, its fingerprint, and whether a reader can use its descriptors.
 
-What is good once is good for all producers: descriptors are checked once for each fingerprint, and their bytes are
-shared. Large ones are checked in a process of their own (`schema_worker`): they take a tenth of a second, in which
-nobody else would be served, and megabytes that are given back when that process ends.
+Descriptors are checked once for each fingerprint, and all producers share their bytes. Large ones are checked in a
+process of their own (`schema_worker`): a check takes a tenth of a second, in which no other stream would be served, and
+megabytes that are freed when that process ends.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class SchemaCheck:
         self._users[put.fingerprint] += 1
 
     def release(self, fingerprint: bytes) -> None:
-        """Take note that a stream uses a schema no more."""
+        """Record that a stream does not use a schema any more."""
         self._users[fingerprint] -= 1
         if not self._users[fingerprint]:
             del self._users[fingerprint]
@@ -109,7 +109,7 @@ class SchemaCheck:
         """Check sizes, owner and fingerprint; return the fingerprint."""
         size, header = schema.ByteSize(), schema.header
         if size > self._limits.schema_bytes:
-            raise Refused("TOO_BIG", f"the schema has {size:,} bytes; the Welcome said {self._limits.schema_bytes:,}")
+            raise Refused("TOO_BIG", f"the schema has {size:,} bytes; the Welcome allows {self._limits.schema_bytes:,}")
         descriptors = len(header.file_descriptor_set)
         if descriptors > MAX_DESCRIPTOR_BYTES:
             raise Refused("TOO_BIG", f"the descriptors take {descriptors:,} bytes: split the .proto files")
@@ -136,7 +136,7 @@ class SchemaCheck:
         return fingerprint
 
     def _remember(self, fingerprint: bytes, descriptors: bytes) -> None:
-        """Keep good descriptors, the latest last; those that nobody uses have a bound."""
+        """Keep good descriptors, the latest last; those without a stream are bounded."""
         self._good.pop(fingerprint, None)
         self._good[fingerprint] = descriptors
         spare = [known for known in self._good if not self._users[known]]

@@ -61,7 +61,7 @@ class SchemaWorker:
             return answer
 
     async def _answer(self, header: bytes) -> str:
-        """Ask, and ask a fresh process where the present one ends: whoever ended it need not mean this schema."""
+        """Ask, and ask a fresh process where the present one ends: this schema need not be the reason."""
         for _ in range(2):
             try:
                 return await asyncio.wait_for(self._ask(header), _ANSWER_S)

@@ -1,8 +1,8 @@
-"""A collector as a process: listens, watches its disk, reloads tokens and certificates, drains on a signal.
+"""The process of a collector: it listens, watches its disk, reloads tokens and certificates, and drains on a signal.
 
-Order of a start: lock the folder, put the files in order, then listen. Order of an end:
-NOT_SERVING, Drain to every stream, fdatasync, last acks, exit: at most 5 s. A start that
-fails undoes what it had begun. It refuses to listen beyond loopback without TLS unless told that this is meant.
+A start locks the folder, recovers the files, then listens; one that fails undoes what it had begun. A stop reports
+NOT_SERVING, sends Drain to every stream, syncs, sends the last acks and exits within 5 s. Without TLS it listens on
+loopback only, unless `insecure` is set.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class CollectorServer:
         health_port: port of the health service in the clear; 0 where there is none.
         metrics: what it counts.
         intake: what it knows.
-        ended: set once it cannot go on; `failure` says why.
+        ended: set once it cannot go on; `failure` gives the reason.
         failure: why it cannot go on; empty if it can.
     """
 
@@ -179,7 +179,7 @@ class CollectorServer:
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ],
             compression=grpc.Compression.NoCompression,
-            # Streams that have not said Hello yet count too; gRPC answers RESOURCE_EXHAUSTED beyond.
+            # Streams before their Hello count too; gRPC answers RESOURCE_EXHAUSTED beyond.
             maximum_concurrent_rpcs=limits.streams + limits.readers + limits.watches + _SPARE_CALLS,
             interceptors=[Malformed(SERVICE, self.metrics), CallBudget(SERVICE, limits.watches, self.metrics)],
         )
@@ -232,7 +232,7 @@ class CollectorServer:
             await expire(self.intake, time.time() - self._settings.retain_s)
 
     async def _look_at_clock(self) -> bool:
-        """Tell whether the wall clock is believed; say so where that is new and matters."""
+        """Return whether the wall clock is believed; log a change where it matters."""
         doubted = self._clock.doubt
         believed = await asyncio.to_thread(self._clock.look, time.time(), asyncio.get_running_loop().time())
         if self._settings.retain_s and self._clock.doubt != doubted:

@@ -1,4 +1,4 @@
-"""The gRPC service: who calls, what was asked, and with which status a call ends. Everything else is elsewhere."""
+"""The gRPC service: it finds out who calls and what is asked, and ends a call with the right status."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class _OpenCall:
             self.stop(refused)
         else:
             if tenant != self.tenant:
-                self.stop(Refused("TOKEN", f"what {self.tenant.name} may do has changed; say Hello again"))
+                self.stop(Refused("TOKEN", f"what {self.tenant.name} may do has changed; send a new Hello"))
 
 
 class CollectorService(collector_pb2_grpc.CollectorServicer):
@@ -123,7 +123,7 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
     async def GetWatermark(  # noqa: N802 - named by the service
         self, request: collector_pb2.GetWatermarkRequest, context: Any
     ) -> collector_pb2.Welcome | None:
-        """Say what is durable of a producer."""
+        """Return what is durable of a producer."""
         async with self._answering(context):
             return await self._intake.watermark(request, self._caller(context, "write")[1])
 
@@ -144,7 +144,7 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
     async def ListRuns(  # noqa: N802 - named by the service
         self, request: collector_pb2.ListRunsRequest, context: Any
     ) -> collector_pb2.ListRunsResponse | None:
-        """Say which runs there are."""
+        """List the runs."""
         async with self._answering(context):
             tenant = self._caller(context, "read")[1]
             self._check_readable()
@@ -153,7 +153,7 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
     async def DeleteRun(  # noqa: N802 - named by the service
         self, request: collector_pb2.DeleteRunRequest, context: Any
     ) -> collector_pb2.DeleteRunResponse | None:
-        """Delete a run that nobody writes or reads."""
+        """Delete a run that has no stream and no reader."""
         async with self._answering(context):
             tenant = self._caller(context, "delete")[1]
             self._check_readable()
@@ -192,9 +192,9 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
             Refused: TOKEN or FORBIDDEN.
         """
         names = context.auth_context().get("x509_subject_alternative_name", ())
-        said = next((value for key, value in context.invocation_metadata() if key == "authorization"), None)
+        authorization = next((value for key, value in context.invocation_metadata() if key == "authorization"), None)
         decoded = tuple(name.decode(errors="replace") for name in names)
-        caller = Caller(said if isinstance(said, str) else None, decoded, right)
+        caller = Caller(authorization if isinstance(authorization, str) else None, decoded, right)
         return caller, caller.tenant(self._tokens.grants, datetime.now(UTC))
 
     @contextlib.contextmanager
@@ -222,8 +222,8 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
             self._metrics.failed_calls.inc()
             trace = None if isinstance(error, OSError) else error  # what the system refused is one line
             LOG.error("a call ended with an error inside the collector: %r", error, exc_info=trace)  # noqa: TRY400 - as above
-            said = f"an error inside the collector ({type(error).__name__}); its log has it, come back later"
-            await context.abort(grpc.StatusCode.UNAVAILABLE, said)
+            text = f"an error inside the collector ({type(error).__name__}); its log has it, come back later"
+            await context.abort(grpc.StatusCode.UNAVAILABLE, text)
 
 
 def _once(stopped: asyncio.Future[Refused]) -> Callable[[Refused], None]:

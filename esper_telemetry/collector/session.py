@@ -1,8 +1,7 @@
-"""What a stream may say next, and what is owed to it: numbers, duplicates, gaps, acks, fencing.
+"""One stream of a producer: gaps, duplicates, acks, backpressure, fencing. Pure.
 
-Pure: messages in, what to store out, time an argument (seconds of any steady clock). A SequenceNumbers holds
-the numbers of one producer and outlives its streams; a Session is one stream. It never
-stores, never waits and never looks into a frame.
+Messages come in, what to store goes out, time is an argument (seconds of any steady clock). `SequenceNumbers` outlive
+the streams of a producer; a Session is one stream. It never stores, never waits and never looks into a frame.
 """
 
 from __future__ import annotations
@@ -81,13 +80,13 @@ class Session:
         self.duplicates = 0
         self.closed: collector_pb2.Close | None = None
 
-    # --- what the client says -----------------------------------------------------------------------------------------
+    # --- what the client sends ----------------------------------------------------------------------------------------
 
     def heard(self, now: float) -> None:
-        """Take note of a message, whatever it is.
+        """Record that a message came, of whatever kind.
 
         Raises:
-            Refused: another stream writes now (FENCED), or the client said Close already (MESSAGE_ORDER).
+            Refused: another stream writes now (FENCED), or the client sent its Close already (MESSAGE_ORDER).
         """
         self._heard = now
         if self._numbers.epoch != self.epoch:
@@ -96,7 +95,7 @@ class Session:
             raise Refused("MESSAGE_ORDER", "a message after Close; end the stream")
 
     def schema(self, fingerprint: bytes) -> bool:
-        """Take note of a Schema; return whether it is a new one, to be stored."""
+        """Take a Schema; return whether it is a new one, to be stored."""
         if fingerprint == self._fingerprint:
             return False
         self._fingerprint = fingerprint
@@ -137,10 +136,10 @@ class Session:
         return first if verdict in (Verdict.NEXT, Verdict.STRADDLES) else 0
 
     def close(self, close: collector_pb2.Close, now: float) -> bool:
-        """Take note of the end; return whether it is one, which is False while numbers are missing.
+        """Take a Close; return whether it ends the stream, which it does not while numbers are missing.
 
         Raises:
-            Refused: more is stored than the client says there is (NUMBERS), or it ignored resend_from (GAP).
+            Refused: more is stored than the client states (NUMBERS), or it ignored resend_from (GAP).
         """
         whole = close.outcome != collector_pb2.CLOSE_OUTCOME_INCOMPLETE
         if whole and close.final_seq < self._numbers.taken_seq:
@@ -155,13 +154,13 @@ class Session:
         return True
 
     def expired(self, now: float) -> bool:
-        """Tell whether the client has been silent for too long."""
+        """Return whether the client has been silent for too long."""
         return now - self._heard > self._limits.dead_s
 
     # --- what is owed to it -------------------------------------------------------------------------------------------
 
     def settled(self, now: float) -> None:
-        """Take note that the numbers's durable number may have risen."""
+        """Count the batches that have become durable meanwhile."""
         before = len(self._unacked)
         while self._unacked and self._unacked[0] <= self._numbers.durable_seq:
             self._unacked.popleft()
@@ -186,7 +185,7 @@ class Session:
         return self._numbers.durable_seq >= self._numbers.taken_seq
 
     def ack_due(self, now: float) -> bool:
-        """Tell whether an ack is due: after 8 frames or 50 ms, and at once where numbers are missing."""
+        """Return whether an ack is due: after 8 frames or 50 ms, and at once where numbers are missing."""
         if self._dirty_since is None:
             return False
         late = now - self._dirty_since >= self._limits.ack_s
@@ -246,7 +245,7 @@ class Session:
         if self._ignored > self._limits.window_frames + 1:
             raise Refused(
                 "GAP",
-                f"number {expected:,} did not come though it was asked for; say Hello again",
+                f"number {expected:,} did not come though it was asked for; send a new Hello",
                 expected_seq=expected,
             )
 

@@ -36,7 +36,7 @@ class Settings:
         certificate: PEM file of the server's certificate chain; with `key` it means TLS.
         key: PEM file of its private key.
         client_ca: PEM file; clients need a certificate signed by it (mTLS).
-        tokens: the token file; None lets everybody in.
+        tokens: the token file; None lets every caller in.
         insecure: listen beyond loopback without TLS all the same.
         validation: how much of a frame is looked at.
         min_free: free part of the disk below which nothing is taken, 0 to 1.
@@ -87,19 +87,19 @@ class Settings:
         if self.client_ca is not None and not self.secure:
             raise ConfigError("--tls-client-ca needs TLS: give --tls-cert and --tls-key")
         if (self.directory is None) == (self.log is None):
-            raise ConfigError("say where records go: either --dir, or --engine nats://HOST:PORT")
+            raise ConfigError("give a place for the records: either --dir, or --engine nats://HOST:PORT")
         if self.log is not None and self.retain_s:
-            raise ConfigError("--retain-days goes with --dir: a gateway keeps no files")
+            raise ConfigError("--retain-days goes with --dir: a gateway has no files")
         if not 0 <= self.min_free <= 1:
             raise ConfigError(f"--min-free {self.min_free * 100:g} is no percentage")
         if not 0 <= self.retain_s < math.inf:
             raise ConfigError(f"--retain-days {self.retain_s / 86_400:g} is no number of days; 0 keeps everything")
         if self.limits.streams < 1:
-            raise ConfigError(f"--max-streams {self.limits.streams} lets nobody in; give 1 or more")
+            raise ConfigError(f"--max-streams {self.limits.streams} admits no stream; give 1 or more")
         if not (self.secure or self.insecure or is_loopback(self.listen)):
             raise ConfigError(
-                f"refusing to listen on {self.listen} without TLS: everybody on the network could read and write;"
-                " give --tls-cert and --tls-key, listen on 127.0.0.1, or say --insecure"
+                f"refusing to listen on {self.listen} without TLS: every host on the network could read and write;"
+                " give --tls-cert and --tls-key, listen on 127.0.0.1, or pass --insecure"
             )
 
 
@@ -123,7 +123,9 @@ def examine(settings: Settings) -> Iterator[str]:
         settings.certificates()
         yield f"certificate: {settings.certificate} and its key fit"
     grants = TokenFile(settings.tokens).grants
-    yield from _about(grants) if grants is not None else ["tokens: none; everybody who can connect may read and write"]
+    yield from (
+        _about(grants) if grants is not None else ["tokens: none; every client that can connect may read and write"]
+    )
 
 
 def _check_folder(directory: Path) -> None:

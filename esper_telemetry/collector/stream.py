@@ -71,7 +71,7 @@ class PublishStream:
         try:
             await self._context.write(collector_pb2.ServerMessage(welcome=admission.welcome))
             await self._converse()
-            why = "all is said"
+            why = "it is complete"
         except Refused as refused:
             why = refused.reason
             raise
@@ -101,7 +101,7 @@ class PublishStream:
             self.stop(refused)
 
     def progressed(self) -> None:
-        """Take note that something became durable."""
+        """Look again at what is durable: the session may owe an ack."""
         self._moved.set()
         if self._admission is not None:
             self._admission.session.settled(self._loop.time())

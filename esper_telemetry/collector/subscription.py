@@ -1,7 +1,9 @@
-"""What a live reader gets of one producer: its durable frames as they stand in the collector's files. No grpc.
+"""Live readers of a run: the durable frames of all its producers, as they are in the collector's files. No grpc.
 
-A cursor never reads behind what is durable, so nothing that was shown can vanish. Frames without
-a wanted type are left out by the type mask of their descriptors; nothing is decompressed but headers.
+A cursor never reads behind what is durable, so nothing that was shown can vanish. Frames without a wanted type are left
+out by the type mask of their descriptors; nothing is decompressed but headers. Files are read in threads, one turn of
+one producer at a time, and nothing is read before the last turn was sent: a slow reader costs its place and nothing
+else. A run with a reader stays in memory with all its producers.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ _STEP_BLOCK = "esper_telemetry.v1.StepBlock"
 _EVENT: Any = options_pb2.event
 
 
-class Cursor:
+class SegmentCursor:
     """A place in the files of one producer. One thread at a time uses it.
 
     Args:
@@ -70,7 +72,7 @@ class Cursor:
         self._decoder = FrameDecoder()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._source is not None:
             self._source.close()
             self._source = None
@@ -189,7 +191,7 @@ class Readership:
 
     @property
     def runs(self) -> Collection[str]:
-        """The runs that somebody follows."""
+        """The runs that have a reader."""
         return self._watchers.keys()
 
     def moved(self, run_id: str) -> None:
@@ -274,7 +276,7 @@ class _Reader:
         self._request = request
         self._send = send
         self._starts = {position.producer_id: position.from_seq for position in request.positions}
-        self._cursors: dict[ProducerKey, Cursor] = {}
+        self._cursors: dict[ProducerKey, SegmentCursor] = {}
         self._closed: set[ProducerKey] = set()
         if request.only_new:
             for producer in readers.roster.of_run(request.run_id):
@@ -293,19 +295,19 @@ class _Reader:
         return sent
 
     def close(self) -> None:
-        """Let go of all files."""
+        """Close all files."""
         for cursor in self._cursors.values():
             cursor.close()
 
-    def _cursor(self, producer: Producer) -> Cursor:
+    def _cursor(self, producer: Producer) -> SegmentCursor:
         cursor = self._cursors.get(producer.key)
         if cursor is None:
             from_seq = 0 if self._request.only_new else self._request.from_seq
             start = self._starts.get(producer.key.producer_id, from_seq)
-            cursor = self._cursors[producer.key] = Cursor(producer.lane, frozenset(self._request.types), start)
+            cursor = self._cursors[producer.key] = SegmentCursor(producer.lane, frozenset(self._request.types), start)
         return cursor
 
-    def _close_of(self, producer: Producer, cursor: Cursor) -> list[collector_pb2.Frame]:
+    def _close_of(self, producer: Producer, cursor: SegmentCursor) -> list[collector_pb2.Frame]:
         """Return the Close of a producer whose frames were all sent, once."""
         ended = producer.outcome != collector_pb2.CLOSE_OUTCOME_UNSPECIFIED and producer.listener is None
         if not ended:

@@ -83,8 +83,8 @@ class Certificates:
         except (ssl.SSLError, ValueError, OSError) as error:
             if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
                 raise ConfigError(f"{self._key} is not the key of the certificate {self._certificate}") from None
-            said = f"{self._certificate} and {self._key} cannot be used as certificate and key"
-            raise ConfigError(f"{said}: {error}; give PEM files, the key without a password") from error
+            pair = f"{self._certificate} and {self._key} cannot be used as certificate and key"
+            raise ConfigError(f"{pair}: {error}; give PEM files, the key without a password") from error
         try:
             if self._client_ca is not None:
                 context.load_verify_locations(self._client_ca)

@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 _DAY_S = 86_400
 _FILE = click.Path(path_type=Path)
 _EPILOG = """SIGTERM drains: everything that was taken becomes durable and is acked, clients are told to come back,
-within 5 seconds. Everything else stands in the operations page: esper_telemetry/collector/OPERATIONS.md."""
+within 5 seconds. Operations page: esper_telemetry/collector/OPERATIONS.md."""
 
 
 @click.command(epilog=_EPILOG)
 @click.option("--listen", default="127.0.0.1:7575", show_default=True, help="HOST:PORT or unix:PATH.")
 @click.option("--dir", "directory", type=_FILE, help="Folder of runs; made if it does not exist.")
 @click.option(
-    "--engine", metavar="URL", help="nats://HOST:PORT[,...]: be a gateway of a log that consumers keep; no --dir."
+    "--engine",
+    metavar="URL",
+    help="nats://HOST:PORT[,...]: a gateway to a message log that consumers store; no --dir.",
 )
 @click.option("--metrics", default="", help="HOST:PORT of /metrics and /healthz; none without it.")
 @click.option("--health", default="", help="HOST:PORT of grpc.health.v1 alone, in the clear: for probes without TLS.")
@@ -50,7 +52,7 @@ within 5 seconds. Everything else stands in the operations page: esper_telemetry
 @click.option(
     "--log-gib", default=16.0, show_default=True, help="GiB that the stream may hold, where it has to be made."
 )
-@click.option("--check", is_flag=True, help="Look at settings, tokens and certificates, say what is wrong, and end.")
+@click.option("--check", is_flag=True, help="Check settings, tokens and certificates, report what is wrong, and end.")
 def command(
     *,
     listen: str,
@@ -79,7 +81,7 @@ def command(
     with what it was told, 2 that it would.
     """
     if (directory is None) == (engine is None):
-        raise click.UsageError("say where records go: either --dir, or --engine")
+        raise click.UsageError("give a place for the records: either --dir, or --engine")
     from esper_telemetry.collector.frame_check import Validation
     from esper_telemetry.collector.limits import CollectorLimits
     from esper_telemetry.collector.server import serve

@@ -1,4 +1,4 @@
-"""`esper-telemetry consume`: keep what gateways put into a message log, until told to stop."""
+"""`esper-telemetry consume`: store what gateways put into a message log, until a signal ends it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import click
 
 from esper_telemetry.commands.output import note
 
-_EPILOG = """Several consumers share the log's partitions; what a dead one had, the others take within seconds. Each
-has a folder of its own. SIGTERM stores what was taken and lets the partitions go. Everything else stands in
-the operations page: esper_telemetry/collector/OPERATIONS.md."""
+_EPILOG = """Several consumers share the log's partitions; the others acquire those of a dead one within seconds.
+Each has a folder of its own. SIGTERM stores what was taken and releases the partitions. Operations page:
+esper_telemetry/collector/OPERATIONS.md."""
 
 
 @click.command(epilog=_EPILOG)

@@ -32,7 +32,11 @@ VERBS = {
     "merge": "join segments, ranks or files into one record",
     "verify": "check everything that a record states",
     "recover": "save what is whole of a damaged record",
+    "report": "write the panels of runs as one HTML file",
+    "check": "judge runs by rules: exit 4 with what fired",
     "ui": "show runs in a browser: live, stored, compared, replayed",
+    "top": "watch runs in a terminal",
+    "watch": "judge a run by rules while it goes on",
     "completion": "print the completion script of a shell",
     "push": "send records to a collector",
     "collect": "receive the records of many runs",
@@ -70,7 +74,7 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb; one that does not exist is refused with those that may have been meant."""
         name = args[0] if args else ""
-        if name and name not in VERBS and not name.startswith("-"):
+        if name and name not in VERBS and name not in RENAMED and not name.startswith("-"):
             meant = get_close_matches(name, VERBS, 2)
             hint = f"did you mean {' or '.join(meant)}?" if meant else "esper-telemetry --help lists the verbs"
             ctx.fail(f"there is no verb {name!r}; {hint}")

@@ -22,6 +22,6 @@ def command(address: str, *, timeout: float, **security: Any) -> int:
     from esper_telemetry.collector.probe import SERVING, ask_health
     from esper_telemetry.uplink.endpoint import Endpoint
 
-    said = ask_health(Endpoint(address, **security), timeout)
-    click.echo(said)
-    return FINE if said == SERVING else PROBLEM
+    health = ask_health(Endpoint(address, **security), timeout)
+    click.echo(health)
+    return FINE if health == SERVING else PROBLEM

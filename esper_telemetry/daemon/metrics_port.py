@@ -43,7 +43,7 @@ class MetricSet:
         self.sync_seconds = Histogram(
             prefix + "sync_seconds", "Duration of an fdatasync.", buckets=_SYNC_BUCKETS, registry=self.registry
         )
-        info = self._gauge("build_info", "Always 1; the label says which software this is.", "version")
+        info = self._gauge("build_info", "Always 1; the label names the software and its version.", "version")
         info.labels(writer_name()).set(1)
 
     def render(self, accept: str) -> tuple[bytes, str]:
@@ -64,7 +64,7 @@ class MetricsServer:
     Args:
         address: "HOST:PORT" to listen on; port 0 takes a free one.
         metrics: what to show.
-        is_serving: tells what /healthz says: 200 or 503.
+        is_serving: whether /healthz answers 200; else 503.
 
     Raises:
         ConfigError: the address cannot be listened on.
@@ -75,7 +75,7 @@ class MetricsServer:
 
     def __init__(self, address: str, metrics: MetricSet, is_serving: Callable[[], bool]) -> None:
         class Handler(BaseHTTPRequestHandler):
-            timeout = 10  # a client that says nothing holds its thread no longer
+            timeout = 10  # a silent client holds its thread no longer
 
             def do_GET(self) -> None:
                 if self.path.partition("?")[0] == "/metrics":
@@ -95,7 +95,7 @@ class MetricsServer:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
-                """Say nothing: every scrape would be a line."""
+                """Log nothing: every scrape would be a line."""
 
         try:
             self._server = _listening(*split_address(address), Handler)

@@ -96,7 +96,7 @@ class Supervisor:
 
 
 async def unless_asked(asked: asyncio.Event, work: Coroutine[object, object, object]) -> bool:
-    """Do `work` to its end, unless somebody asks to stop meanwhile: then it is cancelled. Return whether it ended.
+    """Run `work` to its end, or cancel it when a stop is asked for meanwhile. Return whether it ended.
 
     Raises:
         Exception: what the work raised.

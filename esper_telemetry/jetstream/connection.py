@@ -1,8 +1,8 @@
-"""NATS JetStream as gateways and consumers need it: publish, compare-and-set, pull. The one file that imports nats.
+"""A connection to NATS JetStream: publish, compare-and-set, pull. The one file that imports nats.
 
-It names no producer and decides nothing. A PubAck is not believed: with their leader killed, servers before
-2.10.23 lose messages that they had acked. So a publish is only told of refusals, and what counts is the
-watermark in the bucket. Errors of the client library end here: SinkError means "not now, try again".
+It knows no producer and decides nothing. A PubAck is not trusted: with their leader killed, servers before 2.10.23 lose
+messages that they had acked. So a publish reports refusals only, and the watermark in the bucket counts. Errors of the
+client library end here: SinkError means "not now, try again".
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("esper_telemetry.collector")
 
-# What servers say to a wrong user, password, token or account.
+# Errors of servers about a wrong user, password, token or account.
 _TURNED_AWAY = ("authorization violation", "authentication")
 _CALL_S = 3.0
 _CONNECT_S = 2.0
@@ -102,12 +102,12 @@ class JetStream:
     Attributes:
         settings: as given.
         partitions: of the stream, known after `open`.
-        refused: what the stream last said when it did not take a message; empty if it never did.
+        refused: the last error with which the stream refused a message; empty if it never did.
         refused_since: time of the first refusal after the last message that it took; None if it took that one.
         refused_at: time of the last refusal.
         refusals: how often it did not take a message.
         connects: how often a lost connection was made anew; what was asked for before will not be answered.
-        acked: messages that it said to have taken.
+        acked: messages that it acked.
         last_error: what the servers or the client library last complained of; empty before.
     """
 
@@ -175,8 +175,8 @@ class JetStream:
             await end_tasks([task for task in (connecting, refused) if not task.done()])
         if self._refused.is_set():
             raise ConfigError(f"{shown}: the server refuses user or password ({self.last_error}); correct the URL")
-        said = self.last_error or f"no answer within {_START_S:g} s"
-        raise ConfigError(f"{shown}: cannot be reached: {said}; is nats-server running?")
+        reason = self.last_error or f"no answer within {_START_S:g} s"
+        raise ConfigError(f"{shown}: cannot be reached: {reason}; is nats-server running?")
 
     async def close(self) -> None:
         """Send what is waiting and disconnect."""
@@ -207,7 +207,7 @@ class JetStream:
             await self._nc.publish(subject, data, reply=self._inbox)
 
     async def tell(self, subject: str, data: bytes, reply: str = "") -> None:
-        """Send a message that nobody keeps.
+        """Send a message that the log does not keep.
 
         Raises:
             SinkError: it was not sent.
@@ -242,8 +242,8 @@ class JetStream:
         self.refusals += 1
         self.refused_at = asyncio.get_running_loop().time()
         self.refused_since = self.refused_since or self.refused_at
-        said = json.loads(message.data).get("error", {}) if message.data else {"description": "no stream answers"}
-        self.refused = str(said.get("description", said))
+        error = json.loads(message.data).get("error", {}) if message.data else {"description": "no stream answers"}
+        self.refused = str(error.get("description", error))
 
     # --- the bucket ---------------------------------------------------------------------------------------------------
 
@@ -297,10 +297,10 @@ class JetStream:
             return Fill(info.state.messages, info.state.bytes, max(info.config.max_bytes or 0, 0))
 
     async def pull(self, partition: int, generation: int) -> Pull:
-        """Begin to take the messages of a partition, from the first that nobody acked; whoever took them before ends.
+        """Begin to take the messages of a partition, from the first that is not acked; the consumer before is deleted.
 
         Raises:
-            LostError: somebody with a later generation takes them.
+            LostError: an owner with a later generation takes them.
             SinkError: not now.
         """
         stream, mine = self.settings.names.stream, f"p{partition}-g"
@@ -375,7 +375,7 @@ class JetStream:
 
 
 def _stream(settings: LogSettings) -> StreamConfig:
-    """Return the stream: acked messages are removed, and a full one says so instead of dropping the oldest."""
+    """Return the stream: acked messages are removed, and a full one refuses instead of dropping the oldest."""
     return StreamConfig(
         name=settings.names.stream,
         subjects=[settings.names.partition(number) for number in range(settings.partitions)],

@@ -1,8 +1,7 @@
-"""A consumer as a process: shares the partitions of the log with others, and keeps those it has in record files.
+"""The process that consumes the message log: it owns a share of the partitions and stores them in record files.
 
-Its folder is its identity: whatever machine it runs on next, its files are its own. Files are put in order before
-anything is taken. A consumer is alive while it is heard of; what a dead one had, the others take. Two that think they
-have the same partition do no harm: a producer's watermark moves for one of them only (watermark).
+Its folder is its identity: on whatever machine it runs next, its files are its own. Files are recovered before anything
+is taken. A consumer is alive while its heartbeats come; the partitions of a dead one are acquired by the others.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ class Consumer:
         problem: why it stores nothing; empty if it does.
         partitions: those it keeps, by number.
         metrics_port: port of /metrics; 0 where there is none.
-        ended: set once it cannot go on; `failure` says why.
+        ended: set once it cannot go on; `failure` gives the reason.
         failure: why it cannot go on; empty if it can.
     """
 
@@ -137,7 +136,7 @@ class Consumer:
         self._duties.every(_ROUND_S, "storage", self._look)
 
     async def stop(self) -> None:
-        """Store and tell what was taken, let the partitions go, seal; at most some seconds."""
+        """Store and tell what was taken, release the partitions, seal; at most some seconds."""
         await self._duties.end()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._release(list(self.partitions)), _STOP_S)
@@ -167,12 +166,12 @@ class Consumer:
         await self._barriers[key]
 
     async def put_right(self, keys: Iterable[ProducerKey]) -> None:
-        """Bring sealed files and bucket to agree: what nobody else stored counts, the rest is taken away here."""
+        """Make sealed files and bucket agree: what no other consumer stored counts, the rest is removed here."""
         for key in keys:
             files = self._files[key]
             limit = await self._agree(files)
             if limit < files.numbers.durable_seq:
-                LOG.warning("%s: numbers behind %s are another consumer's; taken away here", key.run_id, f"{limit:,}")
+                LOG.warning("%s: numbers behind %s are another consumer's; removed here", key.run_id, f"{limit:,}")
                 self.store.put(files, CutBack(limit))
         await self.stored_all()
 
@@ -217,7 +216,7 @@ class Consumer:
 
     async def _live(self) -> None:
         """Be heard of; one that cannot store is as good as dead."""
-        with contextlib.suppress(SinkError):  # `_look` says that the log cannot be reached
+        with contextlib.suppress(SinkError):  # `_look` reports that the log cannot be reached
             if not self._disk_problem:
                 await self.log.tell(self.log.settings.names.consumers, self.id.encode())
 
@@ -225,13 +224,13 @@ class Consumer:
         self._heard[message.data.decode(errors="replace")] = self._loop.time()
 
     def _alive(self, owners: Iterable[str]) -> set[str]:
-        """Return who is alive; a consumer that has only begun to listen believes in everybody."""
+        """Return which consumers are alive; at its start a consumer counts every owner as alive."""
         now = self._loop.time()
         alive = {name for name, at in self._heard.items() if now - at < _DEAD_S} | {self.id}
         return alive if now - self._born > _DEAD_S else alive | set(filter(None, owners))
 
     async def _round(self) -> None:
-        """Take and let go, once."""
+        """Acquire and release leases, once."""
         leases, revisions = {}, {}
         for number in range(self.log.partitions):
             entry = await self.log.get(lease_key(number))
@@ -254,7 +253,7 @@ class Consumer:
     async def _acquire(self, number: int, lease: Lease, revision: int) -> None:
         mine = Lease(self.id, lease.generation + 1)
         if await self.log.swap(lease_key(number), mine.to_bytes(), revision) is not None:
-            LOG.info("partition %d: taken from %s", number, lease.consumer or "nobody")
+            LOG.info("partition %d: acquired from %s", number, lease.consumer or "no owner")
             self.partitions[number] = Partition(self, number, mine.generation)
 
     async def _release(self, numbers: list[int]) -> None:
@@ -265,7 +264,7 @@ class Consumer:
                 entry = await self.log.get(lease_key(number))
                 if entry and Lease.from_bytes(entry.value) == Lease(self.id, partition.generation):
                     await self.log.swap(lease_key(number), Lease("", partition.generation).to_bytes(), entry.revision)
-                    LOG.info("partition %d: let go", number)
+                    LOG.info("partition %d: released", number)
 
     async def _end(self, numbers: list[int]) -> None:
         kept = [self.partitions[number] for number in numbers if number in self.partitions]
@@ -313,7 +312,7 @@ class Consumer:
 
 
 async def consume(settings: ConsumerSettings, on_ready: Callable[[Consumer], None]) -> None:
-    """Run a consumer until SIGTERM or SIGINT, then let its partitions go. A signal ends a start that waits, too.
+    """Run a consumer until SIGTERM or SIGINT, then release its partitions. A signal ends a start that waits, too.
 
     Args:
         settings: how it runs.

@@ -41,7 +41,7 @@ class Names(NamedTuple):
         return f"{self.base}.log.{number}"
 
     def durable(self, number: int | str) -> str:
-        """Subject on which the watermarks of a partition are told once they stand in the bucket."""
+        """Subject on which the watermarks of a partition are published once they are in the bucket."""
         return f"{self.base}.durable.{number}"
 
 
@@ -65,7 +65,7 @@ class LogSettings:
 
     @classmethod
     def of(cls, servers: str, name: str, partitions: int, replicas: int, gib: float) -> LogSettings:
-        """Return what the options of a command line say.
+        """Return the settings that options of a command line give.
 
         Raises:
             ConfigError: they cannot be.

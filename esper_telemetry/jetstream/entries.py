@@ -1,7 +1,7 @@
-"""What travels in the message log, and under which names: entries, partitions, subjects, keys. Pure.
+"""Entries of the message log, and the names of partitions, subjects and keys. Pure.
 
-A gateway packs what a stream brought, a consumer unpacks it and gets what the gateway was given: the frame with
-its descriptor byte for byte. A producer's partition follows from its identity alone, so that all gateways agree.
+A gateway packs what a stream brought; a consumer unpacks it and gets the same: the frame with its descriptor byte for
+byte. The partition of a producer follows from its identity alone, so that all gateways agree.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from esper_telemetry.recordfile.frame import FrameDecoder, FrameEncoder
 
 
-# The smallest maximum message that a frame and what stands around it fit into: NATS' default.
+# The smallest maximum message that a frame with its entry fits into: the default of NATS.
 LEAST_PAYLOAD = 1 << 20
 
 # Tags of LogEntry.frame and LogFrame.payload, from log.proto: number << 3 | 2 (a length and so many bytes follow).
@@ -80,7 +80,7 @@ def partition_of(key: ProducerKey, partitions: int) -> int:
 def bucket_key(kind: str, key: ProducerKey) -> str:
     """Return the name in the bucket of what is kept of a producer: "state" or "schema".
 
-    A run id has characters that a key may not have, so its hash stands for it; the value names it.
+    A run id has characters that a key may not have, so its hash replaces it; the value has the id.
     """
     run = hashlib.sha256(key.run_id.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return f"{kind}.{key.producer_id.hex()}.{run}"

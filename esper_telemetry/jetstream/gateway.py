@@ -1,12 +1,12 @@
-"""The engine of a collector that is one gateway of many: what comes goes into a message log, and consumers store it.
+"""The engine of a collector that is a gateway: frames go into a message log, and consumers store them.
 
-A gateway keeps nothing but what is on its way. Durable is what a consumer's watermark says, never what the log
-acked. What no watermark covers in time is published again, as a new message: a log that lost what it
-had acked would take a message with a known id for one it has. Order and duplicates are the consumer's matter.
+A gateway keeps only what is on its way. Durable is what a consumer's watermark covers, never what the log acked. What
+no watermark covers in time is published again, as a new message: a log that lost what it had acked would take a message
+with a known id for a duplicate. Order and duplicates are the consumer's task.
 
-Who writes is decided in the log, for it is the one place that all gateways share: a stream begins with an Open, and
-a consumer takes entries of the stream with the highest epoch only, of equals the first. A Welcome waits until the
-consumer has told that; so nothing of an older stream can be stored behind it.
+Which stream writes is decided in the log, because all gateways share it: a stream begins with an Open, and a consumer
+takes entries of the stream with the highest epoch only, of equal ones the first. A Welcome waits until the consumer has
+reported that, so nothing of an older stream can be stored behind it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from esper_telemetry.jetstream.entries import (
     packed_skip,
     partition_of,
 )
-from esper_telemetry.jetstream.producer_state import NOBODY, ProducerState
+from esper_telemetry.jetstream.producer_state import NO_STREAM, ProducerState
 from esper_telemetry.recordfile.frame import FrameEncoder
 from esper_telemetry.storage.engine import (
     Cycle,
@@ -88,8 +88,8 @@ class GatewayLane:
     Attributes:
         key: as given.
         subject: as given.
-        session: the stream at this gateway; NOBODY before the first.
-        told: the stream that its consumer told to be the one that writes.
+        session: the stream at this gateway; NO_STREAM before the first.
+        told: the stream that its consumer accepted as the one that writes.
         numbers: its sequence numbers; `durable_seq` of them is written here, from the consumer's watermark.
         waiting: entries with numbers that are not durable, in order.
         schemas: entries of the schemas that those need, and of the present one, by fingerprint.
@@ -101,7 +101,7 @@ class GatewayLane:
     def __init__(self, key: ProducerKey, subject: str) -> None:
         self.key = key
         self.subject = subject
-        self.session = self.told = NOBODY
+        self.session = self.told = NO_STREAM
         self.numbers = SequenceNumbers()
         self.waiting: deque[_Sent] = deque()
         self.schemas: dict[bytes, PutSchema] = {}
@@ -121,7 +121,7 @@ class GatewayLane:
         return bool(self.waiting)
 
     def writes(self, epoch: int) -> bool:
-        """Tell whether the consumer takes the stream with `epoch`."""
+        """Return whether the consumer takes the stream with `epoch`."""
         return self.told == self.session and self.session.epoch == epoch
 
     def drop(self) -> int:
@@ -131,7 +131,7 @@ class GatewayLane:
         return dropped
 
     def settle(self, durable_seq: int) -> int:
-        """Take note of a watermark; return the payload bytes that it covers."""
+        """Apply a watermark; return the payload bytes that it covers."""
         covered = 0
         self.numbers.settle(durable_seq)
         while self.waiting and self.waiting[0].last_seq <= durable_seq:
@@ -143,7 +143,7 @@ class GatewayLane:
 
 
 class GatewayEngine:
-    """Publishes what comes, and reports what consumers say of it.
+    """Publishes what comes, and reports what consumers made durable.
 
     Args:
         settings: where the log is.
@@ -252,7 +252,7 @@ class GatewayEngine:
         return 0
 
     def forget(self, lane: ProducerLane) -> None:
-        """Let go of a producer whose stream is gone; the next one begins with what consumers know."""
+        """Forget a producer whose stream is gone; the next one begins with the state in the bucket."""
         if self._lanes.get(lane.key) is lane:
             dropped = self._lanes.pop(lane.key).drop()
             self._report(_cycle(ProducerProgress(lane.key, 0, dropped, dropped)))
@@ -262,7 +262,7 @@ class GatewayEngine:
         assert isinstance(lane, GatewayLane)  # noqa: S101 - `lane` made it
         dropped = lane.drop()
         lane.session = SessionId(epoch, secrets.randbits(64))
-        lane.told = NOBODY
+        lane.told = NO_STREAM
         self._start_clock(lane)
         self._send(lane, self._opening(lane))
         if dropped:
@@ -295,14 +295,14 @@ class GatewayEngine:
         """Refuse a schema that does not compress into a message; every frame fits, as `open` made sure."""
         longest = self._log.max_payload
         if len(schema) > longest:
-            said = (
+            text = (
                 f"the schema takes {len(schema):,} bytes compressed; the log takes {longest:,}: raise max_payload there"
             )
-            raise SchemaTooLongError(said)
+            raise SchemaTooLongError(text)
         return schema
 
     async def lookup(self, key: ProducerKey) -> Watermark:
-        """Return what a consumer last said of a producer."""
+        """Return what the bucket has of a producer."""
         state = await self._state(key)
         return Watermark(state.durable_seq, state.session.epoch)
 
@@ -335,7 +335,7 @@ class GatewayEngine:
         entry.open.SetInParent()
         return entry.SerializeToString()
 
-    # --- what consumers say -------------------------------------------------------------------------------------------
+    # --- what consumers report ----------------------------------------------------------------------------------------
 
     async def _heard(self, message: object) -> None:
         data: bytes = message.data  # type: ignore[attr-defined]
@@ -348,7 +348,7 @@ class GatewayEngine:
             self._learn(lane, state)
 
     def _learn(self, lane: GatewayLane, state: ProducerState) -> None:
-        """Take note of what a consumer said of a producer."""
+        """Apply the state of a producer that a consumer published."""
         if state.session == lane.session:
             first, lane.told = lane.told != lane.session, state.session
             moved = state.durable_seq > lane.numbers.durable_seq
@@ -356,10 +356,10 @@ class GatewayEngine:
             if moved or first:
                 self._start_clock(lane)
                 self._report(_cycle(ProducerProgress(lane.key, state.durable_seq, covered, covered, rewound=first)))
-        elif state.session.epoch >= lane.session.epoch and lane.session != NOBODY:
-            dropped, lane.told = lane.drop(), NOBODY
+        elif state.session.epoch >= lane.session.epoch and lane.session != NO_STREAM:
+            dropped, lane.told = lane.drop(), NO_STREAM
             lane.numbers.settle(state.durable_seq)
-            epoch, lane.session = state.session.epoch, NOBODY
+            epoch, lane.session = state.session.epoch, NO_STREAM
             self._report(_cycle(ProducerProgress(lane.key, state.durable_seq, dropped, dropped, fenced_by=epoch)))
 
     async def _state(self, key: ProducerKey) -> ProducerState:
@@ -375,7 +375,7 @@ class GatewayEngine:
         lane.moved_at, lane.stall_s = asyncio.get_running_loop().time(), STALL_S
 
     async def _watch(self) -> None:
-        """Publish again what stalls; but first ask the bucket, for a watermark may have been told to nobody."""
+        """Publish again what stalls; but first ask the bucket: the message with a watermark may be lost."""
         loop = asyncio.get_running_loop()
         for lane in list(self._lanes.values()):
             owes = lane.waiting or lane.told != lane.session
@@ -391,7 +391,7 @@ class GatewayEngine:
         if self._lanes.get(lane.key) is not lane:
             return  # its stream is gone, and another one may have come
         self._learn(lane, state)
-        if lane.moved_at != stalled_since or lane.session == NOBODY:
+        if lane.moved_at != stalled_since or lane.session == NO_STREAM:
             return
         lane.moved_at, lane.stall_s = asyncio.get_running_loop().time(), min(2 * lane.stall_s, _LONGEST_STALL_S)
         again = [self._opening(lane)]

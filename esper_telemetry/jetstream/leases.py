@@ -1,8 +1,8 @@
-"""Which partitions a consumer takes and which it lets go. Pure.
+"""Leases of partitions: which ones a consumer acquires and which it releases. Pure.
 
-Every consumer that is alive has a share; the shares differ by one at most and make up all partitions. A
-consumer takes only what nobody alive has, and lets go what is over its share, so all come to rest in a few
-rounds. That two may believe they have a partition is no danger: the watermark decides (producerstate).
+Shares of live consumers differ by one at most and make up all partitions. A consumer acquires only what no live
+consumer owns, and releases what is over its share, so the assignment settles in a few rounds. Two consumers that
+believe they own a partition do no harm: the watermark decides (`producer_state`).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class LostError(TelemetryError):
-    """Another consumer has it now, a partition or a producer."""
+    """The lease is lost: another consumer owns the partition or the producer now."""
 
 
 class Lease(NamedTuple):
-    """Who has a partition, as it stands in the bucket.
+    """The owner of a partition, as the bucket has it.
 
     Attributes:
-        consumer: its id; empty where nobody has it.
+        consumer: id of the owner; empty where there is none.
         generation: +1 for each owner.
     """
 
@@ -45,8 +45,8 @@ class Lease(NamedTuple):
             CorruptRecordError: the bytes are something else.
         """
         try:
-            said = json.loads(data)
-            return cls(str(said["consumer"]), int(said["generation"]))
+            fields = json.loads(data)
+            return cls(str(fields["consumer"]), int(fields["generation"]))
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptRecordError(f"{data[:200]!r} is no lease: {error!r}") from None
 
@@ -60,8 +60,8 @@ class LeaseDecision(NamedTuple):
     """What a consumer does next.
 
     Attributes:
-        take: partitions to take.
-        release: partitions to let go.
+        take: partitions to acquire.
+        release: partitions to release.
     """
 
     take: list[int]
@@ -70,9 +70,9 @@ class LeaseDecision(NamedTuple):
 
 def share_of(me: str, alive: AbstractSet[str], partitions: int) -> int:
     """Return how many partitions `me` should have, of those that are alive."""
-    everybody = sorted(alive | {me})
-    least, more = divmod(partitions, len(everybody))
-    return least + (everybody.index(me) < more)
+    consumers = sorted(alive | {me})
+    least, more = divmod(partitions, len(consumers))
+    return least + (consumers.index(me) < more)
 
 
 def decide(me: str, alive: AbstractSet[str], owners: Mapping[int, str]) -> LeaseDecision:
@@ -81,7 +81,7 @@ def decide(me: str, alive: AbstractSet[str], owners: Mapping[int, str]) -> Lease
     Args:
         me: its id.
         alive: ids of those that are heard of.
-        owners: by partition, who has it; empty where nobody has.
+        owners: id of the owner by partition; empty where there is none.
     """
     share = share_of(me, alive, len(owners))
     mine = sorted(partition for partition, owner in owners.items() if owner == me)

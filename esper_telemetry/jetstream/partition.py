@@ -1,7 +1,7 @@
-"""One partition at its consumer: pull, put in order, store, sync, say how far, ack. In this order, always.
+"""One partition at its owner: pull, order, store, sync, move the watermark, ack. In this order, always.
 
-A message is acked when the watermark that covers it stands in the bucket, or when it is of no use. What is stored
-and not yet covered is nobody's promise: whoever takes the partition over begins at the watermark.
+A message is acked when the watermark that covers it is in the bucket, or when it is not needed. What is stored and not
+yet covered was promised to no client: the next owner of the partition begins at the watermark.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ class OwnedProducer:
 
     Attributes:
         files: its segments here.
-        held: its state as it stands in the bucket.
+        held: its state as the bucket has it.
         sequencer: its order.
         schemas: by fingerprint.
         fingerprint: of the schema that its segment has.
         tokens: messages that are stored, and their last numbers.
         moved_at: time of the last message or progress.
         sealed: its producer is done, until more comes all the same.
-        behind: the bucket does not say yet what is so.
-        telling: somebody is saying it.
+        behind: the bucket does not have the present state yet.
+        telling: the task that writes it.
     """
 
     files: ProducerFiles
@@ -136,7 +136,7 @@ class Partition:
     async def stop(self) -> None:
         """Take nothing more, store and tell what was taken, seal."""
         self._stopping = True
-        await asyncio.wait({self._task})  # whoever waits may be cancelled, the end of a partition may not
+        await asyncio.wait({self._task})  # the caller may be cancelled, the end of a partition may not
 
     async def _run(self) -> None:
         for step in (self._work, self._leave):
@@ -254,7 +254,7 @@ class Partition:
         owned.schemas[arrival.fingerprint] = put
 
     async def _drop_schema(self, owned: OwnedProducer) -> None:
-        """Empty the bucket of a schema that nobody will need: a stream that comes all the same brings it again."""
+        """Remove a schema that is not needed any more from the bucket; a stream that comes later brings it again."""
         if owned.schemas:
             owned.schemas.clear()
             owned.sequencer.known.clear()
@@ -264,7 +264,7 @@ class Partition:
     # --- what is stored -----------------------------------------------------------------------------------------------
 
     def progressed(self, progress: ProducerProgress) -> None:
-        """Take note of what the writer thread did for one of its producers."""
+        """Take a report of the writer thread about one of its producers."""
         self._buffered -= progress.payload_bytes
         owned = self._owned.get(progress.key)
         if owned is None:
@@ -327,7 +327,7 @@ class Partition:
     # --- time, and the end --------------------------------------------------------------------------------------------
 
     def _look_around(self) -> None:
-        """Let go of what waits in vain, seal and forget the idle; once a second."""
+        """Release entries that wait in vain, seal and forget idle producers; once a second."""
         now = self._loop.time()
         if now - self._looked < _LOOK_S:
             return

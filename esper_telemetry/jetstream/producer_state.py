@@ -1,7 +1,8 @@
-"""What a consumer says of a producer in the bucket: how far it is durable, which stream writes, whose files go on.
+"""The persisted state of a producer in the bucket: its watermark, the stream that writes, the owner of its files.
 
-The watermark and the owner stand in one value and change by compare-and-set, so they can never disagree: a
-consumer that lost a producer to another one cannot move its watermark any more. Pure.
+Watermark and owner are one value and change by compare-and-set, so they cannot disagree: a consumer that lost a
+producer to another one cannot move its watermark any more. A write that timed out may have happened, and a bucket on a
+server before 2.10.23 may forget a write that it acked: so after every doubt the value is read again.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
     from esper_telemetry.jetstream.connection import JetStream
 
 
-NOBODY = SessionId(0, 0)
+NO_STREAM = SessionId(0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProducerState:
-    """A producer as its consumer last said.
+    """A producer as its owner last wrote it.
 
     Attributes:
         key: whose it is.
@@ -42,7 +43,7 @@ class ProducerState:
 
     key: ProducerKey
     durable_seq: int = 0
-    session: SessionId = NOBODY
+    session: SessionId = NO_STREAM
     consumer: str = ""
     generation: int = 0
     segment: int = 0
@@ -51,7 +52,7 @@ class ProducerState:
 
     def to_bytes(self) -> bytes:
         """Return it as JSON, for people at an incident."""
-        said = {
+        fields = {
             "run_id": self.key.run_id,
             "producer_id": self.key.producer_id.hex(),
             "durable_seq": self.durable_seq,
@@ -63,7 +64,7 @@ class ProducerState:
             "file_id": self.file_id.hex(),
             "handed_over": self.handed_over,
         }
-        return json.dumps(said).encode()
+        return json.dumps(fields).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ProducerState:
@@ -73,16 +74,16 @@ class ProducerState:
             CorruptRecordError: the bytes are something else.
         """
         try:
-            said = json.loads(data)
+            fields = json.loads(data)
             return cls(
-                key=ProducerKey(said["run_id"], bytes.fromhex(said["producer_id"])),
-                durable_seq=int(said["durable_seq"]),
-                session=SessionId(int(said["session_epoch"]), int(said["session_nonce"])),
-                consumer=str(said["consumer"]),
-                generation=int(said["generation"]),
-                segment=int(said["segment"]),
-                file_id=bytes.fromhex(said["file_id"]),
-                handed_over={str(name): int(seq) for name, seq in said["handed_over"].items()},
+                key=ProducerKey(fields["run_id"], bytes.fromhex(fields["producer_id"])),
+                durable_seq=int(fields["durable_seq"]),
+                session=SessionId(int(fields["session_epoch"]), int(fields["session_nonce"])),
+                consumer=str(fields["consumer"]),
+                generation=int(fields["generation"]),
+                segment=int(fields["segment"]),
+                file_id=bytes.fromhex(fields["file_id"]),
+                handed_over={str(name): int(seq) for name, seq in fields["handed_over"].items()},
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptRecordError(f"{data[:200]!r} is no state of a producer: {error!r}") from None
@@ -93,7 +94,7 @@ class ProducerState:
         Args:
             consumer: its id.
             generation: of its lease.
-            durable_seq: last number in its own files; they count beyond the watermark where nobody wrote after it.
+            durable_seq: last number in its own files; they count beyond the watermark if no other one wrote after it.
         """
         if self.consumer in ("", consumer):
             durable_seq = max(durable_seq, self.durable_seq)
@@ -111,7 +112,7 @@ _RETRY_S = 0.2
 
 
 class Held(NamedTuple):
-    """A state as it stands in the bucket.
+    """A state with its revision in the bucket.
 
     Attributes:
         state: the state.
@@ -160,7 +161,7 @@ class Watermarks:
             change: makes the new state of the present one; it raises LostError where it may not.
 
         Raises:
-            LostError: as `change` says.
+            LostError: as `change` raises it.
         """
         while True:
             there = await self.read(key)

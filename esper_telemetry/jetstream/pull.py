@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 _ASK = 64
 _ASK_S = 1.0
-# Nothing came for so long after what was asked for should have: a killed server does not say that it forgot.
+# Nothing came for so long after what was asked for should have: a killed server does not report that it forgot.
 _LOST_S = 1.0
-# The status where nobody listens: the consumer has no leader just now, or is gone.
+# The status without a listener: the pull consumer has no leader just now, or is gone.
 _NOBODY = "503"
 _ABSENT_S = 5.0
 _PAUSE_S = 0.2
@@ -46,7 +46,7 @@ class LogMessage(Protocol):
 
 
 class Pull:
-    """The messages of a partition as they come. `ack` says that one need not come again.
+    """The messages of a partition as they come. An acked message does not come again.
 
     Args:
         tell: sends a message: subject, data, where answers go.
@@ -80,7 +80,7 @@ class Pull:
         self._close = close
 
     async def close(self) -> None:
-        """Hear nothing more; messages on their way come again to whoever pulls next."""
+        """Unsubscribe; messages on their way are delivered again to the next puller."""
         if self._close is not None:
             with contextlib.suppress(Exception):  # a connection that is gone hears nothing more either
                 await self._close()
@@ -125,7 +125,7 @@ class Pull:
         return came
 
     async def ack(self, replies: list[str]) -> None:
-        """Say that messages need not come again; one whose ack is lost comes again and is a duplicate.
+        """Ack messages; one whose ack is lost comes again and is a duplicate.
 
         Raises:
             SinkError: there is no connection.

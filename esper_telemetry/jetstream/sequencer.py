@@ -1,8 +1,8 @@
-"""One producer's entries in the order of its numbers, whatever order the log brings them in. Pure.
+"""One producer's entries in the order of its sequence numbers, whatever order the log delivers them in. Pure.
 
-Duplicates and entries of fenced streams are of no use, what comes too early is held back, what is next is
-ready. A frame is ready only when its schema is known. What is held is bounded: beyond the bound an entry is
-refused, and its gateway publishes it again, because no watermark covers it.
+Duplicates and entries of fenced streams are dropped, an entry behind a gap is held back, the next one is ready. A frame
+is ready only when its schema is known. What is held is bounded: beyond the bound an entry is refused, and its gateway
+publishes it again, because no watermark covers it.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Sequencer:
         return tokens
 
     def rewind(self) -> None:
-        """Take note that what was found ready and is not durable was lost on its way; all of it comes again."""
+        """Record that what was found ready and is not durable was lost on its way; all of it comes again."""
         self.release()
         self.numbers.rewind()
 
@@ -145,5 +145,5 @@ class Sequencer:
         return ready, [self._held.pop(first).token for first in stale]
 
     def _explained(self, arrival: ArrivedEntry) -> bool:
-        """Tell whether the schema that an entry needs is known; a skip needs any."""
+        """Return whether the schema that an entry needs is known; a skip needs any."""
         return arrival.fingerprint in self.known if arrival.fingerprint else bool(self.known)

@@ -84,7 +84,7 @@ class Expire(NamedTuple):
 
 
 class CutBack(NamedTuple):
-    """Somebody else stored what comes after a number: seal, and take it away here.
+    """Another consumer stored what comes after a number: seal, and remove it here.
 
     Attributes:
         last_seq: last number that stays.
@@ -174,7 +174,7 @@ class ProducerLane(Protocol):
         """Its segments as far as they may be read here; an engine without files has none."""
 
     def writes(self, epoch: int) -> bool:
-        """Tell whether the stream with `epoch` is known, wherever it matters, as the one that writes."""
+        """Return whether the stream with `epoch` is accepted as the one that writes, also beyond this process."""
 
 
 class RestoredProducer(NamedTuple):
@@ -277,16 +277,16 @@ class Engine(Protocol):
         """
 
     def forget(self, lane: ProducerLane) -> None:
-        """Take note that nothing will be put into a lane any more; a lane of the same key may come later."""
+        """Forget a lane: nothing will be put into it any more; a lane of the same key may come later."""
 
     def claim(self, lane: ProducerLane, epoch: int) -> None:
-        """Begin to make the stream with `epoch` the one that writes, and mend a lane that failed.
+        """Begin to make the stream with `epoch` the one that writes, and try a failed lane again.
 
         It has happened when the lane `writes` it; a report comes then, and also where another stream won.
         """
 
     def put(self, lane: ProducerLane, item: Item) -> None:
-        """Take `item`; a report says when it is durable.
+        """Take `item`; a report follows when it is durable.
 
         Raises:
             SchemaTooLongError: a schema is longer than a message of the log.

@@ -1,7 +1,7 @@
-"""The engine of a collector that stands alone: record files below one folder, one writer thread.
+"""The engine of a collector on one machine: record files below one folder, one writer thread.
 
-It claims the folder, has its files put in order, and hands items to the store. What no stream is open for is on the
-disk only, and is restored from there when a stream begins. It never decides what may be stored.
+It claims the folder, recovers its files, and hands items to the store. A producer without a stream is on the disk only,
+and is restored from there when a stream begins. The engine never decides what may be stored.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class FileEngine:
         self._lock: BufferedWriter | None = None
         # Held while files of a producer are looked up or deleted: no restored producer may miss a file a moment later.
         self._listing = threading.Lock()
-        # Those that somebody may still use: nothing has to tell that one is not needed any more.
+        # Those that are in use: an entry vanishes with the last reference.
         self._restored: WeakValueDictionary[ProducerKey, ProducerFiles] = WeakValueDictionary()
         self._report: Callable[[Cycle], None]
         self._store = Store(self._hand_over)
@@ -77,7 +77,7 @@ class FileEngine:
         return self._store.broken
 
     async def stop(self, seal_s: float) -> None:
-        """Store what is waiting, seal, let go of the folder."""
+        """Store what is waiting, seal, unlock the folder."""
         await asyncio.to_thread(self._store.stop, seal_s)
         if self._lock is not None:
             self._lock.close()
@@ -95,7 +95,7 @@ class FileEngine:
         return await asyncio.to_thread(archive.producers_of, self._root, run_id)
 
     async def expire(self, before: float) -> list[Expired]:
-        """Delete old segments of producers that are not in memory, as it is while nobody can be restored."""
+        """Delete old segments of producers that are not in memory, while no producer can be restored."""
         return await asyncio.to_thread(self._locked, self._expire, before)
 
     async def delete(self, run_id: str) -> int:
@@ -135,7 +135,7 @@ class FileEngine:
     def _restore(self, key: ProducerKey) -> RestoredProducer:
         with self._listing:
             files, header = self._restored.get(key), None
-            if files is None:  # else its files are in use: nobody else may bring them into order
+            if files is None:  # else its files are in use and must not be recovered
                 notes: list[str] = []
                 stored = recover_producer(self._root / run_folder(key.run_id), key, notes)
                 for note in notes:

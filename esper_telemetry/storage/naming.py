@@ -1,7 +1,7 @@
-"""Who a stream belongs to, and under which names its files stand. Pure.
+"""Names of run folders and segment files. Pure.
 
-Ids come from strangers: they are checked, and what becomes part of a path is encoded besides.
-What a file is stands in its header; names are for people.
+Ids come from clients: they are checked, and what becomes part of a path is encoded besides. The header of a file states
+whose it is; its name is for people.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def run_id_of(folder: str) -> str | None:
 
 
 def may_be_of(path: Path, producer_id: bytes) -> bool:
-    """Tell whether a file may be a segment of a producer by its name; the header decides."""
+    """Return whether a file may be a segment of a producer, by its name; the header decides."""
     name = SegmentName.parse(path)
     return name is not None and name.boot in {producer_id[at : at + 4].hex() for at in range(0, ID_BYTES, 4)}
 

@@ -1,10 +1,10 @@
-"""The record segments of one producer at the collector: opened, appended to, sealed, looked for, deleted when old.
+"""The segments of one producer: opened, appended to, sealed, inspected, deleted when old.
 
-A number is durable when its file, and the folder its name is in, are synced, and the file is found under that name. A
-producer whose disk fails is cut back to what is durable and takes nothing until it is claimed again. Files that
-somebody removed, replaced or cut by hand are noticed at each sync and inspection; what they held is reported as lost,
-and is asked for again where nothing behind it is there. It knows no streams and no sequence rules: what is put is
-stored. Only the writer thread changes it.
+A number is durable when its file, and the folder that has its name, are synced, and the file is found under that name.
+A producer whose disk fails is cut back to what is durable and takes nothing until the next claim. Files that were
+removed, replaced or cut by hand are noticed at each sync and inspection: their numbers are reported as lost, and are
+requested again where no later number is stored. It knows no streams and no sequence rules. Only the writer thread
+changes it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("esper_telemetry.collector")
 
 SEGMENT_BYTES = 256 << 20
-# 2 MB of memory for what the footer will say, and 0.2 s to say it, in which nobody else is served.
+# 2 MB of memory for the entries of the footer, and 0.2 s to write it, in which no other producer is served.
 SEGMENT_FRAMES = 25_000
 # Enough for one sync: the eight frames of 256 KiB after which an ack is due.
 GATHER_BYTES = 2 << 20
@@ -57,10 +57,10 @@ class ProducerFiles:
         numbers: its sequence numbers; `durable_seq` of them is written here, after each sync.
         published: its segments as far as they are durable; replaced, never changed.
         failed: why it takes nothing; None if it does.
-        sync_seconds: duration of each fdatasync since somebody emptied it.
-        expired: size of each segment deleted for its age since somebody emptied it.
-        rewound: whether `durable_seq` went back since somebody emptied it.
-        lost: ranges of numbers found gone since somebody emptied it.
+        sync_seconds: duration of each fdatasync since the last report.
+        expired: size of each segment deleted for its age since the last report.
+        rewound: whether `durable_seq` went back since the last report.
+        lost: ranges of numbers found gone since the last report.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class ProducerFiles:
         return Claim(self._claims)
 
     def writes(self, epoch: int) -> bool:
-        """Tell whether items are taken: which stream they may come from is not the files' matter."""
+        """Return whether items are taken; the files do not know which stream sends them."""
         del epoch
         return self.failed is None and self._claimed == self._claims
 
@@ -110,7 +110,7 @@ class ProducerFiles:
     # --- what the writer thread does ----------------------------------------------------------------------------------
 
     def apply(self, item: Item) -> None:
-        """Do what `item` says, without syncing (a Seal syncs); frames are written in runs, the last one by `sync`.
+        """Apply `item` without syncing (a Seal syncs); frames are written in runs, the last one by `sync`.
 
         Raises:
             SinkError: the disk refused; call `fail`.

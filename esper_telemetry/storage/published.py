@@ -1,8 +1,8 @@
-"""A producer's segments after another consumer took it over: what that one stored again is taken away here.
+"""A segment as far as it is durable, and how it is cut back after another consumer took its producer over.
 
-A consumer that dies between syncing frames and telling its watermark leaves frames that nobody was promised, and its
-successor stores them too. Sealed segments are cut behind the last number that counts; one that has none of
-those is renamed, not deleted.
+A consumer that dies between syncing frames and moving its watermark leaves frames that were never acked, and its
+successor stores them too. Sealed segments are cut behind the last number that counts; a segment without such a number
+is renamed, not deleted.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Published(NamedTuple):
         return absence(self.path, self.identity, self.size)
 
     def is_copied(self) -> bool:
-        """Tell whether what has its name now is a copy of it, as far as the header tells."""
+        """Return whether the file that has its name now is a copy of it, by the header."""
         try:
             with RecordReader(self.path) as reader:
                 return reader.header.file_id == self.file_id

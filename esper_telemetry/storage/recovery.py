@@ -1,9 +1,9 @@
-"""What the collector's own files say when it starts: torn ends cut, segments sealed, watermarks rebuilt.
+"""Recovery at the start: torn tails are cut, segments sealed, watermarks rebuilt from the collector's own files.
 
-Only files with the collector's mark in their header are touched, and only those that have no
-footer. An unsealed segment is read frame by frame, every checksum verified: a power loss may have kept
-a later page and lost an earlier one. It is cut behind the last frame of the unbroken row, synced and
-sealed. Whole frames behind damage, which a disk error made, are copied aside first. Nothing is deleted.
+Only files with the collector's mark in their header are changed, and only those without a footer. An unsealed segment
+is read frame by frame, every checksum verified: a power loss may have kept a later page and lost an earlier one. It is
+cut behind the last frame of the unbroken sequence, synced and sealed. Whole frames behind damage, which a disk error
+made, are copied aside first. Nothing is deleted.
 """
 
 from __future__ import annotations
@@ -286,4 +286,4 @@ def _append_footer(path: Path, footer: bytes) -> None:
         finally:
             os.close(fd)
     except OSError as error:
-        raise SinkError(f"{path}: cannot be sealed: {error}; free space or mend the disk") from error
+        raise SinkError(f"{path}: cannot be sealed: {error}; free space or repair the disk") from error

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # Attribute of the header that tells a collector's own files.
 OWNER_ATTRIBUTE = "esper_telemetry.collector"
 
-# What a footer says of a frame stands in its last bytes: its checksum and its descriptor. They are kept as they are
+# A footer lists of a frame what is in its last bytes: its checksum and its descriptor. They are kept as they are
 # until the segment is sealed: ready entries take 310 bytes a frame instead of 74, and thousands of producers keep a
 # segment open for days.
 _CHECKSUM_BYTES = 4
@@ -127,7 +127,7 @@ class SegmentWriter:
         """Force what was appended to the disk, and see that it is there under the file's name.
 
         Raises:
-            SinkError: the operating system refused; call `cut_back`, because a second sync may say yes and lie.
+            SinkError: the operating system refused; call `cut_back`, because a second sync may succeed without writing.
                 Or the file was removed, replaced or cut.
         """
         started = time.perf_counter()
@@ -141,7 +141,7 @@ class SegmentWriter:
     def seal(self) -> None:
         """Sync, write index and seek table, sync again, close.
 
-        A footer says that everything before it is durable, and a restart believes it. Written together with frames,
+        A footer states that everything before it is durable, and a restart relies on it. Written together with frames,
         a power loss might keep the footer's page and lose theirs.
 
         Raises:

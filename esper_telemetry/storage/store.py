@@ -37,7 +37,7 @@ class Store:
         report: called in the writer thread after each cycle; it must not block.
 
     Attributes:
-        broken: why the writer thread has ended though nobody told it to; empty if it works.
+        broken: why the writer thread has ended without a stop; empty if it works.
     """
 
     def __init__(self, report: Callable[[Cycle], None]) -> None:
@@ -150,7 +150,7 @@ def _progress(producer: ProducerFiles, sizes: _Sizes) -> ProducerProgress:
 
 @contextlib.contextmanager
 def _guarded(producer: ProducerFiles) -> Iterator[None]:
-    """Let what one producer's disk or bytes do to its files fail that producer and nobody else."""
+    """Let an error in the files of one producer fail that producer alone."""
     try:
         yield
     except Exception as error:  # noqa: BLE001 - the one writer thread must outlive whatever one producer sent

@@ -11,8 +11,8 @@ import json
 import logging
 import threading
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from esper_telemetry.clock import SYSTEM_CLOCK
 from esper_telemetry.errors import TelemetryError
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from esper_telemetry.ui.recent import Page
     from esper_telemetry.views import Panel, PanelFigures
 
+Answer = TypeVar("Answer")
+
 _LOG = logging.getLogger(__name__)
 # A person sees two pictures a second as a flow; drawing takes at most a third of the time, and 1.5 s bound the delay.
 _SHORTEST_S, _LONGEST_S = 0.5, 1.5
@@ -48,6 +50,7 @@ class RunFold:
         panels: which panels are folded.
         clock: tells the time of a live view.
         live: the time matters; False for a replay, whose figures must not depend on it.
+        publish: fill the ring; False for a viewer in this process that asks for `figures`.
 
     Attributes:
         ring: what viewers follow.
@@ -55,7 +58,13 @@ class RunFold:
     """
 
     def __init__(
-        self, origin: EventOrigin, panels: Sequence[Panel], clock: Clock = SYSTEM_CLOCK, *, live: bool = True
+        self,
+        origin: EventOrigin,
+        panels: Sequence[Panel],
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        live: bool = True,
+        publish: bool = True,
     ) -> None:
         self.ring = Ring(_encode, {"panels": {}, "order": [], "state": {}})
         self._origin = origin
@@ -70,6 +79,7 @@ class RunFold:
         self.threads = [
             threading.Thread(target=self._keep_going, args=(work,), name=f"esper-ui-{name}", daemon=True)
             for name, work in (("reader", self._read), ("publisher", self._publish))
+            if publish or work == self._read
         ]
 
     @property
@@ -112,6 +122,22 @@ class RunFold:
         with self._lock:
             look = self._look(window=window, points=points)
             return panel_document(self._view.panel_figures(panel_id, look))
+
+    def figures(self, panel_ids: Sequence[str], points: int = POINTS, rows: int = ROWS) -> list[PanelFigures]:
+        """Return panels as they are now, those of `panel_ids` that have something to show or are always shown."""
+        with self._lock:
+            look = replace(self._look(points=points), rows=rows)
+            shown = self._view.versions()
+            return [
+                self._view.panel_figures(panel.id, look)
+                for panel in self._view.panels
+                if panel.id in panel_ids and (panel.always or shown[panel.id])
+            ]
+
+    def ask(self, question: Callable[[RunView, Look], Answer]) -> Answer:
+        """Return what a function finds in the folds as they are now; they stand still meanwhile."""
+        with self._lock:
+            return question(self._view, self._look())
 
     # --- both threads -------------------------------------------------------------------------------------------------
 

@@ -42,12 +42,21 @@ class Alerts(Fold):
         found = [finding for states in self._states for finding in states.findings(look)]
         return sorted(found, key=lambda one: (one.state is not AlertState.FIRING, one.rule.severity is not Tone.BAD))
 
+    @property
+    def rules(self) -> int:
+        """Number of rules."""
+        return len(self._states)
+
+    def judged(self, look: Look) -> int:
+        """Return how many rules have had anything to judge."""
+        return sum(states.judges(look) for states in self._states)
+
     def figures(self, look: Look) -> tuple[Figure, ...]:
         """Return the verdict, and a row for each finding."""
         found = self.findings(look)
         firing = [one for one in found if one.state is AlertState.FIRING]
         bad = sum(one.rule.severity is Tone.BAD for one in firing)
-        judged = sum(states.judges(look) for states in self._states)
+        judged = self.judged(look)
         items = (
             Item("firing", measured(len(firing), tone=_tone(len(firing) - bad, bad))),
             Item("cleared", measured(len(found) - len(firing))),

@@ -428,7 +428,7 @@ GLYPHS = {
     "culled": "✕",
     "fossilized": "◆",
     "rollback": "↩",
-    "gate": "⛩",
+    "gate": "⊘",
     "panic": "!",
     "skipped": "∅",
     "anomaly": "!",

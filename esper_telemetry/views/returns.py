@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from esper_telemetry.views.axes import XKind, position, x_axis
 from esper_telemetry.views.figure import Axis, Line, Point, Series
 from esper_telemetry.views.panel import Fold, Look, Panel
+from esper_telemetry.views.plots import env_label
 from esper_telemetry.views.quantiles import Sample
 from esper_telemetry.views.tracks import Tracks
 
@@ -32,7 +33,7 @@ class Returns(Fold):
     def add(self, event: Event) -> None:
         """Take an episode that ended."""
         data = event.data
-        self._tracks.add(event, data, {name: data.get(name) for name, *_ in _FIELDS})
+        self._tracks.add(event, data, {name: data.get(name) for name, *_ in _FIELDS}, env_label(data))
         value = data.get("episode_return")
         if value is None:
             return
@@ -73,6 +74,6 @@ PANEL = Panel(
     "returns",
     "Returns",
     "Whether returns rise, and whether a few episodes hide many bad ones.",
-    {ENDED: tuple(name for name, *_ in _FIELDS)},
+    {ENDED: (*(name for name, *_ in _FIELDS), "env_id")},
     Returns,
 )

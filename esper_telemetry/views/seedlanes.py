@@ -305,7 +305,7 @@ _SEED = (*_WHERE, "slot_id", "seed_id", "blueprint_id")
 PANEL = Panel(
     "seeds",
     "Seeds",
-    "What was planted where, how far it came, and why it went: ◆ kept, ✕ discarded, ⛩ refused by a gate.",
+    "What was planted where, how far it came, and why it went: ◆ kept, ✕ discarded, ⊘ refused by a gate.",
     {
         "seed.germinated": (*_WHERE, "slot_id", "blueprint_id", "blend_id", "params"),
         "seed.stage_changed": (*_SEED, "to_stage", "alpha", "accuracy_delta", "gradient_ratio", "epochs_in_stage"),

@@ -90,7 +90,7 @@ class Tracks:
     def keys(self, measurement: str) -> list[tuple[TrackKey, Track]]:
         """Return the lines of a measurement in the order of their labels and streams."""
         found = [(key, track) for key, track in self._tracks.items() if key.measurement == measurement]
-        return sorted(found, key=lambda one: (one[1].attempt, one[1].rank, self._labels[one[0].label]))
+        return sorted(found, key=lambda one: (one[1].attempt, one[1].rank, self._number(one[0].label)))
 
     def latest(self, measurement: str) -> tuple[float, int] | None:
         """Return the latest value of a measurement and its sequence number; None without any."""
@@ -146,6 +146,11 @@ class Tracks:
             )
         return figures
 
+    def _number(self, label: str) -> int:
+        """Return the number of a label: an environment's own one, so that its colour is the same everywhere."""
+        number = label.removeprefix("env ")
+        return int(number) if number.isdecimal() and number != label else self._labels[label]
+
     def _line(self, key: TrackKey, track: Track, look: Look, most: int, names: Mapping[str, str]) -> Line:
         facts, store = look.facts, track.points
         place = facts.places.place
@@ -168,7 +173,7 @@ class Tracks:
         stream = facts.stream_label(track.rank, track.attempt)
         label = names.get(key.label, key.label)
         name = " · ".join(part for part in (label, stream) if part)
-        hue = self._labels[key.label] if len(self._labels) > 1 else track.rank
+        hue = self._number(key.label) if len(self._labels) > 1 else track.rank
         return Line(name, tuple(points), store.count, hue, each=each, stream=stream, dashed=False)
 
 

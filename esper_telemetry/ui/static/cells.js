@@ -32,7 +32,7 @@ export function cellNode(cell, onSeq, tag = "span") {
 }
 
 export function drawStrip(body, figure, context) {
-  put(body, h("dl", { class: `strip tone-${TONES[figure.tone] ?? "plain"}` },
+  put(body, figure.text ? h("p", { class: `verdict tone-${TONES[figure.tone] ?? "plain"}` }, h("bdi", {}, figure.text)) : null, h("dl", { class: `strip tone-${TONES[figure.tone] ?? "plain"}` },
     figure.items.map(([label, cell]) => h("div", {}, h("dt", {}, label), cellNode(cell, context.onSeq, "dd")))));
 }
 

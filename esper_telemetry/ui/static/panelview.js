@@ -31,8 +31,9 @@ export class PanelView {
     this.panel = panel;
     setText(this.title, panel.title);
     setText(this.hint, panel.hint);
-    setText(this.absence, panel.absence);
-    this.absence.hidden = !panel.absence;
+    const nothing = panel.figures.length ? "" : "these events have left out everything that this panel shows";
+    setText(this.absence, panel.absence || nothing);
+    this.absence.hidden = !panel.absence && !nothing;
     const same = panel.figures.length === this.views.length
       && panel.figures.every((figure, at) => figure.figure === this.views[at].figure.figure && figure.title === this.views[at].figure.title);
     if (same) panel.figures.forEach((figure, at) => { this.views[at].stale = true; this.views[at].take(figure); });

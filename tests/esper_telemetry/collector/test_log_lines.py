@@ -77,7 +77,7 @@ def test_streams_and_pushes_are_said_with_who_and_how_far(command):
         fenced.refusal()
     short = produced.producer_id.hex()[:8]
     command.line(rf"streamed/{short}: stream 1 of vision begins behind 0\n")
-    command.line(rf"streamed/{short}: stream 1 ends, durable up to 100: all is said\n")
+    command.line(rf"streamed/{short}: stream 1 ends, durable up to 100: it is complete\n")
     command.line(rf"streamed/{short}: stream 2 ends, durable up to 100: FENCED\n")
     command.line(rf"pushed/{pushed.producer_id.hex()[:8]}: push 1 of vision is durable up to 100\n")
 

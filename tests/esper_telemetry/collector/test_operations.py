@@ -63,7 +63,7 @@ def test_the_example_of_a_token_file_is_one():
 
 
 def test_the_reasons_in_the_last_table_are_reasons():
-    table = PAGE.partition("## When a client says")[2]
+    table = PAGE.partition("## When a client reports")[2]
     named = {word for row in re.findall(r"(?m)^\| (`.*?) \|", table) for word in re.findall(r"`([a-z_]+)`", row)}
     assert {name.upper() for name in named} <= STATUS.keys()
 

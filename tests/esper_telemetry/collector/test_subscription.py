@@ -1,6 +1,6 @@
 import pytest
 
-from esper_telemetry.collector.subscription import Cursor
+from esper_telemetry.collector.subscription import SegmentCursor
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.storage.naming import ProducerKey
@@ -44,7 +44,7 @@ def read_all(cursor) -> list:
 
 
 def test_a_cursor_gives_schemas_and_frames_as_they_were_sent(files, produced):
-    found = read_all(Cursor(files, frozenset(), 0))
+    found = read_all(SegmentCursor(files, frozenset(), 0))
     assert [frame.WhichOneof("content") for frame in found] == ["schema", *["batch"] * 3, "schema", *["batch"] * 3]
     assert [frame.batch.payload for frame in found if frame.HasField("batch")] == produced.raw
     sent = [frame.batch for frame in found if frame.HasField("batch")]
@@ -53,10 +53,10 @@ def test_a_cursor_gives_schemas_and_frames_as_they_were_sent(files, produced):
 
 
 def test_a_start_in_the_middle_leaves_out_what_lies_before_it(files, produced):
-    found = read_all(Cursor(files, frozenset(), 4 * PER_FRAME))
+    found = read_all(SegmentCursor(files, frozenset(), 4 * PER_FRAME))
     assert [frame.batch.first_seq for frame in found if frame.HasField("batch")] == [91, 121, 151]
     assert sum(frame.HasField("schema") for frame in found) == 1, "the first segment is not even opened"
-    behind = read_all(Cursor(files, frozenset(), 10_000))
+    behind = read_all(SegmentCursor(files, frozenset(), 10_000))
     assert [frame.WhichOneof("content") for frame in behind] == ["schema"]
 
 
@@ -64,7 +64,7 @@ def test_a_start_in_the_middle_leaves_out_what_lies_before_it(files, produced):
     ({"scalar.logged"}, 6), ({"esper_telemetry.v1.ScalarLogged"}, 6), ({"seed.culled"}, 0),
 ])  # fmt: skip
 def test_frames_without_a_wanted_type_are_left_out(files, types, frames):
-    found = read_all(Cursor(files, frozenset(types), 0))
+    found = read_all(SegmentCursor(files, frozenset(types), 0))
     assert sum(frame.HasField("batch") for frame in found) == frames
 
 
@@ -73,7 +73,7 @@ def test_nothing_behind_what_is_durable_is_read(files, produced):
     with RecordReader(whole[1].path) as reader:
         ends = [ref.end for ref in reader.frames()]
     files.published = (whole[0],)
-    cursor = Cursor(files, frozenset(), 0)
+    cursor = SegmentCursor(files, frozenset(), 0)
     seen = [len(cursor.read())]
     for end in ends:
         assert cursor.read() == []
@@ -87,7 +87,7 @@ def test_a_frame_longer_than_one_turn_is_read_whole(files, produced, monkeypatch
     from esper_telemetry.collector import subscription
 
     monkeypatch.setattr(subscription, "_TURN_BYTES", 64)
-    found = read_all(Cursor(files, frozenset(), 0))
+    found = read_all(SegmentCursor(files, frozenset(), 0))
     assert [frame.batch.payload for frame in found if frame.HasField("batch")] == produced.raw
 
 
@@ -100,4 +100,4 @@ def test_a_damaged_file_is_an_error_and_not_an_end(files):
     data[at : at + 4] = b"XXXX"
     first.write_bytes(data)
     with pytest.raises(CorruptRecordError):
-        read_all(Cursor(files, frozenset(), 0))
+        read_all(SegmentCursor(files, frozenset(), 0))

@@ -13,7 +13,7 @@ from esper_telemetry.collector.metrics import Metrics
 from esper_telemetry.jetstream import gateway as module
 from esper_telemetry.jetstream.entries import Open, bucket_key, partition_of, unpack_entry
 from esper_telemetry.jetstream.gateway import GatewayEngine
-from esper_telemetry.jetstream.producer_state import NOBODY, ProducerState
+from esper_telemetry.jetstream.producer_state import NO_STREAM, ProducerState
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.layout import Skip
 from esper_telemetry.storage.engine import ProducerProgress, PutSchema, PutSkip, SchemaTooLongError, Seal
@@ -200,7 +200,7 @@ def test_a_stream_at_another_gateway_fences_this_one(log_settings, produced, epo
             while opening.session == state.session:  # on a slow machine the frame comes again
                 opening = (await one.arrivals(lane.key, 1))[0]
             await one.say(replace(state, session=opening.session))
-            await until(lambda: lane.session == NOBODY)
+            await until(lambda: lane.session == NO_STREAM)
             fenced = next(each for each in one.progress if each.fenced_by)
             assert fenced == ProducerProgress(lane.key, 0, len(produced.raw[0]), len(produced.raw[0]), fenced_by=epoch)
             assert rival.writes(epoch)

@@ -23,7 +23,7 @@ def test_an_anomaly_is_a_mark_with_its_value_and_threshold(write_record):
     view = RunView((PANEL,))
     view.feed(read(path))
     shown = view.panel_figures("ppo")
-    assert [figure.title for figure in shown.figures] == ["entropy", "ratio max"]
+    assert [figure.title for figure in shown.figures] == ["entropy", "importance ratio"]
     (mark,) = shown.figures[0].marks
     assert (mark.x, mark.seq, mark.text) == (4, 2, "ratio_explosion: ratio_max 9, threshold 5")
     assert (shown.footer.events, shown.footer.first_seq, shown.footer.last_seq) == (2, 1, 2)

@@ -46,7 +46,7 @@ def test_a_series_has_the_numbers_of_the_record_and_their_sequence_numbers(write
     path = write_record(
         [update(1, kl_divergence=0.01), update(2, kl_divergence=math.nan), update(3, kl_divergence=0.0)]
     )
-    (series,) = [f for f in view_of(path).panel_figures("ppo").figures if f.title == "kl divergence"]
+    (series,) = [f for f in view_of(path).panel_figures("ppo").figures if f.title == "KL divergence"]
     (line,) = series.lines
     assert [(p.x, p.seq, p.joined) for p in line.points] == [(1, 1, False), (2, 2, True), (3, 3, True)]
     assert [p.y for p in line.points][::2] == [0.01, 0.0]
