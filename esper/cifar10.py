@@ -108,7 +108,7 @@ def _read_python(path: Path, layout: ArchiveLayout) -> Images:
         raise DataError(
             f"{path} is corrupt: its MD5 is {checksum}, the official one {layout.checksums[path.name]}; unpack it again"
         )
-    content = pickle.loads(raw, encoding="bytes")  # noqa: S301 - the checksum says these are the official bytes
+    content = pickle.loads(raw, encoding="bytes")  # noqa: S301 - the checksum proves these are the official bytes
     labels = np.asarray(content[b"labels"], dtype=np.int64)
     return Images(np.asarray(content[b"data"], dtype=np.uint8).reshape(-1, *SHAPE), labels)
 

@@ -1,7 +1,7 @@
 """What is learned: images, labels and their split, with the batch size and the host that suit them.
 
 A task is the same in every run: its split and its noise come from constants, so accuracies of different runs
-stand on the same images. The order of the training batches is the loop's, drawn from its own generator.
+use the same images. The order of the training batches is the loop's, drawn from its own generator.
 """
 
 from __future__ import annotations

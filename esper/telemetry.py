@@ -1,4 +1,4 @@
-"""The ONE file of esper that knows the SDK: what the trainer says, and the hub that says it.
+"""The ONE file of esper that knows the SDK: what the trainer reports, and the hub that records it.
 
 The trainer builds a `TelemetryEvent`: a type and one flat dict, with the keys and values that
 `esper_telemetry.read(path)` gives back as `.data`: payload and context together, enums by the names that
@@ -183,7 +183,7 @@ class Hub:
                 phase.__exit__(type(error) if error is not None else None, error, None)
 
     def progress(self, done: int, total: int, unit: str) -> None:
-        """Say how far the training is; said as often as one likes, recorded once a second."""
+        """Report how far the training is; called as often as one likes, recorded once a second."""
         if self.run is not None:
             with _said_and_not_raised():
                 self.run.progress(done=done, total=total, unit=unit)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from esper_telemetry import errors, events
     from esper_telemetry.decode import read
     from esper_telemetry.errors import TelemetryError
+    from esper_telemetry.exports import export
     from esper_telemetry.recorder import Emitter, RecordOptions, Run, RunStats, StreamOptions, start_run
     from esper_telemetry.schema import proto_include
     from esper_telemetry.tables import query, scan, table, tables
@@ -37,6 +38,7 @@ __all__ = [
     "__version__",
     "errors",
     "events",
+    "export",
     "proto_include",
     "query",
     "read",
@@ -53,6 +55,7 @@ _HOMES = {
     "RunStats": "recorder",
     "StreamOptions": "recorder",
     "TelemetryError": "errors",
+    "export": "exports",
     "proto_include": "schema",
     "query": "tables",
     "read": "decode",

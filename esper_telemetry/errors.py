@@ -1,18 +1,18 @@
 """Every error the SDK raises, as one small tree; this module imports nothing.
 
     TelemetryError
-    ├── SchemaError         an event, field or context is not what its schema says: mend the call
-    ├── ConfigError         an option or environment variable is wrong: mend the setting
-    ├── MissingExtraError   an optional package is not installed: the message says which pip install mends it
-    ├── SinkError           the place events are written to failed: mend the disk or the path
-    ├── QueryError          a query cannot be answered: mend the statement
-    ├── CounterError        a counter bank was used against its contract: mend the call
+    ├── SchemaError         an event, field or context is not what its schema states: fix the call
+    ├── ConfigError         an option or environment variable is wrong: fix the setting
+    ├── MissingExtraError   an optional package is not installed: the message names the pip install that provides it
+    ├── SinkError           the place events are written to failed: fix the disk or the path
+    ├── QueryError          a query cannot be answered: fix the statement
+    ├── CounterError        a counter bank was used against its contract: fix the call
     └── RecordError         a record cannot be read as asked; it carries path and offset
         ├── NotARecordError     the bytes are something else
         ├── CorruptRecordError  the bytes were a record once: run recover
         └── UnsupportedRecordError  a newer format, or a size over a limit
 
-None of them leaves `Run.emit`: there they are counted, and said once (unless `strict=True`).
+None of them leaves `Run.emit`: there they are counted, and reported once (unless `strict=True`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SchemaError(TelemetryError):
     """An event, a field or a context does not match its schema.
 
     Attributes:
-        about: what offended, without its value: errors about the same thing are one mistake, and are said once.
+        about: what offended, without its value: errors about the same thing are one mistake, and are reported once.
     """
 
     def __init__(self, message: str, *, about: str = "") -> None:
@@ -43,10 +43,10 @@ class MissingExtraError(TelemetryError):
 
     def __init__(self, need: str, extra: str) -> None:
         super().__init__(need, extra)  # as given, so that the error can be pickled
-        self._said = f"{need} is not installed; mend with: pip install 'esper-telemetry[{extra}]'"
+        self._reported = f"{need} is not installed; get it with: pip install 'esper-telemetry[{extra}]'"
 
     def __str__(self) -> str:
-        return self._said
+        return self._reported
 
 
 class SinkError(TelemetryError):
@@ -66,8 +66,8 @@ class RecordError(TelemetryError):
 
     Attributes:
         path: the file, as text; empty where there is none.
-        offset: byte at which the trouble stands, or None where it has no place.
-        reason: what is wrong in the fewest words, for those who say place and next step themselves.
+        offset: byte at which the damage begins, or None where it has no place.
+        reason: what is wrong in the fewest words, for callers that add place and next step themselves.
     """
 
     def __init__(self, message: str, *, path: str = "", offset: int | None = None, reason: str = "") -> None:

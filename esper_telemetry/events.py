@@ -1,7 +1,7 @@
 """The built-in event classes under one name: `run.emit(events.PpoUpdateCompleted, lr=3e-4)`.
 
 `help(events.PpoUpdateCompleted)` lists fields, units and labels, as proto/esper_telemetry/v1/*.proto has them. A
-class gets that docstring when it is first asked for here, so that nobody pays for those that are not used.
+class gets that docstring when it is first asked for here, so that those that are not used cost nothing.
 """
 
 from __future__ import annotations

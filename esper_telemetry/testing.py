@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class FakeClock:
-    """A clock that stands until it is moved.
+    """A clock that moves only when it is moved.
 
     Attributes:
         wall: nanoseconds since 1970 UTC.

@@ -95,7 +95,7 @@ def sink_events(run, sink):
 
 
 def type_id(sink, message):
-    return next(number for number, name in sink.type_names.items() if name.endswith(message))
+    return next(number for number, kind in sink.types.items() if kind.full_name.endswith(message))
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ A record is a series of zstd frames and of skippable frames (all integers little
 
     PROLOGUE   skippable "ESPERREC": major, minor, flags. Starts a new context; `cat a b > c` has two
     HEADER     zstd: RecordFile{header}: who wrote, the type table, the descriptors. Then its DESC (records = 0)
-    DATA       zstd: RecordFile{event...}. Then its DESC: sizes, counts, numbers, times. Any number of times
-    ESKP EIDX  skippable: numbers that will never come; the index. Not needed here, their checksums are verified
+    DATA       zstd: RecordFile{event...}. Then its DESC: sizes, counts, sequence numbers, times. Any number of times
+    ESKP EIDX  skippable: sequence numbers that will never come; the index. Not needed here, checksums are verified
     SEEKTABLE  skippable 5E 2A 4D 18: the official seek table, an entry for every frame before it. The writer finished
 
-A frame counts once its DESC stands behind it. Exit code 0: all is read; 1: not a record, or damaged; 2: usage; 3: read,
-but the end is cut off, frames or numbers are missing that the writer listed or gave out, or a file came twice.
+A frame counts once its DESC follows it. Exit code 0: all is read; 1: not a record, or damaged; 2: usage; 3: read,
+but the end is cut off, frames or sequence numbers are missing that the writer listed or gave out, or a file came twice.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from google.protobuf.message import DecodeError
 ZSTD, OURS, SEEK_TABLE = b"\x28\xb5\x2f\xfd", b"\x57\x2a\x4d\x18", b"\x5e\x2a\x4d\x18"
 MAX_FRAME, MAX_WINDOW, MAX_DESCRIPTORS, MAX_SKIPPABLE = 4 << 20, 8 << 20, 1 << 20, 64 << 20
 
-# What must be known to read a header; the rest of the schema stands in it.
+# What must be known to read a header; the rest of the schema is in it.
 BOOTSTRAP = """name: "bootstrap" package: "bootstrap" syntax: "proto3"
 message_type { name: "RecordFile"
   field { name: "header" number: 1 label: LABEL_REPEATED type: TYPE_MESSAGE type_name: ".bootstrap.Header" } }
@@ -59,7 +59,7 @@ message_type { name: "TypeEntry"
   field { name: "type_id" number: 1 type: TYPE_UINT32 } field { name: "full_name" number: 2 type: TYPE_STRING } }"""
 
 # DESC, the commit marker of the frame before it: magic, size, "EFRM"; compressed and raw size, events (0 in a header
-# frame), type mask; first and last number covered (dropped events too), earliest and latest time; crc32 of all that.
+# frame), type mask; first and last sequence number covered (dropped ones too), earliest and latest time; crc32 of all.
 DESC = Struct("<4sI4sIIIIQQQQI")
 ENTRY = Struct("<II4s")  # of the seek table: size in the file, raw size (0 if skippable), last 4 bytes of a zstd frame
 
@@ -68,7 +68,7 @@ Line = tuple[int, str, dict[str, Any]]  # time (nanoseconds since 1970 UTC), ful
 
 
 class Source:
-    """A stream of bytes that knows where it is, and what a seek table at this place has to say."""
+    """A stream of bytes that knows where it is, and what a seek table at this place has to list."""
 
     def __init__(self, stream: BinaryIO, offset: int) -> None:
         self.stream, self.offset, self.table = stream, offset, bytearray()
@@ -103,7 +103,7 @@ class Source:
         return whole
 
     def zstd_frame(self) -> bytes:
-        """Return a zstd frame, its magic taken already; block headers say where it ends (RFC 8878, 3.1.1)."""
+        """Return a zstd frame, its magic taken already; block headers tell where it ends (RFC 8878, 3.1.1)."""
         flags = self.take(1)[0]
         single = bool(flags & 0x20)
         sizes = (0 if single else 1) + (0, 1, 2, 4)[flags & 3] + (int(single), 2, 4, 8)[flags >> 6]
@@ -118,18 +118,18 @@ class Source:
         return bytes(frame + self.take(4 if flags & 4 else 0))
 
     def committed_frame(self, *, headers_only: bool) -> tuple[bytes, tuple[int, ...]]:
-        """Return what a zstd frame holds and the numbers of its DESC, which is held against it first."""
+        """Return what a zstd frame holds and the fields of its DESC, which is compared with it first."""
         frame = self.zstd_frame()
-        said = zstandard.get_frame_parameters(frame)
-        self.table += ENTRY.pack(len(frame), said.content_size & 0xFFFFFFFF, frame[-4:])
+        stated = zstandard.get_frame_parameters(frame)
+        self.table += ENTRY.pack(len(frame), stated.content_size & 0xFFFFFFFF, frame[-4:])
         packed = self.skippable(self.magic() or self.take(4))
         if len(packed) != DESC.size or packed[8:12] != b"EFRM":
-            raise ValueError("no DESC stands behind the frame")
+            raise ValueError("no DESC follows the frame")
         compressed, raw, *desc = DESC.unpack(packed)[3:-1]
-        if (compressed, raw) != (len(frame), said.content_size):
+        if (compressed, raw) != (len(frame), stated.content_size):
             raise ValueError("the frame and its DESC disagree about sizes")
         # Checked before anything is allocated: python-zstandard ignores max_output_size when the frame states a size.
-        if raw > MAX_FRAME or said.window_size > MAX_WINDOW or said.dict_id or not said.has_checksum:
+        if raw > MAX_FRAME or stated.window_size > MAX_WINDOW or stated.dict_id or not stated.has_checksum:
             raise ValueError("the frame is over a limit of the format, needs a dictionary or has no checksum")
         if headers_only and desc[0]:
             return b"", tuple(desc)
@@ -226,7 +226,7 @@ class Schema:
         return [json_line(event.time_unix_nano, event.seq, (name, full_name), payload | context | payload)]
 
     def rows(self, block: Any, context: Any, event: Any) -> Iterator[Line]:
-        """Expand a StepBlock as its .proto says: row = step * envs + env, and a column holds one field of all rows."""
+        """Expand a StepBlock as its .proto documents: row = step * envs + env; a column holds one field of all rows."""
         (name, cls), bits = self.event_type(block.row_type), getattr(block, "valid", b"")  # no bits: all rows are
         kinds = cls.DESCRIPTOR.fields_by_name if cls else {}
         columns = [(c.field, self.column(c, block.steps * block.envs, kinds.get(c.field))) for c in block.columns]
@@ -265,7 +265,7 @@ def json_ready(value: Any) -> Any:
 
 
 def json_line(moment: int, seq: int, names: tuple[str, str], data: dict[str, Any]) -> Line:
-    """Return a line as it is shown: its number counts the events of one producer from 1, its time is RFC 3339."""
+    """Return a line as it is shown: its sequence number counts the events of one producer, its time is RFC 3339."""
     seconds, nanos = divmod(moment, 10**9)
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanos:09}Z"
     return moment, names[1], {"type": names[0], "seq": seq, "time": stamp, "data": data}
@@ -277,8 +277,8 @@ def stream_keys(headers: list[Any]) -> list[str]:
     runs, streams, _, attempts, producers = (len(set(column)) > 1 for column in zip(*facts, strict=True))
     alike = len(set(facts)) > len({fact[:4] for fact in facts})
     several = any((runs, streams, attempts, producers, len(set(facts)) > 1))
-    said = {"run": runs, "stream": streams, "rank": several, "attempt": attempts, "producer": alike}
-    return [key for key, needed in said.items() if needed]
+    stated = {"run": runs, "stream": streams, "rank": several, "attempt": attempts, "producer": alike}
+    return [key for key, needed in stated.items() if needed]
 
 
 def with_keys(line: Line, keys: list[str], header: Any, names: dict[str, set[str]]) -> Line:
@@ -320,7 +320,10 @@ class Record:
         if not self.contexts:
             raise ValueError(f"{self.path}: the file holds no header, and no event")
         if self.missing:
-            warn(self.path, f"{self.missing:,} numbers have no event: dropped by the writer, or cut out of the file")
+            warn(
+                self.path,
+                f"{self.missing:,} sequence numbers have no event: dropped by the writer, or cut out of the file",
+            )
 
     def structure(self, source: Source, magic: bytes, at: int) -> list[Line] | None:
         """Read the structure at `at`; return its lines, or None where the next context starts."""
@@ -366,7 +369,7 @@ class Record:
             raise ValueError("the events of the frame are not those its DESC describes")
         numbers = [first - 1, *(event.seq for event in events), last + 1]
         if first <= self.last_seq or any(a >= b for a, b in itertools.pairwise(numbers)):
-            raise ValueError(f"the numbers of the frame do not rise after {self.last_seq:,}")
+            raise ValueError(f"the sequence numbers of the frame do not rise after {self.last_seq:,}")
         self.missing += 0 if self.filtered else last - self.last_seq - records
         self.last_seq = last
         return [line for event in events for line in self.schema.lines(event)]
@@ -379,7 +382,7 @@ def merged(paths: list[str]) -> Iterator[Line]:
     names: dict[str, set[str]] = {}
     for path in paths:
         survey = Record(path, survey=True)
-        with contextlib.suppress(OSError, ValueError):  # what is wrong is told when the file is read
+        with contextlib.suppress(OSError, ValueError):  # what is wrong is reported when the file is read
             list(() if path == "-" else survey.walk())
         if len(paths) > 1 and path != "-" and not survey.contexts:
             warn(path, "passed over: it is no record, or not even its header can be read")

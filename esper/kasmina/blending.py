@@ -1,6 +1,6 @@
 """How a seed's output enters its host: a schedule that moves alpha from 0 to 1, and the mix at an alpha.
 
-A blend never keeps time itself: the slot says how far it has come.
+A blend never keeps time itself: the slot knows how far it has come.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Each maps (N, C, H, W) to (N, C, H, W) and starts near the identity, so that a young seed does not tear down
 what its host has learned. They normalise with groups, never with batch statistics: a seed that trains apart
-must not depend on who else is in the batch.
+must not depend on what else is in the batch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Norm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Squeeze-and-excite: each channel is scaled by what the whole image says (Hu et al., 2018)."""
+    """Squeeze-and-excite: each channel is scaled by a summary of the whole image (Hu et al., 2018)."""
 
     def __init__(self, channels: int, reduction: int = 4) -> None:
         super().__init__()

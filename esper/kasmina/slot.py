@@ -1,7 +1,7 @@
 """A slot of the host: plants a seed, lets it train apart, blends it in, keeps or discards it.
 
 The slot knows the mechanics and reports every hop; it decides nothing that a policy decides. It reads no
-value back from the device: `measure()` gives a tensor, and whoever copied it hands the numbers back.
+value back from the device: `measure()` gives a tensor, and the caller that copied it hands the numbers back.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class SeedSlot(nn.Module):
             "accuracy_delta": state.metrics.total_improvement,
             "epochs_total": state.metrics.epochs_total,
         }
-        # It goes before anybody is told: a failing listener leaves no half-discarded seed.
+        # It goes before the listeners are called: a failing listener leaves no half-discarded seed.
         self.seed = self.blend = None
         state.alpha = 0.0
         self._move(Stage.CULLED)
@@ -261,7 +261,7 @@ class SeedSlot(nn.Module):
         self._gradients.observe(self.seed_parameters(), host_norm, host_params)
 
     def measure(self) -> Tensor:
-        """Pack the epoch's measurements, as `GradientMonitor.pack` says, into (3,) on the device."""
+        """Pack the epoch's measurements, as `GradientMonitor.pack` does, into (3,) on the device."""
         return self._gradients.pack(self.seed_parameters(), self.device)
 
     def record_epoch(self, measured: Sequence[float], *, accuracy: float | None, contribution: float | None) -> None:
@@ -283,7 +283,7 @@ class SeedSlot(nn.Module):
         metrics.gradient_ratio = None if self._gradients.ratio is None else ratio
         metrics.healthy = math.isfinite(gradient_sum) and math.isfinite(weights) if self.seed is not None else None
 
-    # What it says.
+    # What it reports.
 
     def _passes(self, gate: Gate) -> bool:
         if self.state is None:
@@ -334,7 +334,7 @@ class SeedSlot(nn.Module):
         )
 
     def _emit_telemetry(self, event_type: TelemetryEventType, data: dict[str, Any]) -> None:
-        """Report an event of this slot: who, alpha and the loop's epochs, and `data` over them; None is left out."""
+        """Report an event of this slot: identity, alpha, the loop's epochs, and `data` over them; None is left out."""
         state = self.state
         if self.on_telemetry is None or state is None or (self.fast_mode and not self.lifecycle_only):
             return

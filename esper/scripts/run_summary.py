@@ -105,7 +105,7 @@ def _print_control(result: TrainingResult, control: TrainingResult) -> None:
         name = accuracy.removesuffix("_accuracy")
         change = UNMEASURED if grown is None or plain is None else f"{grown - plain:+.1f} points"
         print(f"  {name}: {_percent(grown)} grown, {_percent(plain)} without growth: {change}")
-    print("  (same initialisation and order of data; a few episodes do not tell such differences from chance)")
+    print("  (same initialisation and order of data; a few episodes do not separate such differences from chance)")
 
 
 def print_record(hub: Hub, seconds: float, *, batches: int) -> None:

@@ -34,7 +34,7 @@ TERMINATED = 143  # 128 + SIGTERM
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """A parser whose errors are one line; the usage stands in --help."""
+    """A parser whose errors are one line; the usage is in --help."""
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and leave with exit code 2."""
@@ -80,7 +80,7 @@ def add_ppo_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--slots", nargs="+", metavar="S", help=f"slots the policy may use, of {', '.join(SLOT_IDS)}")
     parser.add_argument("--counterfactual", choices=MODES, help="epochs in which it is measured; G5 needs 'every'")
-    parser.add_argument("--policy", choices=POLICIES, help="who decides; 'random' and 'wait' are the controls")
+    parser.add_argument("--policy", choices=POLICIES, help="what decides; 'random' and 'wait' are the controls")
     parser.add_argument("--config", metavar="FILE", help='JSON object with further settings, such as {"lr": 0.001}')
     parser.add_argument("--save", metavar="FILE", help="write a checkpoint, every ten batches and at the end")
     parser.add_argument("--resume", metavar="FILE", help="go on from a checkpoint; global_epoch goes on as well")
@@ -93,7 +93,7 @@ def add_ppo_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_task_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say what is learned."""
+    """Add the arguments that determine what is learned."""
     parser.add_argument("--task", choices=list(TASKS), default="digits", help="what is learned")
     parser.add_argument("--data-dir", default="data", metavar="DIR", help="where the files of cifar10 are")
 

@@ -1,4 +1,4 @@
-"""The `ppo` command: checks everything before it writes anything, trains, saves, and says how it ended."""
+"""The `ppo` command: checks everything before it writes anything, trains, saves, and prints how it ended."""
 
 from __future__ import annotations
 

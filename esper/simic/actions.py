@@ -1,7 +1,7 @@
 """What a policy can do: four heads, the masks over their options, and the meaning of a choice.
 
 Masks are bool, True = allowed. The op mask looks over all slots, so an operation can still fail on the slot
-that was chosen: whoever executes it reports that. Pure logic over the slots' states; nothing here is a tensor.
+that was chosen: the code that executes it reports that. Pure logic over the slots' states; nothing here is a tensor.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ Masks = dict[str, list[bool]]
 
 @dataclass(frozen=True)
 class FactoredAction:
-    """One choice of every head; op says which of them matter, and what does not may be empty.
+    """One choice of every head; op decides which of them matter, and what does not may be empty.
 
     Attributes:
         reason: Why a seed is culled, short and machine-readable.

@@ -75,7 +75,7 @@ class Escalation:
         self.left = 0
 
     def step(self, *, anomaly: bool) -> str | None:
-        """Take a batch; "start" and "stop" say when the level is to change."""
+        """Take a batch; "start" and "stop" mean that the level is to change."""
         if anomaly and self.batches:
             began, self.left = self.left <= 0, self.batches
             return "start" if began else None

@@ -1,4 +1,4 @@
-"""How the PPO loop trains: every number, its default, and what it may be. Nothing about telemetry stands here."""
+"""How the PPO loop trains: every number, its default, and what it may be. Nothing about telemetry is here."""
 
 from __future__ import annotations
 

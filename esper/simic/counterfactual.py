@@ -1,7 +1,7 @@
 """Counterfactuals: the validation accuracy a host would have with one seed's alpha at 0.
 
 The difference is how much the host has come to depend on the seed, not the benefit of having grown it. What
-could not be measured says why; nothing here reads a value back from the device.
+could not be measured states why; nothing here reads a value back from the device.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ class CounterBanks:
     def _open(self, step: CountedStep) -> Any:
         relevant = {head: [op.name for op in ops] for head, ops in RELEVANT.items()}
         env_ids = list(step.env_ids) if self._hub.step_blocks else None
-        where = str(step.actions.device)  # "cpu:0" says less: its tensors are on "cpu"
+        where = str(step.actions.device)  # "cpu:0" differs: its tensors are on "cpu"
         bank = open_counters(
             where,
             heads=HEADS,

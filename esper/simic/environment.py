@@ -209,7 +209,7 @@ class Environment:
         return torch.cat((*sums, self.governor.pack_state()))
 
     def read(self, packed: Tensor) -> EpochResult:
-        """Take `measure()`, copied to the CPU, and tell the slots.
+        """Take `measure()`, copied to the CPU, and hand it to the slots.
 
         Accuracies are exact quotients of counts; a sum over no sample gives None.
         """

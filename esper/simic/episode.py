@@ -87,7 +87,7 @@ class EpisodeState:
         return sum(reward.total for reward in self.rewards)
 
     def guard(self) -> None:
-        """Let the governor look at the epoch, and roll back if it says so."""
+        """Let the governor look at the epoch, and roll back if it decides that."""
         self.penalty = self.environment.roll_back() if self.environment.must_roll_back(self.result) else None
 
     def masks(self) -> Masks:

@@ -1,6 +1,6 @@
 """What the policy sees of one environment: a fixed row of numbers, all about one in size.
 
-A measurement is two numbers: its value and whether it was measured, so that a policy can tell "zero" from
+A measurement is two numbers: its value and whether it was measured, so that a policy can distinguish "zero" from
 "not known". Everything is on the host already; a level of telemetry has no influence on any of it.
 """
 
@@ -24,7 +24,7 @@ _STAGES = (
     Stage.BLENDING,
     Stage.PROBATIONARY,
     Stage.FOSSILIZED,
-)  # the last column stands for a slot that is being emptied
+)  # the last column is a slot that is being emptied
 _HOST_FEATURES = 12
 _SLOT_FEATURES = len(_STAGES) + 1 + 2 + 3 * 2 + len(BLUEPRINT_IDS)
 FEATURES = _HOST_FEATURES + _SLOT_FEATURES * len(SLOT_IDS)

@@ -146,7 +146,7 @@ class UniformPolicy(nn.Module):
         self.sizes = [len(options) for options in heads.values()]
 
     def initial_state(self, environments: int) -> State:  # noqa: ARG002 - it remembers nothing of any
-        """Return a state that says nothing."""
+        """Return an empty state."""
         return torch.zeros(0), torch.zeros(0)
 
     def act(

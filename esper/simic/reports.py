@@ -274,7 +274,7 @@ def report_checkpoint(hub: Hub, kind: TelemetryEventType, path: str | Path, *, s
         with Path(path).open("rb") as file:
             data["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
             data["size_bytes"] = file.tell()
-    except OSError:  # somebody took it away: neither was measured
+    except OSError:  # it was taken away: neither was measured
         pass
     hub.emit(TelemetryEvent(kind, data))
 

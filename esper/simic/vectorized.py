@@ -2,7 +2,7 @@
 
 A batch is one episode of every environment, then one update. Within an inner epoch the data come first and the
 environments inside; what the epoch measured leaves each device in one copy, the policy decides for all
-environments in one call, and its actions come back in one more. Telemetry is told what happened and asked
+environments in one call, and its actions come back in one more. Telemetry is given what happened and asked
 nothing: no decision, gate or interval hangs on a level.
 
 The helpers are the plan's; the heuristic loop uses them too. Those that look the hub up by themselves stand
@@ -335,7 +335,7 @@ class VectorizedTrainer:
             self._banks.record(step)
 
     def _report_counts(self, events: list[TelemetryEvent]) -> None:
-        """Report what the counters of a batch say, at most a batch late."""
+        """Report what the counters of a batch measured, at most a batch late."""
         hub = get_hub()
         for event in events:
             if event.event_type == TelemetryEventType.ACTION_DISTRIBUTION:

@@ -44,7 +44,7 @@ class TolariaGovernor:
         model: The host.
         classes: Number of classes; the loss of guessing is their natural logarithm.
         history: Losses that are remembered; anomalies are not.
-        min_samples: Losses that must be known before a spike can be told.
+        min_samples: Losses that must be known before a spike can be detected.
         sigmas: A spike is this many standard deviations over the mean,
         multiple: this many times the mean,
         ceiling: and over this loss,
@@ -198,7 +198,7 @@ class TolariaGovernor:
     # Report.
 
     def _facts(self) -> dict[str, Any]:
-        """The panic as it stands; a rollback without one was asked for."""
+        """The present panic; a rollback without one was asked for."""
         if self.last_panic is None:
             return {"reason": "requested", "consecutive_panics": self.consecutive_panics}
         facts = {

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +24,8 @@ from esper_telemetry.collector.metrics import Metrics
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.service import TICK_S, CollectorService
 from esper_telemetry.daemon.metrics_port import MetricsServer
-from esper_telemetry.daemon.supervisor import Supervisor, unless_asked
-from esper_telemetry.errors import ConfigError, MissingExtraError, SinkError
+from esper_telemetry.daemon.supervisor import Supervisor, run_until_signal
+from esper_telemetry.errors import ConfigError, MissingExtraError
 from esper_telemetry.storage.file_engine import FileEngine
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
 from esper_telemetry.wire import is_loopback, split_address
@@ -304,17 +303,4 @@ async def serve(settings: Settings, on_ready: Callable[[CollectorServer], None])
         ConfigError: it cannot run like this.
         SinkError: the disk refused at the start, or a part of the collector ended that must not.
     """
-    server = CollectorServer(settings)
-    asked = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked.set)
-    if not await unless_asked(asked, server.start()):
-        LOG.info("asked to stop before the start was over")
-        return
-    on_ready(server)
-    await unless_asked(asked, server.ended.wait())
-    LOG.info("%s", server.failure or "asked to stop: draining")
-    await server.stop()
-    if server.failure:
-        raise SinkError(server.failure)
+    await run_until_signal(CollectorServer(settings), on_ready, LOG)

@@ -6,6 +6,7 @@ import os
 import sys
 from difflib import get_close_matches
 from importlib import import_module
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 PROGRAM = "esper-telemetry"
 INTERRUPTED = 130
 
+# `import` is import_.py.
 # Each verb is the module of that name; `command` in it is the click command. The text is what --help lists.
 VERBS = {
     "info": "what a record holds, without reading all of it",
@@ -27,6 +29,8 @@ VERBS = {
     "stats": "count events, bytes and values by type and field",
     "schema": "what the events of a record mean: fields, units, comments",
     "query": "ask in SQL, over one record or many",
+    "export": "write records as Parquet, Arrow, CSV, JSON lines, TensorBoard, MCAP, Perfetto or OTLP",
+    "import": "old runs of TensorBoard, JSON lines or CSV as records",
     "diff": "compare two runs: settings, results, events, numbers",
     "filter": "write the events that are wanted to a new record",
     "merge": "join segments, ranks or files into one record",
@@ -66,7 +70,8 @@ class Verbs(click.Group):
             cmd_name = RENAMED[cmd_name]
         if cmd_name not in VERBS:
             return None
-        command: click.Command = import_module(f"esper_telemetry.commands.{cmd_name}").command
+        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = import_module(f"esper_telemetry.commands.{module}").command
         return command
 
     def resolve_command(

@@ -35,6 +35,6 @@ def command(files: tuple[str, ...], output: Path, *, force: bool, as_json: bool)
     for text in (*paths.passed_over, *found.passed_over):
         warn(str(text))
     if len(found.attempts) > 1:
-        note(f"{found.output} holds {len(found.attempts)} attempts: what was done again stands there twice")
+        note(f"{found.output} holds {len(found.attempts)} attempts: what was done again is there twice")
     whole = found.complete and not (paths.passed_over or found.passed_over)
     return FINE if whole else INCOMPLETE

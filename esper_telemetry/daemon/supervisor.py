@@ -8,7 +8,10 @@ the two holds is decided here, once, by the method that starts the task.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
+import signal
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from esper_telemetry.errors import SinkError
 
 if TYPE_CHECKING:
     import logging
@@ -93,6 +96,48 @@ class Supervisor:
         self._failures.labels(name).inc()
         self._log.critical("%s has ended, so the process ends: %r", name, error, exc_info=error)
         self._on_death(f"{name} has ended: {error!r}")
+
+
+class Service(Protocol):
+    """What `run_until_signal` runs."""
+
+    ended: asyncio.Event
+    failure: str
+
+    async def start(self) -> None:
+        """Start; what it had begun is undone where it raises or is cancelled."""
+
+    async def stop(self) -> None:
+        """Finish what was taken, and end."""
+
+
+_Service = TypeVar("_Service", bound=Service)
+
+
+async def run_until_signal(service: _Service, on_ready: Callable[[_Service], None], log: logging.Logger) -> None:
+    """Run a service until SIGTERM or SIGINT, or until it cannot go on. A signal also ends a start that waits.
+
+    Args:
+        service: what to run.
+        on_ready: called once it has started.
+        log: where the reason of its end is logged.
+
+    Raises:
+        TelemetryError: as its `start` raises.
+        SinkError: a part of it ended that must not.
+    """
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    if not await unless_asked(asked, service.start()):
+        log.info("asked to stop before the start was over")
+        return
+    on_ready(service)
+    await unless_asked(asked, service.ended.wait())
+    log.info("%s", service.failure or "asked to stop")
+    await service.stop()
+    if service.failure:
+        raise SinkError(service.failure)
 
 
 async def unless_asked(asked: asyncio.Event, work: Coroutine[object, object, object]) -> bool:

@@ -11,6 +11,7 @@ from esper_telemetry.decode.event_filter import Filter
 from esper_telemetry.decode.faults import FileDamage
 from esper_telemetry.decode.inputs import RecordFiles, record_files
 from esper_telemetry.decode.jsonlines import StreamKeys, json_line, rfc3339, stream_keys
+from esper_telemetry.decode.overview import RunConfiguration, StreamSummary, Summary, run_configuration, summarize
 from esper_telemetry.decode.ranges import OutOfRange, RangeCheck
 from esper_telemetry.decode.records import Records, read
 from esper_telemetry.decode.reference import (
@@ -23,7 +24,6 @@ from esper_telemetry.decode.reference import (
 )
 from esper_telemetry.decode.statistics import FieldStatistics, TypeStatistics, count_envelopes, count_events
 from esper_telemetry.decode.streams import SegmentPlace
-from esper_telemetry.decode.summaries import RunConfiguration, StreamSummary, Summary, run_configuration, summarize
 from esper_telemetry.decode.survey import Survey, survey
 from esper_telemetry.decode.tailing import Tail
 from esper_telemetry.decode.types import Origin

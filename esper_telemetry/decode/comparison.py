@@ -9,9 +9,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.decode.event_filter import Filter
+from esper_telemetry.decode.overview import summarize
 from esper_telemetry.decode.records import Records
 from esper_telemetry.decode.statistics import count_events, flatten
-from esper_telemetry.decode.summaries import summarize
 from esper_telemetry.decode.survey import survey
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from esper_telemetry.decode.event import Event
     from esper_telemetry.decode.inputs import RecordFiles
+    from esper_telemetry.decode.overview import StreamSummary, Summary
     from esper_telemetry.decode.statistics import FieldStatistics, TypeStatistics
-    from esper_telemetry.decode.summaries import StreamSummary, Summary
     from esper_telemetry.decode.survey import Survey
 
 # What a run is made of and measures of itself: never the same twice.
@@ -112,7 +112,7 @@ def compare(
     *,
     latest: bool = False,
 ) -> Comparison:
-    """Compare what two records say of their runs, and the statistics of their events.
+    """Compare what two records state of their runs, and the statistics of their events.
 
     Args:
         left: files of the first record.
@@ -148,7 +148,7 @@ def partings(
     """Yield where the events of two records part, stream by stream; nothing where they hold the same.
 
     Times are not compared, nor fields that hold durations or rates, nor RunStarted, which
-    says where and when the run was.
+    states where and when the run was.
 
     Args:
         left: files of the first record.

@@ -25,7 +25,7 @@ _MICROSECOND = 1000
 
 
 class BlockFacts(NamedTuple):
-    """What a block of steps stands for.
+    """The events that a block of steps holds.
 
     Attributes:
         row_type: full name of the type of its rows.
@@ -63,7 +63,7 @@ class Event:
 
     Attributes:
         time_unix_nano: wall clock, nanoseconds since 1970 UTC.
-        seq: number of the event in its stream, from 1.
+        seq: sequence number of the event in its stream, from 1.
     """
 
     __slots__ = ("_context", "_data", "_kind", "_origin", "_payload", "seq", "time_unix_nano")
@@ -123,7 +123,7 @@ class Event:
 
     @property
     def position(self) -> tuple[int, int]:
-        """Where it stands in its stream: its number, and the row of the block it came in."""
+        """Its place in its stream: its sequence number, and the row of the block it came in."""
         return self.seq, 0
 
     @property
@@ -190,6 +190,27 @@ class Event:
         """What it shares with the other events of its type and segment: a key to tally events by."""
         return self._kind, self._origin
 
+<<<<<<< HEAD
+=======
+    @property
+    def block(self) -> BlockFacts | None:
+        """The events that a block of steps holds, without making its rows; None for other events and damaged ones."""
+        kind = self._kind
+        if kind.full_name != STEP_BLOCK or kind.cls is None:
+            return None
+        try:
+            message: Any = self.message
+        except CorruptRecordError:
+            return None
+        row_kind = self._origin.schema.kind(message.row_type)
+        offsets = message.time_offsets_us
+        if not (message.HasField("first_time_unix_nano") and offsets):
+            return BlockFacts(row_kind.full_name, row_kind.name, rows(message), (self.time_unix_nano,) * 2)
+        first = message.first_time_unix_nano
+        times = first + 1000 * min(offsets), first + 1000 * max(offsets)
+        return BlockFacts(row_kind.full_name, row_kind.name, rows(message), times)
+
+>>>>>>> main
     def _decode(self) -> dict[str, Any]:
         kind, origin = self._kind, self._origin
         context = origin.schema.context(self._context)
@@ -207,7 +228,7 @@ class Event:
 class RowEvent(Event):
     """A row of a block of steps: what would have been an event of its own, had it not travelled by column.
 
-    Its number is that of the block; `context` and `message` are made from the row.
+    Its sequence number is that of the block; `context` and `message` are made from the row.
     """
 
     __slots__ = ("_at", "_row", "_size")
@@ -224,7 +245,7 @@ class RowEvent(Event):
 
     @property
     def position(self) -> tuple[int, int]:
-        """The number of its block, and its row there."""
+        """The sequence number of its block, and its row there."""
         return self.seq, self._at
 
     @property

@@ -1,4 +1,4 @@
-"""Which events are wanted: by type, environment, time, number and rank, told before a payload is parsed."""
+"""Which events are wanted: by type, environment, time, sequence number and rank, decided before a payload is parsed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Filter:
     """A choice of events; None means all.
 
     Attributes:
-        types: short or full names, in which * and ? stand for anything: ("seed.*",).
+        types: short or full names, in which * and ? match anything: ("seed.*",).
         envs: environments; events without an env_id are left out.
         since_ns: earliest time, nanoseconds since 1970 UTC, inclusive.
         until_ns: latest time, exclusive.
-        first_seq: first number, inclusive.
-        last_seq: last number, inclusive.
+        first_seq: first sequence number, inclusive.
+        last_seq: last sequence number, inclusive.
         ranks: ranks of the processes.
         batches: first and last batch_idx, both inclusive, None where it is open; events without one are left out.
         steps: first and last step, in the same way.
@@ -93,7 +93,7 @@ class Filter:
         )
 
     def covers(self, envelope: Envelope) -> bool:
-        """Tell whether time and number of an event are wanted."""
+        """Tell whether time and sequence number of an event are wanted."""
         return (
             (self.since_ns is None or envelope.time_unix_nano >= self.since_ns)
             and (self.until_ns is None or envelope.time_unix_nano < self.until_ns)

@@ -1,4 +1,4 @@
-"""What a reader did not get: collected in one place, said in words, so that no loss is silent."""
+"""What a reader did not get, collected in one place as sentences, so that no loss is silent."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Faults:
         warnings: one sentence for each fault, with its file.
         notes: what is worth knowing and no fault.
         damage: stretches that could not be read.
-        missing: numbers that were given out and have no event.
+        missing: sequence numbers that were given out and have no event.
         marked: those of `missing` whose loss a file itself accounts for.
-        losses: file and sentence for what the numbers of each stream tell; in `warnings` too.
+        losses: file and sentence for the gaps of each stream; in `warnings` too.
         unknown: events that the record does not explain, by the name of their type.
     """
 
@@ -48,11 +48,11 @@ class Faults:
         self.unknown: Counter[str] = Counter()
 
     def warn(self, path: str, text: str) -> None:
-        """Take note of something that a person should know."""
+        """Record something that a person should know."""
         self.warnings.append(f"{path}: {text}")
 
     def damaged(self, path: str, damage: Damage) -> None:
-        """Take note of damage.
+        """Record damage.
 
         Raises:
             CorruptRecordError: reading is strict.
@@ -63,7 +63,7 @@ class Faults:
         self.warn(path, str(damage))
 
     def unreadable(self, path: str, frame: FrameRef, error: CorruptRecordError) -> None:
-        """Take note of a frame that could not be read.
+        """Record a frame that could not be read.
 
         Raises:
             CorruptRecordError: reading is strict.
@@ -75,7 +75,7 @@ class Faults:
         self.warnings.append(str(error))
 
     def opened(self, reader: RecordReader) -> None:
-        """Take note of what a file says about itself before its events are read.
+        """Record what a file states of itself before its events are read.
 
         Raises:
             CorruptRecordError: a part of it belongs to no segment, and reading is strict.
@@ -90,16 +90,16 @@ class Faults:
                 self.damaged(reader.path, damage)
 
     def repeated(self, path: str, frame: FrameRef) -> None:
-        """Note a frame that came before; its events are given once."""
+        """Record a frame that came before; its events are given once."""
         self.warn(path, f"the events {frame.first_seq:,} to {frame.last_seq:,} came already, and are given once")
 
     def gone(self, path: str, error: RecordError, numbers: tuple[int, int]) -> None:
-        """Note a file that is not there any more, or holds something else, when its events are to be read."""
+        """Record a file that is not there any more, or holds something else, when its events are to be read."""
         first, last = numbers
         self.missing += last - first + 1
-        self.warn(path, f"{error.reason}; numbers {first:,} to {last:,} were in it and are missing")
+        self.warn(path, f"{error.reason}; sequence numbers {first:,} to {last:,} were in it and are missing")
 
     def copied(self, paths: Sequence[str]) -> None:
-        """Note that files hold the same numbers, the most complete one first."""
+        """Record that files hold the same sequence numbers, the most complete one first."""
         for path in paths[1:]:
             self.warn(path, f"it is a copy of {paths[0]}, or holds events of it: what came already is given once")

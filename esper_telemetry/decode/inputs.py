@@ -28,9 +28,9 @@ class RecordFiles:
 
     Attributes:
         files: each once, in the order of what was passed, of a folder in the order of streams and segments.
-        passed_over: what was found beside them and cannot be a record.
+        passed_over: what was found besides them and cannot be a record.
         folders: folders of which every file is among `files`: what is missing there is missing.
-        alone: it is one file, named by somebody: what is wrong with it is an error.
+        alone: it is one file, named by the caller: what is wrong with it is an error.
     """
 
     files: tuple[Path, ...]
@@ -46,11 +46,11 @@ class RecordFiles:
 
 
 def record_files(path: RecordPath | Iterable[RecordPath] | RecordFiles | None) -> RecordFiles:
-    """Return the record files that `path` stands for. None is opened.
+    """Return the record files that `path` means. None is opened.
 
     Args:
         path: a file, a run folder, a pattern such as "runs/*/main-r0-*", or several of these. None is the folder of
-            a run that records nothing, and stands for no file.
+            a run that records nothing, and means no file.
 
     Raises:
         NotARecordError: nothing is there.

@@ -1,4 +1,4 @@
-"""The few events by which a record speaks of itself: how a run began and ended, and what was dropped and why.
+"""The few events by which a record reports on itself: how a run began and ended, and what was dropped and why.
 
 Only frames that hold them are decompressed: the first and the last of a segment, and those with a report of losses.
 """
@@ -30,7 +30,7 @@ _SOON = 2
 
 
 class Landmarks:
-    """The events of a segment that say how the run fares; each is read when it is asked for, once.
+    """The events of a segment that report on the run itself; each is read when it is asked for, once.
 
     Args:
         reader: the file.
@@ -43,19 +43,19 @@ class Landmarks:
 
     @property
     def begins_run(self) -> bool:
-        """Whether RunStarted stands in the first frame of the stream, as its descriptor tells."""
+        """Whether RunStarted is in the first frame of the stream, as its descriptor states."""
         first = next((frame for frame in self._segment.frames[:1] if frame.first_seq == 1), None)
         return first is not None and self._wanted(_STARTED_TYPE).concerns(first)
 
     @cached_property
     def started(self) -> dict[str, Any]:
-        """Data of RunStarted, if it stands in the first frame of the segment; else nothing."""
+        """Data of RunStarted, if it is in the first frame of the segment; else nothing."""
         found = self._events(self._segment.frames[:1], _STARTED_TYPE)
         return found[0].data if found else {}
 
     @cached_property
     def resumed(self) -> dict[str, Any]:
-        """Data of RunResumed, if it stands at the start of the segment; else nothing."""
+        """Data of RunResumed, if it is at the start of the segment; else nothing."""
         found = self._events(self._segment.frames[:_SOON], _RESUMED_TYPE)
         return found[0].data if found else {}
 
@@ -96,7 +96,7 @@ class Landmarks:
 
 
 def causes_in(data: Mapping[str, Any]) -> Counter[str]:
-    """Return what RunFinished or a report of losses says was lost, by cause."""
+    """Return what RunFinished or a report of losses states as lost, by cause."""
     causes: Counter[str] = Counter()
     for cause, count in _counts(data):
         causes[cause] += count

@@ -49,7 +49,7 @@ class LiveSource(Protocol):
         """Open a channel of its own, with further arguments of gRPC."""
 
     def misconfiguration(self) -> str:
-        """Say what keeps both ends apart though the collector answers; empty where waiting may help."""
+        """Return what keeps both ends apart though the collector answers; empty where waiting may help."""
 
 
 class LiveTail:
@@ -221,7 +221,7 @@ class LiveTail:
         if wrong:
             return RecordError(wrong, path=self._source.address)
         status = error.code().name.lower().replace("_", " ")
-        return RecordError(f"the collector says {status}: {error.details()}", path=self._source.address)
+        return RecordError(f"the collector answers {status}: {error.details()}", path=self._source.address)
 
     # --- frames -------------------------------------------------------------------------------------------------------
 
@@ -232,7 +232,7 @@ class LiveTail:
             self._origins.pop(frame.producer_id, None)
         elif kind == "skip":
             first, last = frame.skip.first_seq, frame.skip.last_seq
-            self._faults.warn(self.run_id, f"numbers {first:,} to {last:,} never reached the collector")
+            self._faults.warn(self.run_id, f"sequence numbers {first:,} to {last:,} never reached the collector")
         elif kind == "batch" and frame.producer_id in self._segments:
             segment, batch = self._segments[frame.producer_id], frame.batch
             if self._wanted.wants_rank(segment.header.rank):
@@ -247,12 +247,12 @@ class LiveTail:
         return origin
 
     def _tell_gap(self, frame: collector_pb2.Frame) -> None:
-        """Say which numbers the collector has not any more, or never had."""
+        """Report the sequence numbers that the collector does not have any more, or never had."""
         kind = frame.WhichOneof("content")
         reached = self._reached.get(frame.producer_id)
         if kind in ("batch", "skip") and reached is not None and getattr(frame, kind).first_seq > reached + 1:
             last = getattr(frame, kind).first_seq - 1
-            self._faults.warn(self.run_id, f"numbers {reached + 1:,} to {last:,} are missing at the collector")
+            self._faults.warn(self.run_id, f"sequence numbers {reached + 1:,} to {last:,} are missing at the collector")
 
     def _reached_before(self, frame: collector_pb2.Frame) -> int:
         return self._reached.get(frame.producer_id, 0)

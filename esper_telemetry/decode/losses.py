@@ -1,7 +1,7 @@
-"""What is lost of a stream, measured: the numbers that were given out, less those that have an event.
+"""What is lost of a stream, measured: the sequence numbers that were given out, less those that have an event.
 
-Every event has a number before anything can be dropped, so what is not there is counted, whatever the run says
-of itself. What the run says explains the count: losses with a cause stand beside those without one.
+Every event has a sequence number before anything can be dropped, so what is not there is counted, whatever the run
+reports. What the run reports explains the count: losses with a cause, and those without one.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class StreamLosses:
-    """The numbers of one stream; it is given the parts of the stream in order, then told that it ended.
+    """The sequence numbers of one stream; it is given the parts of the stream in order, then its end.
 
     Attributes:
-        last_seq: last number that is known to have been given out.
+        last_seq: last sequence number that is known to have been given out.
         present: events that are there.
-        missing: numbers without an event, in and between the segments, and before and behind them.
-        pruned: numbers before the first segment that retention deleted as it was told to; not missing.
+        missing: sequence numbers without an event, in and between the segments, before and after them.
+        pruned: sequence numbers before the first segment that retention deleted as configured; not missing.
         marked: those of `missing` that the files account for: damaged frames, and ranges marked as lost by reason.
-        causes: what the run says was lost, by cause; it speaks of the whole run.
-        finished: the stream says itself how it ended.
+        causes: what the run reports as lost, by cause; it counts the whole run.
+        finished: the stream itself states how it ended.
         writing: a process is writing it now.
-        open_end: its writer is gone and did not say that it was done: what came after `last_seq` is unknown.
+        open_end: its writer is gone and did not state that it was done: what came after `last_seq` is unknown.
         warnings: file and sentence for each loss.
         notes: file and sentence for what is worth knowing and no loss.
     """
@@ -65,8 +65,8 @@ class StreamLosses:
 
         Args:
             place: its segment, the most complete one of several copies.
-            landmarks: what that one says of the run.
-            copies: that segment and those that hold the same numbers.
+            landmarks: what that one reports of the run.
+            copies: that segment and those that hold the same sequence numbers.
         """
         segment = copies[0]
         self._path = str(place.path)
@@ -88,7 +88,7 @@ class StreamLosses:
             self.causes.update(landmarks.drops)
 
     def end(self, place: SegmentPlace, landmarks: Landmarks, reader: RecordReader, segment: Segment) -> None:
-        """Take note that the stream has no further part; the arguments are its last one."""
+        """Record that the stream has no further part; the arguments are its last one."""
         finished = landmarks.finished
         self.finished = bool(finished)
         if finished:
@@ -99,10 +99,12 @@ class StreamLosses:
         if not (self.finished or self.writing or self._filtered):
             self._unfinished(place, reader, segment)
         if self.missing:
-            self.warnings.append((self._path, f"{self.missing:,} numbers have no event: {self.explanation()}"))
+            self.warnings.append((self._path, f"{self.missing:,} sequence numbers have no event: {self.explanation()}"))
         if self.pruned:
-            said = f"numbers 1 to {self.pruned:,} are not here: retention (keep_bytes) deleted their segments"
-            self.notes.append((self._path, said))
+            stated = (
+                f"sequence numbers 1 to {self.pruned:,} are not here: retention (keep_bytes) deleted their segments"
+            )
+            self.notes.append((self._path, stated))
 
     def report(self, faults: Faults) -> None:
         """Add what was measured of the stream, once it has been read, to `faults`."""
@@ -114,33 +116,33 @@ class StreamLosses:
         faults.notes += [f"{path}: {text}" for path, text in self.notes]
 
     def explanation(self) -> str:
-        """Return what the run says of the numbers that are missing: "buffer_full 7, 5 without a cause"."""
+        """Return what the run reports of the sequence numbers that are missing: "buffer_full 7, 5 without a cause"."""
         known = Counter(self.marked)
         left = max(0, self.missing - known.total())
         for cause, count in self.causes.most_common():
             known[cause] += min(count, left)
             left -= min(count, left)
-        said = [f"{cause} {count:,}" for cause, count in known.most_common() if count]
-        return ", ".join([*said, f"{left:,} without a cause"] if left else said)
+        stated = [f"{cause} {count:,}" for cause, count in known.most_common() if count]
+        return ", ".join([*stated, f"{left:,} without a cause"] if left else stated)
 
     def summary(self) -> str:
         """Return the losses in a few words."""
         given = self.present + self.missing
-        said = f"{self.missing:,} of {given:,} {'event' if given == 1 else 'events'}"
-        said += f": {self.explanation()}" if self.missing else ""
+        stated = f"{self.missing:,} of {given:,} {'event' if given == 1 else 'events'}"
+        stated += f": {self.explanation()}" if self.missing else ""
         if self.pruned:
-            said += f"; numbers 1 to {self.pruned:,} were deleted by retention"
+            stated += f"; sequence numbers 1 to {self.pruned:,} were deleted by retention"
         if self.writing:
-            said += " so far"
+            stated += " so far"
         if self.open_end:
-            said += f"; what came after number {self.last_seq:,} is unknown"
-        return said
+            stated += f"; what came after sequence number {self.last_seq:,} is unknown"
+        return stated
 
     def _account(self, segment: Segment) -> None:
-        """Count the numbers whose loss the file itself accounts for."""
+        """Count the sequence numbers whose loss the file itself accounts for."""
         for skip in segment.skips:
             self.marked[_REASONS.get(skip.reason, f"reason {skip.reason}")] += skip.last_seq - skip.first_seq + 1
-            self._warn(f"numbers {skip.first_seq:,} to {skip.last_seq:,} are marked as lost")
+            self._warn(f"sequence numbers {skip.first_seq:,} to {skip.last_seq:,} are marked as lost")
         for damage in segment.damage:
             if damage.first_seq is not None and damage.last_seq is not None:
                 self.marked["damaged"] += damage.last_seq - damage.first_seq + 1
@@ -160,36 +162,40 @@ class StreamLosses:
         self.last_seq = before
 
     def _behind(self, offered: int) -> None:
-        """Measure what was given out after the last number that is here, by what the run says of its end."""
+        """Measure what was given out after the last sequence number that is here, as the end of the run reports it."""
         if offered > self.last_seq and not self._filtered:
             self._lost(self.last_seq + 1, offered, f"{FINISHED} counts them")
             self.last_seq = offered
 
     def _unfinished(self, place: SegmentPlace, reader: RecordReader, segment: Segment) -> None:
-        """Say that nobody knows what came after the last number."""
+        """Report that what came after the last sequence number is unknown."""
         if place.header.parent_producer_id:
             self._cut_off(place)
             return
         if not segment.closed:
             self.open_end = True
             if reader.truncation is None or segment is not reader.segments[-1]:
-                self._warn(f"no end: its writer is gone, and what came after number {self.last_seq:,} is unknown")
+                self._warn(
+                    f"no end: its writer is gone, and what came after sequence number {self.last_seq:,} is unknown"
+                )
         elif place.in_folder and self._in_run:
             self.open_end = True
-            self._warn(f"no end: {FINISHED} is not here, and what came after number {self.last_seq:,} is unknown")
+            self._warn(
+                f"no end: {FINISHED} is not here, and what came after sequence number {self.last_seq:,} is unknown"
+            )
 
     def _cut_off(self, place: SegmentPlace) -> None:
-        """Say what a child process may have lost that ended without a word; that its run went on says nothing of it."""
+        """Report what a child process may have lost that did not record its end; its run may have gone on."""
         header = place.header
         self.open_end = True
         self._warn(
-            f"child process {header.pid} ended without a word after number {self.last_seq:,}: it may have lost what it"
-            f" emitted in its last {header.flush_policy.flush_interval_s:g} s"
+            f"child process {header.pid} ended without an end event after sequence number {self.last_seq:,}: it may"
+            f" have lost what it emitted in its last {header.flush_policy.flush_interval_s:g} s"
         )
 
     def _lost(self, first: int, last: int, why: str) -> None:
         self.missing += last - first + 1
-        self._warn(f"numbers {first:,} to {last:,} are missing: {why}")
+        self._warn(f"sequence numbers {first:,} to {last:,} are missing: {why}")
 
     def _warn(self, text: str) -> None:
         self.warnings.append((self._path, text))

@@ -27,7 +27,7 @@ class OutOfRange:
         type: short name of the event.
         name: the field; of nested messages and maps "heads.entropy".
         value: the first such value.
-        seq: number of its event.
+        seq: sequence number of its event.
         rank: rank of its event.
         allowed: what the schema states, in words.
         events: how often a value was outside.
@@ -84,12 +84,12 @@ def describe_range(meta: FieldMeta) -> str:
     """Return what a schema allows, in words: "0 to 1", "from 0", "finite numbers"."""
     low, high = meta.HasField("min"), meta.HasField("max")
     if low and high:
-        said = f"{meta.min:g} to {meta.max:g}"
+        stated = f"{meta.min:g} to {meta.max:g}"
     elif low or high:
-        said = f"from {meta.min:g}" if low else f"up to {meta.max:g}"
+        stated = f"from {meta.min:g}" if low else f"up to {meta.max:g}"
     else:
         return "finite numbers"
-    return f"{said} or not finite" if meta.allow_non_finite else said
+    return f"{stated} or not finite" if meta.allow_non_finite else stated
 
 
 def _stated(metas: Mapping[str, FieldMeta], name: str) -> FieldMeta | None:

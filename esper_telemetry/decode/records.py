@@ -1,9 +1,9 @@
 """Reads records back: a file, or a run with all its segments and ranks, as one series of events.
 
-Each stream is given in the order of its numbers, whatever files its segments are in, and each event once; streams
-are merged by time. Memory is bounded by a frame of each stream at the present time, and files are opened when
+Each stream is given in the order of its sequence numbers, whatever files its segments are in, and each event once;
+streams are merged by time. Memory is bounded by a frame of each stream at the present time, and files are opened when
 they are due. Nothing is written, and no loss is silent: what is damaged is raised (or collected), what is cut off or
-missing stands in `warnings`.
+missing is in `warnings`.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Records:
 
     @property
     def events(self) -> int:
-        """Events in the segments, wanted or not, as the descriptors say."""
+        """Events in the segments, wanted or not, as the descriptors state."""
         return sum(place.events for place in self.segments)
 
     @property
@@ -103,17 +103,17 @@ class Records:
 
     @property
     def missing(self) -> int:
-        """Numbers of the streams read so far that were given out and have no event, whatever the cause."""
+        """Sequence numbers of the streams read so far that were given out and have no event, whatever the cause."""
         return self._faults.missing
 
     @property
     def marked(self) -> int:
-        """Those of `missing` whose loss a file accounts for: damage that is told, and ranges marked as lost."""
+        """Those of `missing` whose loss a file accounts for: damage that is reported, and ranges marked as lost."""
         return self._faults.marked
 
     @property
     def losses(self) -> Sequence[tuple[str, str]]:
-        """File and sentence for what the numbers of the streams read so far tell; in `warnings` too."""
+        """File and sentence for the gaps of the streams read so far; in `warnings` too."""
         return self._faults.losses
 
     @property
@@ -144,7 +144,7 @@ class Records:
             readers.close()
 
     def _last_kept(self) -> dict[tuple[str, int, bytes], tuple[int, int]]:
-        """Return where the last event stands that no later attempt did again, by stream; not of those kept whole."""
+        """Return the position of the last event that no later attempt did again, by stream; not of those kept whole."""
         found = superseded(self.segments)
         self._faults.warnings += found.warnings
         self._faults.notes += found.notes
@@ -180,7 +180,7 @@ class Records:
         *,
         is_last: bool,
     ) -> Iterator[Event]:
-        """Yield the events of a segment, or of several that hold the same numbers."""
+        """Yield the events of a segment, or of several that hold the same sequence numbers."""
         copies = self._take(part, readers)
         if not copies:
             return
@@ -200,7 +200,7 @@ class Records:
     def _take(
         self, part: Sequence[SegmentPlace], readers: OpenReaders
     ) -> list[tuple[SegmentPlace, RecordReader, Segment]]:
-        """Open the segments of a part; what is not there any more is told."""
+        """Open the segments of a part; what is not there any more is reported."""
         taken = []
         for place in part:
             try:
@@ -242,25 +242,25 @@ def read(
 
     Args:
         path: a record file, a run folder (all its segments and ranks), a pattern, or several of these. What is no
-            record in a folder is passed over, and stands in `warnings`. None, the folder of a run that is
+            record in a folder is passed over, and is in `warnings`. None, the folder of a run that is
             switched off, holds no event.
         types: names of types ("seed.culled", "esper.v1.SeedCulled", "seed.*") or event classes.
         envs: environments; events without an env_id are left out.
         ranks: ranks of the processes.
         since: earliest time, inclusive: nanoseconds since 1970 UTC, or a datetime with a time zone.
         until: latest time, exclusive.
-        first_seq: first number, inclusive.
-        last_seq: last number, inclusive.
+        first_seq: first sequence number, inclusive.
+        last_seq: last sequence number, inclusive.
         batches: first and last batch_idx, both inclusive, None where it is open; events without one are left out.
         steps: first and last step, in the same way.
         expand: give a block of steps as its rows, not as the one event it travelled as.
         strict: raise when a part is damaged; otherwise it is passed over and noted in `damage`.
         latest: of a run that was resumed, leave out what a later attempt did again: what earlier attempts of the same
             rank emitted after their last event below the place that `start_run(resumed_from=...)` named. Where it
-            named none, nothing is left out, and `warnings` says so.
+            named none, nothing is left out, and `warnings` states it.
 
     Returns:
-        The events, to be iterated over; `warnings` says what is cut off or missing.
+        The events, to be iterated over; `warnings` states what is cut off or missing.
 
     Raises:
         RecordError: nothing of it can be read; of a file named alone, because it is no record.

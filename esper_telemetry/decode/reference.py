@@ -42,7 +42,7 @@ class FieldReference:
         maximum: largest legal value, or None.
         kind: "GAUGE", "DELTA", "CUMULATIVE", "KEY", or "".
         goal: "MINIMIZE", "MAXIMIZE", or "".
-        comment: what the .proto file says.
+        comment: what the .proto file documents.
     """
 
     name: str
@@ -63,7 +63,7 @@ class MessageReference:
 
     Attributes:
         full_name: its full name.
-        comment: what the .proto file says.
+        comment: what the .proto file documents.
         fields: its fields, by number.
     """
 
@@ -78,7 +78,7 @@ class EnumReference:
 
     Attributes:
         full_name: its full name.
-        comment: what the .proto file says.
+        comment: what the .proto file documents.
         values: number, shown name and comment of each value.
     """
 

@@ -69,7 +69,7 @@ class SegmentDecoder:
                 yield from self._frame(reader, item, origin, selection)
 
     def events_once(self, copies: Sequence[tuple[RecordReader, Segment]]) -> Iterator[Event]:
-        """Yield the events of segments that hold the same numbers, each once; a frame is read from any that has it.
+        """Yield the events of segments that hold the same sequence numbers, each once, from any that has a frame whole.
 
         Raises:
             CorruptRecordError: as `events`, for what no copy has whole.
@@ -106,7 +106,7 @@ class SegmentDecoder:
             reader: decompresses it.
             payload: the frame and its descriptor.
             origin: its segment.
-            numbers: first and last sequence number that it is said to cover.
+            numbers: first and last sequence number that it is stated to cover.
 
         Raises:
             CorruptRecordError: it is damaged, and the faults are strict.
@@ -133,7 +133,7 @@ class SegmentDecoder:
         Args:
             envelopes: the frame.
             origin: its segment.
-            whole: time, number and type are wanted, as the frame's descriptor tells.
+            whole: time, sequence number and type are wanted, as the frame's descriptor states.
         """
         kinds, wanted = origin.kinds, self._wanted
         blocks = origin.block_ids if self._expand else frozenset()

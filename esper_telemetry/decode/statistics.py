@@ -52,7 +52,7 @@ class FieldStatistics:
 
     Attributes:
         unit: UCUM unit, or "".
-        kind: how it behaves over time: "gauge", "delta", "cumulative" or "key"; "" where that is not said.
+        kind: how it behaves over time: "gauge", "delta", "cumulative" or "key"; "" where that is not stated.
         events: events that set it.
         bytes: what it took before compression; 0 for context, for parts of messages and for rows of blocks.
         values: values seen: more than events for a list, or a field of nested messages.
@@ -168,7 +168,7 @@ class TypeStatistics:
 
 
 def _shortened(text: str) -> str:
-    """Return a text as it is told apart here: by its beginning, so that long ones take no room."""
+    """Return a text as it is distinguished here: by its beginning, so that long ones take no room."""
     return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + OTHERS
 
 
@@ -196,6 +196,11 @@ def count_events(events: Iterable[Event], *, by_rank: bool = False, by_run: bool
         events: what to count.
         by_rank: keep ranks apart.
         by_run: keep runs apart.
+<<<<<<< HEAD
+=======
+        fields: count the values of fields. Without them no payload is parsed, and a block of steps that comes
+            unexpanded counts as the rows that it holds.
+>>>>>>> main
     """
     found: Counted = {}
     for event in events:

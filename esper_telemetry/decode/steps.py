@@ -41,7 +41,7 @@ class StepRow(NamedTuple):
     Attributes:
         type_name: full name of the row's message.
         time_unix_nano: wall clock of its step.
-        seq: number of the block in its stream; all its rows share it.
+        seq: sequence number of the block in its stream; all its rows share it.
         context: set context fields.
         payload: set fields of the row, as the `.data` rule has them.
     """
@@ -63,7 +63,7 @@ class _Column(NamedTuple):
 
 
 def rows(block: Any) -> int:
-    """Return how many rows `block` stands for: steps x envs, less those that were no decision."""
+    """Return how many rows `block` holds: steps x envs, less those that were no decision."""
     count = int(block.steps * block.envs)
     valid = _valid(block)
     return sum(islice(_flags_of(valid), count)) if valid else count
@@ -91,10 +91,10 @@ def expand(
     Args:
         block: a parsed `esper_telemetry.v1.StepBlock`, of generated code or of a record's own descriptors.
         row_class: class of the message called `block.row_type`; None if the record does not declare
-            it, and then the block's own labels stand for its enums.
+            it, and then the block's own labels are taken for its enums.
         context: set context fields of the block's event.
         time_unix_nano: time of the block's event, for blocks without times of their own.
-        seq: number of the block's event.
+        seq: sequence number of the block's event.
 
     Raises:
         CorruptRecordError: lengths do not agree, or a column does not fit the row's class.

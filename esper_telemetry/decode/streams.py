@@ -1,7 +1,7 @@
-"""Which segments belong together: to one stream, in which order, and which hold the same numbers; and open files.
+"""Which segments are of one stream, in which order, and which hold the same sequence numbers; and open files.
 
-Segments that hold the same numbers (a file and its copy, a record and what was filtered from it) are one part of a
-stream: whoever reads or counts it takes each frame once.
+Segments that hold the same sequence numbers (a file and its copy, a record and what was filtered from it) are one
+part of a stream: of it, each frame is read and counted once.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class SegmentPlace(NamedTuple):
         path: the file.
         number: position in the file, from 0: a concatenation or a merge holds several.
         header: its header, without types and descriptors.
-        events: how many it holds, as its descriptors say.
-        last_seq: last number that it covers.
+        events: how many it holds, as its descriptors state.
+        last_seq: last sequence number that it covers.
         first_time: earliest time of an event in it, nanoseconds since 1970 UTC; 0 without events.
         intact: nothing of it is damaged or cut.
-        in_folder: it stands in a run folder of which every file is read.
+        in_folder: it is in a run folder of which every file is read.
         spare: header that is assumed where the file has lost its own.
         last_time: latest time of an event in it, nanoseconds since 1970 UTC; 0 without events.
     """
@@ -69,7 +69,7 @@ class SegmentPlace(NamedTuple):
 
 
 def in_order(places: Iterable[SegmentPlace]) -> list[SegmentPlace]:
-    """Return segments by stream, each in the order of its numbers; streams of a rank by attempt and start."""
+    """Return segments by stream, each in the order of its sequence numbers; streams of a rank by attempt and start."""
     known = list(places)
     started: dict[tuple[str, int, bytes], tuple[int, int]] = {}
     for place in known:
@@ -91,7 +91,7 @@ def by_stream(places: Iterable[SegmentPlace]) -> list[list[SegmentPlace]]:
 
 
 def parts(places: Sequence[SegmentPlace]) -> list[list[SegmentPlace]]:
-    """Return the segments of one stream in the order of their numbers; those that hold the same ones together.
+    """Return the segments of one stream in the order of their sequence numbers; those that hold the same ones together.
 
     Nearly always every part is one segment. Else the most complete one comes first, and those that were filtered are
     left out where an unfiltered one is there.
@@ -117,9 +117,9 @@ def _best_first(part: list[SegmentPlace]) -> list[SegmentPlace]:
 
 
 def frames_once(segments: Iterable[Segment]) -> list[list[tuple[Segment, FrameRef]]]:
-    """Return the frames of segments with the same numbers in the order of these, each with its copies.
+    """Return the frames of segments with the same sequence numbers in the order of these, each with its copies.
 
-    A frame whose numbers are all covered by those before it is left out.
+    A frame whose sequence numbers are all covered by those before it is left out.
     """
     found = [(segment, frame) for segment in segments for frame in segment.frames]
     found.sort(key=lambda one: (one[1].first_seq, -one[1].last_seq, -one[1].records))
@@ -146,7 +146,7 @@ class OpenReaders:
 
     Args:
         places: every segment that will be read, once.
-        faults: told what each file says of itself.
+        faults: where it is recorded what each file states of itself.
     """
 
     def __init__(self, places: Sequence[SegmentPlace], faults: Faults) -> None:
@@ -182,7 +182,7 @@ class OpenReaders:
             segment.descriptor_sets[:] = [self._schemas.setdefault(one, one) for one in segment.descriptor_sets]
 
     def give_back(self, path: Path) -> None:
-        """Say that one segment of a file has been read."""
+        """Record that one segment of a file has been read."""
         self._left[path] -= 1
         if not self._left[path] and path in self._open:
             self._open.pop(path).close()

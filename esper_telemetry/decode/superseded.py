@@ -1,7 +1,7 @@
 """What earlier attempts at a run did that a later one did again: superseded, and left out where the latest is wanted.
 
-A resume says where it goes on: {"step": 500}. What an earlier attempt of the same rank emitted after its last event
-below that is superseded, whether or not an event says where in the run it happened. To find that last event a stream
+A resume states where it goes on: {"step": 500}. What an earlier attempt of the same rank emitted after its last event
+below that is superseded, whether or not an event states where in the run it happened. To find that last event a stream
 is read from its end, frame by frame, and no further than needed. Events are not judged by their times.
 """
 
@@ -37,8 +37,8 @@ class Superseded(NamedTuple):
     """What of a record was done again.
 
     Attributes:
-        last_kept: by stream, where its last event stands that was not; streams that are kept whole are not here.
-        warnings: what could not be told, one sentence each.
+        last_kept: by stream, where its last event is that was not; streams that are kept whole are not here.
+        warnings: what could not be found out, one sentence each.
         notes: what is left out, one sentence each.
     """
 
@@ -66,7 +66,7 @@ def attempts_of(places: Sequence[SegmentPlace]) -> dict[str, list[int]]:
 def several_attempts(places: Sequence[SegmentPlace]) -> list[str]:
     """Return a sentence for each run of which there are several attempts."""
     return [
-        f"run {run_id} holds {len(attempts)} attempts: what was done again after a resume stands there twice; leave it"
+        f"run {run_id} holds {len(attempts)} attempts: what was done again after a resume is there twice; leave it"
         " out with latest=True or --latest"
         for run_id, attempts in attempts_of(places).items()
         if len(attempts) > 1
@@ -89,8 +89,8 @@ def _look_into_run(run_id: str, streams: Sequence[Sequence[SegmentPlace]], found
     resumes = [resume for stream in streams if (resume := _resume(stream)) is not None]
     for attempt in sorted({each.attempt for each in resumes} - {each.attempt for each in resumes if each.start}):
         found.warnings.append(
-            f"run {run_id}: attempt {attempt} does not say where it went on (resumed_from), so what it did again is not"
-            " left out of those before it"
+            f"run {run_id}: attempt {attempt} does not state where it went on (resumed_from), so what it did again is"
+            " not left out of those before it"
         )
     for stream in streams:
         for resume in _later(stream[0], resumes):
@@ -104,7 +104,7 @@ def _look_into_run(run_id: str, streams: Sequence[Sequence[SegmentPlace]], found
                 continue
             key = stream[0].stream_key
             found.last_kept[key] = min(kept, found.last_kept.get(key, kept))
-            found.notes.append(f"{place}: left out behind number {kept[0]:,}, done again from {goal} on")
+            found.notes.append(f"{place}: left out after sequence number {kept[0]:,}, done again from {goal} on")
 
 
 def _resume(stream: Sequence[SegmentPlace]) -> _Resume | None:
@@ -124,22 +124,22 @@ def _resume(stream: Sequence[SegmentPlace]) -> _Resume | None:
 
 
 def _later(place: SegmentPlace, resumes: Sequence[_Resume]) -> Iterator[_Resume]:
-    """Yield where later attempts went on, as the same rank says, or else another one."""
+    """Yield where later attempts went on, as the same rank states, or else another one."""
     for attempt in sorted({resume.attempt for resume in resumes if resume.attempt > place.attempt}):
-        said = [resume for resume in resumes if resume.attempt == attempt and resume.start]
-        own = [resume for resume in said if resume.rank == place.header.rank]
-        yield from (own or said)[:1]
+        known = [resume for resume in resumes if resume.attempt == attempt and resume.start]
+        own = [resume for resume in known if resume.rank == place.header.rank]
+        yield from (own or known)[:1]
 
 
 def _last_below(stream: Sequence[SegmentPlace], start: Coordinates) -> tuple[int, int] | None:
-    """Return where the last event below `start` stands in a stream; None if no event tells where it happened."""
-    told = False
+    """Return where the last event below `start` is in a stream; None if no event states where it happened."""
+    placed = False
     for event in _backwards(stream):
         values = [event.data[name] for name in start if name in event.data]
-        told |= bool(values)
+        placed |= bool(values)
         if values and all(event.data[name] < value for name, value in start.items() if name in event.data):
             return event.position
-    return NOTHING if told else None
+    return NOTHING if placed else None
 
 
 def _backwards(stream: Sequence[SegmentPlace]) -> Iterator[Event]:

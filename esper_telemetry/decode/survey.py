@@ -1,4 +1,4 @@
-"""Opens every file of a record once and says what it holds; what cannot be read is passed over, with its reason.
+"""Opens every file of a record once and returns what it holds; what cannot be read is passed over, with its reason.
 
 Few facts of each segment stay in memory, and no file stays open: a record may be thousands of files.
 """
@@ -46,7 +46,7 @@ class Survey:
 
 
 def survey(path: RecordPath | Iterable[RecordPath] | RecordFiles | Survey | None) -> Survey:
-    """Return what the files that `path` stands for hold.
+    """Return what the files that `path` means hold.
 
     Args:
         path: as for `read`, or what `record_files` or this function returned.

@@ -165,11 +165,11 @@ class Tail:
                 return
 
     def _tell_ends(self) -> None:
-        """Say which streams ended without saying so."""
+        """Report which streams ended without an end event."""
         for follower in self._followers.values():
             if follower.cut and not follower.truncated:
-                said = "its writer is gone, and what came after the last event is unknown"
-                self._faults.warn(str(follower.path), f"no end: {said}")
+                reason = "its writer is gone, and what came after the last event is unknown"
+                self._faults.warn(str(follower.path), f"no end: {reason}")
 
     def _poll(self) -> tuple[list[Event], bool]:
         """Return the events that are new and wanted, and whether anything was new."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.message import DecodeError
 
-from esper_telemetry.decode.conversion import PlainPlans
+from esper_telemetry.decode.plain_plans import PlainPlans
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.schema import SchemaPool, enum_labels
 from esper_telemetry.v1 import context_pb2, options_pb2
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
     from google.protobuf.message import Message
 
-    from esper_telemetry.decode.conversion import PlainPlan
+    from esper_telemetry.decode.plain_plans import PlainPlan
     from esper_telemetry.recordfile import Segment
 
 # protoc types an extension as a bare FieldDescriptor.
@@ -213,7 +213,7 @@ class Origin:
         stream: name of the stream.
         rank: distributed rank.
         attempt: attempt at the run, from 1.
-        producer_id: 16 bytes that number events together.
+        producer_id: 16 bytes: the numbering that its events belong to.
         schema: what its descriptors declare.
         kinds: its types by id.
         type_ids: ids that the segment declares.

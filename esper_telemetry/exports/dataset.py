@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 from collections import defaultdict
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -22,6 +21,7 @@ from pyarrow import parquet
 from esper_telemetry.decode import Filter, Survey, survey
 from esper_telemetry.decode.faults import Faults
 from esper_telemetry.errors import ConfigError
+from esper_telemetry.exports.exportreport import ExportReport
 from esper_telemetry.exports.manifest import Manifest
 from esper_telemetry.exports.parquetparts import LEVEL, ROW_GROUP_ROWS, PartWriter, stored, stored_schema
 from esper_telemetry.exports.target import Target, hidden_name
@@ -40,29 +40,8 @@ if TYPE_CHECKING:
 PARTITIONS = ("type", "type,run", "type,date")
 RUNS = "runs"
 # Decoded events that wait for their row group, of one table and of all: the rest of the memory is a batch and pages.
-_TABLE_BYTES, _ALL_BYTES = 24 << 20, 64 << 20
+_TABLE_BYTES, _ALL_BYTES = 8 << 20, 24 << 20
 _MOST_OPEN = 128
-
-
-@dataclass(slots=True)
-class ExportReport:
-    """What an export did.
-
-    Attributes:
-        rows: rows that were written, those of `runs` aside.
-        files: files that were written.
-        bytes: their size.
-        streams: streams with something new.
-        warnings: what the records lack, one sentence each.
-        notes: what is worth knowing and no fault.
-    """
-
-    rows: int = 0
-    files: int = 0
-    bytes: int = 0
-    streams: int = 0
-    warnings: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 def export_dataset(runs: Runs, target: str | os.PathLike[str], *, by: str = "type", level: int = LEVEL) -> ExportReport:

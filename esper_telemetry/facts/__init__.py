@@ -1,4 +1,4 @@
-"""KNOW it: what a run says of itself: its program, machine and source tree, and its configuration without secrets.
+"""KNOW it: what a run records of itself: its program, machine and source tree, and its configuration without secrets.
 
 Values in, messages out. Nothing here knows a run, a thread or a device; nothing is started, imported or asked for its
 repr, and no fact can stop a run: what cannot be had is left out.

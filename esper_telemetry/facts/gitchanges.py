@@ -1,4 +1,4 @@
-"""Whether a source tree is as it was committed: True, False, or None where that cannot be told for sure.
+"""Whether a source tree is as it was committed: True, False, or None where that is not certain.
 
 The question is that of `git diff-index HEAD`: is a tracked file changed, gone, or staged? The answer uses git's own
 evidence. The tree that the index makes is held against that of the commit. A file whose state (times, inode, size) is

@@ -19,7 +19,7 @@ _PACK_INDEX = b"\xfftOc\0\0\0\2"
 _FANOUT_BYTES = 256 * 4
 _HASH_BYTES = 20
 _COMMIT_TYPE = 1
-_LARGE = 0x8000_0000  # an offset of a pack beyond 2 GiB stands in another table
+_LARGE = 0x8000_0000  # an offset of a pack beyond 2 GiB is stored in another table
 _BEGIN_BYTES = 4096  # of an object: "tree" is the first line of a commit
 _MOST_ALTERNATES = 5
 

@@ -78,7 +78,7 @@ def find_git_folder(start: Path, environment: Mapping[str, str]) -> GitFolder | 
 
 
 def read_head(git: GitFolder) -> Head | None:
-    """Return what is checked out, or None where that cannot be told.
+    """Return what is checked out, or None where that is unknown.
 
     Raises:
         OSError: a file is there but cannot be read.

@@ -32,7 +32,7 @@ class IndexEntry(NamedTuple):
         oid: hash of its content as a blob.
         stat: ctime and mtime in seconds and nanoseconds, device, inode, user, group, size: 32 bits of each.
         conflicting: it is one side of a merge that was not finished.
-        unwatched: git was told not to look at the file (assume-unchanged, skip-worktree).
+        unwatched: git does not look at the file (assume-unchanged, skip-worktree).
         promised: it is not in the index yet, only its name is (`git add -N`).
     """
 

@@ -32,8 +32,8 @@ class Odd(NamedTuple):
     """A value that was not taken as it is.
 
     Attributes:
-        place: where it stands: "config.optim.betas[1]".
-        what: what stands there instead.
+        place: where it is: "config.optim.betas[1]".
+        what: what is recorded there instead.
     """
 
     place: str
@@ -49,7 +49,7 @@ class PlainConfig:
 
     def __init__(self) -> None:
         self.odd: list[Odd] = []
-        self._above: set[int] = set()  # ids of the containers that a value stands in
+        self._above: set[int] = set()  # ids of the containers that a value is in
         self._left = _MAX_VALUES
 
     def convert(self, value: Any, place: str) -> Any:
@@ -61,7 +61,7 @@ class PlainConfig:
         """
         self._left -= 1
         if self._left < 0:
-            return self._mark(place, "<cut: too many values>", say=self._left == -1)
+            return self._mark(place, "<cut: too many values>", report=self._left == -1)
         try:
             return self._convert(value, place)
         except Exception as error:  # noqa: BLE001 - whatever a value does when it is read costs this value alone
@@ -130,8 +130,8 @@ class PlainConfig:
         plain = self.convert(key, "a key")
         return plain if isinstance(plain, str) else canonical_json(plain)
 
-    def _mark(self, place: str, what: str, *, say: bool = True) -> str:
-        if say:
+    def _mark(self, place: str, what: str, *, report: bool = True) -> str:
+        if report:
             self.odd.append(Odd(place, what))
         return what
 

@@ -30,17 +30,17 @@ from esper_telemetry.facts.text import qualified_name, utf8_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SECRET: Final = "<secret>"  # noqa: S105 - stands for a value that hides itself, such as pydantic's SecretStr
+SECRET: Final = "<secret>"  # noqa: S105 - in the place of a value that hides itself, such as pydantic's SecretStr
 NOT_SCALAR: Final = object()
 
 _MAX_BYTES = 4096  # of bytes that are written out
-_EXACT = 2**53  # whole numbers from here on are not told apart by a double
+_EXACT = 2**53  # a double cannot distinguish whole numbers from here on
 _MAX_BITS = 4096  # of an integer: Python refuses to print long ones
 _FUNCTIONS = (
     types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType,
     types.MethodDescriptorType, types.MethodWrapperType, types.WrapperDescriptorType,
 )  # fmt: skip
-# Types whose text is their value, although nothing in the language says so.
+# Types whose text is their value, although nothing in the language declares that.
 _TEXTUAL_ELSEWHERE = {
     "numpy": frozenset({"datetime64", "timedelta64"}),
     "torch": frozenset({"dtype", "device", "memory_format", "layout"}),

@@ -1,4 +1,4 @@
-"""Which values are secrets, judged by their names, and what stands in their place.
+"""Which values are secrets, judged by their names, and what is recorded in their place.
 
 A name is split at `_`, `-`, `.` and where camelCase starts a word. Its value is a secret if the last word is token,
 secret, password, passwd, passphrase or credential, or key after api, access, private or secret. Plurals are counts or
@@ -28,8 +28,8 @@ _JOINED = frozenset({"apikey", "accesskey", "privatekey", "secretkey"})  # writt
 # A tokenizer's special tokens ("</s>") are public, and no two runs can be compared without them.
 _SPECIAL_TOKENS = frozenset({"bos", "cls", "eos", "image", "mask", "pad", "sep", "unk"})
 
-# Of a URL: the scheme, who, and the password, which may hold an @ that should have been quoted. The scheme is bounded,
-# for every dot of a long text could begin one.
+# Of a URL: the scheme, the user, and the password, which may hold an @ that should have been quoted. The scheme is
+# bounded, because every dot of a long text could begin one.
 _URL = re.compile(r"""\b([A-Za-z][A-Za-z0-9+.\-]{0,20}://)([^/\s:@?#"']{0,256}):([^/\s?#"']+)@""")
 # "https://ghp_...@host": a user without a password is the secret itself where the scheme is the web's.
 _WEB_USER = re.compile(r"\b(https?://)([^/\s:@?#]+)@", re.IGNORECASE)

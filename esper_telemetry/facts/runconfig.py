@@ -58,7 +58,7 @@ class Configuration:
 
 
 def configuration(given: Any, redaction: Redaction) -> Configuration:
-    """Return what was given as a configuration; what could not be taken as it is, is said once, in one warning.
+    """Return what was given as a configuration; what could not be taken as it is, is reported in one warning.
 
     Args:
         given: a dict, or whatever else people configure with.
@@ -66,7 +66,7 @@ def configuration(given: Any, redaction: Redaction) -> Configuration:
     """
     plain = PlainConfig()
     found = plain.convert(given, PLACE)
-    _say(plain.odd)
+    _report(plain.odd)
     if not isinstance(found, dict):
         _log.warning(
             "config is a %s, which has no names; it is recorded as {%r: ...}", type(given).__name__, _NOT_NAMED
@@ -77,7 +77,7 @@ def configuration(given: Any, redaction: Redaction) -> Configuration:
     return Configuration(values, tuple(redaction.places[known:]))
 
 
-def _say(odd: Sequence[Odd]) -> None:
+def _report(odd: Sequence[Odd]) -> None:
     if odd:
         shown = ", ".join(f"{place} is recorded as {what}" for place, what in odd[:_SAID])
         _log.warning("%s%s", shown, f", and {len(odd) - _SAID:,} more" if len(odd) > _SAID else "")

@@ -1,4 +1,4 @@
-"""Cuts a tree of plain values to a size: what is large goes first, and a mark says how much went.
+"""Cuts a tree of plain values to a size: what is large goes first, and a mark states how much went.
 
 Texts and large values give way to a mark, a list keeps its head, an object its small values. Pure, and the same tree
 is always cut the same way.

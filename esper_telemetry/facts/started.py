@@ -1,4 +1,4 @@
-"""What RunStarted says about the program, its packages, its machine and its source tree.
+"""What RunStarted records about the program, its packages, its machine and its source tree.
 
 Only files and metadata are read: no package is imported and no program is started. Each fact is gathered for itself and
 left out when it cannot be had: no side fact stops a start, and none is recorded that was not found.
@@ -40,7 +40,7 @@ _PACKAGES = {
 _ARGUMENT_BYTES = 4096
 _ARGV_BYTES = 64 * 1024
 _MOST_PLACES = 200  # of secrets that are named; a list of a thousand is shown by its first
-# Of RunStarted and RunConfigured, beside what stands in them anyway: settings, the envelope, lengths.
+# Of RunStarted and RunConfigured, beside what is in them anyway: settings, the envelope, lengths.
 _ROOM = 4096
 
 
@@ -149,7 +149,7 @@ def _versions() -> list[run_pb2.PackageVersion]:
 
 
 def _version(package: str) -> run_pb2.PackageVersion:
-    """Return the version that a loaded module says of itself; the one that is installed may be another."""
+    """Return the version that a loaded module gives of itself; the one that is installed may be another."""
     version = getattr(sys.modules.get(_PACKAGES[package]), "__version__", None)
     if not isinstance(version, str):
         version = metadata.version(package)

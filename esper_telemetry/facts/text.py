@@ -14,7 +14,7 @@ _MORE = "…"
 def utf8_text(text: str, limit: int | None = None) -> str:
     r"""Return `text` without lone surrogates, and with at most `limit` bytes of UTF-8.
 
-    Bytes that a path brought in stand as Python writes them ("caf\xe9"); what was cut off is marked by "…".
+    Bytes that a path brought in appear as Python writes them ("caf\xe9"); what was cut off is marked by "…".
     """
     text = str.__str__(text)  # a subclass may have a mind of its own
     raw = _encoded(text if limit is None else text[: limit + 1])
@@ -30,7 +30,7 @@ def _encoded(text: str) -> bytes:
         pass
     try:
         return text.encode(errors="surrogateescape").decode(errors="backslashreplace").encode()
-    except UnicodeEncodeError:  # half of a pair, which stands for no byte
+    except UnicodeEncodeError:  # half of a pair, which encodes no byte
         return text.encode(errors="backslashreplace")
 
 

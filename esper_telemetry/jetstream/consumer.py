@@ -12,12 +12,11 @@ import itertools
 import logging
 import os
 import secrets
-import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from esper_telemetry.daemon.metrics_port import MetricsServer
-from esper_telemetry.daemon.supervisor import Supervisor, unless_asked
+from esper_telemetry.daemon.supervisor import Supervisor, run_until_signal
 from esper_telemetry.errors import SinkError
 from esper_telemetry.jetstream.connection import JetStream
 from esper_telemetry.jetstream.consumer_metrics import ConsumerMetrics
@@ -322,16 +321,4 @@ async def consume(settings: ConsumerSettings, on_ready: Callable[[Consumer], Non
         ConfigError: it cannot run like this.
         SinkError: the disk refused at the start, or a part of the consumer ended that must not.
     """
-    consumer = Consumer(settings)
-    asked = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked.set)
-    if not await unless_asked(asked, consumer.start()):
-        LOG.info("asked to stop before the start was over")
-        return
-    on_ready(consumer)
-    await unless_asked(asked, consumer.ended.wait())
-    LOG.info("%s", consumer.failure or "asked to stop")
-    await consumer.stop()
-    if consumer.failure:
-        raise SinkError(consumer.failure)
+    await run_until_signal(Consumer(settings), on_ready, LOG)

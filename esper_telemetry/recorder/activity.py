@@ -31,12 +31,12 @@ _MS = 1000.0
 _INTERVAL_S = 1.0
 
 # The phases that this thread or task is in, from the outermost. One variable for the process: it is never freed. Weak,
-# because a phase may be left without its end (an interrupt while it begins, a generator that nobody goes on with):
-# then nobody holds it, and it is around nothing any more.
-_phases: ContextVar[tuple[ref[Phase], ...]] = ContextVar("esper_telemetry_phases", default=())
+# because a phase may be left without its end (an interrupt while it begins, a generator that is dropped half-way):
+# then nothing holds it, and it encloses nothing any more.
+_phases: ContextVar[tuple[ref[TimedPhase], ...]] = ContextVar("esper_telemetry_phases", default=())
 
 
-class Phase:
+class TimedPhase:
     """A named part of the work, from `with` to the end of its block. Make a new one for each block.
 
     Args:
@@ -49,7 +49,7 @@ class Phase:
     def __init__(self, emitter: Emitter, name: str) -> None:
         self._emitter = emitter
         self._name = self._path = name
-        self._around: tuple[ref[Phase], ...] = ()
+        self._around: tuple[ref[TimedPhase], ...] = ()
         self._started = 0.0
 
     def __enter__(self) -> None:
@@ -68,7 +68,7 @@ class Phase:
         with contextlib.suppress(TelemetryError) if kind is not None else contextlib.nullcontext():
             self._emitter.emit(PhaseTimed, phase=self._path, duration_ms=duration * _MS, failed=kind is not None)
 
-    def _enter_within(self, around: tuple[ref[Phase], ...]) -> None:
+    def _enter_within(self, around: tuple[ref[TimedPhase], ...]) -> None:
         alive = [(one, phase) for one in around if (phase := one()) is not None]
         self._around = tuple(one for one, _ in alive)
         if alive:
@@ -82,7 +82,7 @@ class ProgressReports:
         self._reported: dict[str, tuple[float, float | None, float | None]] = {}  # unit → when, done, total
 
     def report(self, core: Core, emitter: Emitter, done: Any, total: Any, unit: Any) -> None:
-        """Record how far the run is, unless it said so within the second.
+        """Record how far the run is, unless that was recorded within the last second.
 
         Args:
             core: of the run; it counts what is refused.

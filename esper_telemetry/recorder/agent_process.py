@@ -40,12 +40,12 @@ def spool_folder() -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or (hasattr(os, "getuid") and found.st_uid != user):
-        return Path(tempfile.mkdtemp(prefix="esper-telemetry-"))  # somebody else was there first
+        return Path(tempfile.mkdtemp(prefix="esper-telemetry-"))  # the name was taken by another user
     return folder
 
 
 def start_agent(folder: Path, address: str, stream: StreamOptions, *, temporary: bool) -> int | None:
-    """Start the agent of a run folder; return its process id, or None (and say so) if that fails.
+    """Start the agent of a run folder; return its process id, or None (and log that) if that fails.
 
     Args:
         folder: the run folder; its first segment is there.

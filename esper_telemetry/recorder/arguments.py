@@ -120,7 +120,7 @@ def checked_clock(clock: Any) -> Any:
     """Return a clock.
 
     Raises:
-        ConfigError: it does not tell both times, in whole nanoseconds.
+        ConfigError: it does not give both times, in whole nanoseconds.
     """
     try:
         times = (clock.wall_ns(), clock.monotonic_ns())
@@ -141,7 +141,7 @@ def _tag_text(value: Any, what: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return a value as an error names it: printed only where that is short and runs nobody's code."""
+    """Return a value as an error names it: printed only where that is short and runs no code of the value's."""
     kind = qualified_name(type(value))
     if type(value) in (str, bytes, int, float, bool):
         return f"{text_of(repr(value)[:100], 200)} ({kind})"

@@ -3,7 +3,7 @@
 The disk is read and written by a thread of its own, started with the first artifact, so that no training step waits
 for it; only a small file that is to be copied is read in the call, because its owner may remove it right after. What
 waits is bounded; an artifact beyond that is counted as lost. At its end a run gives the thread a bounded time; what it
-has not come to is recorded without size and hash, and says so. A fork child has no such thread: there the call does
+has not come to is recorded without size and hash, with the reason. A fork child has no such thread: there the call does
 the work.
 """
 
@@ -119,7 +119,7 @@ class Artifacts:
         self._folder = folder
         self._pid = os.getpid()
         self._numbers = itertools.count()
-        self._unfinished: dict[int, Artifact] = {}  # who takes one out emits it
+        self._unfinished: dict[int, Artifact] = {}  # the thread that takes one out emits it
         self._queue: SimpleQueue[int | None] = SimpleQueue()
         self._companion: Companion | None = None
         core.background.accompany(self)
@@ -253,7 +253,7 @@ def _small_content(path: Path) -> bytes | None:
         with open_regular(path) as file:
             return file.read() if os.fstat(file.fileno()).st_size <= _READ_IN_CALL else None
     except (OSError, ValueError):
-        return None  # the thread will find the same, and say it in the event
+        return None  # the thread will find the same, and record it in the event
 
 
 def _drawn(figure: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""The threads of a run beside its writer: none dies unseen, and what they record is told apart from the program's.
+"""The threads of a run beside its writer: none dies unseen, and what they record is counted apart from the program's.
 
 They sample the system, read artifacts and feed a user's sinks. A death is logged once, kept in `error` and shown by the
 run's `stats()`; it never ends the run. Each is a daemon and ends with the run within a bounded time. A fork child has

@@ -85,7 +85,7 @@ class Account(NamedTuple):
 
 
 def _let_others_run() -> None:
-    """Offer the interpreter to the writer, once for each time that a frame makes it ask; nobody waits who is not asked.
+    """Offer the interpreter to the writer, once for each time that a frame makes it ask for it.
 
     Without it, of a million events emitted in a tight loop 300,000 were lost to a full buffer; with it none.
     """
@@ -102,7 +102,7 @@ class Buffer:
     Args:
         options: limits.
         clock: stamps the events.
-        types: the type table, as it stands in the first header; it may grow.
+        types: the type table, as in the first header; it may grow.
         wakeup: set when the writer has something to do before its interval is over.
 
     Attributes:

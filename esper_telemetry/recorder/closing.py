@@ -1,4 +1,4 @@
-"""The end of a run: RunFinished, the last flush, and what is said of losses. It knows the run's core, not its holder.
+"""The end of a run: RunFinished, the last flush, and the report of losses. It knows the run's core, not its holder.
 
 The user's values (exception, results) are read first, guarded and without a lock, because reading them runs the
 user's code. Then the last event is stored and the writer stopped, whatever happened before: an exception that arrives
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.facts.text import qualified_name, text_of
-from esper_telemetry.recorder import openruns
+from esper_telemetry.recorder import unclosed
 from esper_telemetry.recorder.ending import OUTCOMES, Ending
 from esper_telemetry.recorder.notices import notify, settle_notices
 from esper_telemetry.schema.guard import plain_value
@@ -30,13 +30,13 @@ _MOST_LEFT_OUT = 100
 
 
 class Closing:
-    """What closes a run, whoever still holds it.
+    """What closes a run, whether or not anything still holds it.
 
     Attributes:
         run_id: the run.
         results: final scalars of the run, as its holder left them.
         outcome: "open", and once it is closed how it ended.
-        closed: somebody has closed it, or is about to.
+        closed: it was closed, or is about to be.
     """
 
     def __init__(self, core: Core, run_id: str) -> None:
@@ -48,11 +48,11 @@ class Closing:
         # Not the exception itself: its frames may hold the run, which then would be held for ever.
         self._handled_at_start = id(sys.exception())
         self.closed = self._ended = False
-        openruns.add(self)
+        unclosed.add(self)
 
     @property
     def held(self) -> bool:
-        """Somebody can still emit: the run or an emitter bound to it is alive."""
+        """Events can still be emitted: the run or an emitter bound to it is alive."""
         return self._core.has_emitters
 
     @property
@@ -87,7 +87,7 @@ class Closing:
         if not self._core.closed:  # asked for in the writer thread, which ends when it can; the exit waits for it
             return
         self._ended = True
-        openruns.discard(self)
+        unclosed.discard(self)
         self._report_losses()
         settle_notices()
         self._core.check_sink()
@@ -98,7 +98,7 @@ class Closing:
             self._measure(message)
         finally:
             if self._core.finish(message):  # also when what arrived meanwhile goes on: there is nothing left to close
-                openruns.discard(self)
+                unclosed.discard(self)
 
     def _measure(self, message: run_pb2.RunFinished) -> None:
         """Add what is read from the user's values and the clock."""
@@ -123,7 +123,7 @@ class Closing:
 
 def _reason(how: Ending) -> Reason:
     """Return why the stream of a child ends."""
-    if how.reason == openruns.AT_EXIT:
+    if how.reason == unclosed.AT_EXIT:
         return "exit"
     return "failed" if how.outcome in ("failed", "interrupted") else "closed"
 
@@ -142,7 +142,7 @@ class Results(NamedTuple):
 
     Attributes:
         numbers: by name.
-        left_out: names of the others; where there are too many, the last one says how many more.
+        left_out: names of the others; where there are too many, the last one states how many more.
     """
 
     numbers: dict[str, float]
@@ -150,7 +150,7 @@ class Results(NamedTuple):
 
 
 def plain_results(given: Any) -> Results:
-    """Return the results that are numbers on the host, and the names of the others, which are said."""
+    """Return the results that are numbers on the host, and the names of the others, which are logged."""
     if not isinstance(given, Mapping):
         kind = qualified_name(type(given))
         notify(logging.WARNING, f"run.results is a {kind} and was left out; give a dict of numbers")
@@ -172,7 +172,7 @@ def _number(name: str, value: Any) -> float | None:
     try:
         plain = plain_value(name, value)
         if isinstance(plain, (str, bytes)):
-            raise TypeError(f"{qualified_name(type(plain))} is no number")  # noqa: TRY301 - said below like any other
+            raise TypeError(f"{qualified_name(type(plain))} is no number")  # noqa: TRY301 - logged below like any other
         return float(plain)
     except Exception as error:
         if not is_misfit(error):  # a signal handler's, or set by another thread: the caller's

@@ -52,7 +52,7 @@ Reason = Literal["closed", "failed", "exit"]
 
 
 class PlanHolder(Protocol):
-    """What keeps plans and the way into the buffer, and is told when either changes: an emitter."""
+    """What keeps plans and the way into the buffer, and is called when either changes: an emitter."""
 
     def connect(self, append: Callable[[Plan, bytes], bool]) -> None:
         """Give events to `append` from now on."""
@@ -76,7 +76,7 @@ class Core:
     Attributes:
         child: this process is not the one that started the run.
         owner: process id of the one that started it.
-        token: 16 bytes that tell this run from every other, the same in all its processes.
+        token: 16 bytes that identify this run, the same in all its processes.
         clock: source of time.
         level: number of the level in force.
         append: what emitters call with a plan and a payload.
@@ -141,7 +141,7 @@ class Core:
         """The buffer of this process: made, with both anchors of the clock, when it is first asked for."""
         if not self._buffers:
             self._make_buffer()
-        return self._buffers[0]  # the first of those that callers who met here have made
+        return self._buffers[0]  # the first of those that concurrent callers have made
 
     def _make_buffer(self) -> None:
         self._buffers.append(Buffer(self.options, self.clock, self._types, self.wakeup))
@@ -212,7 +212,7 @@ class Core:
         return len(self._emitters) > 0
 
     def adopt(self, emitter: PlanHolder) -> Callable[[Plan, bytes], bool]:
-        """Return what an emitter gives its events to, and remember it: it is told when that or the level changes."""
+        """Return what an emitter gives its events to, and remember it: it is called when that or the level changes."""
         self._emitters.add(weakref.ref(emitter, self._emitters.discard))
         return self.append
 

@@ -40,7 +40,7 @@ _NO_TYPE = 0
 
 
 class Loss(EnvelopeParts):
-    """An entry that stands for an event that could not be built: it has a number, and is counted when it is taken.
+    """An entry in the place of an event that could not be built: it has a number, and is counted when it is taken.
 
     Attributes:
         full_name: full message name of the event.
@@ -87,7 +87,7 @@ class LastEvent(NamedTuple):
 
 @dataclass(slots=True)
 class _Frame:
-    """A frame in the making. Until `_drop_losses`, entries that stand for losses are in it as events of no type.
+    """A frame in the making. Until `_drop_losses`, entries of losses are in it as events of no type.
 
     Times in it are monotonic ones: the offset of its anchor makes wall time of them.
     """
@@ -110,7 +110,7 @@ class FrameCutter:
 
     Args:
         entries: WIDTH values an event; others append to it, only this class takes from it.
-        ledger: where entries that stand for a loss are counted.
+        ledger: where entries of losses are counted.
         types: the type table; it may grow.
         timeline: makes times of monotonic ones.
         frame_bytes: size at which a frame is cut.
@@ -158,8 +158,8 @@ class FrameCutter:
     def cut(self, *, patient: bool, ending: LastEvent | None = None) -> None:
         """Make a batch of the next entries, up to the size of a frame; none is made where there is nothing to write.
 
-        A patient cut lets go of the interpreter between slices. It gets it back when the training thread waits for
-        something, or after 5 ms: a writer that is behind and let go ten times a frame would never catch up.
+        A patient cut releases the interpreter between slices. It gets it back when the training thread waits for
+        something, or after 5 ms: a writer that is behind and released it ten times a frame would never catch up.
 
         Args:
             patient: let others run.
@@ -180,7 +180,7 @@ class FrameCutter:
         self._commit(frame, seq, losses.total() + len(frame.losses))
 
     def written(self) -> None:
-        """Let go of the batch: the sink has it."""
+        """Release the batch: the sink has it."""
         batch = self.batch
         if batch is not None:
             self._declared.update(number for number, _ in batch.new_types)
@@ -306,7 +306,7 @@ class FrameCutter:
         frame.type_ids.append(ending.envelope.type_id)
 
     def _drop_losses(self, frame: _Frame) -> None:
-        """Take what stands for losses out of `frame`; they are counted when it is committed."""
+        """Take the entries of losses out of `frame`; they are counted when it is committed."""
         parts = self.taken[: frame.entries * WIDTH : WIDTH]
         frame.losses = [one for one in parts if one.type_id == _NO_TYPE]
         frame.events = [event for event, number in zip(frame.events, frame.type_ids, strict=True) if number]
@@ -314,7 +314,7 @@ class FrameCutter:
         frame.size = sum(map(len, frame.events))
 
     def _commit(self, frame: _Frame, seq: int, losses: int) -> None:
-        """Make the batch, and let go of its entries: all that can fail comes before anything is changed."""
+        """Make the batch, and release its entries: all that can fail comes before anything is changed."""
         used = frame.entries * WIDTH
         counts = Counter(frame.type_ids)
         batch = self._batch(frame, counts, seq) if frame.events else None
@@ -341,7 +341,7 @@ class FrameCutter:
         )
 
     def _count(self, parts: EnvelopeParts, cause: int) -> None:
-        """Count the event of an entry as lost; an entry that stands for a loss keeps its own cause."""
+        """Count the event of an entry as lost; an entry of a loss keeps its own cause."""
         if isinstance(parts, Loss):
             self._ledger.count(parts.full_name, parts.cause)
         else:

@@ -2,8 +2,8 @@
 
 What can be computed once per type and context is kept in a plan; what is filtered by level costs a dictionary
 look-up; a payload is packed without building a message where its shape is known (schema/encoder.py). Everything
-else leaves the hot path: a type seen first, a ready message, a call that says where it happened (schema/placed.py),
-and what is no event at all, which is counted and said once.
+else leaves the hot path: a type seen first, a ready message, a call that gives its own context (schema/placed.py),
+and what is no event at all, which is counted and reported once.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Emitter:
         Args:
             event: an event class, built here from `fields` if the level lets it pass. A ready message is accepted
                 too (with fields of Context alone), but was neither filtered before it was built nor guarded.
-            *wrong: nothing: fields have names. What is given here is said, and the event counted as invalid.
+            *wrong: nothing: fields have names. What is given here is reported, and the event counted as invalid.
             **fields: its fields, and those of Context that it has no field of its own for, which add to what is
                 bound; None means not measured. Enums take numbers, names and labels as readers print them.
 
@@ -243,7 +243,7 @@ class Emitter:
         return plan
 
     def _keep(self, core: Core, cls: Any, plan: Plan | None, level: int) -> None:
-        """Keep the plan that was made at a level, and be told of what changes it."""
+        """Keep the plan that was made at a level, and be notified of what changes it."""
         if self._plans is UNSEEN:
             self._append = core.adopt(self)
             self._plans = {cls: plan}

@@ -1,8 +1,8 @@
 """How a run ended, judged from the exception that ended it. Pure: nothing is written here.
 
 An outcome is a measurement. "completed" needs a body that ran to its end, or a program that left with status 0;
-"interrupted" a user, a signal or a cancellation; everything else that was raised is a failure. What nobody closed is
-"abandoned", because nobody knows. No exception can make this fail: whatever it says of itself is guarded.
+"interrupted" a user, a signal or a cancellation; everything else that was raised is a failure. A run that was never
+closed is "abandoned": how it ended is unknown. No exception can make this fail: every question to it is guarded.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ MESSAGE_LIMIT = 4096
 _REASON_LIMIT = 512
 
 _SIGNAL_EXIT = 128  # a shell reports a process that died of signal n as 128 + n
-# Package and class of what stands for a user, a signal or a cancellation. By name: to import asyncio costs 40 ms, and
-# who never loaded it cannot have been cancelled by it.
+# Package and class of exceptions that mean a user, a signal or a cancellation. By name: importing asyncio costs 40 ms,
+# and a program that never loaded it cannot have been cancelled by it.
 _STOPS = frozenset(
     {
         ("asyncio", "CancelledError"),
@@ -42,7 +42,7 @@ _STOPS = frozenset(
         ("trio", "Cancelled"),
     }
 )
-# Parts of a group that are looked at; they outvote nobody beyond.
+# Parts of a group that are looked at; parts beyond are ignored.
 _MOST_PARTS = 1000
 
 
@@ -51,10 +51,10 @@ class Ending:
     """How a run ended.
 
     Attributes:
-        outcome: None if what was said of it is no outcome.
+        outcome: None if the caller gave something that is no outcome.
         error_type: class of the exception; None without one.
         error_message: its text, at most 4 KiB.
-        reason: what the outcome does not say.
+        reason: what the outcome does not state.
     """
 
     outcome: Outcome | None
@@ -67,9 +67,9 @@ def ending(outcome: Any = None, error: Any = None, reason: str = "") -> Ending:
     """Return what is recorded of an end.
 
     Args:
-        outcome: what the caller says; None lets the exception tell.
+        outcome: what the caller gives; None: the exception decides.
         error: the exception, or a text in its place.
-        reason: what the outcome does not say.
+        reason: what the outcome does not state.
     """
     judged, seen = judge(error) if isinstance(error, BaseException) else (None, "")
     if outcome is None:
@@ -101,7 +101,7 @@ def _is_array(value: Any) -> bool:
 def judge(error: BaseException) -> tuple[Outcome, str]:
     """Return the outcome of a run that `error` ended, and a reason where the outcome needs one."""
     if isinstance(error, GeneratorExit):
-        return "completed", "its generator was closed"  # by whoever had enough of it
+        return "completed", "its generator was closed"  # by its consumer, which wanted no more
     if isinstance(error, BaseExceptionGroup):
         return _outcome_of_group(error), ""
     return _outcome_of(error), ""
@@ -116,7 +116,7 @@ def _outcome_of(error: BaseException) -> Outcome:
 
 
 def _outcome_of_exit(error: SystemExit) -> Outcome:
-    """Return what the exit status says, by the interpreter's own rule: no code and a whole number 0 are success.
+    """Return what the exit status means, by the interpreter's own rule: no code and a whole number 0 are success.
 
     An exit while Ctrl-C was handled is how frameworks end after it (Lightning 2.6: status 1).
     """
@@ -139,7 +139,7 @@ def _is_stop(error: BaseException) -> bool:
 
 
 def _outcome_of_group(group: BaseExceptionGroup[BaseException]) -> Outcome:
-    """A user who stops it outvotes what broke meanwhile; a failure outvotes the tasks cancelled because of it."""
+    """An interrupt by the user comes before failures; a failure comes before the tasks cancelled because of it."""
     parts = list(_parts(group))
     if any(isinstance(part, KeyboardInterrupt) for part in parts):
         return "interrupted"

@@ -1,4 +1,4 @@
-"""Forks of a process that records: which runs are told of one, and what makes the stream of a child end in time.
+"""Forks of a process that records: which runs are notified of one, and what makes the stream of a child end in time.
 
 A child of multiprocessing leaves by os._exit, past atexit, so its stream is closed by a finalizer of multiprocessing.
 Any other child leaves through atexit, or is killed, and then it loses at most one flush interval.
@@ -18,7 +18,7 @@ _AFTER_ALL_OTHERS = -1000  # of the finalizers of multiprocessing: they may emit
 
 
 class Forkable(Protocol):
-    """What is told of forks of its process."""
+    """What is notified of forks of its process."""
 
     has_children: bool
 

@@ -2,7 +2,7 @@
 
 In its own process and in forked ones a run arrives as itself. In a process that descends from the one that started
 it, while that one still writes, it is a handle: its first event opens a stream of its own. Anywhere else (the run has
-ended, another job or host, a checkpoint that is loaded weeks later) it is a run that is off, and a log line says so.
+ended, another job or host, a checkpoint that is loaded weeks later) it is a run that is off, and the log states that.
 The class of the run is pickled along, so that this file need not know it.
 """
 
@@ -38,10 +38,10 @@ _MOST_ANCESTORS = 256
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What of a run is pickled: enough to open the stream of a child, and to tell whether there may be one.
+    """What of a run is pickled: enough to open the stream of a child, and to find out whether there may be one.
 
     Attributes:
-        token: tells the run from every other.
+        token: identifies the run.
         files: where it writes; None if it keeps its events in memory.
         level: number of the level in force when it was pickled.
         strict: errors of a call are raised.
@@ -154,7 +154,7 @@ def _event_types(names: Iterable[str]) -> Iterator[EventType]:
 
 
 def machine() -> str:
-    """Return what tells this boot of this machine, and this numbering of its processes, from every other."""
+    """Return what identifies this boot of this machine and this numbering of its processes."""
     facts = [platform.node()]
     with contextlib.suppress(OSError):
         facts.append((_PROC / "sys/kernel/random/boot_id").read_text().strip())

@@ -2,8 +2,8 @@
 
 Bins, unless the caller has some: equal widths between the smallest and the largest finite value, and the last edge is
 the next number above the largest, so that every finite value is inside, minus infinity alone below the first edge and
-plus infinity alone above the last. Time is bounded: of long input every n-th value is looked at, and the event says so.
-A tensor is never read; numpy is used for numpy arrays, and is never imported here.
+plus infinity alone above the last. Time is bounded: of long input every n-th value is looked at, and the event states
+that. A tensor is never read; numpy is used for numpy arrays, and is never imported here.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _sample(values: Any) -> tuple[int, int, _List | _Array]:
         flat = values.reshape(-1) if values.flags.c_contiguous else values.flat  # no copy of the whole
         return values.size, stride, _Array(numpy, numpy.asarray(flat[::stride], dtype=float))
     if not isinstance(values, Sequence) or isinstance(values, (str, bytes, bytearray, memoryview)):
-        plain_value("values", values)  # refuses a tensor, and says why
+        plain_value("values", values)  # refuses a tensor, and gives the reason
         raise SchemaError(f"a histogram was given a {type(values).__qualname__}; pass a list or a numpy array")
     stride = _stride(len(values), _MOST_IN_LIST)
     return len(values), stride, _List([_number(value) for value in values[::stride]])

@@ -64,7 +64,7 @@ class Heartbeat:
 
 
 def signs_of_life() -> dict[str, Any]:
-    """Return what a RunHeartbeat says of the main thread, by field."""
+    """Return what a RunHeartbeat reports of the main thread, by field."""
     main = threading.main_thread()
     if not main.is_alive():
         return {"main_thread_alive": False}
@@ -179,7 +179,7 @@ class Housekeeping:
             write_line(
                 logging.WARNING,
                 f"{vanished.path} was {vanished.how} while it was being written: {vanished.events.total()} events are"
-                " not in the record (said once; they are counted as record_removed). EventTarget goes on in a new"
+                " not in the record (reported once; they are counted as record_removed). Recording goes on in a new"
                 " segment",
             )
 

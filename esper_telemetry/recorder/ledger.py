@@ -16,7 +16,6 @@ from esper_telemetry.v1 import run_pb2
 BUFFER_FULL = run_pb2.DROP_CAUSE_BUFFER_FULL
 TOO_LARGE = run_pb2.DROP_CAUSE_TOO_LARGE
 INVALID = run_pb2.DROP_CAUSE_INVALID
-SINK_FAILED = run_pb2.DROP_CAUSE_SINK_FAILED
 SHUTDOWN = run_pb2.DROP_CAUSE_SHUTDOWN
 AFTER_CLOSE = run_pb2.DROP_CAUSE_AFTER_CLOSE
 RECORD_REMOVED = run_pb2.DROP_CAUSE_RECORD_REMOVED
@@ -86,6 +85,6 @@ class LateEvents:
         notify(
             logging.WARNING,
             f"{full_name} was emitted after its run was closed: it is dropped, like all that follow (counted in stats()"
-            " as after_close, said once); emit before close(), or inside the with block",
+            " as after_close, reported once); emit before close(), or inside the with block",
         )
         write_notices_soon()

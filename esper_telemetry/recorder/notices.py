@@ -128,5 +128,5 @@ class Mistakes:
         if key in self._reported or len(self._reported) >= _MOST_MISTAKES:
             return False
         self._reported.add(key)
-        notify(logging.WARNING, f"{name} was not recorded (counted as invalid, said once): {error}")
+        notify(logging.WARNING, f"{name} was not recorded (counted as invalid, reported once): {error}")
         return True

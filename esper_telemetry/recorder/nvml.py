@@ -1,7 +1,7 @@
 """Memory and utilisation of NVIDIA devices, from the driver's management library (NVML) by ctypes.
 
 NVML is no part of the CUDA runtime: it makes no context, takes no memory of a device and waits for no kernel. It is
-loaded by whoever asks, so that must be a thread of the recorder. What a device does not say (a MIG slice knows no
+loaded by the thread that asks, so that must be one of the recorder. What a device does not report (a MIG slice knows no
 utilisation) is absent; without the library there are no devices.
 """
 
@@ -46,7 +46,7 @@ class Nvml:
         return [{"index": index, "uuid": uuid, **self._measured(handle)} for index, uuid, handle in self._devices]
 
     def close(self) -> None:
-        """Let go of the driver."""
+        """Release the driver."""
         self._asked("nvmlShutdown")
 
     def _all(self) -> list[tuple[int, str, ctypes.c_void_p]]:

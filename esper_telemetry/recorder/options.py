@@ -51,7 +51,7 @@ class RecordOptions:
             record as lost by the cause "in_child".
         redact: patterns like those of shells (`"internal_*"`) for names whose values are not recorded, beside those
             that are secrets by the SDK's own rule; they are held against names in `config` (`"db.host"`, or `"host"`
-            alone), `tags` and the command line, whatever their case. RunStarted.redacted says what was left out.
+            alone), `tags` and the command line, whatever their case. RunStarted.redacted lists what was left out.
         argv: record the command line, less the secrets in it.
     """
 

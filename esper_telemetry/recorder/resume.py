@@ -41,7 +41,7 @@ class Attempt(NamedTuple):
     Attributes:
         number: from 1.
         launch: name of the launch it belongs to; empty where no launcher gives one.
-        resumed: the event that says what is resumed; None where nothing is.
+        resumed: the event that states what is resumed; None where nothing is.
     """
 
     number: int
@@ -55,11 +55,11 @@ def resumed_folder(root: Path | None, resume: str | os.PathLike[str], run_id: st
     Args:
         root: folder of runs; None where none was given.
         resume: as in start_run.
-        run_id: as in start_run; it may only say the same.
+        run_id: as in start_run; it must name the same run.
         spool: what `root` held may have been sent and removed, so a run need not be there.
 
     Raises:
-        ConfigError: there is no such run, it is not where its id says, or `run_id` names another.
+        ConfigError: there is no such run, it is not where its id leads, or `run_id` names another.
     """
     text = _as_path(resume)
     folder = _find(root, text, spool=spool).absolute()
@@ -204,7 +204,7 @@ class Launch(NamedTuple):
     Attributes:
         name: the same for all its ranks, and another for each restart; empty where no launcher names it.
         restarts: how often the launcher has restarted it; None where it does not count.
-        source: who restarted it, for RunResumed; empty where nobody did.
+        source: what restarted it, for RunResumed; empty where nothing did.
     """
 
     name: str = ""
@@ -212,7 +212,7 @@ class Launch(NamedTuple):
     source: str = ""
 
 
-# Launcher, its id of the job, its count of restarts. What else it says may differ between the ranks of one launch.
+# Launcher, its id of the job, its count of restarts. Its other variables may differ between the ranks of one launch.
 _LAUNCHERS = (
     ("slurm", "SLURM_JOB_ID", "SLURM_RESTART_COUNT"),
     ("torchelastic", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"),
@@ -220,7 +220,7 @@ _LAUNCHERS = (
 
 
 def current_launch(environment: Mapping[str, str]) -> Launch:
-    """Return what the environment says of this process's launch; one launcher may run inside another."""
+    """Return what the environment states of this process's launch; one launcher may run inside another."""
     names, counts, source = [], [], ""
     for launcher, job, restarts in _LAUNCHERS:
         if job not in environment and restarts not in environment:
@@ -239,7 +239,7 @@ def choose_attempt(streams: Sequence[RunStream], rank: int, launch: Launch, *, r
         streams: those in the run's folder.
         rank: of this process.
         launch: of this process.
-        resumed: the program says that it resumes the run.
+        resumed: the program resumes the run.
     """
     streams = [stream for stream in streams if is_own(stream)]
     latest = max((stream.attempt for stream in streams), default=0)
@@ -263,7 +263,7 @@ def _is_launch_of(peers: Sequence[RunStream], launch: Launch, *, resumed: bool) 
     names = {stream.header.launch for stream in peers}
     if launch.name or names != {""}:
         return launch.name in names
-    # Nobody names launches. A rank that comes late joins: unless it was told to resume what is over for the first time.
+    # No launcher names launches. A rank that comes late joins, unless it resumes what has ended for the first time.
     return not resumed or peers[0].attempt > 1 or any(stream.writing for stream in peers)
 
 

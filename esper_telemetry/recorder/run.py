@@ -72,7 +72,7 @@ class Run(Shorthand):
     own in the run's folder, and `paths`, `stats`, `flush`, `level` and `close` speak of that one. A run can be copied
     and pickled: a copy in the same process, or in a forked one, is the run itself; unpickled in a process started by
     one that still records it (spawn, forkserver, loky), it records as a forked child does; anywhere else it is off,
-    and says so in the log. `results` are those of the process that started the run.
+    and the log states that. `results` are those of the process that started the run.
 
     Every method may be called by any thread, and by signal handlers and finalizers that interrupted another one:
     nothing is locked. No signal is handled here: one that ends the process by its default action leaves what was
@@ -102,7 +102,7 @@ class Run(Shorthand):
             remember(core.token, self)
         self._config = config or Configuration({})
         self._configuring = threading.RLock()
-        # It outlives this object when nobody closes it (openruns.py), and so it holds what RunFinished needs.
+        # It outlives this object when that is never closed (unclosed.py), and so it holds what RunFinished needs.
         self._closing = Closing(core, run_id) if core is not None else None
         self._results: dict[str, float] = {}  # of a run that is switched off
 
@@ -121,7 +121,7 @@ class Run(Shorthand):
         Args:
             event: an event class, built here from `fields` if the level lets it pass. A ready message is accepted
                 too (with fields of Context alone), but was neither filtered before it was built nor guarded.
-            *wrong: nothing: fields have names. What is given here is said, and the event counted as invalid.
+            *wrong: nothing: fields have names. What is given here is reported, and the event counted as invalid.
             **fields: its fields, and those of Context that it has no field of its own for, which add to what is
                 bound; None means not measured. Enums take numbers, names and labels as readers print them.
 
@@ -211,7 +211,7 @@ class Run(Shorthand):
 
         Returns:
             False if it could not be written in time, and stays in the buffer; if a record file was found to be gone
-            since the flush before (`stats().drops` says what was in it); and in a child process whose events are only
+            since the flush before (`stats().drops` counts what was in it); and in a child process whose events are only
             counted.
 
         Raises:
@@ -269,10 +269,10 @@ class Run(Shorthand):
 
         Args:
             outcome: how the run ended: "completed", "failed", "interrupted" or "abandoned". If it is not given, the
-                error tells, and without one the run is completed.
+                error decides, and without one the run is completed.
             error: the exception that ended it. If nothing is given, one that was raised since the start and is being
                 handled (close() in a `finally`) is taken for it.
-            reason: what the outcome does not say, in a few words.
+            reason: what the outcome does not state, in a few words.
 
         Raises:
             SinkError: only with on_error="raise", when the sink has failed.
@@ -286,7 +286,7 @@ class Run(Shorthand):
     def _close(self, outcome: Outcome | None, error: BaseException | None, reason: str) -> None:
         if self._closing is None:
             return
-        how = Ending(None, reason="how it ended was not told: something arrived while that was looked at")
+        how = Ending(None, reason="how it ended is unknown: an exception arrived while that was determined")
         try:
             try:
                 how = ending(outcome, error, reason)
@@ -294,7 +294,7 @@ class Run(Shorthand):
                 self._closing.close(how)
         except TelemetryError:
             raise
-        except Exception as failure:  # an error of ours at the end of a training is said, never raised
+        except Exception as failure:  # an error of ours at the end of a training is logged, never raised
             if not is_misfit(failure):  # a signal handler's, or set by another thread: the caller's
                 raise
             notify(logging.ERROR, f"run {self.run_id} could not be closed in good order", failure)

@@ -92,7 +92,7 @@ def cuda_in_use() -> bool:
 
 
 def process_values(proc: Path = _PROC) -> dict[str, int]:
-    """Return what SystemSampled says of this process, by field."""
+    """Return what SystemSampled reports of this process, by field."""
     me = proc / "self"
     found = {
         "rss_bytes": _known(lambda: _resident_bytes(me)),
@@ -104,7 +104,7 @@ def process_values(proc: Path = _PROC) -> dict[str, int]:
 
 
 def host_values(proc: Path = _PROC) -> dict[str, float]:
-    """Return what SystemSampled says of the machine, by field."""
+    """Return what SystemSampled reports of the machine, by field."""
     memory = _known(lambda: _memory(proc)) or {}
     load = _known(lambda: os.getloadavg()[0])
     return memory if load is None else {**memory, "host_load_1m": load}

@@ -1,7 +1,7 @@
-"""What a run says in one call besides `emit`: values, texts, histograms, artifacts, phases, progress.
+"""What a run records in one call besides `emit`: values, texts, histograms, artifacts, phases, progress.
 
-Each method only hands over; the work stands in a file of its own. All of them may be called from any thread, and in a
-fork child like `emit`. None raises into the trainer: what cannot be recorded is counted as invalid, and said once.
+Each method only hands over; the work is done in a file of its own. All of them may be called from any thread, and in a
+fork child like `emit`. None raises into the trainer: what cannot be recorded is counted as invalid, and reported once.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import SchemaError
-from esper_telemetry.recorder.activity import Phase, ProgressReports
+from esper_telemetry.recorder.activity import ProgressReports, TimedPhase
 from esper_telemetry.recorder.histogram import log_histogram
 from esper_telemetry.recorder.scalars import log_scalars
 from esper_telemetry.recorder.texts import log_text, plain_name
@@ -42,7 +42,7 @@ class Shorthand:
         Args:
             values: name → number; names of a dict inside it are joined by "/": "eval/acc". numpy scalars are numbers, a
                 text becomes a TextLogged, None is not measured and left out. A tensor is refused, as everywhere: its
-                name is counted and said, and the other values are recorded.
+                name is counted and reported, and the other values are recorded.
             step: step they belong to; it may go back.
             **context: fields of Context for this call alone.
 
@@ -58,7 +58,7 @@ class Shorthand:
 
         Args:
             name: its name.
-            text: a str; beyond 256 KiB of UTF-8 its end is cut off, and the event says how many bytes.
+            text: a str; beyond 256 KiB of UTF-8 its end is cut off, and the event states how many bytes.
             mime: what it is, such as "text/markdown"; None: plain text.
             **context: fields of Context for this call alone, `step` among them.
 
@@ -76,7 +76,7 @@ class Shorthand:
             name: its name.
             values: a numpy array of any shape or a sequence of numbers; a tensor is refused, `tensor.numpy()` of one on
                 the CPU is not. Of more than 262,144 values in an array (16,384 in a sequence) every n-th is looked at,
-                and the event says so, which bounds a call to some 10 ms.
+                and the event states that, which bounds a call to some 10 ms.
             bins: a number of bins of equal width from the smallest to the largest finite value; or rising edges, where
                 values outside of them are counted in the first and the last bucket. NaN is counted apart.
             **context: fields of Context for this call alone, `step` among them.
@@ -106,9 +106,9 @@ class Shorthand:
         Args:
             source: path of a regular file; or bytes; or a figure with `savefig`, which is drawn as PNG in the call.
             name: what to call it; None: the file's name.
-            mime: what it is; None: by the ending of its name, unset where that says nothing.
+            mime: what it is; None: by the ending of its name, unset where that is unknown.
             copy: copy the file into `artifacts/` in the run's folder; bytes and figures always go there. Copies are
-                synced as RecordOptions.sync says, are never deleted, and are not sent to a collector.
+                synced by RecordOptions.sync, are never deleted, and are not sent to a collector.
             **context: fields of Context for this call alone, `step` among them.
 
         Raises:
@@ -116,7 +116,7 @@ class Shorthand:
             SinkError: only with on_error="raise", when the sink has failed.
         """
         if self._core is not None:
-            from esper_telemetry.recorder.artifacts import Artifacts  # hashes, MIME types: only who has files pays
+            from esper_telemetry.recorder.artifacts import Artifacts  # hashes, MIME types: only runs with files pay
 
             if self._artifacts is None:
                 self._artifacts = Artifacts(self._core, self._folder)
@@ -139,7 +139,7 @@ class Shorthand:
         if self._core is None:
             return nullcontext()
         try:
-            return Phase(self._bound(context), plain_name("a phase", name))
+            return TimedPhase(self._bound(context), plain_name("a phase", name))
         except SchemaError as error:
             self._core.reject(PhaseTimed.DESCRIPTOR.full_name, error)
             return nullcontext()

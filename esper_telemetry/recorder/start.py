@@ -16,7 +16,7 @@ from esper_telemetry.errors import ConfigError, SchemaError, SinkError
 from esper_telemetry.facts.redaction import Redaction
 from esper_telemetry.facts.runconfig import Configuration, configuration
 from esper_telemetry.facts.started import run_started
-from esper_telemetry.recorder import openruns
+from esper_telemetry.recorder import unclosed
 from esper_telemetry.recorder.arguments import (
     checked_clock,
     checked_folder,
@@ -84,7 +84,7 @@ def start_run(
             the folder of a run is resumed: it stays where it is.
         name: name of the run for people.
         config: what the run was configured with: a dict, Namespace, dataclass, OmegaConf, attrs or pydantic object, ...
-            Recorded as canonical JSON, less what its names say to be secrets (RecordOptions.redact adds to those). What
+            Recorded as canonical JSON, less what is secret by its name (RecordOptions.redact adds to those). What
             is not known is recorded as the name of its type; nothing in it can stop the start. `run.update_config`
             adds to it later.
         tags: labels for grouping runs: one text or number each; None leaves one out.
@@ -129,7 +129,7 @@ def start_run(
     control = checked_type(control_of, str, "control_of")
     if disabled_by_environment():
         return Run(None, run_id or switched_off_id(resume) or usual_id or "disabled", None)
-    openruns.close_forgotten()
+    unclosed.close_forgotten()
     if checked_type(collector, str, "collector") is not None:
         stream = checked_type(stream, StreamOptions, "stream") or StreamOptions()
         record = replace(record, flush_interval=min(record.flush_interval, stream.flush_interval))
@@ -199,7 +199,7 @@ def _root(folder: Path | None, collector: str | None) -> Path | None:
     if collector is not None:
         check_address(collector)
         if folder is None:
-            from esper_telemetry.recorder.agent_process import spool_folder  # subprocess: only who streams pays
+            from esper_telemetry.recorder.agent_process import spool_folder  # subprocess: only runs that stream pay
 
             return spool_folder()
     if folder is None:
@@ -252,7 +252,7 @@ def open_run(
             run.emit_always(_disabled_notice(core, lifecycle_only=lifecycle_only))
         _await_first_write(core, folder)
         if core.options.system_interval is not None:
-            from esper_telemetry.recorder.sampler import start_sampler  # ctypes: only who samples pays
+            from esper_telemetry.recorder.sampler import start_sampler  # ctypes: only runs that sample pay
 
             start_sampler(core, core.options.system_interval)
         return run  # noqa: TRY300 - it is not handed over yet, and an exception may arrive here as well

@@ -1,6 +1,6 @@
 """From monotonic time to the time of an event: the wall clock's, without ever stepping back.
 
-A wall clock may be set, and a monotonic clock stands still while the machine sleeps, so neither is trusted alone
+A wall clock may be set, and a monotonic clock does not advance while the machine sleeps, so neither is trusted alone
 for long: `check` holds one against the other, and takes a new anchor when they have parted. Times follow a step
 forward at once. After a step back they go on at half their speed until the wall clock has caught up, so
 that order and, but for a known factor, durations are kept. ClockWatch reports each new anchor in the log and as an
@@ -122,17 +122,17 @@ class ClockWatch:
     """Looks at the clocks, in every cycle of the writer thread."""
 
     def __init__(self) -> None:
-        """Begin with nothing said."""
-        self._said = False
+        """Begin with nothing reported."""
+        self._reported = False
 
     def look(self, timeline: Timeline) -> run_pb2.ClockReanchored | None:
-        """Let `timeline` take a new anchor if its clocks have parted; return the event that says so."""
+        """Let `timeline` take a new anchor if its clocks have parted; return the event that reports it."""
         try:
             parting = timeline.check()
         except Exception as error:  # noqa: BLE001 - the clock is the program's
-            if not self._said:
-                self._said = True
-                _log.warning("the clock of the run cannot be read (said once): %r", error)
+            if not self._reported:
+                self._reported = True
+                _log.warning("the clock of the run cannot be read (reported once): %r", error)
             return None
         if parting is None:
             return None

@@ -77,7 +77,7 @@ class SinkFeed:
         self._offered += events
         if self._bytes_in - self._bytes_out + batch.raw_size > MOST_WAITING_BYTES or self._companion.error is not None:
             if not self._overflowed:
-                write_line(logging.WARNING, f"the sink {self.name} is behind: batches are lost to it (said once)")
+                write_line(logging.WARNING, f"the sink {self.name} is behind: batches are lost to it (reported once)")
             self._overflowed += events
             return
         self._bytes_in += batch.raw_size

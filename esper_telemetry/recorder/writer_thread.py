@@ -6,7 +6,7 @@ that a signal handler may flush while it has interrupted a flush.
 
 A sink that fails keeps its batch: the write is tried again with growing pauses while training goes on and the buffer
 sheds by class. Whatever else goes wrong in here is survived: the batch is tried once more and then counted as lost. If
-the thread should end all the same, that is logged at once, nobody waits for it, and what comes later is counted.
+the thread should end all the same, that is logged at once, no call waits for it, and what comes later is counted.
 """
 
 from __future__ import annotations
@@ -75,11 +75,11 @@ class WriterThread:
         self._sync_wish: object | None = None  # a new one for each flush that wants a sync
         self._sync_granted: object | None = None
         self._hurry = False
-        self._deadline: float | None = None  # of the end, once somebody wishes for it
+        self._deadline: float | None = None  # of the end, once it is asked for
         self._given_up = self._in_sink = False
         self._droppers: list[object] = []
         self._retry = _RETRY_FIRST
-        self._said = False
+        self._reported = False
         self._odd_at: int | None = None  # last number taken when something unexpected happened
         self._launched = self._over = False
         self.sink: Sink | None = None
@@ -112,7 +112,7 @@ class WriterThread:
 
         CPython 3.11 gives a thread that is being born the identity of the one that starts it: PyThreadState_SetAsyncExc
         then hits the new thread, which is gone before its first instruction, and Thread.start waits for ever. What it
-        hits here is tried again. Whoever waits for the interpreter to set one is let in before.
+        hits here is tried again. A thread that waits for the interpreter to set one runs before.
         """
         time.sleep(0)
         self._launched = True
@@ -186,7 +186,7 @@ class WriterThread:
             self._close_sink()
 
     def _drop_all(self, cause: int) -> None:
-        """Count all that waits as lost, if nobody does yet: only one thread may take from the buffer."""
+        """Count all that waits as lost, unless another thread does: only one may take from the buffer."""
         me = object()
         self._droppers.append(me)
         if self._droppers[0] is me:
@@ -219,7 +219,7 @@ class WriterThread:
             while not self.ended:
                 self._step(self.sink)
                 self.cpu_seconds = time.thread_time()
-        except BaseException as error:  # noqa: BLE001 - it is said, and what is lost by it is counted
+        except BaseException as error:  # noqa: BLE001 - it is logged, and what is lost by it is counted
             self._die(error)
         finally:
             self._over = True
@@ -258,7 +258,7 @@ class WriterThread:
             write_notices()
 
     def _pressed(self) -> bool:
-        """Somebody waits, and there is no failure to wait for."""
+        """A call waits, and there is no failure to pause for."""
         return self._given_up or (self.error is None and (self._hurry or self._deadline is not None))
 
     def _cycle(self, sink: Sink) -> None:
@@ -287,7 +287,7 @@ class WriterThread:
         return self._given_up
 
     def _use(self, call: Callable[..., None], *arguments: Batch) -> None:
-        """Call the sink; who looks on can see that the thread is in there."""
+        """Call the sink; threads that look on can see that this one is in there."""
         self._in_sink = True
         try:
             call(*arguments)
@@ -308,11 +308,11 @@ class WriterThread:
     def _fail(self, error: Exception) -> None:
         self._retry = min(self._retry * 2, _RETRY_LAST) if self.error else _RETRY_FIRST
         self.error = error if isinstance(error, TelemetryError) else TelemetryError(str(error))
-        self._say(f"telemetry cannot be written and is kept in memory as far as it fits; training goes on: {error}")
+        self._warn(f"telemetry cannot be written and is kept in memory as far as it fits; training goes on: {error}")
 
     def _recovered(self) -> None:
         if self.error:
-            self.error, self._said, self._odd_at = None, False, None
+            self.error, self._reported, self._odd_at = None, False, None
             write_line(logging.WARNING, "telemetry is being written again")
 
     def _survive(self, error: BaseException) -> None:
@@ -323,16 +323,16 @@ class WriterThread:
             self._odd_at = None
         self._retry = _RETRY_FIRST
         self.error = SinkError(f"the telemetry writer met {type(error).__name__}: {error}; it goes on")
-        self._say(f"the telemetry writer met an error that it does not know and goes on; training does too: {error!r}")
+        self._warn(f"the telemetry writer met an error that it does not know and goes on; training does too: {error!r}")
 
-    def _say(self, text: str) -> None:
+    def _warn(self, text: str) -> None:
         """Log a failure, once until it is over."""
-        if not self._said:
-            self._said = True
+        if not self._reported:
+            self._reported = True
             write_line(logging.WARNING, text)
 
     def _die(self, error: BaseException) -> None:
-        """Say that the thread is over, and count what nobody will write."""
+        """Log that the thread is over, and count what will not be written."""
         self.error = SinkError(f"the telemetry writer has ended ({error!r}): nothing more is recorded")
         self._drop_all(WRITER_FAILED)
         write_line(logging.CRITICAL, f"{self.error}; training goes on")

@@ -1,8 +1,8 @@
 """KEEP it: the record file (`*.esr.zst`), written and read. FORMAT.md is its specification.
 
-Layers, each knowing only those before it: layout (bytes), frame (zstd), header, piece,
-index, writer and builder, scan, segment, reader, follow, verify, recover, merge, filter.
-zstandard is imported here and nowhere else.
+Layers, each knowing only those before it: layout (bytes), frame (zstd), parity, header, piece, index, walk (the
+pieces of a file), frame_events (the events of a frame), segment, reader, writer; then follow and run_folder; then
+keep, place, rebuild (recover, merge), filtered, verification. zstandard is imported here and nowhere else.
 """
 
 from esper_telemetry.recordfile.append import Gone

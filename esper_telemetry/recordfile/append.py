@@ -1,7 +1,7 @@
 """A file that only grows: created new, locked, appended to in whole writes, cut back when one fails.
 
 What was appended before a failure stays; nothing of the failed piece does. Every write goes to the end, so a
-file that somebody else cuts is shorter than it should be from then on. Whether it still stands under its name is for
+file that another process cuts is shorter than it should be from then on. Whether its name still leads to it is for
 the owner to ask. It knows bytes, not records.
 """
 
@@ -28,7 +28,7 @@ _MOST_PIECES = 1024  # IOV_MAX of Linux and macOS
 
 
 class Gone(StrEnum):
-    """What somebody did to a file that was being written."""
+    """What another process did to a file that was being written."""
 
     REMOVED = "removed"
     MOVED = "moved"
@@ -81,7 +81,7 @@ class AppendFile:
         return found.st_dev, found.st_ino
 
     def append(self, *pieces: bytes | memoryview) -> None:
-        """Append `pieces` one behind the other, in one write.
+        """Append `pieces` one after the other, in one write.
 
         Raises:
             SinkError: the operating system refused; nothing of `pieces` is in the file.
@@ -96,7 +96,7 @@ class AppendFile:
             self._torn = True
             with contextlib.suppress(OSError):
                 self._cut_back(fd)
-            raise SinkError(f"{self.path}: cannot write: {error}; free space or mend the disk") from error
+            raise SinkError(f"{self.path}: cannot write: {error}; free space or repair the disk") from error
         self.size += sum(map(len, pieces))
 
     def sync(self) -> None:
@@ -124,7 +124,7 @@ class AppendFile:
             self.path.unlink()
 
     def gone(self) -> Gone | None:
-        """Return what somebody did to the file; None while its name leads to all that was appended."""
+        """Return what another process did to the file; None while its name leads to all that was appended."""
         if self._fd is None:
             return None
         try:
@@ -142,7 +142,7 @@ class AppendFile:
         return Gone.CUT if mine.st_size < self.size else None
 
     def size_there(self) -> int:
-        """Return the bytes that the file has now, whatever was appended; 0 if that cannot be told."""
+        """Return the bytes that the file has now, whatever was appended; 0 if that is unknown."""
         try:
             return os.fstat(self._descriptor()).st_size
         except OSError:
@@ -159,7 +159,7 @@ class AppendFile:
 
 
 def _differ(mine: os.stat_result, there: os.stat_result) -> bool:
-    """Tell two files apart where the numbers of files may change by themselves, as some network systems have them."""
+    """Tell two files apart where inode numbers may change by themselves, as some network systems have them."""
     return not mine.st_nlink or (mine.st_size, mine.st_mtime_ns) != (there.st_size, there.st_mtime_ns)
 
 

@@ -55,11 +55,13 @@ def frame_facts(raw: bytes) -> FrameFacts:
     Raises:
         CorruptRecordError: it holds something else than events, their sequence numbers do not rise, or one has no type.
     """
-    return _facts_by_column(raw) or facts_of(parse_events(raw))
+    return _facts_by_column(raw) or facts_of(list(parse_events(raw)))
 
 
 def facts_of(events: Sequence[record_pb2.Event]) -> FrameFacts:
     """Return what `events` (at least one) state.
+
+    Pass a list: a repeated field of protobuf makes each event anew whenever it is iterated.
 
     Raises:
         CorruptRecordError: their sequence numbers do not rise, or one has no type.

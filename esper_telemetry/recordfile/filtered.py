@@ -1,8 +1,8 @@
-"""Writes the events that are wanted into a new record: whole frames as they stand where all of theirs are wanted.
+"""Writes the events that are wanted into a new record: whole frames byte for byte where all of theirs are wanted.
 
 The new file has an identity of its own, derived from the old one and from what was
-asked, and says in its header that it is filtered. Numbers stay as they were; those left
-out lie inside the ranges of its frames, as dropped numbers do.
+asked, and states in its header that it is filtered. Sequence numbers stay as they were; those left
+out lie inside the ranges of its frames, as dropped ones do.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def filter_record(
     Args:
         source: the record.
         output: the file to create.
-        choose: says for each segment (its types and header) which events are wanted; None leaves it out.
+        choose: returns for each segment (its types and header) which events are wanted; None leaves it out.
         progress: called with bytes read and bytes there are.
 
     Raises:
@@ -88,7 +88,7 @@ def filter_record(
         SinkError: the output exists already or cannot be written.
     """
     result = Filtered(Path(output))
-    told = progress or (lambda _done, _total: None)
+    report = progress or (lambda _done, _total: None)
     with RecordReader(source) as reader, RecordBuilder(output) as builder:
         result.damage += reader.damage
         result.truncation = reader.truncation
@@ -97,9 +97,9 @@ def filter_record(
             if selection is not None:
                 result.segments += 1
                 for frame in _Filter(reader, builder, result).segment(segment, selection):
-                    told(frame.end, reader.size)
+                    report(frame.end, reader.size)
         builder.sync()
-        told(reader.size, reader.size)
+        report(reader.size, reader.size)
     if not result.segments:
         result.output.unlink()
     return result
@@ -148,7 +148,7 @@ class _Filter:
             self._result.dropped += frame.records
             return
         raw = self._reader.decompress(frame)
-        events = parse_events(raw)
+        events = list(parse_events(raw))
         kept = [event for event in events if selection.keeps(event)]
         self._result.dropped += len(events) - len(kept)
         if not kept:
@@ -160,7 +160,7 @@ class _Filter:
             spans = zip(events, element_spans(raw), strict=True)
             raw = b"".join(raw[start:end] for event, (start, _, end) in spans if selection.keeps(event))
             data = self._encode(raw)
-        # Numbers that were left out before it become part of its range.
+        # Sequence numbers that were left out before it become part of its range.
         desc = facts_of(kept).descriptor(len(data), len(raw))
         desc = desc._replace(first_seq=self._builder.last_seq + 1, last_seq=frame.last_seq)
         self._builder.add_frame(data + layout.pack_descriptor(desc), desc, Counter(event.type_id for event in kept))

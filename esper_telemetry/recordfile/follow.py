@@ -1,9 +1,9 @@
 """Reads a record while it is being written: every whole frame once, in order, over rotation.
 
-A frame counts when its descriptor stands behind it. A segment is done at its seek
+A frame counts once its descriptor follows it. A segment is done at its seek
 table; the writer opens the next one before that, so a footer without a successor ends the
-stream. So does a writer that is gone. Numbers that a segment says were before it and that did not come are told
-as damage: retention may delete faster than somebody reads. `poll` never waits; `follow` does.
+stream. So does a writer that is gone. Sequence numbers that a segment states were before it and that did not come
+are reported as damage: retention may delete faster than a follower reads. `poll` never waits; `follow` does.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ if TYPE_CHECKING:
     from esper_telemetry.recordfile.index import FrameRef
     from esper_telemetry.v1 import record_pb2
 
-# A look gives about so much, before compression: who starts at the beginning of a long record does not get it whole.
+# A poll gives about so much, before compression: a reader that starts at the beginning of a long record does not get
+# all of it at once.
 _LOOK_BYTES = 1 << 20
-# So often nothing valid may stand where the next piece belongs before it is damage: a read may meet a write.
+# After so many polls without a valid piece at the offset, its bytes are damage: a read may meet a write.
 _PATIENCE = 20
 # A quiet file is asked for its writer's lock at every so many polls only.
 _LOCK_EVERY = 10
@@ -68,7 +69,7 @@ class StreamFollower:
 
     Args:
         path: the segment to start with.
-        reached: last number that was read elsewhere, by producer: what is missing after it is told.
+        reached: last sequence number that was read elsewhere, by producer: what is missing after it is reported.
         spare: header to assume in this segment if its own is lost.
 
     Raises:
@@ -111,14 +112,14 @@ class StreamFollower:
         self._refused = 0
         self._closed = False
         self._gone = False
-        self._said = False
+        self._reported = False
         self._frames = self._events = 0
         self._segment = Segment(0, 0, 0)
 
     @property
     def truncated(self) -> bool:
-        """Whether the file ends inside a frame, and that was told."""
-        return self._said
+        """Whether the file ends inside a frame, and that was reported."""
+        return self._reported
 
     def close(self) -> None:
         """Close the file."""
@@ -145,10 +146,10 @@ class StreamFollower:
     def _cut_end(self) -> list[Followed]:
         """Return how the file ends, once, if it ends inside a frame."""
         at = self._walk.at
-        size = self._source.size if self.finished and not self._said else at
+        size = self._source.size if self.finished and not self._reported else at
         if size <= at:
             return []
-        self._said = True
+        self._reported = True
         truncation = Truncation(self._frames + 1, at, size, self._events)
         return [Followed(self.path, self._segment, None, [], None, truncation)]
 
@@ -189,7 +190,7 @@ class StreamFollower:
         self._reached[producer] = max(self._reached.get(producer, 0), segment.last_seq)
 
     def _gap_before(self, segment: Segment) -> Iterator[Followed]:
-        """Say which numbers were in segments that nobody read."""
+        """Yield the sequence numbers of segments that were removed unread."""
         reached = self._reached.get(segment.header.producer_id)
         before = segment.header.previous_last_seq
         if reached is not None and before > reached:
@@ -221,7 +222,7 @@ class StreamFollower:
         return False
 
     def _open_next(self) -> bool:
-        """Open the next segment that can be; one that was removed meanwhile is passed, one that is none is told."""
+        """Open the next segment that can be; one that was removed meanwhile is passed, one that is none is reported."""
         source, path = self._source, self.path
         while (following := next_segment(path)) is not None:
             try:
@@ -281,7 +282,7 @@ def follow(
 class _Streams:
     """The streams of a run folder, or the one of a file.
 
-    A stream is known by its producer, whose numbers are given once: names of files change as old segments are
+    A stream is known by its producer, whose sequence numbers are given once: names of files change as old segments are
     removed, and a file may be copied.
     """
 

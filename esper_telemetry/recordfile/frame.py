@@ -36,7 +36,7 @@ _LONGEST_HEADER = 18
 
 
 class FrameHeader(NamedTuple):
-    """What a zstd frame says of itself.
+    """What the header of a zstd frame states.
 
     Attributes:
         raw_size: bytes it decompresses to.
@@ -61,7 +61,7 @@ class FrameEncoder:
 
 
 class FrameDecoder:
-    """Decompresses frames after checking what they say of themselves. Not for use by two threads at once."""
+    """Decompresses frames after checking what their headers state. Not for use by two threads at once."""
 
     def __init__(self) -> None:
         self._decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
@@ -81,13 +81,13 @@ class FrameDecoder:
         if header is None:
             raise CorruptRecordError(f"the frame of {len(frame)} bytes is too short for a zstd frame")
         if header.raw_size != raw_size:
-            raise CorruptRecordError(f"the frame says {header.raw_size:,} raw bytes, its descriptor {raw_size:,}")
+            raise CorruptRecordError(f"the frame states {header.raw_size:,} raw bytes, its descriptor {raw_size:,}")
         try:
             raw = self._decompressor.decompress(frame, max_output_size=raw_size, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise CorruptRecordError(f"the frame does not decompress: {_reason(error)}") from None
         if len(raw) != raw_size:
-            raise CorruptRecordError(f"the frame gave {len(raw):,} raw bytes and says {raw_size:,}")
+            raise CorruptRecordError(f"the frame gave {len(raw):,} raw bytes and states {raw_size:,}")
         return raw
 
     def decode_start(self, frame: bytes) -> bytes:
@@ -110,35 +110,35 @@ def parse_frame_header(frame: bytes) -> FrameHeader | None:
         UnsupportedRecordError: a frame this format does not allow, or over a limit.
     """
     if frame[:4] != ZSTD_MAGIC[: len(frame)]:
-        raise CorruptRecordError(f"no zstd frame stands here: found {frame[:4].hex(' ')}")
+        raise CorruptRecordError(f"no zstd frame is here: found {frame[:4].hex(' ')}")
     try:
-        said = zstandard.get_frame_parameters(frame[:_LONGEST_HEADER])
+        found = zstandard.get_frame_parameters(frame[:_LONGEST_HEADER])
     except zstandard.ZstdError as error:
         if "not enough data" in str(error):
             return None
         raise CorruptRecordError(f"the zstd frame header is invalid: {_reason(error)}") from None
-    if said.dict_id:
-        raise UnsupportedRecordError(f"the frame needs the dictionary {said.dict_id}; record files use none")
-    if said.content_size > MAX_RAW_BYTES:
-        size = "no" if said.content_size in _NO_SIZE else f"{said.content_size:,}"
+    if found.dict_id:
+        raise UnsupportedRecordError(f"the frame needs the dictionary {found.dict_id}; record files use none")
+    if found.content_size > MAX_RAW_BYTES:
+        size = "no" if found.content_size in _NO_SIZE else f"{found.content_size:,}"
         raise UnsupportedRecordError(f"the frame states {size} raw bytes; the format's limit is {MAX_RAW_BYTES:,}")
-    if said.window_size > MAX_WINDOW_BYTES:
+    if found.window_size > MAX_WINDOW_BYTES:
         raise UnsupportedRecordError(
-            f"the frame needs a window of {said.window_size:,} bytes; the format's limit is {MAX_WINDOW_BYTES:,}"
+            f"the frame needs a window of {found.window_size:,} bytes; the format's limit is {MAX_WINDOW_BYTES:,}"
         )
-    if not said.has_checksum:
+    if not found.has_checksum:
         raise UnsupportedRecordError("the frame has no checksum; record files always have one")
-    return FrameHeader(said.content_size, said.window_size)
+    return FrameHeader(found.content_size, found.window_size)
 
 
 def frame_length(data: bytes, start: int = 0) -> int | None:
     """Return the length of the zstd frame at `start` from its block headers; None when it is not whole.
 
     Raises:
-        CorruptRecordError: no zstd frame stands there.
+        CorruptRecordError: no zstd frame is there.
     """
     if data[start : start + 4] != ZSTD_MAGIC[: len(data) - start]:
-        raise CorruptRecordError(f"no zstd frame stands here: found {data[start : start + 4].hex(' ')}")
+        raise CorruptRecordError(f"no zstd frame is here: found {data[start : start + 4].hex(' ')}")
     if len(data) < start + 5:
         return None
     flags = data[start + 4]

@@ -67,7 +67,7 @@ class Envelope(Protocol):
 
     @property
     def type_id(self) -> int:
-        """Number in the type table of its segment."""
+        """Id in the type table of its segment."""
 
     @property
     def time_unix_nano(self) -> int:
@@ -90,7 +90,7 @@ class EventColumns(NamedTuple):
     """The events of a frame, a sequence for each field, all of the same length and in the order of the events.
 
     Attributes:
-        type_ids: numbers in the type table.
+        type_ids: ids in the type table.
         times: wall clock, nanoseconds since 1970 UTC.
         seqs: sequence numbers in the stream.
         contexts: serialized contexts; empty bytes where an event has none.
@@ -108,7 +108,7 @@ class StatedColumns(NamedTuple):
     """What every event states, as `EventColumns` has it.
 
     Attributes:
-        type_ids: numbers in the type table.
+        type_ids: ids in the type table.
         times: wall clock, nanoseconds since 1970 UTC.
         seqs: sequence numbers in the stream.
     """

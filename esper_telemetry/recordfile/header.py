@@ -61,7 +61,7 @@ class HeaderInfo:
         file_id: this segment, 16 bytes.
         segment: number of the segment, from 1.
         previous_file_id: the segment before; empty in the first.
-        previous_last_seq: last number of the segment before; 0 in the first.
+        previous_last_seq: last sequence number of the segment before; 0 in the first.
         anchor_unix_nano: wall clock that its times are reckoned from, nanoseconds since 1970 UTC.
         anchor_monotonic_nano: monotonic clock at the same moment.
         host: host name.
@@ -146,7 +146,7 @@ class TypeTable:
         return header
 
     def declared(self, header: record_pb2.Header) -> None:
-        """Take note that `header` stands in the file: its types and descriptors are known from now on."""
+        """Record that `header` is in the file: its types and descriptors are known from now on."""
         self._names.update((entry.type_id, entry.full_name) for entry in header.types)
         self._files.update(descriptor_files(header.file_descriptor_set))
 
@@ -207,13 +207,13 @@ def add_types(types: dict[int, str], header: record_pb2.Header) -> None:
 
 
 def header_descriptor(frame: bytes, raw: bytes) -> Descriptor:
-    """Return the descriptor of a header frame: no events, no numbers, no times."""
+    """Return the descriptor of a header frame: no events, no sequence numbers, no times."""
     return Descriptor(len(frame), len(raw), 0, 0, 0, 0, 0, 0)
 
 
 def header_parity(frame: bytes, header: record_pb2.Header) -> bytes:
-    """Return what stands behind a header frame and its descriptor, so that damage does not cost the segment.
+    """Return what follows a header frame and its descriptor, so that damage does not cost the segment.
 
-    A header without descriptors names nothing that is worth it: nothing stands behind it.
+    A header without descriptors names nothing that is worth it: nothing follows it.
     """
     return pack_parity(frame, schema_fingerprint(header)) if header.file_descriptor_set else b""

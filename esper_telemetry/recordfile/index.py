@@ -34,8 +34,8 @@ class FrameRef(NamedTuple):
         raw_size: its bytes decompressed.
         records: events in it.
         type_mask: bit min(type_id - 1, 31) is set for each type in it.
-        first_seq: first number it covers.
-        last_seq: last number it covers.
+        first_seq: first sequence number it covers.
+        last_seq: last sequence number it covers.
         min_time: earliest event time, nanoseconds since 1970 UTC.
         max_time: latest event time.
         segment: position of its segment in the file, from 0.
@@ -54,17 +54,17 @@ class FrameRef(NamedTuple):
 
     @property
     def end(self) -> int:
-        """First byte behind the frame and its descriptor."""
+        """First byte after the frame and its descriptor."""
         return self.offset + self.compressed_size + layout.DESCRIPTOR_BYTES
 
     @property
     def descriptor(self) -> Descriptor:
-        """The descriptor that must stand behind the frame."""
+        """The descriptor that must follow the frame."""
         return Descriptor._make(self[1:9])
 
 
 class FooterBuilder:
-    """Collects what the footer of a growing file will say."""
+    """Collects what the footer of a growing file will state."""
 
     def __init__(self) -> None:
         self._index = record_pb2.Index()
@@ -72,25 +72,25 @@ class FooterBuilder:
         self._types: Counter[int] = Counter()
 
     def add_skippable(self, size: int) -> None:
-        """Take note of a skippable frame of so many bytes."""
+        """Record a skippable frame of so many bytes."""
         self._entries.append(SeekEntry(size, 0, 0))
 
     def add_header(self, offset: int, frame: bytes, raw_size: int) -> None:
-        """Take note of a header frame and its descriptor."""
+        """Record a header frame and its descriptor."""
         self.add_header_entry(offset, layout.seek_entry(frame, raw_size))
 
     def add_header_entry(self, offset: int, entry: SeekEntry) -> None:
-        """Take note of a header frame and its descriptor, its entry in the seek table given."""
+        """Record a header frame and its descriptor, its entry in the seek table given."""
         if any(entry.raw_size for entry in self._entries):
             self._index.header_offsets.append(offset)
         self._add_frame(entry)
 
     def add_data(self, offset: int, frame: bytes, desc: Descriptor, type_counts: Mapping[int, int]) -> None:
-        """Take note of a data frame and its descriptor."""
+        """Record a data frame and its descriptor."""
         self.add_entry(offset, layout.seek_entry(frame, desc.raw_size), desc, type_counts)
 
     def add_entry(self, offset: int, entry: SeekEntry, desc: Descriptor, type_counts: Mapping[int, int]) -> None:
-        """Take note of a data frame and its descriptor, its entry in the seek table given."""
+        """Record a data frame and its descriptor, its entry in the seek table given."""
         self._index.frames.add(
             offset=offset,
             compressed_size=desc.compressed_size,
@@ -147,14 +147,14 @@ def footer_pieces(
     """Return the pieces of a closed segment from its footer alone.
 
     Args:
-        source: read only where a skip marker may stand.
+        source: read only where a skip marker may be.
         start: where the segment starts.
         index: its parsed index; offsets in it count from `start`.
         entries: its seek table; the last entry is the index itself.
-        end: first byte behind the seek table.
+        end: first byte after the seek table.
 
     Raises:
-        CorruptRecordError: index and seek table do not speak of the same file.
+        CorruptRecordError: index and seek table are of different files.
     """
     frames = {frame.offset: frame for frame in index.frames}
     headers = {*index.header_offsets, layout.PROLOGUE_BYTES}
@@ -166,13 +166,13 @@ def footer_pieces(
         at += entry.compressed_size
         if entry.raw_size:
             desc = _listed(place, entry, frames, headers)
-            if desc.records and not desc.type_mask:  # placed by somebody who did not look inside
+            if desc.records and not desc.type_mask:  # placed by a builder that did not look inside
                 desc = _stated(source, start + at) or desc
             pieces.append(frame_piece(start + place, desc))
             committed = number + 1
         elif number == committed and number:
             if entry.compressed_size != layout.DESCRIPTOR_BYTES:
-                raise CorruptRecordError(f"the seek table has no descriptor behind the frame before byte {place:,}")
+                raise CorruptRecordError(f"the seek table has no descriptor after the frame before byte {place:,}")
         else:
             pieces.append(_skippable(source, start + place, entry.compressed_size, number, len(entries)))
     if frames or headers or pieces[0].kind is not Kind.PROLOGUE:
@@ -217,7 +217,7 @@ def _skippable(source: Source, offset: int, size: int, number: int, count: int) 
         return Piece(Kind.PROLOGUE, offset, offset + size)
     if number == count - 1:
         return Piece(Kind.INDEX, offset, offset + size)
-    if size <= MAX_PARITY_BYTES:  # a skip marker or a parity may stand there
+    if size <= MAX_PARITY_BYTES:  # a skip marker or a parity may be there
         piece = piece_at(source.read_at(offset, size), 0, offset)
         if piece is not None:
             return piece

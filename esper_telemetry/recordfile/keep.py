@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from esper_telemetry.recordfile.source import Source
     from esper_telemetry.recordfile.spare import Spare
 
-# Attribute of a header: the numbers of the next frame come from a cut frame, without a checksum of the writer.
+# Attribute of a header: the sequence numbers of the next frame come from a cut frame, without a checksum of the writer.
 UNVERIFIED = "esper_telemetry.unverified"
 _LEVEL = 3
 _FAR = 1 << 65
@@ -51,11 +51,11 @@ class KeptFrame:
 
     Attributes:
         desc: its descriptor, the one it had or one made from its events.
-        facts: what its events say.
+        facts: what its events state.
         source: where its bytes are.
         offset: where they start there.
         checksum: low 32 bits of its XXH64.
-        rebuilt: the descriptor was made again from the events, and covers no dropped number beside them.
+        rebuilt: the descriptor was made again from the events, and covers no dropped sequence number besides them.
         mark: the header frame that marks it as unverified, with its descriptor.
     """
 
@@ -68,7 +68,7 @@ class KeptFrame:
     mark: tuple[bytes, Descriptor] | None = None
 
     def covering(self, first_seq: int, last_seq: int) -> KeptFrame:
-        """Return the frame with a descriptor that covers these numbers; itself if it does already."""
+        """Return the frame with a descriptor that covers these sequence numbers; itself if it does already."""
         desc = self.desc._replace(first_seq=first_seq, last_seq=last_seq)
         return self if desc == self.desc else replace(self, desc=desc, rebuilt=True)
 
@@ -78,7 +78,7 @@ class KeptFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class KeptItem:
     """Something to place in the output: a frame, a header frame, a skip marker, or another skippable frame."""
 
     data: bytes = b""
@@ -96,19 +96,19 @@ class Context:
         header: its first header.
         items: everything kept, in file order.
         damaged: ranges of the frames that could not be kept, where their descriptors survived.
-        known_last_seq: highest number that is known to have been written.
-        closed: a footer vouches for its end: its writer had nothing more to write.
+        known_last_seq: highest sequence number that is known to have been written.
+        closed: a footer confirms its end: its writer had nothing more to write.
     """
 
     header: record_pb2.Header
-    items: list[Item] = field(default_factory=list)
+    items: list[KeptItem] = field(default_factory=list)
     types: dict[int, str] = field(default_factory=dict)
     damaged: list[tuple[int, int]] = field(default_factory=list)
     known_last_seq: int = 0
     closed: bool = False
 
     def seek_entries(self) -> set[layout.SeekEntry]:
-        """Return what a seek table says of the frames that are kept."""
+        """Return what a seek table states of the frames that are kept."""
         entries = set()
         for item in self.items:
             if item.frame is not None:
@@ -118,8 +118,8 @@ class Context:
                 entries.add(layout.seek_entry(item.data[: item.header.compressed_size], item.header.raw_size))
         return entries
 
-    def ordered(self) -> list[Item]:
-        """Return the items by number; what has none stays before the frame it stood before."""
+    def ordered(self) -> list[KeptItem]:
+        """Return the items by sequence number; what has none stays before the frame that it preceded."""
         keyed = []
         first_seq = _FAR
         for place in range(len(self.items) - 1, -1, -1):
@@ -129,7 +129,7 @@ class Context:
             elif item.skip is not None:
                 first_seq = item.skip.first_seq
             keyed.append((first_seq, place))
-        head = [self.items[0]]  # the first header comes first, wherever it stood
+        head = [self.items[0]]  # the first header comes first, wherever it was
         return head + [self.items[place] for _, place in sorted(keyed) if place]
 
 
@@ -147,7 +147,7 @@ class Keep:
         damage: what is not.
         assumed: where headers that were assumed are from.
         lost_bytes: bytes in nothing kept.
-        open_end: a cut last frame lost events, nobody knows how many.
+        open_end: a cut last frame lost events; how many is unknown.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class Keep:
         return self._current is not None
 
     def add_all(self, pieces: Iterable[Piece], progress: Callable[[int], None] = lambda _: None) -> None:
-        """Sort each of `pieces`, to the end of the file; `progress` is told how far in the file each one ends."""
+        """Sort each of `pieces`, to the end of the file; `progress` is called with the end of each."""
         for piece in pieces:
             self._add(piece)
             progress(piece.end)
@@ -203,7 +203,7 @@ class Keep:
 
     def _skippable(self, context: Context, piece: Piece) -> None:
         if piece.kind is Kind.SKIP:
-            context.items.append(Item(skip=piece.skip))
+            context.items.append(KeptItem(skip=piece.skip))
         else:
             self._other(context, self._source.read_at(piece.offset, piece.end - piece.offset))
 
@@ -219,10 +219,10 @@ class Keep:
             return
         known = any(item.data[: desc.compressed_size] == frame for item in context.items if item.header is not None)
         if not known:
-            context.items.append(Item(frame + layout.pack_descriptor(desc), header=desc))
+            context.items.append(KeptItem(frame + layout.pack_descriptor(desc), header=desc))
             self._parity = header_parity(frame, header)
 
-    def _renew_parity(self, items: list[Item]) -> None:
+    def _renew_parity(self, items: list[KeptItem]) -> None:
         """Let a parity follow the header that was placed last, as it did in the file."""
         if items and items[-1].header is not None:
             items[-1] = replace(items[-1], parity=self._parity)
@@ -232,10 +232,10 @@ class Keep:
         if data[:4] == layout.OUR_MAGIC and data[8:12] == PARITY_TAG:
             self._renew_parity(context.items)
         else:
-            context.items.append(Item(data))
+            context.items.append(KeptItem(data))
 
     def _header_frame(self, piece: Piece, desc: Descriptor) -> tuple[bytes, record_pb2.Header]:
-        """Return a header frame as it was written, and what it says; a damaged one is made again from its parity."""
+        """Return a header frame as it was written, and what it holds; a damaged one is made again from its parity."""
         frame = self._source.read_at(piece.offset, min(desc.compressed_size, layout.MAX_HEADER_BYTES))
         try:
             return frame, parse_header_frame(self._decoder.decode(frame, desc.raw_size))
@@ -267,7 +267,7 @@ class Keep:
             self._assume(desc.first_seq)
         context = self._current
         if context is None or self._fresh:
-            self._lose(piece, "a frame stands here without a header that says what its types are")
+            self._lose(piece, "a frame is here without a header that declares its types")
             self.open_end = True
             return
         frame = self._source.read_at(piece.offset, desc.compressed_size)
@@ -283,8 +283,8 @@ class Keep:
             desc = facts.descriptor(desc.compressed_size, desc.raw_size)
         checksum = layout.seek_entry(frame, desc.raw_size).checksum
         kept = KeptFrame(desc, facts, self._source, piece.offset, checksum, rebuilt)
-        context.items.append(Item(frame=kept))
-        # A frame that goes on bounds what was lost before it. No writer repeats one: it may stand in another's place.
+        context.items.append(KeptItem(frame=kept))
+        # A frame that goes on bounds what was lost before it. No writer repeats one: it may be in the place of another.
         self._gap = desc.first_seq <= context.known_last_seq
         if desc.last_seq > context.known_last_seq:
             context.known_last_seq = desc.last_seq
@@ -302,7 +302,7 @@ class Keep:
         frame = FrameEncoder(_LEVEL).encode(raw)
         desc = header_descriptor(frame, raw)
         context = self._context_of(header)
-        context.items.append(Item(frame + layout.pack_descriptor(desc), header_parity(frame, header), header=desc))
+        context.items.append(KeptItem(frame + layout.pack_descriptor(desc), header_parity(frame, header), header=desc))
         add_types(context.types, header)
         self.assumed.append(spare.origin)
         self._header_lost = self._gap = False
@@ -312,7 +312,7 @@ class Keep:
         self._gap = True
 
     def _index(self, piece: Piece) -> None:
-        """Let an index that survived, even without its seek table, say which number was the last."""
+        """Take the last sequence number from an index that survived, even without its seek table."""
         if self._current is not None and not self._fresh:
             try:
                 self._learn(self._current, piece.offset, piece.end)
@@ -320,7 +320,7 @@ class Keep:
                 self.damage.append(Damage(piece.offset, piece.end, f"the index is damaged: {error}"))
 
     def _footer(self, piece: Piece) -> None:
-        """Let a footer that survived say whether anything is missing before it."""
+        """Take from a footer that survived whether anything is missing before it."""
         context = self._current
         if context is None or self._fresh:
             return
@@ -338,7 +338,7 @@ class Keep:
             self.damage.append(Damage(piece.offset, piece.end, f"the footer is damaged: {error}"))
 
     def _learn(self, context: Context, start: int, end: int) -> None:
-        """Take the last number from an index: what is missing before it is then known."""
+        """Take the last sequence number from an index: what is missing before it is then known."""
         if start < 0 or end - start > layout.MAX_INDEX_BYTES:
             return
         serialized = layout.parse_index(self._source.read_at(start, end - start))
@@ -376,7 +376,7 @@ class Keep:
         checksum = layout.seek_entry(frame, used).checksum
         marked_data = (mark + layout.pack_descriptor(mark_desc), mark_desc)
         kept = KeptFrame(desc, facts, BytesSource(frame), 0, checksum, mark=marked_data)
-        context.items.append(Item(frame=kept))
+        context.items.append(KeptItem(frame=kept))
 
     def _lose(self, piece: Piece, reason: str, desc: Descriptor | None = None) -> None:
         first, last = (desc.first_seq, desc.last_seq) if desc is not None and desc.records else (None, None)

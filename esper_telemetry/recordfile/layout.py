@@ -30,7 +30,7 @@ MAX_INDEX_BYTES = 64 << 20
 ID_BYTES = 16
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-# Ours among the sixteen skippable magics of Zstandard; the tag after the size tells ours from anybody else's.
+# Ours among the sixteen skippable magics of Zstandard; the tag after the size tells ours from those of others.
 OUR_MAGIC = b"\x57\x2a\x4d\x18"
 SEEK_TABLE_MAGIC = b"\x5e\x2a\x4d\x18"
 SEEKABLE_MAGIC = b"\xb1\xea\x92\x8f"
@@ -81,15 +81,15 @@ class Prologue(NamedTuple):
 
 
 class Descriptor(NamedTuple):
-    """What stands behind every frame: its commit marker.
+    """What follows every frame: its commit marker.
 
     Attributes:
         compressed_size: bytes of the frame before it.
         raw_size: bytes of the frame decompressed.
         records: events in it; 0 marks a header frame.
         type_mask: bit min(type_id - 1, 31) is set for each type in it.
-        first_seq: first number it covers.
-        last_seq: last number it covers; dropped numbers inside count.
+        first_seq: first sequence number it covers.
+        last_seq: last sequence number it covers; dropped ones inside count.
         min_time: earliest event time, nanoseconds since 1970 UTC.
         max_time: latest event time.
     """
@@ -105,7 +105,7 @@ class Descriptor(NamedTuple):
 
 
 class SkipReason(enum.IntEnum):
-    """Why a range of numbers will never come."""
+    """Why a range of sequence numbers will never come."""
 
     UNSPECIFIED = 0
     SPOOL_LOST = 1
@@ -114,11 +114,11 @@ class SkipReason(enum.IntEnum):
 
 
 class Skip(NamedTuple):
-    """A range of numbers that will never come.
+    """A range of sequence numbers that will never come.
 
     Attributes:
-        first_seq: first number of the range.
-        last_seq: last number of the range.
+        first_seq: first sequence number of the range.
+        last_seq: last sequence number of the range.
         reason: a SkipReason; unknown numbers are kept.
     """
 
@@ -170,7 +170,7 @@ def parse_prologue(data: bytes) -> Prologue | None:
             f"the format is version {major}.{minor}, this reader knows up to {FORMAT_MAJOR}; update esper-telemetry"
         )
     if major == 0:
-        raise CorruptRecordError("the prologue says format version 0, which never existed; run recover")
+        raise CorruptRecordError("the prologue states format version 0, which never existed; run recover")
     return Prologue(major, minor, flags)
 
 
@@ -187,7 +187,7 @@ def parse_descriptor(data: bytes) -> Descriptor | None:
     """Parse a descriptor at the start of `data`.
 
     Raises:
-        CorruptRecordError: the bytes are no descriptor, or its checksum or numbers are wrong.
+        CorruptRecordError: the bytes are no descriptor, or its checksum or sequence numbers are wrong.
     """
     _expect_start(data, DESCRIPTOR_START, "frame descriptor")
     if len(data) < DESCRIPTOR_BYTES:
@@ -202,7 +202,7 @@ def parse_descriptor(data: bytes) -> Descriptor | None:
 
 
 def descriptor_at(data: bytes, start: int = 0) -> Descriptor | None:
-    """Return the descriptor at `start`, or None if no valid one stands there."""
+    """Return the descriptor at `start`, or None if no valid one is there."""
     if data[start : start + len(DESCRIPTOR_START)] != DESCRIPTOR_START:
         return None
     try:
@@ -259,12 +259,12 @@ def parse_index(data: bytes) -> bytes | None:
     if size > MAX_INDEX_BYTES:
         raise UnsupportedRecordError(f"the index takes {size:,} bytes, over the format's limit of {MAX_INDEX_BYTES:,}")
     if size < INDEX_HEAD_BYTES - 8:
-        raise CorruptRecordError(f"the index says it has {size} bytes, less than its own head")
+        raise CorruptRecordError(f"the index states {size} bytes, less than its own head")
     if len(data) < size + 8:
         return None
     body = data[INDEX_HEAD_BYTES : size + 8]
     if crc32(body) != checksum:
-        raise CorruptRecordError(f"the index has CRC-32 {crc32(body):08x} and says {checksum:08x}")
+        raise CorruptRecordError(f"the index has CRC-32 {crc32(body):08x} and states {checksum:08x}")
     return bytes(body)
 
 
@@ -318,7 +318,7 @@ def parse_seek_table(data: bytes) -> list[SeekEntry] | None:
         return None
     _, size = SKIPPABLE_HEADER.unpack_from(data)
     if size < SEEK_FOOTER_BYTES or (size - SEEK_FOOTER_BYTES) % SEEK_ENTRY_BYTES:
-        raise CorruptRecordError(f"the seek table says it has {size:,} bytes, which is no whole number of entries")
+        raise CorruptRecordError(f"the seek table states {size:,} bytes, which is no whole number of entries")
     end = SKIPPABLE_HEADER.size + size
     if len(data) < end:
         return None
@@ -340,11 +340,11 @@ def is_skippable(data: bytes) -> bool:
 def _expect_start(data: bytes, start: bytes, what: str) -> None:
     found = data[: len(start)]
     if found != start[: len(found)]:
-        raise CorruptRecordError(f"no {what} stands here: expected {start.hex(' ')}, found {found.hex(' ')}")
+        raise CorruptRecordError(f"no {what} is here: expected {start.hex(' ')}, found {found.hex(' ')}")
 
 
 def _expect_crc(data: bytes, size: int, what: str) -> None:
     (expected,) = _CRC.unpack_from(data, size)
     found = crc32(data[:size])
     if found != expected:
-        raise CorruptRecordError(f"the {what} has CRC-32 {found:08x} and says {expected:08x}")
+        raise CorruptRecordError(f"the {what} has CRC-32 {found:08x} and states {expected:08x}")

@@ -1,7 +1,7 @@
 """The lock a writer holds on its segment: a segment without footer and without lock has lost its writer.
 
 Advisory (flock), gone when the process dies. Where the system or the file system has no
-locks, nobody is told dead.
+locks, no writer is reported as gone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-# Who asks for the lock holds it for microseconds: a writer that meets one tries again.
+# A process that asks for the lock holds it for microseconds: a writer that meets one tries again.
 _TRIES, _PAUSE_S = 20, 0.0005
 
 
@@ -41,7 +41,7 @@ def lock_exclusive(fd: int) -> None:
 
 
 def try_lock(fd: int) -> bool:
-    """Take the lock of an open file for as long as it is open; False if somebody else has it."""
+    """Take the lock of an open file for as long as it is open; False if another process has it."""
     if fcntl is not None:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -53,7 +53,7 @@ def try_lock(fd: int) -> bool:
 
 
 def is_locked(path: Path) -> bool:
-    """Tell whether a process holds the writer's lock on `path`; False where nothing tells.
+    """Tell whether a process holds the writer's lock on `path`; False where that is unknown.
 
     Raises:
         OSError: the file cannot be opened.
@@ -74,7 +74,7 @@ def is_locked(path: Path) -> bool:
 
 
 def unlock(fd: int) -> None:
-    """Give the lock back, also where a process that was forked meanwhile still holds the open file."""
+    """Release the lock, also where a process that was forked meanwhile still holds the open file."""
     if fcntl is not None:
         with contextlib.suppress(OSError):
             fcntl.flock(fd, fcntl.LOCK_UN)

@@ -1,9 +1,9 @@
-"""A header's second chance: a few hundred bytes behind it from which a damaged stretch of it can be made again.
+"""The parity of a header: a few hundred bytes after it from which a damaged stretch of it can be made again.
 
 The parity of a header frame is the exclusive or of its blocks, those at even places and those at odd places apart.
 Any two blocks that follow each other can be made again from it, so damage of up to a block's length costs nothing,
-wherever it stands. Which blocks are damaged need not be known: each pair is tried, and the frame's own XXH64 tells
-the right one. A second copy of the header would cost ten times the bytes, and could not stand in a file whose writer
+wherever it is. Which blocks are damaged need not be known: each pair is tried, and the frame's own XXH64 identifies
+the right one. A second copy of the header would cost ten times the bytes, and could not be in a file whose writer
 was killed before the end.
 
 Pure: bytes in, values out. EPAR is skippable like any other frame; it ends in its own size, so that a reader who
@@ -35,7 +35,7 @@ MAX_PARITY_BYTES = _HEAD.size + 2 * (MAX_HEADER_BYTES // _MOST_BLOCKS + 256) + _
 
 
 class Parity(NamedTuple):
-    """What stands behind a header frame.
+    """What follows a header frame.
 
     Attributes:
         block_bytes: length of a block.
@@ -82,7 +82,7 @@ def parse_parity(data: bytes) -> Parity:
     if (magic, tag, whole) != (OUR_MAGIC, PARITY_TAG, len(data)) or crc32(data[:-4]) != checksum:
         raise CorruptRecordError("the parity of the header is damaged")
     if len(body) != 2 * size or not size or not frame_bytes:
-        raise CorruptRecordError(f"the parity of the header says blocks of {size:,} bytes and holds {len(body):,}")
+        raise CorruptRecordError(f"the parity of the header states blocks of {size:,} bytes and holds {len(body):,}")
     return Parity(size, frame_bytes, fingerprint, body[:size], body[size:])
 
 
@@ -105,7 +105,7 @@ def candidates(frame: bytes, parity: Parity) -> Iterator[bytes]:
     if len(frame) != parity.frame_bytes or len(frame) > size * _MOST_BLOCKS:
         return
     blocks = _blocks(frame, size)
-    # What a block has to be XORed with to become what the parity says it was, if it alone is wrong in its row.
+    # What a block has to be XORed with to become what the parity states it was, if it alone is wrong in its row.
     errors = [_xor([stated, _xor(blocks[row::2], size)], size) for row, stated in enumerate((parity.even, parity.odd))]
     for places in _damaged_blocks(len(blocks), [row for row in (0, 1) if any(errors[row])]):
         fixed = list(blocks)

@@ -1,6 +1,6 @@
 """Names and folders of segments: `<dir>/<run_id>/<stream>-r<rank>-<UTC start>-<boot>-<segment>.esr.zst`.
 
-Names are built and parsed here only. They are for people and for order; what a file is stands in its header.
+Names are built and parsed here only. They are for people and for order; what a file is, its header states.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def path_component(what: str, name: str) -> str:
     """Return `name` if it may be a part of a path.
 
     Raises:
-        ConfigError: it holds characters that some file system or shell minds.
+        ConfigError: it holds characters that some file system or shell rejects.
     """
     if _COMPONENT.fullmatch(name) is None:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""The pieces a record file is made of, and which one stands at a place.
+"""The pieces a record file is made of, and which one is at an offset.
 
 Pure: bytes in, values out. A frame and its descriptor are one piece: without its
 descriptor a frame is not committed.
@@ -42,7 +42,7 @@ class Piece(NamedTuple):
     Attributes:
         kind: what it is; DAMAGE cannot be read, TAIL is the start of a piece that the file's end cuts.
         offset: first byte.
-        end: first byte behind it.
+        end: first byte after it.
         descriptor: of HEADER and DATA; of DAMAGE where the descriptor of a damaged frame survived.
         skip: of SKIP.
         reason: of DAMAGE.
@@ -103,7 +103,7 @@ def _frame_at(data: bytes, at: int, offset: int) -> Piece | None:
     if desc is None:
         return None
     if desc.compressed_size != length:
-        raise CorruptRecordError(f"the frame takes {length:,} bytes, its descriptor says {desc.compressed_size:,}")
+        raise CorruptRecordError(f"the frame takes {length:,} bytes, its descriptor states {desc.compressed_size:,}")
     return frame_piece(offset, desc)
 
 
@@ -115,12 +115,12 @@ def _skippable_at(data: bytes, at: int, offset: int, head: bytes) -> Piece | Non
         if tag == layout.PROLOGUE_TAG[:4]:
             return None if layout.parse_prologue(head) is None else Piece(Kind.PROLOGUE, offset, end)
         if tag == layout.DESCRIPTOR_TAG:
-            raise CorruptRecordError("a frame descriptor stands here without its frame")
+            raise CorruptRecordError("a frame descriptor is here without its frame")
         if tag == layout.SKIP_TAG:
             skip = layout.parse_skip(data[at : at + layout.SKIP_BYTES])
             return None if skip is None else Piece(Kind.SKIP, offset, end, skip=skip)
     if size > layout.MAX_INDEX_BYTES:
-        raise CorruptRecordError(f"a skippable frame says it has {size:,} bytes, over every limit")
+        raise CorruptRecordError(f"a skippable frame states {size:,} bytes, over every limit")
     if end - offset > len(data) - at:
         return None
     if magic == layout.SEEK_TABLE_MAGIC:
@@ -134,7 +134,7 @@ def _skippable_at(data: bytes, at: int, offset: int, head: bytes) -> Piece | Non
 
 
 def _is_parity(data: bytes) -> bool:
-    """Tell whether a parity is whole; one that is damaged costs nothing, so it is passed over as a stranger's frame."""
+    """Tell whether a parity is whole; one that is damaged costs nothing, so it is passed over as a foreign frame."""
     try:
         parse_parity(data)
     except CorruptRecordError:

@@ -1,7 +1,7 @@
-"""Places what was kept of damaged or joined records into a new file, in the order of its numbers.
+"""Places what was kept of damaged or joined records into a new file, in the order of its sequence numbers.
 
-Ranges that are gone are marked as such, frames whose numbers are there already are left
-out, and the output is read back before anybody is told that it worked.
+Ranges that are gone are marked as such, frames whose sequence numbers are there already are left
+out, and the output is read back before it counts.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from esper_telemetry.recordfile.damage import Damage
-    from esper_telemetry.recordfile.keep import Context, Item, KeptFrame
+    from esper_telemetry.recordfile.keep import Context, KeptFrame, KeptItem
     from esper_telemetry.v1 import record_pb2
 
 
 @dataclass(slots=True)
 class Placed:
-    """What stands in a new file, and what could not be put there.
+    """What is in a new file, and what could not be put there.
 
     Attributes:
         output: the new file.
@@ -34,11 +34,11 @@ class Placed:
         events: events in it.
         rebuilt: frames of these that were whole, but whose descriptor had to be made again.
         unverified: events of these from a cut frame: no checksum of their writer covers them.
-        repeats: frames left out because their numbers were there already.
+        repeats: frames left out because their sequence numbers were there already.
         damage: what could not be read, in file order, by file.
-        lost: ranges of numbers that are gone: segment of the output from 0, first and last number.
+        lost: ranges of sequence numbers that are gone: segment of the output from 0, first and last number.
         lost_bytes: bytes of the inputs in nothing that is kept (footers aside: they are made again).
-        open_end: events at an end are gone, and nothing says how many.
+        open_end: events at an end are gone, and how many is unknown.
         assumed: headers that were lost and assumed: where each is from, by file.
         unclosed: segments without a footer and without a successor: their writer was killed, or is still writing,
             and what it had not handed over by then is not in them.
@@ -65,7 +65,7 @@ class Placed:
 
     @property
     def lost_numbers(self) -> int:
-        """How many numbers are known to be gone."""
+        """How many sequence numbers are known to be gone."""
         return sum(last - first + 1 for _, first, last in self.lost)
 
 
@@ -88,7 +88,7 @@ class Halves:
         return lambda done: self._progress(before + done, 2 * self._size)
 
     def checked(self, done: int, total: int) -> None:
-        """Say that so many bytes of the output were checked."""
+        """Report that so many bytes of the output were checked."""
         self._progress(self._size + self._size * done // total, 2 * self._size)
 
 
@@ -96,8 +96,8 @@ def place(contexts: Sequence[Context], result: Placed, progress: Callable[[int, 
     """Write `contexts` to `result.output` and count in `result`; the output is removed if that fails.
 
     Args:
-        contexts: what was kept, in the order in which it is to stand.
-        result: says where, and is filled.
+        contexts: what was kept, in the order of the output.
+        result: names the output, and is filled.
         progress: called with bytes read back and bytes there are.
 
     Raises:
@@ -115,7 +115,7 @@ def place(contexts: Sequence[Context], result: Placed, progress: Callable[[int, 
 def _goes_on(header: record_pb2.Header, last_seq: int, contexts: Sequence[Context]) -> bool:
     """Tell whether another segment knows what came after `last_seq`, where a segment without a footer ends.
 
-    It is the next segment, or one that another writer filled with numbers of the same producer.
+    It is the next segment, or one that another writer filled with sequence numbers of the same producer.
     """
     for other in contexts:
         start = other.header.previous_last_seq
@@ -129,7 +129,7 @@ def _goes_on(header: record_pb2.Header, last_seq: int, contexts: Sequence[Contex
 
 
 def _check(result: Placed, progress: Callable[[int, int], None] | None) -> None:
-    """Read the output back: it must say exactly what was put into it."""
+    """Read the output back: it must hold exactly what was put into it."""
     checked = verify(result.output, progress=progress)
     if checked.problems or checked.records != result.events:
         problem = checked.problems[0] if checked.problems else f"{checked.records:,} of {result.events:,} events"
@@ -139,7 +139,7 @@ def _check(result: Placed, progress: Callable[[int, int], None] | None) -> None:
 
 
 class _Output:
-    """Places what was kept of one context, in the order of its numbers."""
+    """Places what was kept of one context, in the order of its sequence numbers."""
 
     def __init__(self, builder: RecordBuilder, result: Placed) -> None:
         self._builder = builder
@@ -182,7 +182,7 @@ class _Output:
         self._result.unverified += 0 if frame.mark is None else frame.desc.records
 
     def _skip(self, skip: Skip, limit: int) -> None:
-        """Place a skip marker as far as no frame has its numbers."""
+        """Place a skip marker as far as no frame has its sequence numbers."""
         if skip.first_seq > self._builder.last_seq + 1:
             self._lose(skip.first_seq - 1)
         skip = Skip(max(skip.first_seq, self._builder.last_seq + 1), min(skip.last_seq, limit), skip.reason)
@@ -196,9 +196,9 @@ class _Output:
 
 
 def _honest_range(frame: KeptFrame, before: int, limit: int, damaged: list[tuple[int, int]]) -> tuple[int, int]:
-    """Return the numbers a frame may cover: those of its events, and beside them what nobody else has a claim to.
+    """Return the sequence numbers a frame may cover: those of its events and those that no other covers.
 
-    A descriptor that reaches into its neighbours lies, so on that side only the events count.
+    A descriptor that reaches into its neighbours is wrong, so on that side only the events count.
     """
     facts = frame.facts
     first = frame.desc.first_seq if frame.desc.first_seq > before else facts.first_seq
@@ -211,8 +211,8 @@ def _honest_range(frame: KeptFrame, before: int, limit: int, damaged: list[tuple
     return first, last
 
 
-def _limits(items: Sequence[Item]) -> list[int]:
-    """Return for each item the last number it may cover: the next frame's events have those behind it."""
+def _limits(items: Sequence[KeptItem]) -> list[int]:
+    """Return for each item the last sequence number it may cover: the events of the next frame have those after it."""
     limits = []
     limit = _HIGHEST
     for item in reversed(items):

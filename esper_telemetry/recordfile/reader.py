@@ -1,8 +1,8 @@
 """Reads a record file: whole, by window, by frame, damaged or still growing.
 
 It opens by the footer if that may be trusted, else by the frames' descriptors, and
-decompresses only frames that are asked for. A cut end is told (`truncation`), never
-raised; a damaged frame raises unless the caller takes the damage himself. It never
+decompresses only frames that are asked for. A torn tail is reported (`truncation`), never
+raised; a damaged frame raises unless the caller takes the damage. It never
 writes. Not for use by two threads at once.
 """
 
@@ -15,7 +15,7 @@ from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordEr
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.damage import Damage
 from esper_telemetry.recordfile.frame import FrameDecoder
-from esper_telemetry.recordfile.frame_events import SMALLEST_EVENT, event_columns, parse_envelopes, parse_events
+from esper_telemetry.recordfile.frame_events import SMALLEST_EVENT, parse_envelopes, parse_events
 from esper_telemetry.recordfile.header import parse_header_frame
 from esper_telemetry.recordfile.index import FrameRef
 from esper_telemetry.recordfile.piece import Kind
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from esper_telemetry.recordfile.damage import Truncation
-    from esper_telemetry.recordfile.frame_events import Envelope, EventColumns
+    from esper_telemetry.recordfile.frame_events import Envelope
     from esper_telemetry.recordfile.segment import Assembler, Segment
     from esper_telemetry.recordfile.selection import Selection
     from esper_telemetry.recordfile.source import Source
@@ -50,7 +50,7 @@ class RecordReader:
         decoder: a decoder to share with other readers of the same thread, as each takes 100 KB; None for its own.
 
     Raises:
-        NotARecordError: it is something else; the message says what it looks like.
+        NotARecordError: it is something else; the message names what it looks like.
         CorruptRecordError: no header can be read, and none was lent.
         UnsupportedRecordError: a newer format, or a header over a limit.
         RecordError: it cannot be opened.
@@ -58,7 +58,7 @@ class RecordReader:
     Attributes:
         path: the file, as text; "-" for bytes.
         size: bytes of the file when it was opened.
-        segments: one for each prologue; types and numbers hold inside a segment.
+        segments: one for each prologue; types and sequence numbers hold inside a segment.
         damage: everything that cannot be read, in file order.
         truncation: how the file is cut, or None.
     """
@@ -139,7 +139,7 @@ class RecordReader:
             yield from segment.frames
 
     def read_raw(self, frame: FrameRef) -> bytes:
-        """Return a frame and its descriptor as they stand in the file.
+        """Return a frame and its descriptor byte for byte.
 
         Raises:
             CorruptRecordError: the descriptor there is not the one of `frame`.
@@ -147,7 +147,7 @@ class RecordReader:
         data = self._source.read_at(frame.offset, frame.compressed_size + layout.DESCRIPTOR_BYTES)
         found = layout.descriptor_at(data, frame.compressed_size)
         if found != frame.descriptor:
-            raise self._frame_error(frame, f"the descriptor behind it says {found}, not {frame.descriptor}")
+            raise self._frame_error(frame, f"the descriptor after it is {found}, not {frame.descriptor}")
         return data
 
     def decompress(self, frame: FrameRef) -> bytes:
@@ -168,7 +168,7 @@ class RecordReader:
         """Return the events of a frame, verified.
 
         Raises:
-            CorruptRecordError: sizes, descriptor, XXH64, count or numbers do not match.
+            CorruptRecordError: sizes, descriptor, XXH64, count or sequence numbers do not match.
         """
         return list(self._parsed(frame, self.decompress(frame), parse_events))
 
@@ -186,14 +186,6 @@ class RecordReader:
         envelopes = self._parsed(frame, raw, parse_envelopes)
         return envelopes if selection is None or selection.covers(frame) else selection.pick(envelopes, raw)
 
-    def read_columns(self, frame: FrameRef) -> EventColumns:
-        """Return the events of a frame by column: no object is made for an event.
-
-        Raises:
-            CorruptRecordError: as `read_envelopes`.
-        """
-        return self._parsed(frame, self.decompress(frame), event_columns)
-
     def _parsed(self, frame: FrameRef, raw: bytes, parse: Callable[[bytes, FrameRef], Parsed]) -> Parsed:
         try:
             return parse(raw, frame)
@@ -203,7 +195,7 @@ class RecordReader:
     def events(
         self, selection: Selection | None = None, *, on_damage: OnDamage | None = None
     ) -> Iterator[record_pb2.Event]:
-        """Yield the events of all segments, in file order. Type ids hold inside a segment: see `segment_events`.
+        """Yield the events of all segments, in file order. Type ids hold inside a segment.
 
         Args:
             selection: which events; frames not concerned are not decompressed.
@@ -213,12 +205,6 @@ class RecordReader:
             CorruptRecordError: a frame is damaged and `on_damage` is not given.
         """
         return chain.from_iterable(self._all_chunks(selection, on_damage))
-
-    def segment_events(
-        self, segment: Segment, selection: Selection | None = None, *, on_damage: OnDamage | None = None
-    ) -> Iterator[record_pb2.Event]:
-        """Yield the events of one segment; arguments and errors as `events`."""
-        return chain.from_iterable(self._chunks(segment, selection, on_damage))
 
     # Frames are handed to chain() whole: a generator that yields each event costs more than parsing it.
 
@@ -275,7 +261,7 @@ class RecordReader:
                 offset=self.truncation.start,
             )
         if self.size == layout.PROLOGUE_BYTES:
-            raise CorruptRecordError("the file ends behind its prologue; it holds no event", path=self.path)
+            raise CorruptRecordError("the file ends after its prologue; it holds no event", path=self.path)
         reason = str(self.damage[0]) if self.damage else "no header follows the prologue"
         raise CorruptRecordError(
             f"the header is torn: {reason}; run esper-telemetry recover", path=self.path, offset=layout.PROLOGUE_BYTES
@@ -344,7 +330,7 @@ def check_prologue(source: Source) -> str:
         prologue = layout.parse_prologue(start)
     except CorruptRecordError:
         if _header_behind(source) is not None:
-            return "the prologue is damaged, the header behind it is whole"
+            return "the prologue is damaged, the header after it is whole"
         raise NotARecordError(
             f"not a record file: {looks_like(start)}; pass a *.esr.zst file, or try recover if it was one",
             path=source.name,
@@ -353,7 +339,7 @@ def check_prologue(source: Source) -> str:
     except UnsupportedRecordError as error:
         header = _header_behind(source)
         if header is not None and header.format_major <= layout.FORMAT_MAJOR:
-            return f"the prologue is damaged: {error}, but the header says version {header.format_major}"
+            return f"the prologue is damaged: {error}, but the header states version {header.format_major}"
         raise UnsupportedRecordError(str(error), path=source.name, offset=0) from None
     if not start:
         raise NotARecordError("not a record file: it is empty", path=source.name)
@@ -365,7 +351,7 @@ def check_prologue(source: Source) -> str:
 
 
 def _header_behind(source: Source) -> record_pb2.Header | None:
-    """Return the header that stands whole where it belongs, so that nothing but the prologue is damaged; else None."""
+    """Return the header if it is whole at its offset, so that nothing but the prologue is damaged; else None."""
     end = layout.PROLOGUE_BYTES + layout.MAX_HEADER_BYTES + layout.DESCRIPTOR_BYTES
     piece = next(walk(source, layout.PROLOGUE_BYTES, end=end), None)
     if piece is None or piece.kind is not Kind.HEADER or piece.descriptor is None:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from esper_telemetry.v1 import record_pb2
 
-# What NFS leaves of a file that was removed while somebody had it open.
+# What NFS leaves of a file that was removed while a process had it open.
 _NFS_REMOVED = ".nfs"
-# Attribute of a header: the bytes that its writer keeps. It tells deleted segments from lost ones.
+# Attribute of a header: the bytes that its writer keeps. It distinguishes deleted segments from lost ones.
 KEEP_BYTES = "esper_telemetry.keep_bytes"
 
 
@@ -52,7 +52,7 @@ class PassedOver(NamedTuple):
 
 
 class FolderContents(NamedTuple):
-    """What stands in a folder.
+    """What is in a folder.
 
     Attributes:
         records: files that may be records, in the order of streams and segments.
@@ -64,7 +64,7 @@ class FolderContents(NamedTuple):
 
 
 def look_into(folder: Path) -> FolderContents:
-    """Return what stands in a folder.
+    """Return what is in a folder.
 
     Raises:
         NotARecordError: it cannot be listed.
@@ -78,7 +78,7 @@ def look_into(folder: Path) -> FolderContents:
     found = FolderContents([], [])
     for name in names:
         if SUFFIX not in name and not name.startswith(_NFS_REMOVED):
-            continue  # nobody takes it for a record
+            continue  # not named like a record
         reason = objection(folder / name)
         if reason:
             found.passed_over.append(PassedOver(folder / name, reason))
@@ -90,7 +90,7 @@ def look_into(folder: Path) -> FolderContents:
 
 
 def list_run(path: str | Path) -> list[Path]:
-    """Return the record files that `path` stands for: itself, or the segments in a run folder, in order.
+    """Return the record files that `path` means: itself, or the segments in a run folder, in order.
 
     Raises:
         NotARecordError: there is no such path, or the folder holds no record.
@@ -121,7 +121,7 @@ def nothing_to_read(passed_over: Iterable[PassedOver]) -> NotARecordError:
 
 
 def objection(path: Path) -> str:
-    """Return why a file that was found, and not named by anybody, cannot be a record; empty if it may be one."""
+    """Return why a file that was found, and not named by a caller, cannot be a record; empty if it may be one."""
     by_name = _by_name(path.name)
     if by_name or path.is_file():
         return by_name
@@ -194,7 +194,7 @@ def first_header(path: Path) -> record_pb2.Header:
 
 
 def _by_stream(folder: Path) -> Iterator[list[Path]]:
-    """Yield the files of each stream in the order of its segments; a file with a name of its own stands alone."""
+    """Yield the files of each stream in the order of its segments; a file that is not named like one is alone."""
     names = [(SegmentName.parse(path), path) for path in sorted(folder.glob("*" + SUFFIX))]
     yield from ([path] for name, path in names if name is None)
     named = sorted((name, path) for name, path in names if name is not None)

@@ -1,7 +1,7 @@
 """Frames that are whole though the structures around them are damaged, and headers made again from their parity.
 
 A frame that decompresses with its XXH64 is as its writer made it, with a descriptor or without; so is a header that was
-corrected by the parity behind it. Nothing here is a guess.
+corrected by the parity after it. Nothing here is a guess.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _frames_in(source: Source, decoder: FrameDecoder, piece: Piece) -> Iterator[
 
 
 def _frame_at(decoder: FrameDecoder, data: bytes, at: int) -> Descriptor | None:
-    """Return a descriptor for the whole frame at `at`, made from its content; None if none stands there."""
+    """Return a descriptor for the whole frame at `at`, made from its content; None if none is there."""
     try:
         length = frame_length(data, at)
         header = parse_frame_header(data[at:]) if length else None
@@ -107,7 +107,7 @@ class RestoredHeader(NamedTuple):
 
 
 def parity_behind(source: Source, offset: int) -> Parity | None:
-    """Return the parity at `offset`, where a header and its descriptor end; None if none stands there."""
+    """Return the parity at `offset`, where a header and its descriptor end; None if none is there."""
     data = source.read_at(offset, MAX_PARITY_BYTES)
     if data[:4] != layout.OUR_MAGIC or data[8:12] != PARITY_TAG:
         return None
@@ -136,12 +136,12 @@ def find_header(source: Source, decoder: FrameDecoder, damaged: Piece) -> tuple[
     at = data.find(layout.ZSTD_MAGIC)
     try:
         length = frame_length(data, at) if at >= 0 else None
-        said = parse_frame_header(data[at:]) if length else None
+        stated = parse_frame_header(data[at:]) if length else None
     except (CorruptRecordError, UnsupportedRecordError):
         return None
-    if length is None or said is None:
+    if length is None or stated is None:
         return None
-    found = _decoded(decoder, data[at : at + length], said.raw_size)
+    found = _decoded(decoder, data[at : at + length], stated.raw_size)
     return None if found is None else (damaged.offset + at, found)
 
 

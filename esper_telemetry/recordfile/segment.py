@@ -1,6 +1,6 @@
 """What a file holds, put together from its pieces: one segment for each prologue.
 
-Every segment has types, numbers and a footer of its own; that is how `cat a b > c` stays
+Every segment has types, sequence numbers and a footer of its own; that is how `cat a b > c` stays
 readable. Only header frames are decompressed here.
 """
 
@@ -34,16 +34,16 @@ class Segment:
     Attributes:
         number: position in the file, from 0.
         offset: where its prologue starts.
-        end: first byte behind its last whole piece.
+        end: first byte after its last whole piece.
         header: its first header, with the attributes of later ones.
         types: full message name by type id, all declarations of the segment together.
         descriptor_sets: serialized FileDescriptorSets, in file order.
         items: data frames and damage, in file order.
         headers: where each header frame starts, with its descriptor.
-        skips: ranges of numbers that will never come.
+        skips: ranges of sequence numbers that will never come.
         index: the index, if a footer may be trusted.
         assumed: its own header is lost, and `header` is one that was lent.
-        repairs: headers that are damaged and were made again: nothing is lost, but the disk or somebody changed bytes.
+        repairs: headers that are damaged and were made again: nothing is lost, but bytes were changed.
     """
 
     number: int
@@ -99,7 +99,7 @@ class Segment:
 
     @property
     def last_seq(self) -> int:
-        """Last number that the segment covers."""
+        """Last sequence number that the segment covers."""
         return self.next_seq - 1
 
 
@@ -113,7 +113,7 @@ class Assembler:
 
     Attributes:
         segments: the segments so far.
-        damage: damage that stands before any segment, or made one unreadable.
+        damage: damage before any segment, or made one unreadable.
         truncation: the cut end, if there is one.
     """
 
@@ -239,7 +239,7 @@ class Assembler:
         segment = self._current
         if segment is None or not segment.described:
             self._settle(None)
-            reason = "a frame stands here without a header that says what its types are"
+            reason = "a frame is here without a header that declares its types"
             self._note(Damage(piece.offset, piece.end, reason, desc.first_seq, desc.last_seq))
             return
         self._settle(desc.first_seq)
@@ -276,7 +276,7 @@ class Assembler:
         if self._current is not None and footer.start == self._current.offset:
             self._current.index = footer.index
         else:
-            self._note(Damage(piece.offset, piece.end, "the footer is not trusted: it speaks of another segment"))
+            self._note(Damage(piece.offset, piece.end, "the footer is not trusted: it is of another segment"))
 
     def _tail(self, piece: Piece) -> None:
         frames = sum(len(segment.frames) for segment in self.segments)
@@ -284,7 +284,7 @@ class Assembler:
         self.truncation = Truncation(frames + 1, piece.offset, piece.end, events)
 
     def _settle(self, next_seq: int | None) -> None:
-        """Say what the damage before a piece cost, now that the number which follows it is known."""
+        """Report what the damage before a piece cost, now that the sequence number after it is known."""
         gap, segment = self._gap, self._current
         self._gap = None
         expected = segment.next_seq if segment is not None else 1

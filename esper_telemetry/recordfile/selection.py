@@ -1,4 +1,4 @@
-"""Which events a reader wants: by type, time, number and environment.
+"""Which events a reader wants: by type, time, sequence number and environment.
 
 Whole frames are judged by their descriptors, so frames not concerned are never
 decompressed; payloads are never parsed.
@@ -35,8 +35,8 @@ class Selection:
         type_ids: ids of the types wanted. They hold for one segment: each has its own table.
         since_ns: earliest time, nanoseconds since 1970 UTC, inclusive.
         until_ns: latest time, exclusive.
-        first_seq: first number, inclusive.
-        last_seq: last number, inclusive.
+        first_seq: first sequence number, inclusive.
+        last_seq: last sequence number, inclusive.
         env_ids: environments wanted; events without an env_id are left out.
     """
 
@@ -69,7 +69,7 @@ class Selection:
         )
 
     def pick(self, events: Sequence[Picked], raw: bytes) -> list[Picked]:
-        """Return those of `events` that are wanted, as `keeps` says; no object is made for the others.
+        """Return those of `events` that are wanted, as `keeps` decides; no object is made for the others.
 
         Args:
             events: all events of a frame.
@@ -114,7 +114,9 @@ def _between(column: Sequence[int], at: Sequence[int], low: int | None, high: in
     """Return those of the places `at` whose value is at least `low` and less than `high`."""
     start, end = low or 0, _FOREVER if high is None else high
     values = list(column)
-    if isinstance(at, range) and values == sorted(values):  # nearly always: numbers rise, and so do most clocks
+    if isinstance(at, range) and values == sorted(
+        values
+    ):  # nearly always: sequence numbers rise, and so do most clocks
         return range(max(at.start, bisect_left(values, start)), min(at.stop, bisect_left(values, end)))
     return [place for place in at if start <= values[place] < end]
 

@@ -1,6 +1,6 @@
 """Where a reader's bytes come from: a file read by position, or bytes in memory.
 
-Nothing is mapped: a mapped file that somebody cuts kills the process with SIGBUS.
+Nothing is mapped: a mapped file that another process cuts kills this one with SIGBUS.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Source(Protocol):
         """Return up to `count` bytes from `offset`; fewer at the end."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release it."""
 
 
 class OpenFiles:
@@ -54,7 +54,7 @@ class OpenFiles:
         self._open: dict[FileSource, None] = {}
 
     def used(self, source: FileSource) -> None:
-        """Note that `source` is open and read now."""
+        """Record that `source` is open and read now."""
         self._open.pop(source, None)
         self._open[source] = None
         while len(self._open) > self._most:
@@ -63,7 +63,7 @@ class OpenFiles:
             oldest.pause()
 
     def closed(self, source: FileSource) -> None:
-        """Note that `source` needs no descriptor any more."""
+        """Record that `source` needs no descriptor any more."""
         self._open.pop(source, None)
 
 
@@ -187,7 +187,7 @@ class BytesSource:
         return self._data[offset : offset + count]
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is nothing to release."""
 
 
 class LastRead:

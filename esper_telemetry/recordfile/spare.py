@@ -1,8 +1,8 @@
 """A header for a file that has lost its own: that of another segment, or the one this SDK would have written.
 
 Segments of one stream share their types and ids, so a sibling's header fits. The header that this SDK writes for its
-built-in events is taken only if the damaged file still proves, by the fingerprint behind its header, that its
-own was the same. Who the writer was then stands in the name of the file. What was assumed is always said.
+built-in events is taken only if the damaged file still proves, by the fingerprint after its header, that its
+own was the same. Who the writer was is then taken from the name of the file. What was assumed is always reported.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from esper_telemetry.v1 import record_pb2
 
-# What stands before the first frame of a file: prologue, header, descriptor, parity. A few more if they are damaged.
+# What precedes the first frame of a file: prologue, header, descriptor, parity. A few more if they are damaged.
 _PIECES_BEFORE_FRAMES = 8
 
 
@@ -52,7 +52,7 @@ def find_spare(path: Path, schema_from: Path | None = None) -> Spare | None:
 
     Args:
         path: the file.
-        schema_from: a record whose schema somebody vouches for; it goes before all others.
+        schema_from: a record whose schema the caller vouches for; it goes before all others.
 
     Raises:
         RecordError: `schema_from` cannot be read.
@@ -115,7 +115,7 @@ def _header_of(path: Path) -> record_pb2.Header | None:
 
 
 def _fingerprint_in(path: Path) -> bytes:
-    """Return the fingerprint that stands behind a damaged header; empty where none can be read."""
+    """Return the fingerprint after a damaged header; empty where none can be read."""
     try:
         source = FileSource(path)
     except RecordError:  # bytes in memory have no path

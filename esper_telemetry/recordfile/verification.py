@@ -15,9 +15,9 @@ from google.protobuf.message import DecodeError
 from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.damage import Damage
-from esper_telemetry.recordfile.facts import contradiction, frame_facts
+from esper_telemetry.recordfile.facts import contradiction, facts_of
 from esper_telemetry.recordfile.frame import FrameDecoder
-from esper_telemetry.recordfile.frame_events import event_columns
+from esper_telemetry.recordfile.frame_events import parse_events
 from esper_telemetry.recordfile.keep import UNVERIFIED
 from esper_telemetry.recordfile.layout import SeekEntry
 from esper_telemetry.recordfile.parity import PARITY_TAG, pack_parity, parse_parity
@@ -30,15 +30,15 @@ from esper_telemetry.schema.descriptors import SchemaPool
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from google.protobuf.message import Message
 
-    from esper_telemetry.recordfile.frame_events import EventColumns
     from esper_telemetry.recordfile.index import FrameRef
     from esper_telemetry.recordfile.piece import Piece
     from esper_telemetry.recordfile.segment import Segment
     from esper_telemetry.recordfile.source import Source
+    from esper_telemetry.v1 import record_pb2
 
 
 @dataclass(slots=True)
@@ -130,7 +130,7 @@ class _Verifier:
         return result
 
     def _listed(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """Pass on `pieces`, and hold every seek table against what stands before it."""
+        """Pass on `pieces`, and compare every seek table with what is before it."""
         entries: list[SeekEntry] = []
         before: Piece | None = None
         for piece in pieces:
@@ -154,7 +154,7 @@ class _Verifier:
             yield piece
 
     def _parity(self, piece: Piece, header: Piece | None) -> None:
-        """Hold the parity of a header against that header."""
+        """Compare the parity of a header with that header."""
         data = self._source.read_at(piece.offset, piece.end - piece.offset)
         if data[:4] != layout.OUR_MAGIC or data[8:12] != PARITY_TAG:
             return
@@ -164,7 +164,7 @@ class _Verifier:
             self._problem(piece.offset, str(error))
             return
         if header is None or header.kind is not Kind.HEADER or header.descriptor is None:
-            self._problem(piece.offset, "a parity stands here without a header before it")
+            self._problem(piece.offset, "a parity is here without a header before it")
             return
         frame = self._source.read_at(header.offset, header.descriptor.compressed_size)
         if pack_parity(frame, parity.fingerprint) != data:
@@ -185,10 +185,14 @@ class _Verifier:
         self._index(segment, totals)
         for skip in segment.skips:
             reason = _REASONS.get(skip.reason, f"reason {skip.reason}")
-            result.notes.append(f"numbers {skip.first_seq:,} to {skip.last_seq:,} are marked as lost: {reason}")
+            result.notes.append(
+                f"sequence numbers {skip.first_seq:,} to {skip.last_seq:,} are marked as lost: {reason}"
+            )
         unverified = segment.header.attributes.get(UNVERIFIED)
         if unverified:
-            result.notes.append(f"numbers {unverified.replace('-', ' to ')} come from a cut frame and are unverified")
+            result.notes.append(
+                f"sequence numbers {unverified.replace('-', ' to ')} come from a cut frame and are unverified"
+            )
 
     def _header(self, segment: Segment) -> None:
         pool = SchemaPool()
@@ -202,35 +206,35 @@ class _Verifier:
             self._problem(segment.headers[0][0], str(error))
         header = segment.header
         if header.format_major != layout.FORMAT_MAJOR or len(header.file_id) != layout.ID_BYTES or not header.run_id:
-            self._problem(segment.headers[0][0], "the header does not say its format, file id and run id")
+            self._problem(segment.headers[0][0], "the header does not state its format, file id and run id")
 
     def _frame(self, frame: FrameRef) -> dict[int, int]:
         """Check one frame; return its events by type, none if it is bad."""
         data = self._source.read_at(frame.offset, frame.compressed_size)
         try:
             raw = self._decoder.decode(data, frame.raw_size)
-            facts = frame_facts(raw)
-            columns = event_columns(raw)
+            events = list(parse_events(raw))  # each looked at several times
+            facts = facts_of(events)
         except RecordError as error:
             self._result.problems.append(Damage(frame.offset, frame.end, str(error), frame.first_seq, frame.last_seq))
             return {}
         wrong = contradiction(frame.descriptor, facts)
         if wrong:
             self._problem(frame.offset, wrong)
-        self._payloads(columns)
+        self._payloads(events)
         self._result.frames += 1
         self._result.records += facts.records
         self._result.raw_bytes += frame.raw_size
         self._progress(frame.end, self._result.size)
         return dict(facts.type_counts)
 
-    def _payloads(self, columns: EventColumns) -> None:
-        """Count events that the descriptors of the file cannot decode: kept, and no fault of the bytes."""
-        for type_id, payload in zip(columns.type_ids, columns.payloads, strict=True):
-            cls = self._classes.get(type_id)
+    def _payloads(self, events: Sequence[record_pb2.Event]) -> None:
+        """Count events that the descriptors of the file cannot decode: kept, and no damage."""
+        for event in events:
+            cls = self._classes.get(event.type_id)
             try:
                 if cls is not None:
-                    cls.FromString(payload)
+                    cls.FromString(event.payload)
             except DecodeError:
                 cls = None
             self._result.unknown_types += cls is None
@@ -248,7 +252,9 @@ class _Verifier:
                 frame.first_seq,
                 frame.last_seq,
             ) or (info.min_time_unix_nano, info.max_time_unix_nano) != (frame.min_time, frame.max_time):
-                self._problem(frame.offset, "the index says other numbers or times of it than its descriptor")
+                self._problem(
+                    frame.offset, "the index states other sequence numbers or times of it than its descriptor"
+                )
 
     def _problem(self, offset: int, reason: str) -> None:
         self._result.problems.append(Damage(offset, offset, reason))

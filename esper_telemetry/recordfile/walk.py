@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from esper_telemetry.recordfile.source import Source
     from esper_telemetry.v1 import record_pb2
 
-# A cut file ends in less than one frame, so its last descriptor stands in its last MiB.
+# A cut file ends in less than one frame, so its last descriptor is in its last MiB.
 _TAIL_BYTES = 1 << 20
 _CHUNK_BYTES = 2 << 20
 # A header takes some 20 KB: the first look at a file is one read of this size.
@@ -34,13 +34,13 @@ _LANDMARK = re.compile(rb"[\x57\x5e]\x2a\x4d\x18")
 
 
 @dataclass(frozen=True, slots=True)
-class Footer:
+class TrustedFooter:
     """A footer that may be trusted.
 
     Attributes:
-        start: where its segment starts: a prologue stands there.
+        start: where its segment starts, which is a prologue.
         offset: first byte of the index.
-        end: first byte behind the seek table.
+        end: first byte after the seek table.
         index: the parsed index.
         entries: the seek table.
     """
@@ -104,7 +104,7 @@ def _pieces_ending_at(source: Source, end: int) -> list[Piece] | None:
 
 
 def _frame_starts(source: Source, offset: int, desc: Descriptor) -> bool:
-    """Tell whether a frame may start where its descriptor says; a header's damaged start can be made again."""
+    """Tell whether a frame may start where its descriptor states; a header's damaged start can be made again."""
     return offset >= layout.PROLOGUE_BYTES and (not desc.records or source.read_at(offset, 4) == layout.ZSTD_MAGIC)
 
 
@@ -116,7 +116,7 @@ def _whole_piece(data: bytes, offset: int) -> Piece | None:
     return piece if piece is not None and piece.end == offset + len(data) else None
 
 
-def read_footer(source: Source, end: int) -> Footer:
+def read_footer(source: Source, end: int) -> TrustedFooter:
     """Return the footer that ends at `end`.
 
     Raises:
@@ -138,8 +138,8 @@ def read_footer(source: Source, end: int) -> Footer:
         raise UnsupportedRecordError(f"the index takes {size:,} bytes, over the format's {layout.MAX_INDEX_BYTES:,}")
     serialized = layout.parse_index(source.read_at(table - size, size))
     if serialized is None or len(serialized) + layout.INDEX_HEAD_BYTES != size:
-        raise CorruptRecordError(f"the index says another size than the {size:,} bytes of the seek table")
-    return Footer(start, table - size, end, parse_index_message(serialized), entries)
+        raise CorruptRecordError(f"the index states another size than the {size:,} bytes of the seek table")
+    return TrustedFooter(start, table - size, end, parse_index_message(serialized), entries)
 
 
 def last_commit(source: Source, end: int) -> int:
@@ -267,7 +267,7 @@ class _Window:
 
 
 def _resync(window: _Window, at: int, reason: str) -> list[Piece]:
-    """Return what to make of the bytes at `at`, where no whole piece stands, up to the next one that does."""
+    """Return what to make of the bytes at `at`, where no whole piece is, up to the next one."""
     for place in _landmarks(window, at):
         desc = layout.descriptor_at(window.read_at(place, layout.DESCRIPTOR_BYTES))
         if desc is None:
@@ -283,7 +283,7 @@ def _resync(window: _Window, at: int, reason: str) -> list[Piece]:
     return [Piece(Kind.DAMAGE if reason else Kind.TAIL, at, window.end, reason=reason)]
 
 
-_CUT = "a piece says it is longer than what stands there"
+_CUT = "a piece states a length beyond what is there"
 
 
 def _landmarks(window: _Window, at: int) -> Iterator[int]:
@@ -298,7 +298,7 @@ def _landmarks(window: _Window, at: int) -> Iterator[int]:
 
 
 def _is_landmark(window: _Window, place: int) -> bool:
-    """Tell whether a prologue, a skip marker, or a footer stands at `place`; a few bytes decide, not its whole size."""
+    """Tell whether a prologue, a skip marker, or a footer is at `place`; a few bytes decide, not its whole size."""
     head = window.read_at(place, layout.SKIP_BYTES)
     if len(head) < layout.SKIPPABLE_HEADER.size + 4:
         return False

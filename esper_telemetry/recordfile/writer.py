@@ -36,8 +36,8 @@ class Vanished(NamedTuple):
     """A file that was being written and is not what it should be.
 
     Attributes:
-        path: where it should stand.
-        how: what somebody did to it.
+        path: where it should be.
+        how: what another process did to it.
         events: what was written and is not there any more, by type id.
     """
 
@@ -63,7 +63,7 @@ class RecordWriter:
         file_id: its 16 bytes of identity.
         frames: data frames written.
         records: events written.
-        last_seq: last number covered.
+        last_seq: last sequence number covered.
     """
 
     def __init__(
@@ -102,10 +102,10 @@ class RecordWriter:
     def write(self, batch: Batch) -> None:
         """Append `batch` as one frame; an empty batch writes nothing.
 
-        Numbers between the last batch and this one were dropped; the frame covers them.
+        Sequence numbers between the last batch and this one were dropped; the frame covers them.
 
         Raises:
-            SinkError: the batch repeats numbers or is over the limit, the file is closed, or the operating
+            SinkError: the batch repeats sequence numbers or is over the limit, the file is closed, or the operating
                 system refused; in that case nothing of the batch is in the file.
         """
         if not batch.events:
@@ -159,7 +159,7 @@ class RecordWriter:
         self._file.close()
 
     def vanished(self) -> Vanished | None:
-        """Look for the file under its name; return what somebody did to it, or None."""
+        """Look for the file under its name; return what another process did to it, or None."""
         how = self._file.gone()
         if how is None:
             return None
@@ -189,7 +189,7 @@ class RecordWriter:
         if batch.first_seq <= self.last_seq or batch.last_seq - self.last_seq < len(batch.events):
             raise SinkError(
                 f"{self.path}: the batch covers {batch.first_seq:,} to {batch.last_seq:,} with {len(batch.events):,}"
-                f" events after number {self.last_seq:,}: numbers would repeat"
+                f" events after sequence number {self.last_seq:,}: numbers would repeat"
             )
         raw = b"".join(batch.events)
         if len(raw) > MAX_BATCH_BYTES:
@@ -222,7 +222,7 @@ class RecordBuilder:
 
     Attributes:
         path: the file.
-        last_seq: last number covered in the present segment.
+        last_seq: last sequence number covered in the present segment.
         records: events placed, over all segments.
     """
 
@@ -249,7 +249,7 @@ class RecordBuilder:
         return self._file.size
 
     def start_segment(self, *, previous_last_seq: int = 0) -> None:
-        """Place a prologue: types, numbers and the footer start anew."""
+        """Place a prologue: types, sequence numbers and the footer start anew."""
         self._start = self._file.size
         self._footer = FooterBuilder()
         self.last_seq = previous_last_seq
@@ -275,7 +275,7 @@ class RecordBuilder:
         Args:
             data: the frame and its descriptor.
             desc: that descriptor, parsed.
-            type_counts: events by type id; None where nobody looked, and readers ask the descriptor then.
+            type_counts: events by type id; None where they were not counted, and readers ask the descriptor then.
         """
         offset = self._file.size - self._start
         self._file.append(data)
@@ -284,7 +284,7 @@ class RecordBuilder:
         self.records += desc.records
 
     def add_skip(self, skip: Skip) -> None:
-        """Place the marker of a range of numbers that will never come."""
+        """Place the marker of a range of sequence numbers that will never come."""
         self.add_skippable(layout.pack_skip(skip))
         self.last_seq = max(self.last_seq, skip.last_seq)
 

@@ -1,6 +1,7 @@
 """Lanes as SVG: intervals with colour, letter and height, and marks with glyphs, one row for each slot.
 
-What is narrower than a pixel is joined with its neighbour of the same kind; a lane never has more boxes than pixels.
+What is narrower than a pixel is joined with its neighbour, and each stay has a tooltip. Where there are more stays
+than a reader can point at, they are drawn as one shape for each kind and lane, without tooltips.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ _GROUP = 7.0
 _THIN = 0.28
 _LETTER = 16.0
 _LEAST = 0.8
+_DENSE = 1.6
+MOST_STAYS = 3000
+"""Stays that are drawn one by one: beyond, a lane of 1,100 pixels has one for every third pixel."""
+
 _MARKS_APART = 7.0
 _LEFT = 104.0
 
@@ -58,12 +63,13 @@ def draw_lanes(lanes: Lanes, width: float = 1240) -> Markup:
     canvas = Canvas(size, Scale(low, high, size.left, size.inner_right - 6))
     _draw_episodes(canvas)
     letters = dict(lanes.kinds)
+    dense = is_dense(lanes)
     group = ""
     for row in rows:
         if row.lane.group != group:
             group = row.lane.group
             canvas.add(element("text", {"class": "tick group", "x": 0, "y": row.top + 13}, group))
-        _draw_row(canvas, row, letters)
+        _draw_row(canvas, row, letters, dense=dense)
     draw_gaps(canvas, lanes.gaps)
     draw_x_axis(canvas, lanes.x)
     return canvas.svg(_described(lanes))
@@ -108,28 +114,49 @@ def _draw_episodes(canvas: Canvas) -> None:
         canvas.add(element("line", {"class": "grid", "x1": x, "x2": x, "y1": size.top, "y2": size.inner_bottom}))
 
 
-def _draw_row(canvas: Canvas, row: Row, letters: dict[str, str]) -> None:
+def _draw_row(canvas: Canvas, row: Row, letters: dict[str, str], *, dense: bool) -> None:
     size, bottom = canvas.size, row.top + ROW - 4
     label = {"class": "tick end", "x": size.left - 8, "y": row.top + 13}
     floor = {"class": "floor", "x1": size.left, "x2": size.inner_right, "y1": bottom, "y2": bottom}
     canvas.add(element("text", label, row.lane.name), element("line", floor))
-    for box in _boxes(canvas, row.lane.intervals):
-        _draw_stay(canvas, row, box, letters)
-    _draw_marks(canvas, row)
+    boxes = _boxes(canvas, row.lane.intervals, _DENSE if dense else _LEAST)
+    if dense:
+        _draw_shapes(canvas, row, boxes)
+    else:
+        for box in boxes:
+            _draw_stay(canvas, row, box, letters)
+    _draw_marks(canvas, row, 2 * _MARKS_APART if dense else _MARKS_APART)
 
 
-def _boxes(canvas: Canvas, intervals: Sequence[Interval]) -> list[Box]:
-    """Return intervals with their pixels; those narrower than one are joined with what they touch."""
+def is_dense(lanes: Lanes) -> bool:
+    """Tell whether there are more stays than can be pointed at."""
+    return sum(len(lane.intervals) for lane in lanes.lanes) > MOST_STAYS
+
+
+def _boxes(canvas: Canvas, intervals: Sequence[Interval], least: float) -> list[Box]:
+    """Return intervals with their pixels; those narrower than `least` are joined with what they touch."""
     boxes: list[Box] = []
     for interval in intervals:
         start = canvas.x.at(interval.start)
         end = canvas.size.inner_right if interval.end is None else canvas.x.at(interval.end)
-        if boxes and end - boxes[-1].start < _LEAST:
+        if boxes and end - boxes[-1].start < least:
             first, _, known, count = boxes[-1]
-            boxes[-1] = Box(first, max(end, first + _LEAST), known, count + 1)
+            boxes[-1] = Box(first, max(end, first + least), known, count + 1)
         else:
-            boxes.append(Box(start, max(end, start + _LEAST), interval, 1))
+            boxes.append(Box(start, max(end, start + least), interval, 1))
     return boxes
+
+
+def _draw_shapes(canvas: Canvas, row: Row, boxes: Sequence[Box]) -> None:
+    """Draw the stays of a lane as one shape for each kind: as high as alpha was at the end of each."""
+    shapes: dict[str, list[str]] = {}
+    bottom = row.top + ROW - 4
+    for start, end, interval, _ in boxes:
+        alpha = interval.heights[-1][1] if interval.heights else 0.0
+        height = (ROW - 5) * (_THIN + (1 - _THIN) * alpha)
+        shapes.setdefault(interval.kind, []).append(f"M{start:.1f} {bottom:.1f}v-{height:.1f}H{end:.1f}v{height:.1f}")
+    for kind, parts in shapes.items():
+        canvas.add(element("path", {"class": f"stay {kind}", "d": "".join(parts)}))
 
 
 def _draw_stay(canvas: Canvas, row: Row, box: Box, letters: dict[str, str]) -> None:
@@ -156,15 +183,18 @@ def _draw_stay(canvas: Canvas, row: Row, box: Box, letters: dict[str, str]) -> N
         canvas.add(element("text", letter, letters.get(interval.kind, "")))
 
 
-def _draw_marks(canvas: Canvas, row: Row) -> None:
-    """Draw glyphs; gates that would cover another mark are left out, for their numbers are in the tooltips of stays."""
-    taken: list[float] = []
+def _draw_marks(canvas: Canvas, row: Row, apart: float) -> None:
+    """Draw glyphs; gates that would cover another mark are left out, for their numbers are in the tooltips of stays.
+
+    Among very many marks, all but the bad ones are.
+    """
+    taken: set[int] = set()
     for mark in sorted(row.lane.marks, key=_weight):
         x = canvas.x.at(mark.x)
-        crowded = any(abs(x - other) < _MARKS_APART for other in taken)
-        if crowded and mark.tone is Tone.MUTED:
+        crowded = round(x / apart) in taken
+        if crowded and (mark.tone is Tone.MUTED or (apart > _MARKS_APART and mark.tone is not Tone.BAD)):
             continue
-        taken.append(x)
+        taken.add(round(x / apart))
         attributes = {"class": f"mark mid {mark.tone or 'plain'}", "x": x, "y": row.top + 12, "data-seq": mark.seq}
         title = element("title", {}, f"{mark.text}\nevent {mark.seq:,}")
         canvas.add(element("text", attributes, mark.glyph, title))

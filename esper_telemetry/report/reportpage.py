@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from esper_telemetry.report import markup
 from esper_telemetry.report.chartframe import by_axis
 from esper_telemetry.report.drawheat import draw_heat, draw_histogram, heat_legend
-from esper_telemetry.report.drawlanes import draw_lanes, lanes_legend
+from esper_telemetry.report.drawlanes import draw_lanes, is_dense, lanes_legend
 from esper_telemetry.report.drawseries import draw_series, series_data, series_legend
 from esper_telemetry.report.drawstack import draw_stack, stack_legend
 from esper_telemetry.report.escaping import Markup, element, json_text, visible
@@ -35,11 +35,13 @@ GENERATOR = "esper-telemetry report"
 """What the head of every report names as its generator."""
 
 _FOLDER = Path(__file__).parent
+MOST_BYTES = 2_900_000
+"""What a report may take: 3 MB are sent by mail and opened at once."""
+
 _EVENT_BYTES = 700_000
 """Bytes of events behind clicks: a quarter of what a report may take."""
 
 _POINTS = 400
-_MANY_FIGURES = 48
 _FEED_ROWS = 250
 _COLUMNS = 9
 _SHORT = 100
@@ -59,11 +61,19 @@ class ReportText:
 
 
 def report_page(runs: Sequence[GatheredRun]) -> ReportText:
-    """Return the report of one or more runs.
+    """Return the report of one or more runs, with fewer points of each line where it would be too large.
 
     Args:
         runs: what was gathered, in the order in which it is shown.
     """
+    for share in (1.0, 0.5, 0.2):
+        made = _report(runs, share)
+        if len(made.html) <= MOST_BYTES:
+            break
+    return made
+
+
+def _report(runs: Sequence[GatheredRun], share: float) -> ReportText:
     named = RunComparison([run.view for run in runs])
     labels = {id(one.view): one.label for one in named.runs}
     several = len(runs) > 1
@@ -71,12 +81,12 @@ def report_page(runs: Sequence[GatheredRun]) -> ReportText:
     body: list[Markup] = [_head(title, runs)]
     verdicts = []
     if several:
-        body.append(_comparison(named, 300 if len(runs) < 4 else 120))  # noqa: PLR2004 - beyond, room is short
+        body.append(_comparison(named, int(share * (300 if len(runs) < 4 else 120))))  # noqa: PLR2004 - room is short
     for at, run in enumerate(runs, 1):
-        section, verdict = _run_section(run, at, labels[id(run.view)], several=several)
+        section, verdict = _run_section(run, at, labels[id(run.view)], share / len(runs) ** 0.5, several=several)
         body.append(section)
         verdicts.append(f"{labels[id(run.view)]}: {verdict}")
-    return ReportText(_document(title, body, runs), tuple(verdicts))
+    return ReportText(_document(title, body, runs, int(share * _EVENT_BYTES)), tuple(verdicts))
 
 
 def figure_markup(figure: Figure, *, wide: bool = False) -> Markup:
@@ -108,8 +118,16 @@ def _full(figure: Figure) -> Iterable[Markup]:
     else:
         yield _caption(figure.title, "", by_axis(figure.x))
         yield from _drawn(figure)
-        hidden = f" {figure.hidden:,} more lanes are not drawn." if isinstance(figure, Lanes) and figure.hidden else ""
-        yield markup.note(figure.explanation + hidden)
+        yield markup.note(figure.explanation + (_lanes_note(figure) if isinstance(figure, Lanes) else ""))
+
+
+def _lanes_note(lanes: Lanes) -> str:
+    text = f" {lanes.hidden:,} more lanes are not drawn." if lanes.hidden else ""
+    if is_dense(lanes):
+        text += (
+            " There are too many stays to point at each: short ones are joined, and marks that cover others left out."
+        )
+    return text
 
 
 def _drawn(figure: Stack | Lanes | Heat | Histogram | Series) -> tuple[Markup, ...]:
@@ -199,14 +217,13 @@ def _comparison(comparison: RunComparison, points: int) -> Markup:
     )
 
 
-def _run_section(run: GatheredRun, at: int, label: str, *, several: bool) -> tuple[Markup, str]:
+def _run_section(run: GatheredRun, at: int, label: str, share: float, *, several: bool) -> tuple[Markup, str]:
+    """Return the panels of a run and its verdict; `share` of the room of a report is theirs."""
     view, prefix = run.view, f"r{at}-"
-    count = len(view.figures(Look(view.facts, points=1, rows=1)))
-    points = _POINTS if count < _MANY_FIGURES and not several else _POINTS // 2
-    look = Look(view.facts, points=points, rows=96)
+    look = Look(view.facts, points=max(40, int(_POINTS * share)), rows=96)
     parts: list[Markup] = []
     verdict = ""
-    feed_look = Look(view.facts, rows=_FEED_ROWS // 4 if several else _FEED_ROWS)
+    feed_look = Look(view.facts, rows=int(_FEED_ROWS * share))
     for panel in view.figures(look):
         shown = view.panel_figures("feed", feed_look) if panel.panel.id == "feed" else panel
         if shown.panel.id == "verdict" and isinstance(shown.figures[0], Strip):
@@ -248,7 +265,7 @@ def _setting(value: object) -> str:
     return text if len(text) <= _SHORT else text[:_SHORT] + "…"
 
 
-def _document(title: str, body: Iterable[Markup], runs: Sequence[GatheredRun]) -> str:
+def _document(title: str, body: Iterable[Markup], runs: Sequence[GatheredRun], event_bytes: int) -> str:
     script = (_FOLDER / "report.js").read_text(encoding="utf-8")
     style = styles()
     sources = f"script-src '{_hash(script)}'; style-src '{_hash(style)}'"
@@ -268,7 +285,7 @@ def _document(title: str, body: Iterable[Markup], runs: Sequence[GatheredRun]) -
     tail = [
         element("div", {"id": "tip", "role": "status"}),
         element("dialog", {"id": "event", "aria-label": "Events"}),
-        element("script", {"type": "application/json", "id": "events"}, json_text(_events(runs))),
+        element("script", {"type": "application/json", "id": "events"}, json_text(_events(runs, event_bytes))),
         element("script", {"type": "application/json", "id": "meanings"}, json_text(_plain(meanings))),
         element("script", {}, Markup(script)),
     ]
@@ -288,10 +305,9 @@ def _plain(meanings: dict[str, tuple[str, dict[str, str]]]) -> dict[str, list[ob
     }
 
 
-def _events(runs: Sequence[GatheredRun]) -> list[list[object]]:
+def _events(runs: Sequence[GatheredRun], left: int) -> list[list[object]]:
     """Return events for the click on a point, the latest of each type; as many as fit into their share of the file."""
     found: list[list[object]] = []
-    left = _EVENT_BYTES
     queues = [list(kept) for run in runs for kept in run.kept.values()]
     while queues and left > 0:
         for queue in queues:

@@ -1,4 +1,4 @@
-"""WHAT can be said: event classes, their policy, their bytes and their plain form.
+"""The schema: event classes, their policy, their bytes and their plain form.
 
 Everything here derives from the descriptors of the generated classes. It knows no
 file, no thread and no device.

@@ -16,18 +16,18 @@ MAX_BATCH_BYTES = 896 * 1024
 
 @dataclass(slots=True)
 class Batch:
-    """Events of one stream, in the order of their numbers, to become one frame.
+    """Events of one stream, in the order of their sequence numbers, to become one frame.
 
     Attributes:
         events: elements of `RecordFile.event`, each with its tag and length.
         type_ids: the type of each event, by position.
-        first_seq: first number the batch covers: one more than the last of the batch before.
-        last_seq: last number it covers. Numbers of events that were dropped lie inside
+        first_seq: first sequence number the batch covers: one more than the last of the batch before.
+        last_seq: last sequence number it covers. Those of events that were dropped lie inside
             the range, so len(events) <= last_seq - first_seq + 1.
         min_time: earliest event time, nanoseconds since 1970 UTC.
         max_time: latest event time.
         raw_size: sum of the lengths of `events`.
-        new_types: types first used here, with their numbers; a sink declares them first.
+        new_types: types first used here, with their ids; a sink declares them first.
         anchor: the moment that its times were reckoned from; None where the stream has one for all.
     """
 

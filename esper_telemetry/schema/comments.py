@@ -1,6 +1,6 @@
-"""What the .proto files say of messages, fields, enums and their values, by descriptor.
+"""What the .proto files document of messages, fields, enums and their values, by descriptor.
 
-Comments stand in the source information of a file's descriptor, under paths of field numbers and positions.
+Comments are in the source information of a file's descriptor, under paths of field numbers and positions.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Docstrings of event classes, made from their descriptors: what `help(events.PpoUpdateCompleted)` shows.
 
-The .proto files say what a field means, and the options of the schema its unit and range; a generated class has no
+The .proto files document what a field means, and the options of the schema its unit and range; a generated class has no
 docstring of its own.
 """
 

@@ -198,7 +198,7 @@ class _Unseen(dict[Any, Any]):
     """Plans of an emitter that has seen no event: asking costs a fraction of a KeyError, and many emit once only."""
 
     def __missing__(self, event: Any) -> None:
-        """Return that nothing is known; it stands here, where what is raised meanwhile is known to be the caller's."""
+        """Return that nothing is known; it is here, where what is raised meanwhile is known to be the caller's."""
 
 
 UNSEEN = _Unseen()

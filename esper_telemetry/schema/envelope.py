@@ -2,7 +2,7 @@
 
 An element of `RecordFile.event` is built from constant pieces instead of through
 protobuf: same bytes, a third of the time, and most pieces do not change between
-events of one type and context. A test holds the result against the real message.
+events of one type and context. A test compares the result with the real message.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def envelope_head(type_id: int) -> bytes:
 
 
 def envelope_middle(context: bytes) -> bytes:
-    """Return the bytes of an Event between its number and the length of its payload."""
+    """Return the bytes of an Event between its sequence number and the length of its payload."""
     return (_CONTEXT_TAG + varint(len(context)) + context if context else b"") + _PAYLOAD_TAG
 
 
@@ -80,14 +80,14 @@ class EnvelopeParts:
     """What of an envelope depends on type and context alone.
 
     Args:
-        type_id: number in the type table, from 1.
+        type_id: id in the type table, from 1.
         context: a serialized Context; empty where there is none.
 
     Attributes:
         type_id: as given.
         head: bytes of the Event before its time.
-        middle: bytes between its number and the length of its payload.
-        constant: bytes of the Event but for its number, its payload and that one's length.
+        middle: bytes between its sequence number and the length of its payload.
+        constant: bytes of the Event but for its sequence number, its payload and that one's length.
         room: most bytes that an envelope adds to a payload of an event, up to number 2**35.
     """
 
@@ -138,7 +138,7 @@ def join_events(entries: Iterable[Any], offset: int, seq: int, latest: int = 0) 
             payload. Times may be out of order by what lies between reading a clock and storing the event, which
             other threads may use: an event is stamped no earlier than the one before it.
         offset: what makes wall time of monotonic time, nanoseconds.
-        seq: number of the first event; the others follow without a gap.
+        seq: sequence number of the first event; the others follow without a gap.
         latest: monotonic time before which none is stamped.
     """
     upper, high, room = 0, b"", 0
@@ -173,9 +173,9 @@ def frame_event(type_id: int, time_unix_nano: int, seq: int, context: bytes, pay
     """Return one element of `RecordFile.event`, tag and length included.
 
     Args:
-        type_id: number in the type table, from 1.
+        type_id: id in the type table, from 1.
         time_unix_nano: wall clock, nanoseconds since 1970 UTC.
-        seq: number of the event in its stream, from 1.
+        seq: sequence number of the event in its stream, from 1.
         context: a serialized Context; empty where there is none.
         payload: the serialized event message.
     """

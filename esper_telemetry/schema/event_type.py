@@ -1,7 +1,7 @@
-"""What the schema says of one event class: its name, level, shedding and required context.
+"""What the schema states of one event class: its name, level, shedding and required context.
 
 The policy of the SDK is read from the descriptors of the class, for built-in events
-and a stranger's alike. Nothing is registered, and no list of events exists.
+and those of other packages alike. Nothing is registered, and no list of events exists.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _known: dict[type[Message], EventType] = {}
 
 
 def event_type(cls: type[Message]) -> EventType:
-    """Return what the schema says of `cls`.
+    """Return what the schema states of `cls`.
 
     Raises:
         SchemaError: `cls` is no protobuf message class, or not marked as an event.

@@ -58,7 +58,7 @@ def plain_fields(message: Descriptor, fields: Mapping[str, Any], place: str = ""
     Args:
         message: what they are fields of.
         fields: what the caller gave; None means not measured.
-        place: where the message stands in an event, for errors: "heads[2]."; empty for the event itself.
+        place: where the message is in an event, for errors: "heads[2]."; empty for the event itself.
 
     Raises:
         SchemaError: there is no such field, or it cannot hold the value.
@@ -129,7 +129,7 @@ def _item_rule(field: FieldDescriptor) -> Rule:
 
 
 def _scalar(place: str, wanted: str, value: Any) -> Any:
-    """Return one plain value; a container is said to be none."""
+    """Return one plain value; a container is refused."""
     if isinstance(value, Mapping) or (not is_numpy(value) and list_items(value) is not None):
         raise _wrong(place, wanted, value)
     return plain_scalar(place, value)

@@ -1,6 +1,6 @@
 """One name for one schema: what a header declares, merged, and its SHA-256 as both ends of a stream compute it.
 
-Pure. The rule stands in collector.proto at Schema.fingerprint.
+Pure. The rule is in collector.proto at Schema.fingerprint.
 """
 
 from __future__ import annotations

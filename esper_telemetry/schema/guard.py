@@ -4,7 +4,7 @@ protobuf calls `__float__` or `__index__` on whatever it is given, and on a devi
 sync. So values are looked at by type first: plain ones pass untouched, what lives on the host and has one plain
 meaning is converted (numpy scalars, members of enums, fractions, paths), tensors of any device (so that code
 behaves on a laptop as on a GPU) and everything else are refused, unread, by a reason that is true.
-What fits which field stands in fields.py.
+What fits which field is in fields.py.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def plain_scalar(place: str, value: Any) -> Any:  # noqa: PLR0911 - one return p
 def list_items(value: Any) -> list[Any] | None:
     """Return the items of what has the meaning of a list; None of everything else.
 
-    A text is no list of its characters, and an object that can be iterated is no list unless it says so: iterating
+    A text is no list of its characters, and an object that can be iterated is no list unless its type is one: iterating
     a tensor would read it.
     """
     if is_numpy(value):

@@ -1,7 +1,7 @@
 """Tells an exception that a call (`emit`, `close`) earned by its values from one that only arrived while it ran.
 
 An exception that a signal handler raises, or that another thread sets (a time limit), is the caller's: it must reach
-him and not be taken for a bad field. Both are met in the same place, so they are told apart by where they come from:
+him and not be taken for a bad field. Both are met in the same place, so they are distinguished by where they come from:
 what the encoding raises itself, or a method of a value that it reads, is a misfit, and everything else is not.
 """
 

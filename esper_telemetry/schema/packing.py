@@ -30,7 +30,7 @@ _INTEGERS = {
     FieldDescriptor.TYPE_UINT64: (0, 1 << 64),
 }
 # (type of a field, type of a value) → wire type and struct code of what has a fixed size. A bool is packed as the
-# varint of 0 or 1, whatever integer it stands for.
+# varint of 0 or 1, whatever integer it is given for.
 _FIXED: dict[tuple[int, type], tuple[int, str]] = {
     **{(FieldDescriptor.TYPE_DOUBLE, kind): (_FIXED64, "d") for kind in (float, int, bool)},
     **{(kind, bool): (_VARINT, "?") for kind in (*_INTEGERS, FieldDescriptor.TYPE_BOOL)},
@@ -47,7 +47,7 @@ def write_function(parts: Sequence[tuple[Descriptor, Iterable[tuple[str, type]]]
     """Return a function from the fields of a call, as keywords, to the payload of each part.
 
     Args:
-        parts: a message and the fields that go into it, name and type of value. No name stands in two parts.
+        parts: a message and the fields that go into it, name and type of value. No name is in two parts.
 
     Returns:
         A function that returns bytes where there is one part and a tuple of them where there are more, or None for
@@ -97,7 +97,7 @@ class _Source:
     """The source of a function, field by field in the order of their numbers.
 
     Tags and values of fixed size that follow one another are packed by one Struct, what has a length of its
-    own stands between. A tag belongs to the piece before it, which saves a piece. Names of its own begin with
+    own is between them. A tag belongs to the piece before it, which saves a piece. Names of its own begin with
     an underscore, those of fields do not.
 
     Attributes:

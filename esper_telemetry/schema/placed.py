@@ -1,4 +1,4 @@
-"""Calls that say where they happened: fields of Context beside those of the event.
+"""Calls that state where they happened: fields of Context beside those of the event.
 
 `emit(Event, loss=0.5, step=7)` where only Context has a step. Such a call is packed by one written function into two
 payloads, the event's and the context's, so that a step that changes with each call costs little more than one that
@@ -87,7 +87,7 @@ class PlacedEncoders(WrittenFunctions):
             encoded: its bytes.
 
         Raises:
-            SchemaError: the call is not what the schema says.
+            SchemaError: the call is not what the schema declares.
         """
         message, wrong, fields = call
         if wrong:
@@ -122,10 +122,10 @@ class PlacedEncoders(WrittenFunctions):
             if self.names.isdisjoint(fields):
                 return self._plain.encode_any(fields), encoded
             return self._encode_any(fields, bound, encoded)
-        # The hot path asks the functions for calls without context first: it had better be told no at once.
+        # The hot path asks the functions for calls without context first: it had better fail at once.
         self._plain[len(fields)] = unfit
         payload, more = both
-        return payload, encoded + more  # of a field that stands in both, the last one counts: so protobuf reads it
+        return payload, encoded + more  # of a field that is in both, the last one counts: so protobuf reads it
 
     def _encode_any(self, fields: Mapping[str, Any], bound: Mapping[str, Any], encoded: bytes) -> tuple[bytes, bytes]:
         shape = shape_of(fields)

@@ -39,11 +39,11 @@ def cut(text: str, most: int) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return what an error says, cut; its type where it says nothing or fails to."""
+    """Return the text of an error, cut; its type where the text is empty or fails."""
     try:
-        said = str(error)
+        text = str(error)
     except Exception as failure:  # an error of the caller's own class may fail to print
         if not is_misfit(failure):
             raise
-        said = ""
-    return cut(said, _MOST_OF_AN_ERROR) or type_name(type(error))
+        text = ""
+    return cut(text, _MOST_OF_AN_ERROR) or type_name(type(error))

@@ -34,7 +34,7 @@ CHILD_STREAM = "worker"
 MOST_CHILDREN = 64
 """Streams of children beside the stream of one process; a run that starts a child for each batch fills no folder."""
 
-# A sibling holds the folder's lock while it opens its file: milliseconds. The writer thread waits, nobody else does.
+# A sibling holds the folder's lock while it opens its file: milliseconds. Only the writer thread waits.
 _TRIES, _PAUSE_S = 400, 0.005
 
 
@@ -151,9 +151,9 @@ def _reason(limit: int) -> str:
 
 
 def child_streams(folder: Path, rank: int, parent: bytes) -> set[str]:
-    """Return what the names of files tell of the streams of a parent's children: one short name for each.
+    """Return the streams of a parent's children by the names of files: one short name for each.
 
-    A name says when its stream began; those from before the parent are of an earlier attempt at the run.
+    A name contains when its stream began; those from before the parent are of an earlier attempt at the run.
     """
     names = [name for path in folder.glob(f"*-r{rank}-*{SUFFIX}") if (name := SegmentName.parse(path)) is not None]
     since = min((name.started for name in names if name.boot == parent[:4].hex()), default="")
@@ -191,7 +191,7 @@ class ChildTally:
     """The slot of this process.
 
     Args:
-        folder: the run folder; it is made if somebody removed it.
+        folder: the run folder; it is made if it was removed.
 
     Raises:
         SinkError: the file cannot be written.
@@ -227,7 +227,7 @@ class ChildTally:
         self._events += events
 
     def close(self) -> None:
-        """Let go of the file; the count stays in it."""
+        """Close the file; the count stays in it."""
         self._file.close()
 
 

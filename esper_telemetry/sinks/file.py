@@ -1,7 +1,7 @@
 """Writes a stream to record files: names and opens segments, syncs by policy, rotates between frames.
 
 The folder is made and the first segment opened in the constructor. A failed write
-leaves the sink as it was: the caller tries the same batch again. A file that somebody took away is noticed
+leaves the sink as it was: the caller tries the same batch again. A file that was taken away is noticed
 before the next write, and at each `check`: its events are reported as lost, and the stream goes on in a new segment.
 """
 
@@ -49,8 +49,8 @@ class FileSink:
         max_age_s: age at which the next batch starts a new segment, seconds.
         keep_bytes: after a rotation, delete the oldest closed segments of this stream until the rest takes at
             most so much; None keeps all.
-        watch_earlier: report closed segments that are gone as well; not where somebody may take them away.
-        on_vanished: told of each file that is not where it was written, once.
+        watch_earlier: report closed segments that are gone as well; not where another process may take them away.
+        on_vanished: called for each file that is not where it was written, once.
         clock: source of time.
 
     Raises:
@@ -59,7 +59,7 @@ class FileSink:
 
     Attributes:
         path: the segment being written.
-        paths: the segments of this sink, oldest first, without those that `keep_bytes` deleted or somebody took away.
+        paths: the segments of this sink, oldest first, without those that `keep_bytes` deleted or that were taken away.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class FileSink:
             self.sync()
 
     def check(self) -> None:
-        """Look whether the file still stands where it was written; report it once if not. It writes nothing."""
+        """Check whether the file is still where it was written; report it once if not. It writes nothing."""
         if self._vanished is not None:
             return
         self._vanished = self._writer.vanished()
@@ -167,7 +167,7 @@ class FileSink:
             self._folder.sync()
 
     def abandon(self) -> None:
-        """Let go of the file without writing to it: for the copy of this sink in a fork child."""
+        """Release the file without writing to it: for the copy of this sink in a fork child."""
         self._writer.abandon()
 
     def _must_sync(self) -> bool:
@@ -192,7 +192,7 @@ class FileSink:
     def _rotate(self, anchor: Anchor) -> None:
         """Open the next segment, then close the present one.
 
-        In this order a footer without a next segment tells a follower that the stream is over.
+        In this order a footer without a next segment means to a follower that the stream is over.
         """
         old, vanished = self._writer, self._vanished
         header = dataclasses.replace(
@@ -264,7 +264,7 @@ class EarlierSegments:
         self._events[path] = events
 
     def forget(self, paths: Iterable[Path]) -> None:
-        """Let go of segments that were deleted on purpose."""
+        """Forget segments that were deleted on purpose."""
         for path in paths:
             self._events.pop(path, None)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from esper_telemetry.tables.layouts import TableLayout
 
     TypeName = str | type[Message]
-    Runs = RecordPath | Iterable[RecordPath] | RecordFiles | Survey | None
+    Runs = RecordPath | Iterable[RecordPath] | RecordFiles | None
 
 
 class RecordWarning(UserWarning):

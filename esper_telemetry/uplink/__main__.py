@@ -38,9 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         endpoint = Endpoint(args.address, **{name: getattr(args, name) for name in CREDENTIALS})
         options = PushOptions(follow=True, keep_local=not args.remove, give_up_s=args.give_up_after)
-        reports = follow(args.folder, endpoint, options, _say)
+        reports = follow(args.folder, endpoint, options, _log)
     except TelemetryError as error:
-        _say(str(error))
+        _log(str(error))
         return 1
     if reports is None:
         return 0
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if any(report.error for report in reports) else 0
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     print(f"{stamp} [{os.getpid()}] {text}", flush=True)  # noqa: T201 - into the log that the run opened
 

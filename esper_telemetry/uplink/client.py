@@ -73,7 +73,7 @@ async def run_stream(session: Session, endpoint: Endpoint, on_progress: Callable
 
 
 async def _explained(ending: StreamEnd, endpoint: Endpoint) -> StreamEnd:
-    """Return an ending with its true reason: what no waiting mends is no unavailable server."""
+    """Return an ending with its true reason: what waiting cannot fix is no unavailable server."""
     if ending.code != "UNAVAILABLE" or ending.reason:
         return ending
     wrong = await asyncio.to_thread(endpoint.misconfiguration)
@@ -112,7 +112,7 @@ class _Stream:
         self._session.end(time.monotonic(), ending)
 
     async def _write(self) -> None:
-        """Say what there is to say; ends only when the session has stopped for good."""
+        """Send what there is to send; ends only when the session has stopped for good."""
         session = self._session
         closed = False
         while not session.stopped:
@@ -152,7 +152,7 @@ class _Stream:
 
 
 def ending_of(error: aio.AioRpcError) -> StreamEnd:
-    """Return what an error of gRPC says."""
+    """Return the end of a stream that an error of gRPC reports."""
     return _ending(error.code(), error.details(), error.trailing_metadata())
 
 
@@ -213,4 +213,4 @@ def _stub(channel: grpc.Channel | aio.Channel) -> Any:
 def _refusal_of(endpoint: Endpoint, error: Any) -> RecordError:
     wrong = endpoint.misconfiguration() if error.code() is grpc.StatusCode.UNAVAILABLE else ""
     status = error.code().name.lower().replace("_", " ")
-    return RecordError(wrong or f"the collector says {status}: {error.details()}", path=endpoint.address)
+    return RecordError(wrong or f"the collector answers {status}: {error.details()}", path=endpoint.address)

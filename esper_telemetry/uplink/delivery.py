@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import TelemetryError
 from esper_telemetry.recordfile.header import writer_name
-from esper_telemetry.uplink.pace import Pace
+from esper_telemetry.uplink.backlog_rate import BacklogRate
 from esper_telemetry.uplink.session import Session
 
 if TYPE_CHECKING:
@@ -71,20 +71,20 @@ class Delivery:
         spool: its segments.
         endpoint: where to.
         options: how.
-        say: takes a line for people.
+        log: takes a line for people.
     """
 
-    def __init__(self, spool: Spool, endpoint: Endpoint, options: PushOptions, say: Callable[[str], None]) -> None:
+    def __init__(self, spool: Spool, endpoint: Endpoint, options: PushOptions, log: Callable[[str], None]) -> None:
         self._spool = spool
         self._endpoint = endpoint
         self._options = options
-        self._say = say
+        self._log = log
         header = spool.header
         self._report = Report(f"{header.run_id} rank {header.rank} ({header.producer_id.hex()[:8]})")
         self._session = Session(
             spool,
             rng=random.SystemRandom().random,
-            pace=Pace() if options.follow else None,
+            pace=BacklogRate() if options.follow else None,
             client=writer_name(),
         )
         self._progress_at = self._released_at = time.monotonic()
@@ -123,7 +123,7 @@ class Delivery:
     def _release(self) -> None:
         if not self._options.keep_local and self._session.promised:
             for path in self._spool.release(self._session.durable_seq, self._session.tally.skipped):
-                self._say(f"{self._report.name}: removed {path.name}, which the collector keeps")
+                self._log(f"{self._report.name}: removed {path.name}, which the collector keeps")
 
     def _must_give_up(self) -> bool:
         now = time.monotonic()
@@ -151,7 +151,7 @@ class Delivery:
         if session.finished:
             self._release()
         self._spool.close()
-        self._say(f"{report.name}: {report.error or 'complete'}; durable up to {report.durable_seq:,}")
+        self._log(f"{report.name}: {report.error or 'complete'}; durable up to {report.durable_seq:,}")
 
     def _tell_end(self) -> None:
         if not (self._session.finished or self._session.stopped):
@@ -162,4 +162,4 @@ class Delivery:
         """Say `text`, once for as long as the state is the same: a log does not fill while a collector is away."""
         if state != self._state:
             self._state = state
-            self._say(f"{self._report.name}: {text}")
+            self._log(f"{self._report.name}: {text}")

@@ -1,6 +1,6 @@
 """A collector as a client reaches it: address, TLS, token, proxy. The one way of every verb, of runs and of agents.
 
-A token travels over TLS, unix sockets or loopback only. Loopback never goes through a proxy. What no waiting mends (a
+A token travels over TLS, unix sockets or loopback only. Loopback never goes through a proxy. What waiting cannot fix (a
 wrong CA, TLS on one side only, a certificate that is missing) is found out by a handshake of the standard library, for
 gRPC reports all of it as an unavailable server.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _HANDSHAKE_S = 3.0
 # A server of HTTP/2 speaks first.
 _FIRST_WORD_S = 1.0
-# What a server says of a certificate that is missing or strange; gRPC's only closes the connection.
+# How a server refuses a certificate that is missing or strange; gRPC's only closes the connection.
 _ALERTS = ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE", "UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_UNKNOWN")
 
 
@@ -56,7 +56,7 @@ class Endpoint(Credentials):
         return is_loopback(self.address)
 
     def check_files(self) -> None:
-        """Read every file once, so that a mistake is said at the start; later one may be missing while it is replaced.
+        """Read every file once, to report a mistake at the start; later one may be missing while it is replaced.
 
         Raises:
             ConfigError: one cannot be read or is empty.
@@ -132,7 +132,7 @@ class Endpoint(Credentials):
     def misconfiguration(self) -> str:
         """Say what keeps this client and the collector apart though it answers; empty where waiting may help.
 
-        It blocks for some seconds at most, and speaks TLS directly, so it says nothing behind a proxy.
+        It blocks for some seconds at most, and speaks TLS directly, so it finds nothing behind a proxy.
         """
         if self.address.startswith("unix:"):
             return ""
@@ -157,7 +157,7 @@ class Endpoint(Credentials):
 
 
 def _handshake(plain: socket.socket, host: str, context: ssl.SSLContext, endpoint: Endpoint) -> str:
-    """Shake hands and say what is wrong; a server that answers TLS to a client without it is wrong too."""
+    """Shake hands and return what is wrong; a server that answers TLS to a client without it is wrong too."""
     try:
         with context.wrap_socket(plain, server_hostname=host) as encrypted:
             if not endpoint.encrypted:

@@ -33,7 +33,7 @@ class Action(enum.Enum):
     WAIT = "come back after the time the collector gave"
     TOKEN = "read the token again, then once a minute"  # noqa: S105 - words, not a secret
     DOUBT = "find the frame that was meant, and give it up if it fails again"
-    STOP = "stop sending, keep the spool, say why"
+    STOP = "stop sending, keep the spool, report why"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Backoff:
 class Doubts:
     """Finds the frame that a collector refuses for what it is.
 
-    With many frames under way nobody knows which was meant. After the first refusal frames
+    With many frames under way it is unknown which was meant. After the first refusal frames
     go one at a time, up to the last one that had been sent; the one under way is then the culprit.
 
     Attributes:
@@ -158,7 +158,7 @@ class Doubts:
         return accepted_seq < self._careful_until
 
     def refused(self, code: str, under_way: list[int], sent_seq: int) -> bool:
-        """Take note of a refusal; return False when there is no point in going on.
+        """Record a refusal; return False when there is no point in going on.
 
         Args:
             code: name of the status.

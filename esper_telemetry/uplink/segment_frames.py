@@ -55,8 +55,8 @@ class Frame(NamedTuple):
     """A frame on its way.
 
     Attributes:
-        descriptor: what stands behind it.
-        payload: the zstd frame and its descriptor, as they stand in the file; cut from what was read, not copied.
+        descriptor: what follows it in the file.
+        payload: the zstd frame and its descriptor, as they are in the file; cut from what was read, not copied.
         schema: what its events are made of.
     """
 
@@ -80,12 +80,12 @@ class SegmentFrames:
 
     Args:
         path: the file.
-        start: where the segment's prologue stands in it.
+        start: offset of the segment's prologue in it.
 
     Attributes:
         closed: its footer was reached.
         ended: nothing more will come from it: footer, or the prologue of another segment.
-        damaged: bytes were passed over; whoever asks resets it.
+        damaged: bytes were passed over; the reader of this flag resets it.
         damages: what was passed over, as sentences.
     """
 
@@ -113,7 +113,7 @@ class SegmentFrames:
         return self._schema
 
     def close(self) -> None:
-        """Let go of the file; reading opens it again."""
+        """Close the file; reading opens it again."""
         if self._source is not None:
             self._source.close()
             self._source = None
@@ -139,7 +139,7 @@ class SegmentFrames:
             walk.back_to(piece.end)
 
     def read(self) -> Frame | layout.Skip | None:
-        """Return what comes next; None when nothing whole stands there yet, or the segment has ended.
+        """Return what comes next; None when nothing whole is there yet, or the segment has ended.
 
         Raises:
             RecordError: the file is gone or cannot be read.
@@ -156,7 +156,7 @@ class SegmentFrames:
             if piece.kind is Kind.HEADER:
                 self._declare(piece)
             elif piece.kind in (Kind.DAMAGE, Kind.DATA):
-                self._note(piece, piece.reason or "no header says what its types are")
+                self._note(piece, piece.reason or "no header declares its types")
             elif piece.kind is Kind.SEEK_TABLE:
                 self.closed = self.ended = True
         return None

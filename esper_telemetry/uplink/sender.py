@@ -35,19 +35,19 @@ class Push:
         paths: record files and run folders.
         endpoint: where to.
         options: how.
-        say: takes a line for people.
+        log: takes a line for people.
 
     Attributes:
         reports: what came of each producer that is done.
     """
 
     def __init__(
-        self, paths: Sequence[Path], endpoint: Endpoint, options: PushOptions, say: Callable[[str], None]
+        self, paths: Sequence[Path], endpoint: Endpoint, options: PushOptions, log: Callable[[str], None]
     ) -> None:
         self._paths = list(paths)
         self._endpoint = endpoint
         self._options = options
-        self._say = say
+        self._log = log
         self._seen: set[Path] = set()
         self._producers: set[tuple[str, bytes]] = set()
         self._found: list[Spool] = []
@@ -62,7 +62,7 @@ class Push:
         deliveries: set[asyncio.Task[Report]] = set()
         while self.look() or deliveries:
             for spool in self._found:
-                delivery = Delivery(spool, self._endpoint, self._options, self._say)
+                delivery = Delivery(spool, self._endpoint, self._options, self._log)
                 deliveries.add(asyncio.create_task(delivery.run()))
             self._found = []
             done, deliveries = await asyncio.wait(deliveries, timeout=_LOOK_S if self._options.follow else None)
@@ -70,7 +70,7 @@ class Push:
         return self.reports
 
     def look(self) -> bool:
-        """Look for producers that were not there before; tell whether there are any whose delivery has not begun.
+        """Look for producers that were not there before; return whether there are any whose delivery has not begun.
 
         Raises:
             NotARecordError: a path does not exist, or holds no record.
@@ -108,11 +108,11 @@ class Push:
                 if not self._producers:
                     raise
 
-    def _note_unreadable(self, path: Path, said: str) -> None:
+    def _note_unreadable(self, path: Path, reason: str) -> None:
         """Report a file that is no record or has no header, once; one that is just being opened is looked at again."""
         if path not in self._seen and not (self._options.follow and self._is_written(path)):
             self._seen.add(path)
-            self.reports.append(Report(path.name, damages=[said]))
+            self.reports.append(Report(path.name, damages=[reason]))
 
     def _is_written(self, path: Path) -> bool:
         try:
@@ -121,7 +121,7 @@ class Push:
             return False
 
 
-def push(paths: Sequence[Path], endpoint: Endpoint, options: PushOptions, say: Callable[[str], None]) -> list[Report]:
+def push(paths: Sequence[Path], endpoint: Endpoint, options: PushOptions, log: Callable[[str], None]) -> list[Report]:
     """Send what `paths` hold now.
 
     Raises:
@@ -132,21 +132,21 @@ def push(paths: Sequence[Path], endpoint: Endpoint, options: PushOptions, say: C
     folders = {path if path.is_dir() else path.parent for path in paths}
     with contextlib.ExitStack() as stack:
         for folder in sorted(folders):
-            log = folder / LOG_NAME
-            if log.exists() and not stack.enter_context(_locked(log)):
+            log_file = folder / LOG_NAME
+            if log_file.exists() and not stack.enter_context(_locked(log_file)):
                 raise ConfigError(
-                    f"{folder} is being sent by an agent already ({log} says how it fares); stop it, or let it work"
+                    f"{folder} is being sent by an agent already ({log_file} shows its state); stop it, or let it work"
                 )
-        return asyncio.run(Push(paths, endpoint, options, say).run())
+        return asyncio.run(Push(paths, endpoint, options, log).run())
 
 
-def follow(folder: Path, endpoint: Endpoint, options: PushOptions, say: Callable[[str], None]) -> list[Report] | None:
+def follow(folder: Path, endpoint: Endpoint, options: PushOptions, log: Callable[[str], None]) -> list[Report] | None:
     """Send a run as it is written, until its writers are gone and all is durable.
 
     Returns:
         The reports; None if another agent follows the folder.
 
-    A token or certificate that cannot be used now may be replaced while the run goes on: it is said, and tried again.
+    A token or certificate that cannot be used now may be replaced while the run goes on: that is logged and retried.
 
     Raises:
         NotARecordError: the folder does not exist, or holds no record.
@@ -154,8 +154,8 @@ def follow(folder: Path, endpoint: Endpoint, options: PushOptions, say: Callable
     try:
         endpoint.check_files()
     except ConfigError as error:
-        say(f"{error}; trying again, nothing is lost")
-    work = Push([folder], endpoint, options, say)
+        log(f"{error}; trying again, nothing is lost")
+    work = Push([folder], endpoint, options, log)
     begun = False
     # A rank that starts while the lock is held has its file in the folder before this last look at it.
     while not begun or work.look():
@@ -169,7 +169,7 @@ def follow(folder: Path, endpoint: Endpoint, options: PushOptions, say: Callable
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[bool]:
-    """Hold the lock of a folder; the value tells whether it was free."""
+    """Hold the lock of a folder; the value is whether it was free."""
     fd = os.open(path, os.O_RDONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
     try:
         yield try_lock(fd)

@@ -1,8 +1,8 @@
-"""One producer's stream to a collector: what to say next and what an answer means. Pure logic.
+"""One producer's stream to a collector: what to send next and what an answer means. Pure logic.
 
 No grpc, no file, no thread, and no clock but the `now` (monotonic seconds) of each call. Frames come from a
 source that can go back to any number; the session keeps numbers only, so that resending needs
-no memory. A connection may break at any place: the next Welcome says where to go on.
+no memory. A connection may break at any place: the next Welcome states where to go on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from esper_telemetry.wire import PROTOCOL
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esper_telemetry.uplink.pace import Pace
+    from esper_telemetry.uplink.backlog_rate import BacklogRate
     from esper_telemetry.uplink.segment_frames import StreamSchema
     from esper_telemetry.uplink.terms import FrameSource
 
@@ -53,7 +53,7 @@ class Session:
         epoch: number of the present stream.
         epoch_known: the collector was asked for the epoch of a sender before this one.
         connected: a Welcome has come and the stream has not ended.
-        complete: everything was said, a Close as the last thing.
+        complete: everything was sent, a Close as the last message.
         promised: durable means fdatasynced there; without it nothing may be deleted here.
         retry_at: do not connect before.
         finished: all is durable, and the collector knows that there is no more.
@@ -68,7 +68,7 @@ class Session:
         *,
         rng: Callable[[], float],
         timing: ProtocolTimes | None = None,
-        pace: Pace | None = None,
+        pace: BacklogRate | None = None,
         client: str = "",
     ) -> None:
         self._source = source
@@ -109,7 +109,7 @@ class Session:
 
     @property
     def settled(self) -> bool:
-        """Everything was said, and all of it is durable: what is missing is the collector's end of the stream."""
+        """Everything was sent, and all of it is durable: what is missing is the collector's end of the stream."""
         return self.complete and self.durable_seq >= self._source.final_seq
 
     @property
@@ -135,7 +135,7 @@ class Session:
         self._source.seek(self.durable_seq + 1)  # so that the Hello names the schema of the frame to come
 
     def send(self, now: float, wall_ns: int = 0) -> collector_pb2.ClientMessage | BatchMessage | None:
-        """Return the next message; None when there is nothing to say now.
+        """Return the next message; None when there is nothing to send now.
 
         Args:
             now: monotonic seconds.
@@ -148,9 +148,9 @@ class Session:
         if self._hello_due:
             self._hello_due = False
             message = collector_pb2.ClientMessage(hello=self._hello())
-        elif self.connected and not self.complete:  # nothing may be said after Close
+        elif self.connected and not self.complete:  # nothing may be sent after Close
             if self._drained is None and now >= self._throttled_until:
-                message = self._say(now)
+                message = self._next_message(now)
             if message is None and now - self._spoke >= self._heartbeat:
                 message = collector_pb2.ClientMessage(heartbeat=collector_pb2.Heartbeat(sent_unix_nano=wall_ns))
         if message is not None:
@@ -195,7 +195,7 @@ class Session:
         return self._open and now - self._heard >= self._heartbeat * self._timing.heartbeats_missed
 
     def wake_at(self, now: float) -> float:
-        """Return the time at which `send` or `dead` will say something new even if nothing happens."""
+        """Return the time at which `send` or `dead` will return something new even if nothing happens."""
         times = [self._heard + self._heartbeat * self._timing.heartbeats_missed]
         if self.connected and not self.complete:
             times.append(self._spoke + self._heartbeat)
@@ -203,7 +203,7 @@ class Session:
             times.append(self._throttled_until)
         return min(times)
 
-    # --- saying -------------------------------------------------------------------------------------------------------
+    # --- sending ------------------------------------------------------------------------------------------------------
 
     def _hello(self) -> collector_pb2.Hello:
         header = self._source.header
@@ -226,7 +226,7 @@ class Session:
             hello.ClearField("labels")
         return hello
 
-    def _say(self, now: float) -> collector_pb2.ClientMessage | BatchMessage | None:
+    def _next_message(self, now: float) -> collector_pb2.ClientMessage | BatchMessage | None:
         item = self._item or self._source.read()
         if item is None:
             return self._close()
@@ -244,7 +244,7 @@ class Session:
         return self._launch(now, item, size)
 
     def _admit(self, item: Frame | Skip) -> Frame | Skip:
-        """Return the item, or the Skip that stands for a frame that cannot be sent."""
+        """Return the item, or the Skip in the place of a frame that cannot be sent."""
         if isinstance(item, Skip):
             return item
         if len(item.payload) > self._limits.frame_bytes or item.descriptor.raw_size > self._limits.raw_bytes:
@@ -291,7 +291,7 @@ class Session:
         close.outcome = self._source.outcome  # type: ignore[assignment]  # a number of the enum
         return collector_pb2.ClientMessage(close=close)
 
-    # --- hearing ------------------------------------------------------------------------------------------------------
+    # --- receiving ----------------------------------------------------------------------------------------------------
 
     def _welcome(self, welcome: collector_pb2.Welcome) -> None:
         self.connected = True

@@ -1,7 +1,7 @@
 """The spool of one producer: its segments in order, as one stream of frames without a hole.
 
-Where numbers are missing it says so with a Skip, so that what it yields is contiguous. It
-follows a writer into the next segment, and tells how the stream ended: by a footer, or by a
+Where sequence numbers are missing it yields a Skip, so that what it yields is contiguous. It
+follows a writer into the next segment, and reports how the stream ended: by a footer, or by a
 writer that is gone. `release` is the only thing in this package that deletes.
 """
 
@@ -30,7 +30,7 @@ INCOMPLETE = collector_pb2.CLOSE_OUTCOME_INCOMPLETE
 
 
 class SpoolSegment(NamedTuple):
-    """Where a segment stands.
+    """Where a segment is stored.
 
     Attributes:
         path: the file.
@@ -123,7 +123,7 @@ class Spool:
         """
         self.outcome: int | None = None
         if seq == self._next and self._held is None:
-            return  # it stands there
+            return  # it is there already
         self._next = seq
         self._held = None
         at = max((i for i, place in enumerate(self._places) if place.first_seq <= seq), default=0)
@@ -175,7 +175,7 @@ class Spool:
         return gone
 
     def writer_lives(self) -> bool:
-        """Tell whether somebody still writes the last segment."""
+        """Return whether a process still writes the last segment."""
         self._discover()
         try:
             return not writer_gone(self._places[-1].path)
@@ -183,7 +183,7 @@ class Spool:
             return False
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._current.close()
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ class Spool:
         self._current = SegmentFrames(place.path, place.start)
         try:
             self._current.seek(seq)
-        except NotARecordError as error:  # somebody deleted it: its numbers become a Skip
+        except NotARecordError as error:  # it was deleted: its numbers become a Skip
             self._current.damages.append(str(error))
             self._current.ended = True
         self._damages[place.path, place.start] = self._current.damages
@@ -215,7 +215,7 @@ class Spool:
         """Tell whether reading goes on: in the next segment, or here once more."""
         has_next = self._discover()
         if not (self._current.ended or self._quiet):
-            # What was written before the writer let go, or opened the next segment, is read once more.
+            # What was written before the writer released the file, or opened the next segment, is read once more.
             self._quiet = has_next or self._writer_gone()
             if not self._quiet and not self._follow:
                 self.outcome = INCOMPLETE
@@ -234,7 +234,7 @@ class Spool:
             return True
 
     def _discover(self) -> bool:
-        """Look for segments that the writer has opened since; tell whether there are any after the present one."""
+        """Look for segments that the writer has opened since; return whether there are any after the present one."""
         while self._follow and (place := self._next_place(self._places[-1])) is not None:
             self._places.append(place)
         return self._at + 1 < len(self._places)

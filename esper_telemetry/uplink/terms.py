@@ -1,4 +1,4 @@
-"""What a session deals in: where frames come from, what a collector takes, what is said, and a tally of it."""
+"""The terms of a session: where frames come from, what a collector takes, the messages, and a tally of them."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ class WelcomeLimits:
     schema_bytes: int = 1 << 20
 
     @classmethod
-    def of(cls, said: collector_pb2.StreamLimits) -> WelcomeLimits:
+    def of(cls, stated: collector_pb2.StreamLimits) -> WelcomeLimits:
         """Return the limits a Welcome names; what it leaves out is as in the protocol."""
-        return cls(**{item.name: value for item, value in said.ListFields()})
+        return cls(**{item.name: value for item, value in stated.ListFields()})
 
 
 @dataclass(slots=True)
@@ -91,7 +91,7 @@ class BatchMessage(NamedTuple):
     """A frame to be sent. Its payload stays beside the message: set as a field it would be copied twice on its way.
 
     Attributes:
-        batch: all but the payload; its numbers repeat what the descriptor says.
+        batch: all but the payload; its numbers repeat those of the descriptor.
         payload: the frame and its descriptor.
     """
 

@@ -114,7 +114,7 @@ def alerts_panel(rules: Sequence[AlertRule]) -> Panel:
         return Alerts(rules)
 
     reads: dict[str, tuple[str, ...]] = {**reads_of_rules(rules), EVERY: ()}
-    return Panel(PANEL_ID, "Verdict", "What needs a look first.", reads, fold, always=True)
+    return Panel(PANEL_ID, "Verdict", "What needs a look first.", reads, fold, always=True, foreign=True)
 
 
 PANEL = alerts_panel(load_rules())

@@ -43,7 +43,10 @@ class Contributions(Fold):
         """Take one counterfactual, or the fact that it could not be measured."""
         data = event.data
         slot = str(data.get("slot_id", ""))
-        known = self._slots.setdefault(slot, SlotContributions())
+        known = self._slots.get(slot)
+        if known is None:
+            known, self._tracks[slot] = SlotContributions(), Tracks(BY_EPOCH)
+            self._slots[slot] = known
         value, reason = data.get("contribution"), data.get("reason", "no reason given")
         if not data.get("available"):
             value = None
@@ -53,7 +56,7 @@ class Contributions(Fold):
             known.sample.add(value)
             known.positive += value > 0
             known.last = value, event.seq
-        self._tracks.setdefault(slot, Tracks(BY_EPOCH)).add(event, data, {"contribution": value}, env_label(data))
+        self._tracks[slot].add(event, data, {"contribution": value}, env_label(data))
 
     def figures(self, look: Look) -> tuple[Figure, ...]:
         """Return the table of slots, then a series for each."""

@@ -24,9 +24,10 @@ class EnvironmentState:
     """What the latest episode of one environment has shown; a new episode starts from nothing."""
 
     episode: tuple[object, object] = (None, None)
-    accuracy: Cell = field(default_factory=not_yet)
-    loss: Cell = field(default_factory=not_yet)
-    epoch: Cell = field(default_factory=not_yet)
+    accuracy: float | None = None
+    loss: float | None = None
+    epoch: int | None = None
+    seq: int | None = None
     best: float = -math.inf
     episodes: int = 0
     last_return: Cell = field(default_factory=not_yet)
@@ -48,14 +49,15 @@ class Environments(Fold):
         env = data.get("env_id")
         if env is None:
             return
-        state = self._environments.setdefault((event.rank, env), EnvironmentState())
+        key = event.rank, env
+        state = self._environments.get(key)
+        if state is None:
+            state = self._environments[key] = EnvironmentState()
         kind = event.type
         if kind == "epoch.completed":
             self._begin(state, data.get("episode"), data.get("global_epoch"))
-            accuracy, loss = data.get("val_accuracy"), data.get("val_loss")
-            state.accuracy = measured(accuracy, "%", seq=event.seq)
-            state.loss = measured(loss, tone=_loss_tone(loss), seq=event.seq)
-            state.epoch = measured(data.get("inner_epoch"))
+            state.accuracy = accuracy = data.get("val_accuracy")
+            state.loss, state.epoch, state.seq = data.get("val_loss"), data.get("inner_epoch"), event.seq
             if accuracy is not None and accuracy > state.best:
                 state.best = accuracy
         elif kind == "episode.completed":
@@ -70,7 +72,7 @@ class Environments(Fold):
     def _begin(state: EnvironmentState, episode: object, batch: object) -> None:
         if state.episode != (episode, batch):
             state.episode = episode, batch
-            state.accuracy, state.loss, state.epoch = not_yet(), not_yet(), not_yet()
+            state.accuracy, state.loss, state.epoch, state.seq = None, None, None, None
             state.best = -math.inf
 
     def _host(self, event: Event) -> None:
@@ -109,16 +111,18 @@ class Environments(Fold):
         rank, env = key
         state = self._environments[key]
         stream = f" · rank {rank}" if len(look.facts.ranks) > 1 else ""
-        bad = state.loss.tone is Tone.BAD
-        word = measured("loss not finite", tone=Tone.BAD) if bad else measured("finite", tone=Tone.GOOD)
-        if state.loss.value is None:
-            word = state.loss
+        begun = state.seq is not None
+        tone = _loss_tone(state.loss)
+        loss = measured(state.loss, tone=tone, seq=state.seq) if begun else not_yet()
+        word = measured("loss not finite", tone=tone) if tone is Tone.BAD else measured("finite", tone=Tone.GOOD)
+        if state.loss is None:
+            word = loss
         best = measured(state.best, "%") if math.isfinite(state.best) else not_yet()
         items = (
-            Item("accuracy", state.accuracy),
+            Item("accuracy", measured(state.accuracy, "%", seq=state.seq) if begun else not_yet()),
             Item("best", best),
-            Item("loss", state.loss),
-            Item("epoch", state.epoch),
+            Item("loss", loss),
+            Item("epoch", measured(state.epoch) if begun else not_yet()),
             Item("episodes", measured(state.episodes)),
             Item("return", state.last_return),
             Item("rollbacks", measured(state.rollbacks, tone=Tone.WARNING if state.rollbacks else Tone.PLAIN)),

@@ -30,18 +30,14 @@ class EventFeed(Fold):
 
     def __init__(self) -> None:
         self._kept: deque[Event] = deque(maxlen=KEPT)
-        self._types: Counter[str] = Counter()
-        self._total = 0
 
     def add(self, event: Event) -> None:
         """Take any event."""
         self._kept.append(event)
-        self._types[event.type] += 1
-        self._total += 1
 
     def figures(self, look: Look) -> tuple[Figure, ...]:
         """Return the feed, the newest last."""
-        if not self._total:
+        if not self._kept:
             return ()
         rows: deque[FeedRow] = deque()
         for event in reversed(self._kept):
@@ -53,7 +49,10 @@ class EventFeed(Fold):
             if len(rows) >= look.rows:
                 break
             rows.appendleft(row)
-        return (Feed("Events", tuple(rows), self._total, tuple(self._types.most_common())),)
+        types: Counter[str] = Counter()
+        for full_name, count in look.facts.counts.items():
+            types[look.facts.names[full_name]] += count
+        return (Feed("Events", tuple(rows), types.total(), tuple(types.most_common())),)
 
     def between(self, first_seq: int, last_seq: int, types: frozenset[str] | None = None) -> list[Event]:
         """Return kept events by their numbers; the record has those that are older."""

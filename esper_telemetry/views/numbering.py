@@ -59,9 +59,11 @@ class StreamNumbers:
         """Take the number of the next event."""
         self.events += 1
         self.last_time_ns = max(self.last_time_ns, time_ns)
-        if seq > self.last + 1:
-            self.lose(self.last + 1, seq - 1)
-        self.last = max(self.last, seq)
+        last = self.last
+        if seq > last:
+            if seq > last + 1:
+                self.lose(last + 1, seq - 1)
+            self.last = seq
 
     def lose(self, first: int, last: int) -> None:
         """Record that numbers have no event."""
@@ -89,15 +91,15 @@ class Numbering:
         self.partial = False
         self._reports: dict[bytes, Counter[tuple[str, str]]] = {}
 
-    def see(self, event: Event) -> StreamNumbers:
-        """Take the next event of its stream; the first number of a stream loses nothing before it."""
-        producer = event.producer_id
+    def see(self, event: Event) -> bool:
+        """Take the next event of its stream, and tell whether it is the first one; nothing is lost before it."""
+        producer, seq = event.producer_id, event.seq
         known = self.streams.get(producer)
-        seq = event.seq
+        begins = known is None
         if known is None:
             known = self.streams[producer] = StreamNumbers(event.stream, event.rank, event.attempt, seq, seq - 1)
         known.see(seq, event.time_unix_nano)
-        return known
+        return begins
 
     def report(self, event: Event, data: Mapping[str, Any]) -> None:
         """Take what a run tells of its losses: telemetry.dropped, run.finished or stream.finished.

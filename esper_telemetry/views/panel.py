@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WHOLE = Window()
 EVERY = "*"
-"""A panel that reads this type reads every event."""
+"""A panel that names this type is made of every event; its fold takes each of them if this is the field too."""
 
 LEVELS = ("off", "lifecycle", "minimal", "normal", "debug")
 """Levels of a run, each of which records what those before it do."""
@@ -125,10 +125,12 @@ class Panel:
         title: what it shows.
         hint: what to look at, in one sentence.
         reads: fields that are read, by short name of the event type; context fields by their own names. Fields of
-            nested messages as "heads.entropy". "*" stands for every type, or every field.
+            nested messages as "heads.entropy". "*" as a type: every event is counted; with "*" as its field, every
+            event is read.
         fold: makes the state of one run.
         always: it is shown even where none of its events came.
         level: lowest level at which a run records its events.
+        foreign: events of other packages are read too, by their short names.
     """
 
     id: str
@@ -138,6 +140,7 @@ class Panel:
     fold: Callable[[], Fold]
     always: bool = False
     level: str = "normal"
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)

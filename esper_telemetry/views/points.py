@@ -47,18 +47,11 @@ class PointStore:
 
     Attributes:
         count: measurements added.
-        last: the latest one; None without any.
-        least: smallest finite value.
-        most: largest finite value.
-        not_finite: values that were NaN or infinite.
     """
 
     def __init__(self) -> None:
         self.count = 0
-        self.last: Stored | None = None
-        self.least = math.inf
-        self.most = -math.inf
-        self.not_finite = 0
+        self._last: tuple[float, float, int] | None = None
         self._x = array("d")
         self._y = array("d")
         self._seq = array("Q")
@@ -77,19 +70,21 @@ class PointStore:
         """Measurements that each kept one covers."""
         return self._each
 
+    @property
+    def last(self) -> Stored | None:
+        """The latest measurement; None without any."""
+        return None if self._last is None else Stored(*self._last)
+
     def add(self, x: float, y: float, seq: int) -> None:
         """Append a measurement."""
         self.count += 1
-        self.last = point = Stored(x, y, seq)
-        if math.isfinite(y):
-            self.least = min(self.least, y)
-            self.most = max(self.most, y)
-        else:
-            self.not_finite += 1
+        self._last = x, y, seq
         if self._each == 1:
-            self._append(point)
+            self._x.append(x)
+            self._y.append(y)
+            self._seq.append(seq)
         else:
-            self._pending.append(point)
+            self._pending.append(Stored(x, y, seq))
             if len(self._pending) >= 2 * self._each:
                 for kept in _extremes(self._pending):
                     self._append(kept)

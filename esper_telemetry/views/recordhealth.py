@@ -128,7 +128,7 @@ PANEL = Panel(
     "health",
     "Record health",
     "What the record costs, and whether every process has told its end.",
-    {EVERY: ()},
+    {EVERY: (EVERY,)},
     RecordHealth,
     always=True,
 )

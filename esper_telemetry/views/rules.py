@@ -181,10 +181,13 @@ class RuleStates:
             self._occurs(event)
         elif rule.kind in (RuleKind.THRESHOLD, RuleKind.NON_FINITE):
             data = event.data
-            where = _place(event, data)
             for name in rule.fields:
-                for part, value in values_at(data, name):
-                    self._measure(event, ", ".join(filter(None, [where, part])), value)
+                value = data.get(name)
+                if type(value) is float and not self.places and not self._is_bad(value):
+                    continue  # nothing is firing, and this is good: by far the most frequent case
+                where = _place(event, data)
+                for part, found in values_at(data, name):
+                    self._measure(event, ", ".join(filter(None, [where, part])), found)
 
     def judges(self, look: Look) -> bool:
         """Tell whether the rule has had anything to judge: without an event it is not fulfilled, it is silent."""
@@ -216,7 +219,7 @@ class RuleStates:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return
         rule = self.rule
-        bad = not math.isfinite(value) if rule.kind is RuleKind.NON_FINITE else rule.is_bad(value)
+        bad = self._is_bad(value)
         known = self.places.get(place)
         if bad:
             state = known or self._state(place)
@@ -227,6 +230,10 @@ class RuleStates:
                 known.good(rule)
             else:
                 known.bad_in_row = known.good_in_row = 0
+
+    def _is_bad(self, value: float) -> bool:
+        rule = self.rule
+        return not math.isfinite(value) if rule.kind is RuleKind.NON_FINITE else rule.is_bad(value)
 
     def _state(self, place: str) -> _PlaceState:
         if place not in self.places and len(self.places) >= MOST_STATES:

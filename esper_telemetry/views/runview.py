@@ -20,27 +20,44 @@ if TYPE_CHECKING:
     from esper_telemetry.decode import Event
 
 
+_LIFE = ("run.", "telemetry.", "stream.")
+
+
 @dataclass(slots=True)
 class _TypeSeen:
-    """What is known of the events of one type."""
+    """What is known of the events of one type.
+
+    Attributes:
+        name: short name.
+        readers: panels whose folds take its events.
+        life: its events tell of the run itself.
+        epochs: its events tell how many epochs a batch has.
+    """
 
     name: str
-    folds: tuple[int, ...]
+    readers: tuple[_Kept, ...]
+    life: bool
+    epochs: bool
     count: int = 0
     first_seq: int = 0
     last_seq: int = 0
     last_time_ns: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Kept:
     """A panel and its state."""
 
     panel: Panel
     fold: Fold
-    version: int = 0
+    findings: int = 0
     failure: str = ""
     types: list[_TypeSeen] = field(default_factory=list)
+
+    @property
+    def version(self) -> int:
+        """Events that it is made of: it is the same while no further one came."""
+        return self.findings + sum(seen.count for seen in self.types)
 
 
 class RunView:
@@ -56,7 +73,11 @@ class RunView:
         self.facts.numbering.partial = partial
         self._kept = [_Kept(panel, panel.fold()) for panel in panels]
         self._seen: dict[str, _TypeSeen] = {}
-        self.version = 0
+
+    @property
+    def version(self) -> int:
+        """Events that were taken."""
+        return sum(seen.count for seen in self._seen.values())
 
     @property
     def panels(self) -> list[Panel]:
@@ -75,7 +96,7 @@ class RunView:
         for kept in self._kept:
             if isinstance(kept.fold, Truth) and kept.fold.findings != findings:
                 kept.fold.findings = findings
-                kept.version += 1
+                kept.findings += 1
 
     def versions(self) -> dict[str, int]:
         """Return the version of each panel: one that is the same needs not be drawn again."""
@@ -114,60 +135,54 @@ class RunView:
         raise KeyError(f"there is no panel {panel_id!r}; there are: {known}")
 
     def _take(self, event: Event) -> None:
-        self.version += 1
-        seen = self._seen.get(event.full_name)
+        full_name, seq, time_ns = event.full_name, event.seq, event.time_unix_nano
+        seen = self._seen.get(full_name)
         if seen is None:
             seen = self._begin_type(event)
-        seq = event.seq
-        if not seen.count:
-            seen.first_seq = seq
         seen.count += 1
         seen.first_seq = min(seen.first_seq, seq)
         seen.last_seq = max(seen.last_seq, seq)
-        seen.last_time_ns = max(seen.last_time_ns, event.time_unix_nano)
-        self._note(event)
-        for at in seen.folds:
-            kept = self._kept[at]
-            kept.version += 1
-            if kept.failure:
-                continue
-            try:
-                kept.fold.add(event)
-            except Exception as error:  # noqa: BLE001 - a broken panel reports it; the other panels go on
-                self._fail(kept, event, error)
+        seen.last_time_ns = max(seen.last_time_ns, time_ns)
+        facts = self.facts
+        if facts.numbering.see(event):
+            self._begin_stream(event)
+        facts.last_ns = max(facts.last_ns, time_ns)
+        facts.counts[full_name] = seen.count
+        if seen.epochs:
+            inner = event.data.get("inner_epoch")
+            if inner is not None:
+                facts.places.see(inner)
+        elif seen.life:
+            self._note_life(event, seen.name)
+        for kept in seen.readers:
+            if not kept.failure:
+                try:
+                    kept.fold.add(event)
+                except Exception as error:  # noqa: BLE001 - a broken panel reports it; the other panels go on
+                    self._fail(kept, event, error)
 
     def _begin_type(self, event: Event) -> _TypeSeen:
-        """Find the folds that read events of this type."""
-        ours = event.full_name.startswith(BUILT_IN)
-        folds = tuple(
-            at
-            for at, kept in enumerate(self._kept)
-            if EVERY in kept.panel.reads or (event.type if ours else FOREIGN) in kept.panel.reads
-        )
-        seen = self._seen[event.full_name] = _TypeSeen(event.type, folds)
-        for at in folds:
-            self._kept[at].types.append(seen)
-        self.facts.names[event.full_name] = event.type
+        """Find the panels that read events of this type, and those that only count them."""
+        name, ours = event.type, event.full_name.startswith(BUILT_IN)
+        key = name if ours else FOREIGN
+        readers = tuple(kept for kept in self._kept if _reads(kept.panel, key, name))
+        life = ours and name.startswith(_LIFE)
+        seen = _TypeSeen(name, readers, life, ours and name == "epoch.completed", first_seq=event.seq)
+        self._seen[event.full_name] = seen
+        for kept in self._kept:
+            if kept in readers or EVERY in kept.panel.reads:
+                kept.types.append(seen)
+        self.facts.names[event.full_name] = name
         return seen
 
-    def _note(self, event: Event) -> None:
-        """Take what every panel needs to know."""
+    def _begin_stream(self, event: Event) -> None:
+        """Take what the first event of a stream tells of it."""
         facts = self.facts
-        facts.numbering.see(event)
-        facts.last_ns = max(facts.last_ns, event.time_unix_nano)
-        facts.counts[event.full_name] = facts.counts.get(event.full_name, 0) + 1
         facts.ranks.add(event.rank)
         facts.attempts.add(event.attempt)
         if not facts.started_ns:
             facts.started_ns = event.time_unix_nano
             facts.run_id = event.run_id
-        kind = event.type
-        if kind == "epoch.completed":
-            inner = event.data.get("inner_epoch")
-            if inner is not None:
-                facts.places.see(inner)
-        elif kind.startswith(("run.", "telemetry.", "stream.")) and event.full_name.startswith(BUILT_IN):
-            self._note_life(event, kind)
 
     def _note_life(self, event: Event, kind: str) -> None:
         facts, data = self.facts, event.data
@@ -227,6 +242,12 @@ class RunView:
             except Exception as error:  # noqa: BLE001 - as in _take
                 absence = f"the panel could not be drawn: {type(error).__name__}: {error}"
         return PanelFigures(kept.panel, figures, _footer(kept.types), kept.version, absence)
+
+
+def _reads(panel: Panel, key: str, name: str) -> bool:
+    """Tell whether the fold of a panel takes events of a type."""
+    every = EVERY in panel.reads.get(EVERY, ())
+    return every or key in panel.reads or (panel.foreign and name in panel.reads)
 
 
 def _footer(types: Sequence[_TypeSeen]) -> Footer:

@@ -53,7 +53,10 @@ class Throughput(Fold):
             self._plots.add(event)
             return
         data = event.data
-        phase = self._phases.setdefault(str(data.get("phase", "")), _Phase())
+        name = str(data.get("phase", ""))
+        phase = self._phases.get(name)
+        if phase is None:
+            phase = self._phases[name] = _Phase()
         phase.count += 1
         phase.failed += bool(data.get("failed"))
         duration = data.get("duration_ms")

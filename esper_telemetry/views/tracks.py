@@ -163,8 +163,9 @@ class Tracks:
         at = 0
         for point in chosen:
             joined = before is not None and not store.skipped_between(before, point.seq)
-            if key.kind is XKind.EPOCH and facts.places.epochs > 1 and episode != (episode := outer_of(point.x)):
-                joined = False  # another episode began: its host is a new one
+            by_episode = key.kind is XKind.EPOCH and facts.places.epochs > 1 and each == 1
+            if by_episode and episode != (episode := outer_of(point.x)):
+                joined = False  # another episode began: its host is a new one; bins of several span episodes
             while at < len(gaps) and gaps[at].last < point.seq:
                 joined = joined and (before is None or gaps[at].first < before)
                 at += 1

@@ -57,7 +57,7 @@ def test_errors_of_records_can_be_caught_together():
 
 def test_a_missing_extra_says_which_install_mends_it():
     assert str(MissingExtraError("rich", "cli")) == (
-        "rich is not installed; mend with: pip install 'esper-telemetry[cli]'"
+        "rich is not installed; get it with: pip install 'esper-telemetry[cli]'"
     )
 
 

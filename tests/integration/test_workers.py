@@ -56,7 +56,7 @@ def counted(folder):
 
 
 def endings(folder):
-    """Return the last event of each child's stream, as data; None of one that ended without a word."""
+    """Return the last event of each child's stream, as data; None of one that ended without an end event."""
     found = []
     for path in folder.glob("worker-*"):
         last = list(et.read(path))[-1]

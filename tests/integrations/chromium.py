@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
+    from tests.esper_telemetry.ui.pageprocess import PageProcess
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE_MS = 60_000
 
@@ -73,3 +75,9 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+def address(page: PageProcess, key: str = "") -> str:
+    """Return the address of a run; of the only one without a key."""
+    key = key or page.get("/api/runs").json()["runs"][0]["key"]
+    return f"{page.address}#/run/{key}"

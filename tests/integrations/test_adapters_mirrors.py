@@ -7,6 +7,8 @@ import math
 import pytest
 
 import esper_telemetry as et
+from esper_telemetry.mirrors.to_tensorboard import FOLDER
+from esper_telemetry.mirrors.to_wandb import STEP
 
 pytestmark = pytest.mark.integrations
 
@@ -31,7 +33,7 @@ def test_tensorboard_shows_what_was_recorded(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     folder = record(tmp_path, "tensorboard")
-    shown = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0})
+    shown = EventAccumulator(str(folder / FOLDER), size_guidance={"scalars": 0})
     shown.Reload()
     assert set(shown.Tags()["scalars"]) == {"loss", "ppo.update_completed/entropy"}
     losses = shown.Scalars("loss")
@@ -72,7 +74,7 @@ def test_wandb_gets_every_value_with_its_step_also_where_it_goes_back(tmp_path, 
         entry = wandb_internal_pb2.Record.FromString(data)
         if entry.WhichOneof("record_type") == "history":
             rows.append({item.key or item.nested_key[0]: item.value_json for item in entry.history.item})
-    losses = [(int(row["esper_step"]), row["loss"]) for row in rows if "loss" in row]
+    losses = [(int(row[STEP]), row["loss"]) for row in rows if "loss" in row]
     assert [step for step, _ in losses] == [*range(STEPS), 10]
     assert float(losses[1][1]) == pytest.approx(0.5)
     assert "nan" in losses[-1][1].lower()

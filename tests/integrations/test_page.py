@@ -12,16 +12,11 @@ from esper_telemetry.decode import read
 from esper_telemetry.ui.runfold import panel_document
 from esper_telemetry.views import Look, RunView
 from esper_telemetry.views.panels import PANELS
+from tests.integrations.chromium import address
 from tests.integrations.pagerecords import record, update
 
 pytest.importorskip("playwright")
 pytestmark = pytest.mark.integrations
-
-
-def address(page, key: str = "") -> str:
-    """Return the address of a run; of the only one without a key."""
-    key = key or page.get("/api/runs").json()["runs"][0]["key"]
-    return f"{page.address}#/run/{key}"
 
 
 def folded(path) -> dict:

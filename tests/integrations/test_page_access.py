@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.integrations.chromium import address
 from tests.integrations.pagerecords import record
-from tests.integrations.test_page import address
 
 pytest.importorskip("playwright")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")

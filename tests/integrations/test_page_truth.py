@@ -10,8 +10,8 @@ import textwrap
 import pytest
 
 import esper_telemetry as et
+from tests.integrations.chromium import address
 from tests.integrations.pagerecords import HOSTILE, record, update
-from tests.integrations.test_page import address
 
 pytest.importorskip("playwright")
 pytestmark = pytest.mark.integrations
@@ -59,8 +59,10 @@ def test_a_gap_is_hatched_and_no_line_crosses_it(tmp_path, open_page, tab):
         run.flush()
         for step in range(20_000):  # more than the buffer holds at once: most are shed, and their numbers missing
             run.emit(et.events.ScalarLogged, name="flood", value=float(step), step=step)
-        update(run, 4)
         run.flush()
+        for step in (30_000, 30_001):
+            run.emit(et.events.ScalarLogged, name="flood", value=float(step), step=step)
+        update(run, 4)
     view = tab().open(address(open_page(run.folder)))
     view.until("() => probe.life() === 'ended'")
     text = view.page.locator("#panel-truth").inner_text()
@@ -79,7 +81,7 @@ def test_what_was_not_measured_is_a_dash_and_breaks_the_line(tmp_path, open_page
     view = tab().open(address(open_page(record(tmp_path / "runs", "some", some))))
     raw = view.lines("entropy")[0]["raw"]
     assert raw == [[1, 0], [2, 0], ["NaN", "NaN"], [4, 0]]
-    silent = view.page.locator("#panel-truth .strip > div", has_text="silent for")
+    silent = view.page.locator("#panel-truth dl.strip > div", has_text="silent for")
     assert "—" in silent.inner_text()
     assert silent.locator(".cell").get_attribute("data-state") == "not_yet"
 

@@ -144,7 +144,9 @@ def test_a_checkpoint_of_another_training_is_refused(change, name):
 
 
 def test_what_may_change_may_change():
-    checkpoint.check_fits(STATE, task="synthetic", config={**CONFIG, "batches": 99, "lr": 1.0}, features=7)
+    changed = {**CONFIG, "batches": 99, "lr": 1.0}
+    checkpoint.check_fits(STATE, task="synthetic", config=changed, features=7)
+    assert {name for name, value in changed.items() if CONFIG[name] != value} == {"batches", "lr"}
 
 
 def test_a_folder_that_is_missing_is_found_before_the_training(tmp_path):

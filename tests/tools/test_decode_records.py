@@ -249,7 +249,7 @@ def test_dropped_events_exit_3(file):
     file.write_bytes(whole)
     finished = decode(file)
     assert finished.returncode == 3
-    assert b"5 numbers have no event" in finished.stderr
+    assert b"5 sequence numbers have no event" in finished.stderr
 
 
 def test_a_bomb_is_refused_before_it_is_inflated(file):

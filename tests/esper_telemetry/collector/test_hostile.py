@@ -48,6 +48,16 @@ def scene(collector):
     assert {path.name for path in collector.folder.iterdir()} <= {".collector.lock", ".collector.clock", good.run_id}
 
 
+def assert_serves(collector) -> None:
+    """A client that comes now, on a connection of its own, is welcomed and gets everything stored."""
+    fresh = Produced(frames=2)
+    with open_stub(collector.port) as stub:
+        assert publish(stub, fresh)[-1].ack.durable_seq == fresh.last_seq
+    assert stored(collector.folder, fresh) == fresh.raw
+    assert collector.process.poll() is None
+    assert "Traceback" not in collector.log()
+
+
 def refused(stub, *contents):
     return Publication(stub).send(*contents).refusal()
 
@@ -171,7 +181,7 @@ def test_a_stolen_producer_id(scene):
     victim.end().messages()
 
 
-def test_garbage_instead_of_http2_and_streams_that_are_torn_off(scene):
+def test_a_server_still_serves_after_garbage_instead_of_http2_and_streams_that_are_torn_off(scene):
     collector, stub = scene
     rng = random.Random(4)
     for _ in range(30):
@@ -182,6 +192,7 @@ def test_garbage_instead_of_http2_and_streams_that_are_torn_off(scene):
         stream = Publication(stub).send(produced.hello(run_id=f"torn{rng.random()}"[:20]))
         stream.receive("welcome")
         stream.cancel()
+    assert_serves(collector)
 
 
 def test_ten_thousand_hellos_that_never_say_more_leave_nothing_and_hold_up_nobody(start_collector):
@@ -228,4 +239,5 @@ def test_bytes_that_were_changed_at_random_never_hurt_anybody_else(scene):
             codes.add(code_of(publish_raw(map(bytes, messages), timeout=30)))
     unplanned = {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DEADLINE_EXCEEDED}
     assert not codes & unplanned
+    assert_serves(collector)
     assert len(codes) >= 4, "the mutations reach several checks"

@@ -41,7 +41,7 @@ def test_cat_latest_of_a_resume_without_a_place_says_so_and_exits_3(cli, tmp_pat
         et.start_run(tmp_path, name="r", **options).close()
     finished = cli("cat", tmp_path / "exp", "--latest")
     assert finished.code == 3
-    assert "does not say where it went on (resumed_from)" in finished.err
+    assert "does not state where it went on (resumed_from)" in finished.err
 
 
 def test_stats_counts_what_is_asked_for_and_says_what_it_counted(cli, resumed):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from importlib import import_module, metadata
+from keyword import iskeyword
 
 import click
 import pytest
@@ -22,7 +23,8 @@ def test_help_lists_every_verb(cli):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_is_a_module_with_help_of_its_own(cli, verb):
-    assert isinstance(import_module(f"esper_telemetry.commands.{verb}").command, click.Command)
+    module = f"{verb}_" if iskeyword(verb) else verb
+    assert isinstance(import_module(f"esper_telemetry.commands.{module}").command, click.Command)
     finished = cli(verb, "--help")
     assert finished.code == 0
     assert f"Usage: esper-telemetry {verb} " in finished.out

@@ -88,7 +88,7 @@ def test_an_error_without_a_message_is_named_alone(cli, tmp_path):
 def test_a_killed_run_says_so_and_what_is_not_known(cli, write_record, scalars):
     finished = cli("info", write_record(scalars(5), close=False))
     assert finished.code == 3
-    assert "no end: its writer is gone, and what came after number 5 is unknown" in finished.err
+    assert "no end: its writer is gone, and what came after sequence number 5 is unknown" in finished.err
     assert "outcome    killed\n" in finished.out
     assert "not closed: the writer is gone" in finished.out
     assert "events by type: not known before the record is closed" in finished.out
@@ -100,7 +100,7 @@ def test_a_cut_file_and_dropped_events_exit_3(cli, write_record, scalars):
     finished = cli("info", path)
     assert finished.code == 3
     assert "file ends inside frame 2" in finished.err
-    assert "1 numbers have no event" in finished.err
+    assert "1 sequence numbers have no event" in finished.err
 
 
 def test_attempts_are_told_one_by_one_and_together(cli, tmp_path):
@@ -136,4 +136,4 @@ def test_children_stand_beside_the_run_and_have_no_part_in_its_outcome(cli, reco
     assert facts["children"] in {"2 recorded: 1 failed, 1 cut off", "2 recorded: 1 cut off, 1 failed"}
     assert facts["files"] == "3 segments, closed in good order"
     assert finished.code == 3
-    assert "ended without a word" in finished.err
+    assert "ended without an end event" in finished.err

@@ -53,5 +53,5 @@ def test_losses_are_told_on_stderr_and_exit_3(cli, write_record, scalars):
     path = write_record(scalars(5), scalars(5), shed=2)
     finished = cli("cat", path)
     assert finished.code == 3
-    assert finished.err == f"warning: {path}: 4 numbers have no event: 4 without a cause\n"
+    assert finished.err == f"warning: {path}: 4 sequence numbers have no event: 4 without a cause\n"
     assert len(finished.lines) == 10

@@ -96,7 +96,7 @@ def test_a_run_at_a_collector_is_followed_to_its_end(tmp_path, cli):
 def test_a_collector_that_does_not_answer_is_a_failure_in_one_line(cli, tmp_path):
     finished = cli("tail", "127.0.0.1:1")
     assert finished.code == 1
-    assert finished.err.startswith("error: 127.0.0.1:1: the collector says unavailable")
+    assert finished.err.startswith("error: 127.0.0.1:1: the collector answers unavailable")
     token = tmp_path / "token"
     token.write_text("secret")
     assert "in the clear" in cli("tail", "collector.example:7575", "--token-file", token).err

@@ -74,7 +74,7 @@ def test_something_else_is_a_failure_not_a_problem(cli, tmp_path):
 def test_numbers_without_an_event_are_a_problem_with_a_cause_or_without(cli, write_record, scalars):
     finished = cli("verify", write_record(scalars(5), scalars(5), shed=2))
     assert finished.code == 4
-    assert "4 numbers have no event: 4 without a cause" in finished.out
+    assert "4 sequence numbers have no event: 4 without a cause" in finished.out
 
 
 def test_a_lost_segment_is_a_problem_of_the_run_and_not_of_a_file(cli, tmp_path):
@@ -114,7 +114,7 @@ def test_a_value_out_of_its_range_is_a_problem_named_by_event_and_field(cli, rec
 def test_a_killed_run_is_good_as_far_as_it_goes_and_its_end_unknown(cli, write_record, scalars):
     finished = cli("verify", write_record(scalars(5), close=False))
     assert finished.code == 3
-    assert "what came after number 5 is unknown" in finished.err
+    assert "what came after sequence number 5 is unknown" in finished.err
 
 
 WRITER = """
@@ -139,4 +139,4 @@ def test_a_writer_that_is_gone_without_an_end_is_told_from_one_that_lives(cli, t
     assert alive.code == 0, alive.err
     dead = cli(verb, tmp_path / "writer")
     assert dead.code == 3
-    assert "no end: its writer is gone, and what came after number 51 is unknown" in dead.err
+    assert "no end: its writer is gone, and what came after sequence number 51 is unknown" in dead.err

@@ -34,15 +34,19 @@ def test_an_unreadable_frame_says_which_numbers_it_costs(write_record, scalars):
 
 
 def test_what_was_measured_of_a_stream_is_taken_over():
-    losses = StreamLosses(missing=3, warnings=[("f", "3 numbers have no event")], notes=[("f", "pruned")])
+    losses = StreamLosses(missing=3, warnings=[("f", "3 sequence numbers have no event")], notes=[("f", "pruned")])
     faults = Faults(strict=True)
     losses.report(faults)
-    assert (faults.missing, faults.warnings, faults.notes) == (3, ["f: 3 numbers have no event"], ["f: pruned"])
-    assert faults.losses == [("f", "3 numbers have no event")]
+    assert (faults.missing, faults.warnings, faults.notes) == (
+        3,
+        ["f: 3 sequence numbers have no event"],
+        ["f: pruned"],
+    )
+    assert faults.losses == [("f", "3 sequence numbers have no event")]
 
 
 def test_a_file_that_is_gone_costs_the_numbers_it_had():
     faults = Faults(strict=True)
     faults.gone("f", NotARecordError("there is no such file", path="f"), (4, 9))
     assert faults.missing == 6
-    assert faults.warnings == ["f: there is no such file; numbers 4 to 9 were in it and are missing"]
+    assert faults.warnings == ["f: there is no such file; sequence numbers 4 to 9 were in it and are missing"]

@@ -77,7 +77,7 @@ def test_losses_with_a_cause_stand_beside_those_without_one(write_record, scalar
     _, missing, warnings, words = measured(folder)
     assert missing == 12
     assert words == "12 of 31 events: buffer_full 7, 5 without a cause"
-    assert "12 numbers have no event: buffer_full 7, 5 without a cause" in warnings[0]
+    assert "12 sequence numbers have no event: buffer_full 7, 5 without a cause" in warnings[0]
 
 
 def test_a_killed_run_is_explained_by_the_reports_it_wrote(write_record, scalars):
@@ -88,7 +88,7 @@ def test_a_killed_run_is_explained_by_the_reports_it_wrote(write_record, scalars
     _, missing, warnings, words = measured(path)
     assert missing == 3
     assert "too_large 3" in words
-    assert "what came after number 14 is unknown" in words
+    assert "what came after sequence number 14 is unknown" in words
     assert any("no end: its writer is gone" in warning for warning in warnings)
 
 
@@ -110,7 +110,8 @@ def test_retention_is_no_loss_but_is_told(tmp_path):
     assert f"numbers 1 to {seqs[0] - 1:,} are not here: retention" in records.notes[0]
     (stream,) = summarize(tmp_path / "l").streams
     assert stream.pruned == seqs[0] - 1
-    assert stream.losses == f"0 of {len(seqs):,} events; numbers 1 to {seqs[0] - 1:,} were deleted by retention"
+    pruned = f"sequence numbers 1 to {seqs[0] - 1:,} were deleted by retention"
+    assert stream.losses == f"0 of {len(seqs):,} events; {pruned}"
 
 
 def test_a_segment_named_by_itself_is_not_asked_for_the_others(tmp_path):
@@ -140,8 +141,8 @@ def test_a_killed_process_leaves_a_record_without_an_end(tmp_path):
     seqs, missing, warnings, words = measured(tmp_path / "k")
     assert (seqs, missing) == ([1, 2], 0)
     (warning,) = warnings
-    assert "no end: its writer is gone, and what came after number 2 is unknown" in warning
-    assert words == "0 of 2 events; what came after number 2 is unknown"
+    assert "no end: its writer is gone, and what came after sequence number 2 is unknown" in warning
+    assert words == "0 of 2 events; what came after sequence number 2 is unknown"
 
 
 def test_a_child_without_an_end_is_in_doubt_and_the_run_is_not(tmp_path, in_child):
@@ -151,7 +152,10 @@ def test_a_child_without_an_end_is_in_doubt_and_the_run_is_not(tmp_path, in_chil
     record = read(run.folder)
     assert len(list(record)) == 2 + 2 + 1
     (warning,) = record.warnings
-    assert "ended without a word after number 1: it may have lost what it emitted in its last 0.5 s" in warning
+    assert (
+        "ended without an end event after sequence number 1: it may have lost what it emitted in its last 0.5 s"
+        in warning
+    )
     summary = summarize(run.folder)
     assert [stream.outcome for stream in summary.streams if not stream.parent] == ["completed"]
     assert sorted(stream.outcome for stream in summary.streams if stream.parent) == ["cut off", "ended"]

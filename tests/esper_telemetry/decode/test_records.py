@@ -196,7 +196,7 @@ def test_dropped_events_are_counted(write_record, scalars):
     records = read(write_record(scalars(10), scalars(10), shed=3))
     assert len(list(records)) == 20
     assert records.missing == 6
-    assert "6 numbers have no event" in records.warnings[0]
+    assert "6 sequence numbers have no event" in records.warnings[0]
 
 
 def test_something_else_is_refused_when_it_is_opened(tmp_path):

@@ -62,7 +62,9 @@ def test_what_was_done_again_is_there_once(resumed):
     found = list(records)
     assert steps(found) == list(range(80))
     assert [event.attempt for event in found if event.data.get("step") in (49, 50)] == [1, 2]
-    assert any("left out behind number" in text and "done again from step 50 on" in text for text in records.notes)
+    assert any(
+        "left out after sequence number" in text and "done again from step 50 on" in text for text in records.notes
+    )
 
 
 def test_events_that_say_no_step_go_with_those_around_them(resumed):
@@ -116,7 +118,7 @@ def test_without_a_place_nothing_is_left_out_and_that_is_a_warning(tmp_path):
     go_on(tmp_path, 10, 30, resumed_from=None)
     records = et.read(tmp_path / "exp", latest=True)
     assert len(steps(records)) == 40
-    assert [text for text in records.warnings if "attempt 2 does not say where it went on" in text]
+    assert [text for text in records.warnings if "attempt 2 does not state where it went on" in text]
 
 
 def test_a_place_that_no_event_tells_is_a_warning(tmp_path):

@@ -22,6 +22,7 @@ from esper_telemetry.exports import export_dataset
 from esper_telemetry.exports.dataset import escaped
 from esper_telemetry.exports.manifest import NAME
 from esper_telemetry.exports.parquetparts import LEVEL, PartWriter
+from esper_telemetry.exports.target import Target, hidden_name
 from tests.esper_telemetry.tables.cells import assert_same, expected_rows
 from tests.esper_telemetry.tables.stranger import event_class
 
@@ -212,6 +213,20 @@ def test_a_data_set_keeps_its_partitions(record_run, tmp_path):
         export_dataset(folder, tmp_path / "data", by="type,run")
     with pytest.raises(ConfigError, match="by is 'day'"):
         export_dataset(folder, tmp_path / "other", by="day")
+
+
+def test_a_file_is_there_whole_or_not_at_all(tmp_path):
+    target = Target(tmp_path)
+    assert target.read("a/b.json") is None
+    target.write("a/b.json", b"1")
+    target.write("a/b.json", b"22")
+    assert target.read("a/b.json") == b"22"
+    assert target.size("a/b.json") == 2
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.json"]
+    assert hidden_name("a/b.json") == "a/.b.json.partial"
+    target.remove("a/b.json")
+    target.remove("a/b.json")
+    assert not target.exists("a/b.json")
 
 
 def test_losses_are_reported(write_record, scalars, tmp_path):

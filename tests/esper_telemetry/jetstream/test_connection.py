@@ -140,4 +140,4 @@ def test_without_the_client_library_the_error_says_which_install_mends_it():
         "except Exception as error:\n    print(type(error).__name__, error)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said == "MissingExtraError nats-py is not installed; mend with: pip install 'esper-telemetry[nats]'\n"
+    assert said == "MissingExtraError nats-py is not installed; get it with: pip install 'esper-telemetry[nats]'\n"

@@ -25,9 +25,11 @@ def test_it_works_until_it_is_asked_to_stop():
 def test_one_that_hangs_is_left_after_the_time_it_was_given():
     release = threading.Event()
     companion = Companion("hanging one", lambda _: release.wait())
-    companion.stop(0.01)  # returns
+    companion.stop(0.01)
+    assert "esper-telemetry hanging one" in [thread.name for thread in threading.enumerate()]
     release.set()
     companion.stop(5.0)
+    assert "esper-telemetry hanging one" not in [thread.name for thread in threading.enumerate()]
 
 
 def die(_stopping):

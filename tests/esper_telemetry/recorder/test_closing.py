@@ -176,7 +176,7 @@ def test_what_arrives_while_the_exception_is_read_goes_on_and_the_record_is_clos
     with pytest.raises(arriving), run:
         raise SlowError
     assert "outcome" not in last(run)
-    assert last(run)["reason"].startswith("how it ended was not told")
+    assert last(run)["reason"].startswith("how it ended is unknown")
 
 
 def test_a_sink_that_fails_hides_no_exception_of_the_body(caplog):

@@ -1,4 +1,4 @@
-"""Events after the end of a run: dropped, counted, said once; through a real run, its emitters and its exit hook."""
+"""Events after the end of a run: dropped, counted, reported once; in a real run, its emitters and its exit hook."""
 
 from __future__ import annotations
 

@@ -146,5 +146,5 @@ run.emit(et.events.ScalarLogged, nothing=1)
 """
     command = [sys.executable, "-c", program, tmp_path]
     said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stderr
-    assert said.count("was not recorded (counted as invalid, said once)") == 1
+    assert said.count("was not recorded (counted as invalid, reported once)") == 1
     assert said.count("telemetry lost 1 of") == 1

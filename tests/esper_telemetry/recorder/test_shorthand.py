@@ -38,9 +38,10 @@ def test_a_run_that_is_turned_off_does_nothing(call, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_nothing_is_raised_after_the_end(call):
-    run, _ = memory_run(strict=False)
+    run, sink = memory_run(strict=False)
     run.close()
     call(run)
+    assert [event.name for event in recorded(sink)] == ["run.started", "run.finished"]
 
 
 @pytest.mark.parametrize("level", ["off", "lifecycle"])

@@ -110,4 +110,4 @@ def test_a_clock_that_cannot_be_read_keeps_no_event_waiting(tmp_path, caplog):
         assert run.flush()
         assert run.flush()
     assert [event.type for event in et.read(run.folder)] == ["run.started", "scalar.logged", "run.finished"]
-    assert sum("cannot be read (said once)" in record.message for record in caplog.records) == 1
+    assert sum("cannot be read (reported once)" in record.message for record in caplog.records) == 1

@@ -345,6 +345,7 @@ def test_what_a_close_gives_up_while_the_thread_is_at_work_is_counted_once():
         run.close()
         stats = run.stats()
         last = stats.drops.get(("esper_telemetry.v1.RunFinished", "shutdown"), 0)  # where it got as far as that
+        last += stats.recorded.get("run.finished", 0)  # a machine that is slow to call close() has written all
         assert stats.offered == sum(stats.recorded.values()) + stats.dropped == 201 + last
         assert sum(stats.recorded.values()) <= len(testing.recorded(sink))
         until(lambda run=run: not run.stats().writer_alive)

@@ -63,7 +63,7 @@ def test_a_range_that_never_comes_is_marked(records):
         builder.add_skip(Skip(6, 9, 2))
         assert builder.last_seq == 9
         builder.finish_segment()
-    assert verify(path).notes == ["numbers 6 to 9 are marked as lost: the producer's file was damaged"]
+    assert verify(path).notes == ["sequence numbers 6 to 9 are marked as lost: the producer's file was damaged"]
     assert RecordReader(path.read_bytes()).segments[0].skips == [Skip(6, 9, 2)]
 
 

@@ -13,8 +13,8 @@ def test_a_cut_file_has_one_wording():
 def test_damage_says_what_where_and_what_it_costs():
     assert str(Damage(1000, 2000, "it is zero")) == "bytes 1,000 to 2,000 cannot be read: it is zero"
     assert str(Damage(5, 5, "out of order")) == "out of order"
-    assert str(Damage(5, 6, "torn", 7, 9)) == "bytes 5 to 6 cannot be read: torn; numbers 7 to 9 are lost"
-    assert str(Damage(5, 6, "torn", 7, 7)).endswith("; number 7 is lost")
+    assert str(Damage(5, 6, "torn", 7, 9)) == "bytes 5 to 6 cannot be read: torn; sequence numbers 7 to 9 are lost"
+    assert str(Damage(5, 6, "torn", 7, 7)).endswith("; sequence number 7 is lost")
 
 
 def test_damage_becomes_an_error_with_place_and_next_step():

@@ -51,7 +51,7 @@ def test_a_second_frame_behind_the_first_is_refused_not_ignored():
 
 
 def test_a_size_that_differs_from_the_descriptor_is_refused():
-    with pytest.raises(CorruptRecordError, match=f"says {len(RAW):,} raw bytes, its descriptor 10"):
+    with pytest.raises(CorruptRecordError, match=f"states {len(RAW):,} raw bytes, its descriptor 10"):
         FrameDecoder().decode(FrameEncoder(3).encode(RAW), 10)
 
 
@@ -87,7 +87,7 @@ def test_a_window_over_the_limit_is_refused():
 
 
 def test_bytes_that_are_no_frame_are_refused():
-    with pytest.raises(CorruptRecordError, match="no zstd frame stands here: found 6e 6f 74 68"):
+    with pytest.raises(CorruptRecordError, match="no zstd frame is here: found 6e 6f 74 68"):
         parse_frame_header(b"nothing here")
     with pytest.raises(CorruptRecordError, match="no zstd frame"):
         frame_length(b"nothing here")

@@ -151,7 +151,7 @@ def test_a_frame_cut_out_without_a_trace_is_missed_by_its_numbers(records):
     frames = list(RecordReader(data).frames())
     reader = RecordReader(data[: frames[1].offset] + data[frames[1].end :])
     (damage,) = reader.damage
-    assert str(damage) == "frames are missing here; numbers 11 to 20 are lost"
+    assert str(damage) == "frames are missing here; sequence numbers 11 to 20 are lost"
 
 
 def test_a_repeated_frame_is_reported(records):
@@ -217,7 +217,7 @@ def test_a_torn_header_is_refused(records):
     data = bytearray(records.bytes())
     with pytest.raises(CorruptRecordError, match="ends inside its header"):
         RecordReader(bytes(data[:500]))
-    with pytest.raises(CorruptRecordError, match="ends behind its prologue; it holds no event"):
+    with pytest.raises(CorruptRecordError, match="ends after its prologue; it holds no event"):
         RecordReader(bytes(data[:24]))
     data[200:1200] = bytes(1000)
     with pytest.raises(CorruptRecordError, match="the header is torn"):

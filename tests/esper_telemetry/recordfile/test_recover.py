@@ -86,7 +86,8 @@ def test_the_events_of_a_cut_frame_are_kept_and_marked_as_unverified(records):
         assert reader.header.attributes[UNVERIFIED] == f"11-{10 + result.unverified}"
     checked = verify(output)
     assert checked.good
-    assert checked.notes == [f"numbers 11 to {10 + result.unverified} come from a cut frame and are unverified"]
+    cut = f"sequence numbers 11 to {10 + result.unverified} come from a cut frame"
+    assert checked.notes == [f"{cut} and are unverified"]
 
 
 def test_recovering_again_gives_the_same_bytes_and_loses_nothing_more(records):

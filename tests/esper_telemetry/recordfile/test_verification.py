@@ -78,7 +78,7 @@ def test_an_index_that_lies_is_found(records):
     entries = layout.parse_seek_table(data[-layout.seek_table_bytes(9) :])
     lied = data[:start] + packed + layout.pack_seek_table([*entries[:-1], layout.SeekEntry(len(packed), 0, 0)])
     problems = " ".join(map(str, verify(lied).problems))
-    assert "other numbers or times" in problems
+    assert "other sequence numbers or times" in problems
     assert "events by type" in problems
 
 

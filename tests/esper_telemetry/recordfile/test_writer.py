@@ -119,7 +119,7 @@ def test_a_segment_continues_the_numbers_of_the_one_before(records):
 def test_numbers_that_would_repeat_are_refused(records):
     writer = open_writer(records)
     writer.write(records.batch(1, 10))
-    with pytest.raises(SinkError, match="covers 10 to 19 with 10 events after number 10"):
+    with pytest.raises(SinkError, match="covers 10 to 19 with 10 events after sequence number 10"):
         writer.write(records.batch(10, 10))
     writer.abandon()
 

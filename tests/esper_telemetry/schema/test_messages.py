@@ -54,9 +54,13 @@ def test_a_reader_without_generated_code_sees_the_same(cls):
 
 
 @THOROUGH
-@given(st.binary(max_size=300))
-def test_bytes_of_anything_are_read_or_refused_and_never_worse(raw):
+@given(st.one_of(st.binary(max_size=300), messages(RecordFile).map(RecordFile.SerializeToString)), st.data())
+def test_bytes_of_anything_are_refused_or_read_as_a_message_that_reads_back(raw, data):
+    cut = raw[: data.draw(st.integers(0, len(raw)))]
     try:
-        RecordFile.FromString(raw)
+        read = RecordFile.FromString(cut)
     except DecodeError:
         return
+    written = read.SerializeToString(deterministic=True)
+    assert RecordFile.FromString(written).SerializeToString(deterministic=True) == written
+    assert (read.ByteSize() == 0) == (not cut), "bytes that are read are kept, known fields or not"

@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 from esper_telemetry.recorder.usersinks import TeeSink
+from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.sinks import FileSink, MemorySink, Sink
 
 
@@ -30,3 +31,9 @@ def test_a_sink_takes_batches_and_is_closed_twice_without_harm(sink, stream):
     sink.write(stream.batch())
     sink.close()
     sink.close()
+    if isinstance(sink, MemorySink):
+        kept = [event.seq for event in sink.events()]
+    else:
+        with RecordReader(sink.paths[0]) as reader:
+            kept = [event.seq for event in reader.events()]
+    assert kept == list(range(1, 21))

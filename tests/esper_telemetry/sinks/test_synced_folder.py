@@ -117,8 +117,11 @@ def test_a_disk_that_fails_is_an_error_and_is_tried_again(tmp_path, mocker):
 def test_a_system_that_syncs_no_folders_is_left_alone(tmp_path, mocker):
     folder = SyncedFolder(tmp_path / "x")
     folder.make()
-    mocker.patch("os.fsync", side_effect=OSError(errno.EINVAL, "not here"))
+    refused = mocker.patch("os.fsync", side_effect=OSError(errno.EINVAL, "not here"))
     folder.sync()
+    assert refused.call_count == 1, "the one above, which has the new name"
+    folder.sync()
+    assert refused.call_count == 1, "a name that cannot be synced here is not tried for ever"
 
 
 def test_a_folder_that_cannot_be_made_says_where(tmp_path):

@@ -42,5 +42,5 @@ def test_a_refusal_is_said_with_its_reason(collector):
 
 
 def test_nobody_there_is_said():
-    with pytest.raises(RecordError, match="the collector says unavailable"):
+    with pytest.raises(RecordError, match="the collector answers unavailable"):
         list(list_runs(Endpoint("127.0.0.1:1")))

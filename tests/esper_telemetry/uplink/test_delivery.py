@@ -37,21 +37,16 @@ def test_a_damaged_frame_is_skipped_and_reported_and_the_rest_arrives(collector,
     assert collector.frames(producer.folder.name) == [whole[0], *whole[2:]]
 
 
-def test_a_token_that_is_missing_for_a_moment_is_read_again(collector, producer, tmp_path, monkeypatch):
+def test_a_token_that_is_missing_for_a_moment_is_read_again(collector, producer, tmp_path):
     producer.write().close()
     path = tmp_path / "token"
-    delivery = Delivery(
-        producer.spool(),
-        Endpoint(collector.address, token_file=str(path)),
-        PushOptions(follow=True),
-        lambda _: path.touch(),
-    )
 
     def write_token(text):
         assert "cannot be read" in text or path.exists()
         path.write_text("secret")
 
-    monkeypatch.setattr(delivery, "_say", write_token)
+    endpoint = Endpoint(collector.address, token_file=str(path))
+    delivery = Delivery(producer.spool(), endpoint, PushOptions(follow=True), write_token)
     report = asyncio.run(asyncio.wait_for(delivery.run(), 60))
     assert report.error == ""
     assert report.durable_seq == 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from statistics import median
 from typing import Any
@@ -106,7 +107,8 @@ def every_event(write_record) -> list:
     frame = [(full_message(cls, at), dict(CONTEXT)) for cls in CLASSES.values() for at in (1, 2, 3, 4)]
     culled = full_message(seed_pb2.SeedStageChanged)
     culled.to_stage = seed_pb2.SEED_STAGE_BLENDING
-    return list(read(write_record([*frame, (culled, dict(CONTEXT)), *frame]), strict=False))
+    odd = training_pb2.ScalarLogged(name="loss", value=math.nan)
+    return list(read(write_record([*frame, (culled, dict(CONTEXT)), (odd, dict(CONTEXT)), *frame]), strict=False))
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.id)

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from esper.v1 import seed_pb2, trainer_pb2
-from esper_telemetry.decode.conversion import PlainPlans
+from esper_telemetry.decode.plain_plans import PlainPlans
 from esper_telemetry.schema import event_classes, to_plain
 from esper_telemetry.v1 import record_pb2, run_pb2, steps_pb2, training_pb2
 

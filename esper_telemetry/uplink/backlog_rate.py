@@ -1,4 +1,4 @@
-"""How fast a backlog is sent: at most four times as fast as it was written, so that it starves nobody's live stream."""
+"""How fast a backlog is sent: at most four times as fast as it was written, so that it starves no live stream."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REPLAY_FACTOR = 4.0
 FLOOR_BYTES_PER_S = 8 << 20
 
 
-class Pace:
+class BacklogRate:
     """A token bucket whose rate follows the rate at which the frames were written.
 
     Args:
@@ -34,7 +34,7 @@ class Pace:
         return self._bucket.debt(now)
 
     def sent(self, now: float, frame: Descriptor, size: int) -> None:
-        """Count a frame of `size` bytes that was sent at `now`; its times tell how fast it was written."""
+        """Count a frame of `size` bytes that was sent at `now`; its times give the rate at which it was written."""
         self._bytes += size
         self._since = min(self._since or frame.min_time, frame.min_time)
         self._until = max(self._until, frame.max_time)

@@ -11,7 +11,7 @@ import pytest
 
 import esper_telemetry as et
 from esper_telemetry import events
-from esper_telemetry.recorder import openruns
+from esper_telemetry.recorder import unclosed
 
 BEGIN = "import sys, esper_telemetry as et\nrun = et.start_run(sys.argv[1], name='x', run_id='x')\n"
 
@@ -61,7 +61,7 @@ def test_an_error_belongs_to_the_runs_that_it_ended_and_not_to_one_left_before(t
         "    run = et.start_run(sys.argv[1], name=name, run_id=name)\n"
         "    1 / divisor\n"
         "trial('first', 1)\n"
-        "et.recorder.start.openruns.close_forgotten = lambda: None\n"
+        "et.recorder.start.unclosed.close_forgotten = lambda: None\n"
         "trial('x', 0)\n"
     )
     assert ended(tmp_path, program)["outcome"] == "failed"
@@ -107,7 +107,7 @@ def test_a_run_that_was_replaced_is_closed_at_the_next_start(tmp_path, caplog):
     found = [last(tmp_path / f"cell{number}") for number in range(5)]
     assert [data["outcome"] for data in found] == ["abandoned"] * 4 + ["completed"]
     assert [data["results"]["number"] for data in found] == [0.0, 1.0, 2.0, 3.0, 4.0]
-    assert found[0]["reason"] == openruns.FORGOTTEN
+    assert found[0]["reason"] == unclosed.FORGOTTEN
     assert "run cell0 was never closed" in caplog.text
 
 
@@ -159,6 +159,6 @@ def test_two_threads_that_start_runs_close_a_forgotten_one_once(tmp_path):
 
 
 def test_a_closed_run_is_not_kept(tmp_path):
-    before = len(openruns._open)
+    before = len(unclosed._open)
     et.start_run(tmp_path, name="a").close()
-    assert len(openruns._open) == before
+    assert len(unclosed._open) == before

@@ -1,6 +1,6 @@
-"""The runs of this process that nobody has closed yet, and who closes them at last.
+"""The runs of this process that are not closed yet, and when they are closed at last.
 
-A run is held by those who can emit into it: itself and its bound emitters. One that nobody holds any more (a notebook
+A run is held by what can emit into it: itself and its bound emitters. One that nothing holds any more (a notebook
 cell that was run again) is closed at the next start; what is left when the interpreter ends is closed then. Nothing is
 closed from a finalizer: that would run at any moment, in any thread, under any lock.
 
@@ -64,7 +64,7 @@ def discard(closing: OpenRun) -> None:
 
 
 def close_forgotten() -> None:
-    """Close the runs that nobody holds any more, and say so."""
+    """Close the runs that nothing holds any more, and log that."""
     for closing in _open.copy():
         if not (closing.held or closing.inherited or closing.closed):
             _log.warning(
@@ -91,8 +91,8 @@ def _close(closing: OpenRun, how: Ending) -> None:
 def _ending_at_exit(closing: OpenRun, error: BaseException | None) -> Ending:
     """Return what is known of a run when the program ends.
 
-    An exception that ended the program keeps its frames, and they hold the runs that it ended: one that nobody holds
-    was left before.
+    An exception that ended the program keeps its frames, and they hold the runs that it ended: one that nothing
+    holds was left before.
     """
     if error is not None:
         return ending(error=error, reason=AT_EXIT) if closing.held else ending("abandoned", reason=AT_EXIT)

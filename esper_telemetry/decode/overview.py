@@ -1,7 +1,7 @@
 """A record in a few facts, without a scan: footers, descriptors, and few frames of each stream are read.
 
 Those are the first and the last one, and those that a configuration was given in, which the descriptors tell.
-Losses are measured by the numbers (`losses.py`), and what is there twice counts once, as in reading.
+Losses are measured by the sequence numbers (`losses.py`), and what is there twice counts once, as in reading.
 
 Counts by type come from the index, which only a closed file has; without it they are
 unknown, not zero.
@@ -56,9 +56,9 @@ class StreamSummary:
         events_by_type: the same by short name, or the full one where two share it; None where a file has no index.
         first_time: time of the first event, nanoseconds since 1970 UTC; None without events.
         last_time: time of the last event.
-        missing: numbers that were given out and have no event, as far as the segments that are here can tell.
-        pruned: numbers before them that retention deleted as it was told to.
-        causes: what the run says was lost, by cause.
+        missing: sequence numbers that were given out and have no event, as far as the segments that are here can tell.
+        pruned: sequence numbers before them that retention deleted as configured.
+        causes: what the run reports as lost, by cause.
         losses: the measured losses in words: "0 of 12 events", "12 of 90 events: buffer_full 7, 5 without a cause".
         closed: whether every file was closed in good order.
         writing: whether a process is writing the last file now.
@@ -102,8 +102,8 @@ class StreamSummary:
     def outcome(self) -> str:
         """How it ended: the outcome of RunFinished, else "running" or "killed" by what its last file tells.
 
-        The stream of a child "ended" or "failed" by its own word, and is "cut off" without one: that is no outcome of
-        the run.
+        The stream of a child "ended" or "failed" by its own end event, and is "cut off" without one: that is no
+        outcome of the run.
         """
         if self.parent:
             ended = "failed" if self.finished.get("reason") == "failed" else "ended"
@@ -125,7 +125,7 @@ class Summary:
     Attributes:
         paths: the files.
         streams: in the order of name, rank, attempt and start.
-        warnings: what is damaged, missing or cut off, as far as that is told without reading everything.
+        warnings: what is damaged, missing or cut off, as far as that is known without reading everything.
     """
 
     paths: list[str]
@@ -294,7 +294,7 @@ def _settings(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any
 
 
 def _object(text: str) -> dict[str, Any]:
-    """Return an object of JSON; what another writer put there instead stands under the name "value"."""
+    """Return an object of JSON; what another writer put there instead is under the name "value"."""
     try:
         value = json.loads(text)
     except ValueError:
