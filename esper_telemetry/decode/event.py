@@ -190,27 +190,6 @@ class Event:
         """What it shares with the other events of its type and segment: a key to tally events by."""
         return self._kind, self._origin
 
-<<<<<<< HEAD
-=======
-    @property
-    def block(self) -> BlockFacts | None:
-        """The events that a block of steps holds, without making its rows; None for other events and damaged ones."""
-        kind = self._kind
-        if kind.full_name != STEP_BLOCK or kind.cls is None:
-            return None
-        try:
-            message: Any = self.message
-        except CorruptRecordError:
-            return None
-        row_kind = self._origin.schema.kind(message.row_type)
-        offsets = message.time_offsets_us
-        if not (message.HasField("first_time_unix_nano") and offsets):
-            return BlockFacts(row_kind.full_name, row_kind.name, rows(message), (self.time_unix_nano,) * 2)
-        first = message.first_time_unix_nano
-        times = first + 1000 * min(offsets), first + 1000 * max(offsets)
-        return BlockFacts(row_kind.full_name, row_kind.name, rows(message), times)
-
->>>>>>> main
     def _decode(self) -> dict[str, Any]:
         kind, origin = self._kind, self._origin
         context = origin.schema.context(self._context)

@@ -117,6 +117,11 @@ class Records:
         return self._faults.losses
 
     @property
+    def open_ends(self) -> Sequence[str]:
+        """A sentence for each stream read so far whose writer is gone without an end; in `warnings` too."""
+        return self._faults.open_ends
+
+    @property
     def unknown(self) -> Mapping[str, int]:
         """Events met so far that the record does not explain, by the name of their type."""
         return self._faults.unknown

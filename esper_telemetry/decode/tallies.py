@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Tally:
+class TypeTally:
     """Events of one type.
 
     Attributes:
@@ -34,7 +34,7 @@ class Tally:
     first_time: int
     last_time: int
 
-    def add(self, more: Tally) -> None:
+    def add(self, more: TypeTally) -> None:
         """Add further events."""
         self.events += more.events
         self.bytes += more.bytes
@@ -50,7 +50,7 @@ class Tallies:
     """
 
     def __init__(self) -> None:
-        self.found: dict[tuple[Origin, EventKind], Tally] = {}
+        self.found: dict[tuple[Origin, EventKind], TypeTally] = {}
 
     def add_frame(self, origin: Origin, columns: EventColumns) -> None:
         """Count the events of a frame.
@@ -77,7 +77,7 @@ class Tallies:
             elif time < known[2]:
                 known[2] = time
         for type_id, (events, size, first, last) in here.items():
-            self._add(origin, origin.kinds[type_id], Tally(events, size, first, last))
+            self._add(origin, origin.kinds[type_id], TypeTally(events, size, first, last))
 
     def add_event(self, event: Event) -> None:
         """Count one event."""
@@ -85,16 +85,16 @@ class Tallies:
         if kind is origin.block_kind:
             self._add_block(origin, kind, event.payload, event.size, event.time_unix_nano)
         else:
-            self._add(origin, kind, Tally(1, event.size, event.time_unix_nano, event.time_unix_nano))
+            self._add(origin, kind, TypeTally(1, event.size, event.time_unix_nano, event.time_unix_nano))
 
     def _add_block(self, origin: Origin, kind: EventKind, payload: bytes, size: int, time: int) -> None:
         block = block_facts(kind, payload, time)
         if block is None:
-            self._add(origin, kind, Tally(1, size, time, time))
+            self._add(origin, kind, TypeTally(1, size, time, time))
         elif block.rows:
-            self._add(origin, origin.schema.kind(block.row_type), Tally(block.rows, size, *block.times))
+            self._add(origin, origin.schema.kind(block.row_type), TypeTally(block.rows, size, *block.times))
 
-    def _add(self, origin: Origin, kind: EventKind, more: Tally) -> None:
+    def _add(self, origin: Origin, kind: EventKind, more: TypeTally) -> None:
         known = self.found.setdefault((origin, kind), more)
         if known is not more:
             known.add(more)

@@ -6,6 +6,6 @@ does not take is counted in `run.stats().sink_losses` and is in the record all t
 object with the methods of `Mirror`.
 """
 
-from esper_telemetry.mirrors.mirror import Mirror, MirroredRun, Scalar, checked_mirrors, mirror_sinks
+from esper_telemetry.mirrors.mirror import Mirror, MirroredRun, MirroredScalar, checked_mirrors, mirror_sinks
 
-__all__ = ["Mirror", "MirroredRun", "Scalar", "checked_mirrors", "mirror_sinks"]
+__all__ = ["Mirror", "MirroredRun", "MirroredScalar", "checked_mirrors", "mirror_sinks"]

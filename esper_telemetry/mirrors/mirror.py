@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from esper_telemetry.errors import ConfigError, MissingExtraError
-from esper_telemetry.mirrors.scalars import ScalarReader
+from esper_telemetry.mirrors.batch_scalars import ScalarReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from esper_telemetry.schema import Batch
 
 
-class Scalar(NamedTuple):
+class MirroredScalar(NamedTuple):
     """One number.
 
     Attributes:
@@ -56,7 +56,7 @@ class Mirror(Protocol):
     def open(self, run: MirroredRun) -> None:
         """Begin; called before the first scalars. What is slow or may fail belongs here and not into a constructor."""
 
-    def write(self, scalars: Sequence[Scalar]) -> None:
+    def write(self, scalars: Sequence[MirroredScalar]) -> None:
         """Take scalars, in the order of their events. An exception counts their batch as not taken."""
 
     def close(self) -> None:
@@ -116,7 +116,7 @@ class MirrorSink:
 
     def write(self, batch: Batch) -> None:
         """Pass the scalars of `batch` on; what the mirror raises is raised, and counts the batch as not taken."""
-        scalars = [Scalar(*each) for each in self._reader.read(batch)]
+        scalars = [MirroredScalar(*each) for each in self._reader.read(batch)]
         if not self._open:
             self._mirror.open(self._run)
             self._open = True

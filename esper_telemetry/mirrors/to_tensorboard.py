@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from esper_telemetry.mirrors.mirror import MirroredRun, Scalar
+    from esper_telemetry.mirrors.mirror import MirroredRun, MirroredScalar
 
 FOLDER = "tensorboard"
 _NANOS = 1_000_000_000
@@ -29,7 +29,7 @@ class TensorBoardMirror:
         self._summary: Any = summary_pb2.Summary
         self._writer: Any = EventFileWriter(str(run.folder / FOLDER / (f"rank_{run.rank}" if run.rank else "")))
 
-    def write(self, scalars: Sequence[Scalar]) -> None:
+    def write(self, scalars: Sequence[MirroredScalar]) -> None:
         """Append scalars, and make them visible to a TensorBoard that is open."""
         for scalar in scalars:
             value = self._summary.Value(tag=scalar.name, simple_value=scalar.value)

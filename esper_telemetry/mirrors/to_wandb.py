@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from esper_telemetry.mirrors.mirror import MirroredRun, Scalar
+    from esper_telemetry.mirrors.mirror import MirroredRun, MirroredScalar
 
 STEP = "esper_step"
 
@@ -28,7 +28,7 @@ class WandbMirror:
         self._run: Any = wandb.init(name=run.name, dir=str(run.folder), settings=settings, reinit="create_new", **rank)
         self._run.define_metric("*", step_metric=STEP)
 
-    def write(self, scalars: Sequence[Scalar]) -> None:
+    def write(self, scalars: Sequence[MirroredScalar]) -> None:
         """Log scalars; those of one step that follow each other go together."""
         together: dict[str, float] = {}
         step: int | None = None

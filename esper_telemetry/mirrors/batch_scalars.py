@@ -70,13 +70,13 @@ def _finder(event_type: EventType) -> Finder | None:
     if event_type.cls is training_pb2.ScalarLogged:
         return lambda payload: iter([(payload.name, payload.value)] if payload.HasField("value") else [])
     if event_type.cls is logged_pb2.ScalarsLogged:
-        return lambda payload: iter(payload.scalars.items())
+        return lambda payload: iter(sorted(payload.scalars.items()))  # a map has no order
     fields = {
         field.name: is_map(field)
         for field in cast("list[FieldDescriptor]", event_type.cls.DESCRIPTOR.fields)
         if _is_measured(field)
     }
-    if not fields or event_type.name.startswith(("run.", "telemetry.", "stream.")):
+    if not fields or event_type.name.startswith(("run.", "telemetry.", "stream.", "steps.")):
         return None
     prefix = event_type.name
 
