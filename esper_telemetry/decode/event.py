@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -9,6 +10,7 @@ from google.protobuf.message import DecodeError
 from esper_telemetry.decode.steps import rows
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.schema.envelope import element_size
+from esper_telemetry.schema.notebook import notebook_table
 from esper_telemetry.v1 import context_pb2
 
 if TYPE_CHECKING:
@@ -80,6 +82,13 @@ class Event:
 
     def __repr__(self) -> str:
         return f"<Event {self.type} seq={self.seq} {self.data}>"
+
+    def _repr_html_(self) -> str:
+        """Return its fields with their units, for a notebook."""
+        units = self.units
+        rows = [(name, value, units.get(name, "")) for name, value in self.data.items()]
+        moment = datetime.fromtimestamp(self.time_unix_nano // 1_000_000_000, UTC)
+        return notebook_table(f"{self.type} #{self.seq}, {moment:%Y-%m-%d %H:%M:%S} UTC", rows)
 
     @property
     def type(self) -> str:
