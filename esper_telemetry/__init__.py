@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from esper_telemetry.errors import TelemetryError
     from esper_telemetry.exports import export
     from esper_telemetry.recorder import Emitter, RecordOptions, Run, RunStats, StreamOptions, start_run
+    from esper_telemetry.report import plot
     from esper_telemetry.schema import proto_include
     from esper_telemetry.tables import query, scan, table, tables
 
@@ -39,6 +40,7 @@ __all__ = [
     "errors",
     "events",
     "export",
+    "plot",
     "proto_include",
     "query",
     "read",
@@ -56,6 +58,7 @@ _HOMES = {
     "StreamOptions": "recorder",
     "TelemetryError": "errors",
     "export": "exports",
+    "plot": "report",
     "proto_include": "schema",
     "query": "tables",
     "read": "decode",

@@ -12,7 +12,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from esper_telemetry.storage.engine import Expire, Inspect
+from esper_telemetry.storage.engine import Inspect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,9 +103,6 @@ def inspect(intake: Intake) -> None:
 
 async def expire(intake: Intake, before: float) -> None:
     """Delete segments last written before `before` (wall clock, seconds), but the last one of each producer."""
-    for producer in intake.roster.producers.values():
-        if len(producer.lane.published) > 1:
-            intake.engine.put(producer.lane, Expire(before))
     for run_id, sizes in await intake.engine.expire(before):
         intake.count_expired(sizes)
         intake.roster.give_back(run_id, sum(sizes))

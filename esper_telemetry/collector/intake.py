@@ -323,6 +323,7 @@ class Intake:
         self._metrics.lost_numbers.inc(sum(last - first + 1 for first, last in progress.lost))
         producer = self.roster.producers.get(progress.key)
         if producer is None:
+            self.roster.give_back(progress.key.run_id, progress.expired_bytes)
             return
         self.roster.report(producer, progress)
         refused = None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _GRAVE = ".deleted-"
 # What the SDK writes into a run folder beside records; everything else is not ours to delete.
-_OURS = frozenset({"agent.log", "children.count", "artifacts"})
+_OURS = frozenset({"agent.log", "children.count", "artifacts", "tensorboard", "wandb"})
 _NANOS = 1_000_000_000
 
 

@@ -18,7 +18,7 @@ from esper_telemetry.commands.reading import (
     open_records,
     tell_losses,
 )
-from esper_telemetry.decode import count_events, declared_types
+from esper_telemetry.decode import count_envelopes, count_events, declared_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +58,10 @@ def command(
     rows = fields or choice.plain.types is not None or choice.plain.by_place
     records = open_records(files, choice, latest=latest, expand=rows and not choice.blocks)
     types = declared_types(records.found)
-    found = count_events(counted(records, "counting", records.events), by_rank=by_rank, by_run=by_run, fields=fields)
+    if fields:
+        found = count_events(counted(records, "counting", records.events), by_rank=by_rank, by_run=by_run)
+    else:
+        found = count_envelopes(records, by_rank=by_rank, by_run=by_run)
     for known in found.values():
         known.name = types.shown(known.full_name)
     if as_json:

@@ -78,7 +78,9 @@ class _Content:
         self.ranges = list(check.found.values())
         self.notes = list(records.notes)
         if not self.missing:  # an end that was never written is no problem of what is there
-            self.open_ends = [f"{path}: {text}" for path, text in self.losses]
+            self.open_ends = list(records.open_ends)
+            told = [f"{path}: {text}" for path, text in self.losses]
+            self.notes += [text for text in told if text not in self.open_ends]
             self.losses = []
 
     @property

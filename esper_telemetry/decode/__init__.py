@@ -22,7 +22,7 @@ from esper_telemetry.decode.reference import (
     Reference,
     record_reference,
 )
-from esper_telemetry.decode.statistics import FieldStatistics, TypeStatistics, count_events
+from esper_telemetry.decode.statistics import FieldStatistics, TypeStatistics, count_envelopes, count_events
 from esper_telemetry.decode.streams import SegmentPlace
 from esper_telemetry.decode.survey import Survey, survey
 from esper_telemetry.decode.tailing import Tail
@@ -58,6 +58,7 @@ __all__ = [
     "Tail",
     "TypeStatistics",
     "compare",
+    "count_envelopes",
     "count_events",
     "declared_types",
     "json_line",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from esper_telemetry.decode.survey import Survey
 
 _MOST_SUGGESTED = 3
+# A name that is less like the misspelt one than the best by this part was hardly meant.
+_MUCH_LESS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,9 @@ class DeclaredTypes:
     def refusal(self, name: str) -> str:
         """Return what is wrong with `name`, which no declared type matches, with suggestions."""
         known = [*dict.fromkeys([*self.short.values(), *self.short])]
-        meant = get_close_matches(name, known, _MOST_SUGGESTED)
+        near = get_close_matches(name, known, _MOST_SUGGESTED)
+        likeness = [SequenceMatcher(None, name, one).ratio() for one in near]
+        meant = [one for one, like in zip(near, likeness, strict=True) if like > likeness[0] - _MUCH_LESS]
         ask = f"did you mean {' or '.join(meant)}?" if meant else "esper-telemetry schema lists the types"
         return f"no type {name} in this record; {ask}"
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 
 from esper_telemetry.decode.steps import rows
-from esper_telemetry.decode.types import STEP_BLOCK
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.schema.envelope import element_size
+from esper_telemetry.schema.notebook import notebook_table
 from esper_telemetry.v1 import context_pb2
 
 if TYPE_CHECKING:
@@ -22,21 +23,41 @@ if TYPE_CHECKING:
     from esper_telemetry.recordfile import Envelope
     from esper_telemetry.v1.options_pb2 import FieldMeta
 
+_MICROSECOND = 1000
+
 
 class BlockFacts(NamedTuple):
     """The events that a block of steps holds.
 
     Attributes:
-        full_name: full name of the type of its rows.
-        name: short name of that type.
+        row_type: full name of the type of its rows.
         rows: how many rows.
         times: earliest and latest time of a row, nanoseconds since 1970 UTC.
     """
 
-    full_name: str
-    name: str
+    row_type: str
     rows: int
     times: tuple[int, int]
+
+
+def block_facts(kind: EventKind, payload: bytes, time_unix_nano: int) -> BlockFacts | None:
+    """Return what a block of steps stands for, without making its rows; None where it cannot be decoded.
+
+    Args:
+        kind: the type of the event, that of blocks.
+        payload: the serialized block.
+        time_unix_nano: time of the event, for blocks without times of their own.
+    """
+    try:
+        message: Any = kind.parse(payload)
+    except CorruptRecordError:
+        return None
+    offsets = message.time_offsets_us
+    times = (time_unix_nano, time_unix_nano)
+    if message.HasField("first_time_unix_nano") and offsets:
+        first = message.first_time_unix_nano
+        times = first + _MICROSECOND * min(offsets), first + _MICROSECOND * max(offsets)
+    return BlockFacts(message.row_type, rows(message), times)
 
 
 class Event:
@@ -61,6 +82,13 @@ class Event:
 
     def __repr__(self) -> str:
         return f"<Event {self.type} seq={self.seq} {self.data}>"
+
+    def _repr_html_(self) -> str:
+        """Return its fields with their units, for a notebook."""
+        units = self.units
+        rows = [(name, value, units.get(name, "")) for name, value in self.data.items()]
+        moment = datetime.fromtimestamp(self.time_unix_nano // 1_000_000_000, UTC)
+        return notebook_table(f"{self.type} #{self.seq}, {moment:%Y-%m-%d %H:%M:%S} UTC", rows)
 
     @property
     def type(self) -> str:
@@ -170,24 +198,6 @@ class Event:
     def shared(self) -> tuple[EventKind, Origin]:
         """What it shares with the other events of its type and segment: a key to tally events by."""
         return self._kind, self._origin
-
-    @property
-    def block(self) -> BlockFacts | None:
-        """The events that a block of steps holds, without making its rows; None for other events and damaged ones."""
-        kind = self._kind
-        if kind.full_name != STEP_BLOCK or kind.cls is None:
-            return None
-        try:
-            message: Any = self.message
-        except CorruptRecordError:
-            return None
-        row_kind = self._origin.schema.kind(message.row_type)
-        offsets = message.time_offsets_us
-        if not (message.HasField("first_time_unix_nano") and offsets):
-            return BlockFacts(row_kind.full_name, row_kind.name, rows(message), (self.time_unix_nano,) * 2)
-        first = message.first_time_unix_nano
-        times = first + 1000 * min(offsets), first + 1000 * max(offsets)
-        return BlockFacts(row_kind.full_name, row_kind.name, rows(message), times)
 
     def _decode(self) -> dict[str, Any]:
         kind, origin = self._kind, self._origin

@@ -34,6 +34,7 @@ class Faults:
         missing: sequence numbers that were given out and have no event.
         marked: those of `missing` whose loss a file itself accounts for.
         losses: file and sentence for the gaps of each stream; in `warnings` too.
+        open_ends: those sentences that report a writer which is gone without an end.
         unknown: events that the record does not explain, by the name of their type.
     """
 
@@ -45,6 +46,7 @@ class Faults:
         self.missing = 0
         self.marked = 0
         self.losses: list[tuple[str, str]] = []
+        self.open_ends: list[str] = []
         self.unknown: Counter[str] = Counter()
 
     def warn(self, path: str, text: str) -> None:

@@ -42,6 +42,7 @@ class StreamLosses:
         open_end: its writer is gone and did not state that it was done: what came after `last_seq` is unknown.
         warnings: file and sentence for each loss.
         notes: file and sentence for what is worth knowing and no loss.
+        unknown_end: the one of `warnings` that reports an open end; empty where there is none or a cut file tells.
     """
 
     last_seq: int = 0
@@ -55,6 +56,7 @@ class StreamLosses:
     open_end: bool = False
     warnings: list[tuple[str, str]] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
+    unknown_end: str = ""
     _begun: bool = False
     _filtered: bool = False
     _in_run: bool = False
@@ -111,6 +113,7 @@ class StreamLosses:
         faults.missing += self.missing
         faults.marked += self.marked.total()
         faults.losses += self.warnings
+        faults.open_ends += [f"{self._path}: {self.unknown_end}"] if self.unknown_end else []
         for path, text in self.warnings:
             faults.warn(path, text)
         faults.notes += [f"{path}: {text}" for path, text in self.notes]
@@ -175,12 +178,12 @@ class StreamLosses:
         if not segment.closed:
             self.open_end = True
             if reader.truncation is None or segment is not reader.segments[-1]:
-                self._warn(
+                self._warn_of_end(
                     f"no end: its writer is gone, and what came after sequence number {self.last_seq:,} is unknown"
                 )
         elif place.in_folder and self._in_run:
             self.open_end = True
-            self._warn(
+            self._warn_of_end(
                 f"no end: {FINISHED} is not here, and what came after sequence number {self.last_seq:,} is unknown"
             )
 
@@ -188,7 +191,7 @@ class StreamLosses:
         """Report what a child process may have lost that did not record its end; its run may have gone on."""
         header = place.header
         self.open_end = True
-        self._warn(
+        self._warn_of_end(
             f"child process {header.pid} ended without an end event after sequence number {self.last_seq:,}: it may"
             f" have lost what it emitted in its last {header.flush_policy.flush_interval_s:g} s"
         )
@@ -196,6 +199,10 @@ class StreamLosses:
     def _lost(self, first: int, last: int, why: str) -> None:
         self.missing += last - first + 1
         self._warn(f"sequence numbers {first:,} to {last:,} are missing: {why}")
+
+    def _warn_of_end(self, text: str) -> None:
+        self.unknown_end = text
+        self._warn(text)
 
     def _warn(self, text: str) -> None:
         self.warnings.append((self._path, text))

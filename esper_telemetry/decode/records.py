@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from esper_telemetry.decode.inputs import RecordFiles, RecordPath
     from esper_telemetry.decode.streams import SegmentPlace
     from esper_telemetry.decode.survey import Survey
+    from esper_telemetry.decode.tallies import Tallies
     from esper_telemetry.recordfile import RecordReader, Segment
 
     TypeName = str | type[Message]
@@ -68,6 +69,12 @@ class Records:
     def __iter__(self) -> Iterator[Event]:
         self._start_over(strict=self._faults.strict)
         return self._events(SegmentDecoder(self._wanted, self._faults, expand=self._expand))
+
+    def beside(self, tallies: Tallies) -> Iterator[Event]:
+        """Read anew: count whole frames in `tallies`, and yield the wanted events that are not counted there."""
+        self._start_over(strict=self._faults.strict)
+        counted = None if self._latest else tallies  # what a later attempt did again is left out event by event
+        return self._events(SegmentDecoder(self._wanted, self._faults, expand=self._expand, tallies=counted))
 
     @property
     def streams(self) -> int:
@@ -108,6 +115,11 @@ class Records:
     def losses(self) -> Sequence[tuple[str, str]]:
         """File and sentence for the gaps of the streams read so far; in `warnings` too."""
         return self._faults.losses
+
+    @property
+    def open_ends(self) -> Sequence[str]:
+        """A sentence for each stream read so far whose writer is gone without an end; in `warnings` too."""
+        return self._faults.open_ends
 
     @property
     def unknown(self) -> Mapping[str, int]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from esper_telemetry.decode.event_filter import Filter
     from esper_telemetry.decode.faults import Faults
     from esper_telemetry.decode.steps import StepRow
+    from esper_telemetry.decode.tallies import Tallies
     from esper_telemetry.decode.types import EventKind
     from esper_telemetry.recordfile import Envelope, FrameRef, PayloadReader, RecordReader, Segment, Selection
 
@@ -32,12 +33,14 @@ class SegmentDecoder:
         wanted: which events.
         faults: where damage and losses are noted.
         expand: whether a block of steps is given as its rows.
+        tallies: whole frames that are wanted are counted here and not given as events.
     """
 
-    def __init__(self, wanted: Filter, faults: Faults, *, expand: bool) -> None:
+    def __init__(self, wanted: Filter, faults: Faults, *, expand: bool, tallies: Tallies | None = None) -> None:
         self._wanted = wanted
         self._faults = faults
         self._expand = expand
+        self._tallies = None if wanted.types is not None or wanted.by_place else tallies
         self._kinds: dict[EventKind, bool] = {}
 
     def events(self, reader: RecordReader, segment: Segment) -> Iterator[Event]:
@@ -60,7 +63,10 @@ class SegmentDecoder:
                 self._faults.repeated(reader.path, item)
                 continue
             given.add(numbers)
-            yield from self._frame(reader, item, origin, selection)
+            if self._tallies is not None and selection.covers(item):
+                self._tally(self._tallies, reader, item, origin)
+            else:
+                yield from self._frame(reader, item, origin, selection)
 
     def events_once(self, copies: Sequence[tuple[RecordReader, Segment]]) -> Iterator[Event]:
         """Yield the events of segments that hold the same sequence numbers, each once, from any that has a frame whole.
@@ -143,6 +149,12 @@ class SegmentDecoder:
                 if kind.cls is None:
                     origin.undecodable(kind)
                 yield Event(kind, origin, envelope)
+
+    def _tally(self, tallies: Tallies, reader: RecordReader, frame: FrameRef, origin: Origin) -> None:
+        try:
+            tallies.add_frame(origin, reader.read_columns(frame))
+        except CorruptRecordError as error:
+            self._faults.unreadable(reader.path, frame, error)
 
     def _frame(self, reader: RecordReader, frame: FrameRef, origin: Origin, selection: Selection) -> Iterator[Event]:
         if not selection.concerns(frame):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from google.protobuf.descriptor import FieldDescriptor as F
 
 from esper_telemetry.decode.event import Event, RowEvent
+from esper_telemetry.decode.tallies import Tallies
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.schema import is_map, is_repeated
 from esper_telemetry.schema.envelope import varint_size
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from esper_telemetry.decode.types import EventKind, Origin
+    from esper_telemetry.decode.records import Records
     from esper_telemetry.v1.options_pb2 import FieldMeta
 
 # Beyond so many different ones, texts of a field and names of fields (keys of maps) are counted together.
@@ -185,81 +186,59 @@ class CountKey(NamedTuple):
     rank: int | None = None
 
 
-def count_events(
-    events: Iterable[Event], *, by_rank: bool = False, by_run: bool = False, fields: bool = True
-) -> dict[CountKey, TypeStatistics]:
+Counted = dict[CountKey, TypeStatistics]
+
+
+def count_events(events: Iterable[Event], *, by_rank: bool = False, by_run: bool = False) -> Counted:
     """Return the statistics of each type, most bytes first; those of a run together, in the order of the runs.
 
     Args:
         events: what to count.
         by_rank: keep ranks apart.
         by_run: keep runs apart.
+    <<<<<<< HEAD
+    =======
         fields: count the values of fields. Without them no payload is parsed, and a block of steps that comes
             unexpanded counts as the rows that it holds.
+    >>>>>>> main
     """
-    found: dict[CountKey, TypeStatistics] = {}
-    runs: dict[str | None, int] = {}
-
-    def of(event: Event, full_name: str, name: str) -> TypeStatistics:
-        key = CountKey(full_name, event.run_id if by_run else None, event.rank if by_rank else None)
+    found: Counted = {}
+    for event in events:
+        key = CountKey(event.full_name, event.run_id if by_run else None, event.rank if by_rank else None)
         statistics = found.get(key)
         if statistics is None:
-            runs.setdefault(key.run_id, len(runs))
-            statistics = found[key] = TypeStatistics(name, full_name)
-        return statistics
+            statistics = found[key] = TypeStatistics(event.type, event.full_name)
+        statistics.add(event)
+    return _in_order(found)
 
-    if fields:
-        for event in events:
-            of(event, event.full_name, event.type).add(event)
-    else:
-        for event, tally in _tallied(events):
-            name = of(event, tally.full_name, tally.name)
-            name.add_envelopes(tally.events, tally.bytes, tally.first_time, tally.last_time)
+
+def count_envelopes(records: Records, *, by_rank: bool = False, by_run: bool = False) -> Counted:
+    """Return the same without fields, from envelopes alone: no payload is parsed, blocks of steps aside.
+
+    Args:
+        records: what to count; blocks count as the rows that they stand for, whether it expands them or not.
+        by_rank: as in `count_events`.
+        by_run: as in `count_events`.
+    """
+    tallies = Tallies()
+    for event in records.beside(tallies):
+        tallies.add_event(event)
+    found: Counted = {}
+    for (origin, kind), tally in tallies.found.items():
+        key = CountKey(kind.full_name, origin.run_id if by_run else None, origin.rank if by_rank else None)
+        statistics = found.setdefault(key, TypeStatistics(kind.name, kind.full_name))
+        statistics.add_envelopes(tally.events, tally.bytes, tally.first_time, tally.last_time)
+    return _in_order(found)
+
+
+def _in_order(found: Counted) -> Counted:
+    runs = {run_id: at for at, run_id in enumerate(dict.fromkeys(key.run_id for key in found))}
 
     def order(item: tuple[CountKey, TypeStatistics]) -> tuple[object, ...]:
         key, statistics = item
         return runs[key.run_id], -statistics.bytes, -statistics.events, statistics.name
 
     return dict(sorted(found.items(), key=order))
-
-
-@dataclass(slots=True)
-class _Tally:
-    """Events of one type and segment, counted by their envelopes."""
-
-    full_name: str
-    name: str
-    events: int
-    bytes: int
-    first_time: int
-    last_time: int
-
-
-def _tallied(events: Iterable[Event]) -> Iterator[tuple[Event, _Tally]]:
-    """Yield a tally for each type of each segment, with an event of it, and one for each block of steps."""
-    tallies: dict[tuple[EventKind, Origin], _Tally] = {}
-    firsts: dict[tuple[EventKind, Origin], Event] = {}
-    for event in events:
-        shared = event.shared
-        tally = tallies.get(shared)
-        if tally is None:
-            block = event.block
-            if block is not None:
-                if block.rows:
-                    yield event, _Tally(block.full_name, block.name, block.rows, event.size, *block.times)
-                continue
-            moment = event.time_unix_nano
-            tally = tallies[shared] = _Tally(event.full_name, event.type, 0, 0, moment, moment)
-            firsts[shared] = event
-        tally.events += 1
-        tally.bytes += event.size
-        moment = event.time_unix_nano
-        if moment > tally.last_time:
-            tally.last_time = moment
-        elif moment < tally.first_time:
-            tally.first_time = moment
-    for shared, tally in tallies.items():
-        yield firsts[shared], tally
 
 
 def flatten(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -218,11 +218,13 @@ class Origin:
         kinds: its types by id.
         type_ids: ids that the segment declares.
         block_ids: those of blocks, which hold rows of steps.
+        block_kind: the type of these; None where the segment declares none.
     """
 
     __slots__ = (
         "attempt",
         "block_ids",
+        "block_kind",
         "kinds",
         "path",
         "producer_id",
@@ -245,6 +247,7 @@ class Origin:
         self.schema = segment_schema(segment, path)
         self.kinds = KindTable(self.schema, segment.types)
         self.type_ids = frozenset(segment.types)
+        self.block_kind = next((self.kinds[one] for one, name in segment.types.items() if name == STEP_BLOCK), None)
         self.block_ids = frozenset(number for number, name in segment.types.items() if name == STEP_BLOCK)
         self.unknown = unknown
 

@@ -19,6 +19,7 @@ from esper_telemetry.recorder.notices import notify, settle_notices
 from esper_telemetry.recorder.shorthand import Shorthand
 from esper_telemetry.schema import enum_labels, event_type, level_number
 from esper_telemetry.schema.misfit import is_misfit
+from esper_telemetry.schema.notebook import notebook_table
 from esper_telemetry.schema.shown import cut
 from esper_telemetry.v1 import options_pb2, run_pb2
 
@@ -112,6 +113,17 @@ class Run(Shorthand):
             return f"<Run {name}: off>"
         recorded, lost = (sum(counts.values()) for counts in self._core.account())
         return f"<Run {name}: {self._closing.outcome}, level {self.level}, {recorded} recorded, {lost} lost>"
+
+    def _repr_html_(self) -> str:
+        """Return what it is and what it has recorded, for a notebook."""
+        rows: list[tuple[str, object, str]] = [("folder", self._folder or "—", "")]
+        if self._core is None or self._closing is None:
+            return notebook_table(f"Run {self.run_id}: off", rows)
+        recorded, lost = (sum(counts.values()) for counts in self._core.account())
+        rows += [("state", self._closing.outcome, ""), ("level", self.level, "")]
+        rows += [("recorded", recorded, "events"), ("lost", lost, "events")]
+        rows += [(name, value, "") for name, value in self.results.items()]
+        return notebook_table(f"Run {self.run_id}", rows)
 
     def emit(self, event: type[Message] | Message | None = None, /, *wrong: object, **fields: Any) -> None:
         """Record one event; nothing is raised into the caller, and nothing waits for a device or a disk.

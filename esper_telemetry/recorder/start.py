@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from esper_telemetry.clock import Clock
+    from esper_telemetry.mirrors import Mirror
     from esper_telemetry.sinks import Sink, UserSink
 
 _log = logging.getLogger("esper_telemetry")
@@ -73,6 +74,7 @@ def start_run(
     resumed_from: Mapping[str, int] | None = None,
     control_of: str | None = None,
     sinks: Iterable[UserSink] = (),
+    mirrors: Iterable[str | Mirror] = (),
     clock: Clock = SYSTEM_CLOCK,
 ) -> Run:
     """Open a run and write its RunStarted to disk.
@@ -107,12 +109,15 @@ def start_run(
         sinks: objects with a method `write(batch)` that get each batch after the record file has it, from a thread of
             their own (`esper_telemetry.sinks.UserSink`). A slow or failing one costs only its own batches, counted in
             `run.stats().sink_losses`; child processes do not use them.
+        mirrors: dashboards that get a copy of the scalars while the run goes on: "tensorboard", "wandb", or objects of
+            your own (`esper_telemetry.mirrors.Mirror`). They are sinks as those above.
         clock: source of time.
 
     Returns:
         The run: a context manager that marks itself failed when its body raises.
 
     Raises:
+        MissingExtraError: the package of a mirror is not installed.
         ConfigError: an option cannot be used; there is no run to resume, or it is still being written.
         SinkError: the folder or file cannot be written.
         SchemaError: `schemas` holds something that declares no event.
@@ -130,6 +135,7 @@ def start_run(
         record = replace(record, flush_interval=min(record.flush_interval, stream.flush_interval))
     checked_clock(clock)
     listed = checked_sinks(sinks)
+    mirrored = _mirrors(mirrors)
     redaction = Redaction(record.redact)
     clean_tags = checked_tags(tags, redaction)
     root = _root(checked_folder(dir), collector)
@@ -156,6 +162,10 @@ def start_run(
         watch_earlier=collector is None or stream is None or (stream.keep_local and folder.parent != spool),
     )
     core = Core(record, clock, event_types(schemas), chosen, strict=strict, files=files)
+    if mirrored:
+        from esper_telemetry.mirrors import MirroredRun, mirror_sinks
+
+        listed += mirror_sinks(mirrored, MirroredRun(folder.name, name, folder, rank))
 
     def make_sink(stream: Core) -> Sink:
         file = files.own_sink(stream)
@@ -175,6 +185,14 @@ def start_run(
             _break_off(core, run, error)
             raise
     return run
+
+
+def _mirrors(mirrors: Iterable[str | Mirror]) -> list[Mirror]:
+    if not mirrors:
+        return []
+    from esper_telemetry.mirrors import checked_mirrors  # only who mirrors pays for the import
+
+    return checked_mirrors(mirrors)
 
 
 def _root(folder: Path | None, collector: str | None) -> Path | None:

@@ -150,7 +150,7 @@ class TeeSink:
     ) -> None:
         self._file = file
         self._patience = patience
-        kinds = [type(sink).__name__ for sink in sinks]
+        kinds = [str(getattr(sink, "name", "") or type(sink).__name__) for sink in sinks]
         names = [f"{kind} {at}" if kinds.count(kind) > 1 else kind for at, kind in enumerate(kinds, 1)]
         self._feeds = self._unstopped = [SinkFeed(name, sink, types) for name, sink in zip(names, sinks, strict=True)]
 

@@ -15,7 +15,7 @@ from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordEr
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.damage import Damage
 from esper_telemetry.recordfile.frame import FrameDecoder
-from esper_telemetry.recordfile.frame_events import SMALLEST_EVENT, parse_envelopes, parse_events
+from esper_telemetry.recordfile.frame_events import SMALLEST_EVENT, event_columns, parse_envelopes, parse_events
 from esper_telemetry.recordfile.header import parse_header_frame
 from esper_telemetry.recordfile.index import FrameRef
 from esper_telemetry.recordfile.piece import Kind
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from esper_telemetry.recordfile.damage import Truncation
-    from esper_telemetry.recordfile.frame_events import Envelope
+    from esper_telemetry.recordfile.frame_events import Envelope, EventColumns
     from esper_telemetry.recordfile.segment import Assembler, Segment
     from esper_telemetry.recordfile.selection import Selection
     from esper_telemetry.recordfile.source import Source
@@ -185,6 +185,14 @@ class RecordReader:
         raw = self.decompress(frame)
         envelopes = self._parsed(frame, raw, parse_envelopes)
         return envelopes if selection is None or selection.covers(frame) else selection.pick(envelopes, raw)
+
+    def read_columns(self, frame: FrameRef) -> EventColumns:
+        """Return the events of a frame by column: no object is made for an event.
+
+        Raises:
+            CorruptRecordError: as `read_envelopes`.
+        """
+        return self._parsed(frame, self.decompress(frame), event_columns)
 
     def _parsed(self, frame: FrameRef, raw: bytes, parse: Callable[[bytes, FrameRef], Parsed]) -> Parsed:
         try:

@@ -4,6 +4,7 @@ Nothing is fetched, nothing is written beside the file that was asked for, and w
 """
 
 from esper_telemetry.report.gathering import GatheredRun, Watch, gather
+from esper_telemetry.report.plotting import PlottedPanel, plot
 from esper_telemetry.report.reportpage import GENERATOR, ReportText, report_page
 
-__all__ = ["GENERATOR", "GatheredRun", "ReportText", "Watch", "gather", "report_page"]
+__all__ = ["GENERATOR", "GatheredRun", "PlottedPanel", "ReportText", "Watch", "gather", "plot", "report_page"]

@@ -32,7 +32,7 @@ _LEFT = 104.0
 
 
 class Box(NamedTuple):
-    """An interval in pixels; `stays` is how many it stands for."""
+    """An interval in pixels; `stays` is how many it represents."""
 
     start: float
     end: float

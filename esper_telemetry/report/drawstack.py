@@ -128,7 +128,7 @@ def _told(stack: Stack, bar: Bar, part: int, amount: float, failed: float | None
 
 
 def _colour(name: str, part: int) -> str:
-    """Return the colour of a part; doing nothing is grey, so that what was done stands out."""
+    """Return the colour of a part; doing nothing is grey, so that what was done is seen first."""
     return "idle" if name.lower() in IDLE else f"p{part % PARTS}"
 
 

@@ -43,7 +43,7 @@ def shown(text: object) -> Markup:
 
 
 def element(name: str, attributes: dict[str, object] | None = None, *children: object) -> Markup:
-    """Return an element; attributes that are None or False are left out, True stands alone.
+    """Return an element; attributes that are None or False are left out, True gives the name alone.
 
     Args:
         name: its name.
@@ -67,7 +67,7 @@ def join(parts: object) -> Markup:
 
 
 def json_text(value: Any) -> Markup:
-    """Return JSON that can stand in a script element: no character of it can end one."""
+    """Return JSON for a script element: no character of it can end one."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 

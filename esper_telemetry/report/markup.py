@@ -28,7 +28,7 @@ _FEW = 4
 
 
 def column_decimals(cells: Sequence[Cell]) -> int | None:
-    """Return how many decimals the numbers of a column share, so that they stand under each other.
+    """Return how many decimals the numbers of a column share, so that their points align.
 
     None leaves each number to itself: where they are whole, or so different in size that a small one would become 0.
     """
@@ -98,16 +98,16 @@ def table(figure: Table) -> Markup:
 def strip(figure: Strip) -> Markup:
     """Return labelled values in a row."""
     glyph = GLYPHS[figure.tone]
-    said = figure.text
+    headline = figure.text
     head = (
         element(
             "p",
-            {"class": f"said {figure.tone}"},
+            {"class": f"headline {figure.tone}"},
             element("span", {"class": "glyph", "aria-hidden": "true"}, glyph),
             " ",
-            said,
+            headline,
         )
-        if said
+        if headline
         else ""
     )
     style = "strip few" if len(figure.items) <= _FEW else "strip"
@@ -127,17 +127,19 @@ def feed(figure: Feed) -> Markup:
     heads = [element("th", {"scope": "col"}, name) for name in ("#", "time (UTC)", "type", "where", "what")]
     body = element(
         "table",
-        {"class": "data feed", "id": "feed"},
+        {"class": "data feed"},
         element("thead", {}, element("tr", {}, *heads)),
         element("tbody", {}, *rows),
     )
     tools = element(
         "p",
         {"class": "tools"},
-        element("label", {"for": "filter"}, "Filter "),
-        element("input", {"id": "filter", "type": "search", "placeholder": "type, environment or text"}),
+        element(
+            "input",
+            {"class": "filter", "type": "search", "aria-label": "Filter", "placeholder": "Filter: type or text"},
+        ),
         " ",
-        element("output", {"id": "found", "for": "filter"}, ""),
+        element("output", {}, ""),
     )
     shown = sum(row.repeats for row in figure.rows)
     older = (
@@ -191,7 +193,7 @@ def _item(item: Item) -> Markup:
 
 
 def _tile(tile: Tile) -> Markup:
-    head = element("h4", {}, tile.name, " ", element("small", {}, cell_text(tile.state)))
+    head = element("p", {"class": "name"}, tile.name, " ", element("small", {}, cell_text(tile.state)))
     return element(
         "div", {"class": f"tile on-{tile.state.tone or 'plain'}"}, head, element("dl", {}, *map(_item, tile.items))
     )

@@ -93,7 +93,7 @@
     });
     chart.svg.addEventListener("pointerleave", clear);
     chart.svg.addEventListener("blur", clear);
-    const open = (at) => openEvents(rows(chart, chart.xs[at]).map((row) => row.point[2]));
+    const open = (at) => openEvents(rows(chart, chart.xs[at]).map((row) => row.point[2]), runOf(chart.svg));
     chart.svg.addEventListener("click", (event) => { if (chart.xs.length && !event.target.dataset.seq) open(find(event)); });
     chart.svg.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10 }[event.key];
@@ -111,17 +111,18 @@
 
   // --- events behind a click --------------------------------------------------------------------------------------
   const dialog = $("event");
-  const openEvents = (numbers) => {
+  const runOf = (node) => node.closest(".run")?.id || "";
+  const openEvents = (numbers, run) => {
     dialog.replaceChildren();
     for (const seq of [...new Set(numbers)].slice(0, 12)) {
-      const found = events.filter((event) => event[0] === seq);
+      const found = events.filter((event) => event[0] === seq && (!run || event[5] === run));
       if (!found.length) {
         dialog.append(text("h2", `Event ${seq}`), text("p", "It is not in this file. Read it from the record:", "note"));
         dialog.append(text("code", `esper-telemetry cat RECORD --seq ${seq}`));
       }
-      for (const [, time, type, stream, fields] of found.slice(0, 8)) {
+      for (const [, time, type, stream, fields, from] of found.slice(0, 8)) {
         const [comment, comments] = meanings[type] || ["", {}];
-        dialog.append(text("h2", `${type} #${seq}`), text("p", `${time} UTC ${stream}`, "id"), text("p", comment, "note"));
+        dialog.append(text("h2", `${type} #${seq}`), text("p", `${time} UTC ${stream}${run || document.querySelectorAll(".run").length < 2 ? "" : " · " + $(from).querySelector("h2").textContent}`, "id"), text("p", comment, "note"));
         const table = document.createElement("table");
         table.className = "data";
         for (const [name, value] of fields) {
@@ -138,7 +139,7 @@
   };
   document.addEventListener("click", (event) => {
     const target = event.target.closest("[data-seq]");
-    if (target && !event.target.closest("button, a, dialog, input")) openEvents([+target.dataset.seq]);
+    if (target && !event.target.closest("button, a, dialog, input")) openEvents([+target.dataset.seq], runOf(target));
   });
 
   // --- tables -------------------------------------------------------------------------------------------------------
@@ -158,18 +159,22 @@
       table.tBodies[0].append(...sorted);
     }));
   }
-  const filter = $("filter");
-  filter?.addEventListener("input", () => {
-    const wanted = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const found = [...$("feed").tBodies[0].rows].filter((row) => {
-      const hit = wanted.every((word) => row.textContent.toLowerCase().includes(word));
-      row.classList.toggle("hidden", !hit);
-      return hit;
+  const filters = [...document.querySelectorAll("input.filter")];
+  for (const filter of filters) {
+    const figure = filter.closest("figure");
+    filter.addEventListener("input", () => {
+      const wanted = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const rows = [...figure.querySelector("table.feed").tBodies[0].rows];
+      const found = rows.filter((row) => {
+        const hit = wanted.every((word) => row.textContent.toLowerCase().includes(word));
+        row.classList.toggle("hidden", !hit);
+        return hit;
+      });
+      figure.querySelector("output").textContent = wanted.length ? `${found.length} of the ${rows.length} rows in this file` : "";
     });
-    $("found").textContent = wanted.length ? `${found.length} rows` : "";
-  });
+  }
   document.addEventListener("keydown", (event) => {
-    if (event.key === "/" && filter && !event.target.closest("input, dialog")) { filter.focus(); event.preventDefault(); }
+    if (event.key === "/" && filters.length && !event.target.closest("input, dialog")) { filters[0].focus(); event.preventDefault(); }
     if (event.key === "Escape") clear();
   });
 })();

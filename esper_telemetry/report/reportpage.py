@@ -142,15 +142,24 @@ def _drawn(figure: Stack | Lanes | Heat | Histogram | Series) -> tuple[Markup, .
     return series_legend(figure), draw_series(figure)
 
 
-def panel_markup(shown: PanelFigures, prefix: str = "") -> Markup:
-    """Return a panel with its heading, its figures and where their numbers come from."""
+def panel_markup(shown: PanelFigures, prefix: str = "", heading: str = "h2") -> Markup:
+    """Return a panel with its heading, its figures and where their numbers come from.
+
+    Args:
+        shown: the panel.
+        prefix: begins its id, where a page has several runs.
+        heading: level of its heading: one below the heading above it.
+    """
     panel = shown.panel
+    named = f"{prefix}{panel.id}-title"
+    if heading != "h2":  # the name of its run tells it from the same panel of another run
+        named = f"{prefix}name {named}"
     figures = [figure_markup(figure) for figure in shown.figures]
     absence = element("p", {"class": "absent"}, shown.absence) if shown.absence and not figures else ""
     return element(
         "section",
-        {"class": "panel", "id": f"{prefix}{panel.id}", "aria-labelledby": f"{prefix}{panel.id}-title"},
-        element("h3", {"id": f"{prefix}{panel.id}-title"}, panel.title),
+        {"class": "panel", "id": f"{prefix}{panel.id}", "aria-labelledby": named},
+        element(heading, {"id": f"{prefix}{panel.id}-title"}, panel.title),
         element("p", {"class": "hint"}, panel.hint),
         absence,
         element("div", {"class": "figures"}, *figures),
@@ -209,9 +218,11 @@ def _comparison(comparison: RunComparison, points: int) -> Markup:
     return element(
         "section",
         {"class": "panel", "id": "comparison", "aria-labelledby": "comparison-title"},
-        element("h3", {"id": "comparison-title"}, "Comparison"),
+        element("h2", {"id": "comparison-title"}, "Comparison"),
         element(
-            "p", {"class": "hint"}, "What differs between the runs, and what of it stands beside a control (dashed)."
+            "p",
+            {"class": "hint"},
+            "What differs between the runs, and which results have a control beside them (dashed).",
         ),
         element("div", {"class": "figures"}, *figures),
     )
@@ -220,6 +231,7 @@ def _comparison(comparison: RunComparison, points: int) -> Markup:
 def _run_section(run: GatheredRun, at: int, label: str, share: float, *, several: bool) -> tuple[Markup, str]:
     """Return the panels of a run and its verdict; `share` of the room of a report is theirs."""
     view, prefix = run.view, f"r{at}-"
+    heading = "h3" if several else "h2"
     look = Look(view.facts, points=max(40, int(_POINTS * share)), rows=96)
     parts: list[Markup] = []
     verdict = ""
@@ -229,7 +241,7 @@ def _run_section(run: GatheredRun, at: int, label: str, share: float, *, several
         if shown.panel.id == "verdict" and isinstance(shown.figures[0], Strip):
             verdict = shown.figures[0].text
         if shown.figures or shown.absence:
-            parts.append(panel_markup(shown, prefix))
+            parts.append(panel_markup(shown, prefix, heading))
         if shown.panel.id == "verdict" and not several:
             results = results_table([ComparedRun(label, view, is_control(view.facts))])
             parts.append(_results(results, run) if results else Markup(""))
@@ -239,11 +251,15 @@ def _run_section(run: GatheredRun, at: int, label: str, share: float, *, several
             element(
                 "section",
                 {"class": "panel"},
-                element("h3", {}, "Not shown"),
+                element(heading, {}, "Not shown"),
                 element("ul", {"class": "absent"}, *absent),
             )
         )
-    head = element("h2", {}, f"{at}. {label} ", element("small", {"class": "id"}, view.facts.run_id)) if several else ""
+    head = (
+        element("h2", {"id": f"{prefix}name"}, f"{at}. {label} ", element("small", {"class": "id"}, view.facts.run_id))
+        if several
+        else ""
+    )
     return element("div", {"class": "run", "id": f"r{at}"}, head, *parts), verdict
 
 
@@ -253,7 +269,7 @@ def _results(table: Table, run: GatheredRun) -> Markup:
     return element(
         "section",
         {"class": "panel", "id": "results"},
-        element("h3", {}, "Results"),
+        element("h2", {}, "Results"),
         element("p", {"class": "hint"}, "What the program itself reported at its end."),
         element("div", {"class": "figures"}, figure_markup(table)),
         markup.note(f"Settings: {settings}." if settings else "No configuration is recorded."),
@@ -308,14 +324,14 @@ def _plain(meanings: dict[str, tuple[str, dict[str, str]]]) -> dict[str, list[ob
 def _events(runs: Sequence[GatheredRun], left: int) -> list[list[object]]:
     """Return events for the click on a point, the latest of each type; as many as fit into their share of the file."""
     found: list[list[object]] = []
-    queues = [list(kept) for run in runs for kept in run.kept.values()]
+    queues = [(f"r{at}", list(kept)) for at, run in enumerate(runs, 1) for kept in run.kept.values()]
     while queues and left > 0:
-        for queue in queues:
+        for run_at, queue in queues:
             if queue and left > 0:
                 row = feed_row(queue.pop())
                 fields = [[visible(one.name), visible(one.text)] for one in (*row.fields, *row.context)]
-                entry = [row.seq, markup.clock(row.time_ns, date=True), visible(row.type), row.stream, fields]
+                entry = [row.seq, markup.clock(row.time_ns, date=True), visible(row.type), row.stream, fields, run_at]
                 left -= len(str(entry))
                 found.append(entry)
-        queues = [queue for queue in queues if queue]
+        queues = [(run_at, queue) for run_at, queue in queues if queue]
     return found

@@ -41,9 +41,9 @@ class UserSink(Protocol):
     """A sink of the user's, for `start_run(sinks=[...])`. Only `write` is required.
 
     A thread of its own calls it, one batch at a time and in the order of their numbers, each batch once and after the
-    record file has it. A sink may have a `close()` as well, which the same thread calls at the end of the run. What
-    either raises is counted in `run.stats().sink_losses` and logged; it never reaches the trainer. In a fork child it
-    is not called.
+    record file has it. A sink may have a `name` for losses and logs, and a `close()`, which the same thread calls at
+    the end of the run. What either raises is counted in `run.stats().sink_losses` and logged; it never reaches the
+    trainer. In a fork child it is not called.
     """
 
     def write(self, batch: Batch) -> None:

@@ -119,6 +119,7 @@ class ProducerProgress(NamedTuple):
             first of them, unless something behind them is still there.
         rewound: what was on its way and is not durable will never be; it has to be sent again.
         fenced_by: session epoch of a stream elsewhere that writes now; 0 if none does.
+        expired_bytes: what its segments took that were deleted for their age.
     """
 
     key: ProducerKey
@@ -130,6 +131,7 @@ class ProducerProgress(NamedTuple):
     lost: tuple[tuple[int, int], ...] = ()
     rewound: bool = False
     fenced_by: int = 0
+    expired_bytes: int = 0
 
 
 class Cycle(NamedTuple):
@@ -266,7 +268,7 @@ class Engine(Protocol):
     async def expire(self, before: float) -> list[Expired]:
         """Delete sealed segments last written before `before` (wall clock, seconds), but the last of each producer.
 
-        Those of restored producers are left alone; they are given an Expire instead.
+        Segments of restored producers are deleted by their own files; a report tells of them.
         """
 
     async def delete(self, run_id: str) -> int:

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from esper_telemetry.storage import archive
 from esper_telemetry.storage.disk import claim_folder, raise_file_limit, try_storage
-from esper_telemetry.storage.engine import Health, ProducerLane, RestoredProducer, Watermark
+from esper_telemetry.storage.engine import Expire, Health, ProducerLane, RestoredProducer, Watermark
 from esper_telemetry.storage.naming import run_folder
 from esper_telemetry.storage.producer_files import ProducerFiles
 from esper_telemetry.storage.recovery import recover, recover_producer
@@ -95,8 +95,16 @@ class FileEngine:
         return await asyncio.to_thread(archive.producers_of, self._root, run_id)
 
     async def expire(self, before: float) -> list[Expired]:
-        """Delete old segments of producers that are not in memory, while no producer can be restored."""
-        return await asyncio.to_thread(self._locked, self._expire, before)
+        """Delete old segments: of producers that are not in memory while none can be restored, of others by an Expire.
+
+        A producer that is looked up just now is in memory too, though no stream of it is open.
+        """
+        expired: list[Expired]
+        expired, restored = await asyncio.to_thread(self._locked, self._expire, before)
+        for files in restored:
+            if len(files.published) > 1:
+                self._store.put(files, Expire(before))
+        return expired
 
     async def delete(self, run_id: str) -> int:
         """Take a run's folder away, then remove what was in it, while others may be restored."""
@@ -147,8 +155,10 @@ class FileEngine:
             size = archive.run_bytes(self._root, key.run_id)
         return RestoredProducer(files, header, files.stored_bytes, size)
 
-    def _expire(self, before: float) -> list[Expired]:
-        return archive.expire(self._root, before, frozenset(self._restored.keys()))
+    def _expire(self, before: float) -> tuple[list[Expired], list[ProducerFiles]]:
+        """Return what was deleted, and the producers whose own files have to do it."""
+        restored = list(self._restored.values())
+        return archive.expire(self._root, before, frozenset(files.key for files in restored)), restored
 
     def _locked(self, action: Callable[..., Any], *arguments: object) -> Any:
         with self._listing:

@@ -145,6 +145,7 @@ def _progress(producer: ProducerFiles, sizes: _Sizes) -> ProducerProgress:
         error=producer.failed,
         lost=lost,
         rewound=rewound,
+        expired_bytes=sum(producer.expired),
     )
 
 

@@ -7,7 +7,7 @@ the figures of `figures()`. Live view, replay and report are fed the same events
 from esper_telemetry.views.alerts import Alerts, alerts_panel
 from esper_telemetry.views.cell import Cell, CellState, Tone
 from esper_telemetry.views.figure import Figure, document
-from esper_telemetry.views.panel import Fold, Look, Panel, PanelFigures, RunFacts
+from esper_telemetry.views.panel import Fold, Look, Panel, PanelFigures, ViewFacts
 from esper_telemetry.views.panels import PANELS
 from esper_telemetry.views.points import Window
 from esper_telemetry.views.rules import AlertRule, AlertState, Finding, load_rules
@@ -30,9 +30,9 @@ __all__ = [
     "PanelFigures",
     "ReaderFindings",
     "RunComparison",
-    "RunFacts",
     "RunView",
     "Tone",
+    "ViewFacts",
     "Window",
     "alerts_panel",
     "document",

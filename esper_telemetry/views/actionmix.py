@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from esper_telemetry.views.axes import XKind, x_axis
 from esper_telemetry.views.batches import BatchTable, batch_gaps
 from esper_telemetry.views.cell import Cell, Tone, measured, unavailable
-from esper_telemetry.views.figure import Column, Stack, Table
+from esper_telemetry.views.figure import Stack, Table, TableColumn
 from esper_telemetry.views.panel import Fold, Look, Panel
 
 if TYPE_CHECKING:
@@ -113,16 +113,16 @@ class ActionMix(Fold):
 
     def _decisions(self) -> Table:
         columns = (
-            Column("#", text="Sequence number of the event or its block", numeric=True),
-            Column("env", numeric=True),
-            Column("epoch", numeric=True),
-            Column("op"),
-            Column("slot"),
-            Column("blueprint"),
-            Column("blend"),
-            Column("took effect"),
-            Column("forced", text="Heads that had one option left"),
-            Column("reward", numeric=True),
+            TableColumn("#", text="Sequence number of the event or its block", numeric=True),
+            TableColumn("env", numeric=True),
+            TableColumn("epoch", numeric=True),
+            TableColumn("op"),
+            TableColumn("slot"),
+            TableColumn("blueprint"),
+            TableColumn("blend"),
+            TableColumn("took effect"),
+            TableColumn("forced", text="Heads that had one option left"),
+            TableColumn("reward", numeric=True),
         )
         rows = tuple(_decision(event) for event in reversed(self._last))
         text = "; ".join(self.patterns())

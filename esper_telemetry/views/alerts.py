@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from esper_telemetry.views.cell import Tone, measured, unavailable
-from esper_telemetry.views.figure import Column, Item, Strip, Table
+from esper_telemetry.views.figure import Item, Strip, Table, TableColumn
 from esper_telemetry.views.panel import EVERY, Fold, Look, Panel
 from esper_telemetry.views.rules import AlertState, Finding, RuleStates, load_rules, reads_of_rules
 
@@ -94,14 +94,14 @@ def _table(found: Sequence[Finding], look: Look) -> Table:
         for one in found[: look.rows]
     ]
     columns = (
-        Column("rule"),
-        Column("where"),
-        Column("value", text="The worst one that fired it", numeric=True),
-        Column("threshold", text="With the number of measurements in a row that fire it"),
-        Column("state", text="cleared: it fired, and enough good measurements followed"),
-        Column("times", text="Measurements beyond the threshold", numeric=True),
-        Column("#", text="Sequence number of the event of that value", numeric=True),
-        Column("what it means"),
+        TableColumn("rule"),
+        TableColumn("where"),
+        TableColumn("value", text="The worst one that fired it", numeric=True),
+        TableColumn("threshold", text="With the number of measurements in a row that fire it"),
+        TableColumn("state", text="cleared: it fired, and enough good measurements followed"),
+        TableColumn("times", text="Measurements beyond the threshold", numeric=True),
+        TableColumn("#", text="Sequence number of the event of that value", numeric=True),
+        TableColumn("what it means"),
     )
     seqs = tuple(one.seq for one in found[: look.rows])
     return Table("Findings", columns, tuple(rows), seqs, len(found) - len(rows))

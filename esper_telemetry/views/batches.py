@@ -21,7 +21,7 @@ MOST_BATCHES = 1 << 14
 """Batches that are kept singly; beyond, neighbours are summed."""
 
 
-class Source(NamedTuple):
+class CountSource(NamedTuple):
     """What counts a batch once: a device of a rank, a head, an environment."""
 
     rank: int
@@ -51,7 +51,7 @@ class BatchTable:
     """Counts by batch and source."""
 
     def __init__(self) -> None:
-        self._batches: dict[int, dict[Source, tuple[int, dict[str, float]]]] = {}
+        self._batches: dict[int, dict[CountSource, tuple[int, dict[str, float]]]] = {}
         self._events: dict[int, tuple[int, bytes]] = {}
         self._names: dict[str, None] = {}
         self._each = 1
@@ -77,7 +77,7 @@ class BatchTable:
         self.full_name = event.full_name
         at = batch // self._each
         kept = self._batches.setdefault(at, {})
-        source = Source(event.rank, part)
+        source = CountSource(event.rank, part)
         attempt, sums = kept.get(source, (0, {}))
         if event.attempt > attempt and self._each == 1:
             attempt, sums = event.attempt, {}
@@ -116,7 +116,7 @@ class BatchTable:
 
     def _join(self) -> None:
         """Sum pairs of neighbours, so that memory is bounded."""
-        joined: dict[int, dict[Source, tuple[int, dict[str, float]]]] = {}
+        joined: dict[int, dict[CountSource, tuple[int, dict[str, float]]]] = {}
         events: dict[int, tuple[int, bytes]] = {}
         for at, sources in self._batches.items():
             kept = joined.setdefault(at // 2, {})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.views.axes import BY_EPOCH
 from esper_telemetry.views.cell import Tone, measured, unavailable
-from esper_telemetry.views.figure import Axis, Band, Column, Table
+from esper_telemetry.views.figure import Axis, Band, Table, TableColumn
 from esper_telemetry.views.panel import Fold, Look, Panel
 from esper_telemetry.views.plots import env_label
 from esper_telemetry.views.quantiles import Sample
@@ -77,13 +77,13 @@ class Contributions(Fold):
                 )
             )
         columns = (
-            Column("slot"),
-            Column("measured", numeric=True),
-            Column("contribution", "%", "Median and quartiles, in points", numeric=True),
-            Column("above 0", "%", "Share of the measurements", numeric=True),
-            Column("last", "%", "", numeric=True),
+            TableColumn("slot"),
+            TableColumn("measured", numeric=True),
+            TableColumn("contribution", "%", "Median and quartiles, in points", numeric=True),
+            TableColumn("above 0", "%", "Share of the measurements", numeric=True),
+            TableColumn("last", "%", "", numeric=True),
             *(
-                Column(reason.replace("_", " "), text="Not measured for this reason", numeric=True)
+                TableColumn(reason.replace("_", " "), text="Not measured for this reason", numeric=True)
                 for reason in reasons
             ),
         )

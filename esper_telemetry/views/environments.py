@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from esper_telemetry.views.cell import Cell, Tone, measured, not_yet
-from esper_telemetry.views.figure import Column, Grid, Item, Table, Tile
+from esper_telemetry.views.figure import Grid, Item, Table, TableColumn, Tile
 from esper_telemetry.views.panel import Fold, Look, Panel
 
 if TYPE_CHECKING:
@@ -134,15 +134,15 @@ class Environments(Fold):
         half = _SHOWN_HOSTS // 2
         shown = ordered if len(ordered) <= _SHOWN_HOSTS else ordered[:half] + ordered[-half:]
         columns = (
-            Column("episode", numeric=True),
-            Column("env", numeric=True),
-            Column("validation", "%", "Accuracy at the end", numeric=True),
-            Column("test", "%", "On the test set, which no gate reads", numeric=True),
-            Column("planted", numeric=True),
-            Column("kept", numeric=True),
-            Column("discarded", numeric=True),
-            Column("rollbacks", numeric=True),
-            Column("growth", "%", "Parameters of seeds in the forward pass over those of the host", numeric=True),
+            TableColumn("episode", numeric=True),
+            TableColumn("env", numeric=True),
+            TableColumn("validation", "%", "Accuracy at the end", numeric=True),
+            TableColumn("test", "%", "On the test set, which no gate reads", numeric=True),
+            TableColumn("planted", numeric=True),
+            TableColumn("kept", numeric=True),
+            TableColumn("discarded", numeric=True),
+            TableColumn("rollbacks", numeric=True),
+            TableColumn("growth", "%", "Parameters of seeds in the forward pass over those of the host", numeric=True),
         )
         hidden = self._host_count - len(shown)
         text = f"The best {half} and the worst {half} of {self._host_count:,}." if hidden else ""

@@ -256,7 +256,7 @@ class Heat:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """A column of a table.
 
     Attributes:
@@ -286,7 +286,7 @@ class Table:
     """
 
     title: str
-    columns: tuple[Column, ...]
+    columns: tuple[TableColumn, ...]
     rows: tuple[tuple[Cell, ...], ...]
     seqs: tuple[int | None, ...] = ()
     hidden: int = 0
@@ -367,7 +367,7 @@ class FeedRow(NamedTuple):
         seq: its number.
         time_ns: nanoseconds since 1970 UTC.
         type: short name.
-        repeats: events of its type and environment in a row that it stands for, itself included.
+        repeats: events of its type and environment in a row that it represents, itself included.
         context: where it happened.
         fields: what it carries.
         tone: how it is judged.

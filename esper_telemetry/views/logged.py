@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.views.cell import Cell, Tone, measured, unavailable
-from esper_telemetry.views.figure import Column, Table
+from esper_telemetry.views.figure import Table, TableColumn
 from esper_telemetry.views.panel import Fold, Look, Panel
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ class Logged(Fold):
             return ()
         shown = list(reversed(self._rows))[: look.rows]
         columns = (
-            Column("#", text="Sequence number", numeric=True),
-            Column("what"),
-            Column("name"),
-            Column("content"),
-            Column("size", "By", "", numeric=True),
+            TableColumn("#", text="Sequence number", numeric=True),
+            TableColumn("what"),
+            TableColumn("name"),
+            TableColumn("content"),
+            TableColumn("size", "By", "", numeric=True),
         )
         rows = tuple(cells for cells, _ in shown)
         return (Table("Logged", columns, rows, tuple(seq for _, seq in shown), self._total - len(shown)),)

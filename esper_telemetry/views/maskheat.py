@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from esper_telemetry.views.axes import BY_BATCH, XKind, x_axis
 from esper_telemetry.views.batches import BatchCounts, BatchTable, batch_gaps
 from esper_telemetry.views.cell import Tone, measured
-from esper_telemetry.views.figure import Axis, Column, Heat, Table
+from esper_telemetry.views.figure import Axis, Heat, Table, TableColumn
 from esper_telemetry.views.panel import Fold, Look, Panel
 from esper_telemetry.views.tracks import Tracks
 
@@ -115,14 +115,16 @@ class MaskHeat(Fold):
                 cells.append(measured(_whole(sums.get(what)), tone=tone))
             rows.append(tuple(cells))
         columns = (
-            Column("head"),
-            Column("decisions", numeric=True),
-            Column("restricted", "%", "At least one option was masked", numeric=True),
-            Column("forced", "%", "Exactly one option was left", numeric=True),
-            Column("relevant", "%", "The head mattered for the operation", numeric=True),
-            Column("all masked", text="A bug of the masks, unless such rows are no decisions", numeric=True),
-            Column("masked chosen", text="A bug of the sampling, unless actions came from elsewhere", numeric=True),
-            Column("out of range", text="A bug if not 0", numeric=True),
+            TableColumn("head"),
+            TableColumn("decisions", numeric=True),
+            TableColumn("restricted", "%", "At least one option was masked", numeric=True),
+            TableColumn("forced", "%", "Exactly one option was left", numeric=True),
+            TableColumn("relevant", "%", "The head mattered for the operation", numeric=True),
+            TableColumn("all masked", text="A bug of the masks, unless such rows are no decisions", numeric=True),
+            TableColumn(
+                "masked chosen", text="A bug of the sampling, unless actions came from elsewhere", numeric=True
+            ),
+            TableColumn("out of range", text="A bug if not 0", numeric=True),
         )
         return Table("Masks over the run", columns, tuple(rows))
 

@@ -1,4 +1,4 @@
-"""Values that a trainer names itself: one series for each name, grouped by what stands before the last slash."""
+"""Values that a trainer names itself: one series for each name, grouped by the part before the last slash."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ BUILT_IN = ("esper_telemetry.v1.", "esper.v1.")
 
 
 @dataclass(slots=True)
-class RunFacts:
+class ViewFacts:
     """What all panels of a run know.
 
     Attributes:
@@ -97,7 +97,7 @@ class Look:
         now_ns: the time of a live view; None in a replay or a report.
     """
 
-    facts: RunFacts
+    facts: ViewFacts
     window: Window = WHOLE
     points: int = 600
     rows: int = 64

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from esper_telemetry.views.cell import Tone, measured, not_recorded, unavailable
-from esper_telemetry.views.figure import Column, Table
+from esper_telemetry.views.figure import Table, TableColumn
 from esper_telemetry.views.panel import EVERY, Fold, Look, Panel
 
 if TYPE_CHECKING:
@@ -78,12 +78,12 @@ class RecordHealth(Fold):
                 )
             )
         columns = (
-            Column("type"),
-            Column("events", text="Rows of a block count one each", numeric=True),
-            Column("bytes", "By", "Before compression, envelope included", numeric=True),
-            Column("share", "%", "", numeric=True),
-            Column("each", "By", "", numeric=True),
-            Column("per second", text="Between the first and the last one", numeric=True),
+            TableColumn("type"),
+            TableColumn("events", text="Rows of a block count one each", numeric=True),
+            TableColumn("bytes", "By", "Before compression, envelope included", numeric=True),
+            TableColumn("share", "%", "", numeric=True),
+            TableColumn("each", "By", "", numeric=True),
+            TableColumn("per second", text="Between the first and the last one", numeric=True),
         )
         absent = sorted(self.declared - {cost.name for cost in self._types.values()})
         text = f"Declared and never emitted: {', '.join(absent)}." if absent else ""
@@ -113,13 +113,13 @@ def _by_stream(look: Look) -> Table:
             )
         )
     columns = (
-        Column("stream"),
-        Column("rank", numeric=True),
-        Column("attempt", numeric=True),
-        Column("events", numeric=True),
-        Column("sequence numbers", numeric=True),
-        Column("missing", numeric=True),
-        Column("told its end"),
+        TableColumn("stream"),
+        TableColumn("rank", numeric=True),
+        TableColumn("attempt", numeric=True),
+        TableColumn("events", numeric=True),
+        TableColumn("sequence numbers", numeric=True),
+        TableColumn("missing", numeric=True),
+        TableColumn("told its end"),
     )
     return Table("Streams", columns, tuple(rows), hidden=len(ordered) - len(rows))
 

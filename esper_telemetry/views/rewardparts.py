@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from esper_telemetry.views.axes import XKind, x_axis
 from esper_telemetry.views.batches import BatchTable, batch_gaps
 from esper_telemetry.views.cell import Tone, measured, unavailable
-from esper_telemetry.views.figure import Column, Stack, Table
+from esper_telemetry.views.figure import Stack, Table, TableColumn
 from esper_telemetry.views.panel import Fold, Look, Panel
 
 if TYPE_CHECKING:
@@ -97,7 +97,10 @@ class RewardParts(Fold):
                 measured(sums[part]) if part in sums else unavailable("no summary has it") for part in (*names, TOTAL)
             )
             rows.append((measured(name), *cells))
-        columns = (Column("environment"), *(Column(name.replace("_", " "), numeric=True) for name in (*names, TOTAL)))
+        columns = (
+            TableColumn("environment"),
+            *(TableColumn(name.replace("_", " "), numeric=True) for name in (*names, TOTAL)),
+        )
         tone = Tone.WARNING if self.mismatches else Tone.PLAIN
         text = "Sums over the run." if tone is Tone.PLAIN else "Sums over the run; see the note above."
         return Table("Reward by environment", columns, tuple(rows), hidden=len(ordered) - len(rows), explanation=text)

@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from esper_telemetry.views.cell import Tone, measured
-from esper_telemetry.views.figure import Column, Table
+from esper_telemetry.views.figure import Table, TableColumn
 from esper_telemetry.views.panel import Fold, Look, Panel
 
 if TYPE_CHECKING:
@@ -53,16 +53,16 @@ class Rollbacks(Fold):
             return ()
         newest = list(reversed(self._rows))[: look.rows]
         columns = (
-            Column("#", text="Sequence number", numeric=True),
-            Column("what"),
-            Column("env", numeric=True),
-            Column("batch", numeric=True),
-            Column("cause"),
-            Column("loss", "1", "The loss that was seen; NaN is a measurement", numeric=True),
-            Column("threshold", "1", "What it crossed", numeric=True),
-            Column("in a row", text="Panics in a row", numeric=True),
-            Column("penalty", "1", "Added to the reward", numeric=True),
-            Column("seeds dropped"),
+            TableColumn("#", text="Sequence number", numeric=True),
+            TableColumn("what"),
+            TableColumn("env", numeric=True),
+            TableColumn("batch", numeric=True),
+            TableColumn("cause"),
+            TableColumn("loss", "1", "The loss that was seen; NaN is a measurement", numeric=True),
+            TableColumn("threshold", "1", "What it crossed", numeric=True),
+            TableColumn("in a row", text="Panics in a row", numeric=True),
+            TableColumn("penalty", "1", "Added to the reward", numeric=True),
+            TableColumn("seeds dropped"),
         )
         hidden = self.panics + self.rollbacks - len(newest)
         text = f"{self.panics:,} panics and {self.rollbacks:,} rollbacks in all."

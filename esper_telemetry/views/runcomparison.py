@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.views.cell import Cell, Tone, measured, not_yet, unavailable
-from esper_telemetry.views.figure import Column, Series, Table
-from esper_telemetry.views.panel import Look, RunFacts
+from esper_telemetry.views.figure import Series, Table, TableColumn
+from esper_telemetry.views.panel import Look, ViewFacts
 from esper_telemetry.views.truth import state_cell
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class RunComparison:
         return [*tables, *_overlaid(runs, points)] if len(runs) > 1 else tables
 
 
-def is_control(facts: RunFacts) -> bool:
+def is_control(facts: ViewFacts) -> bool:
     """Tell whether the program has marked a run as a control."""
     return facts.tags.get("control", "").lower() in ("true", "1", "yes") or facts.config.get("policy") == "wait"
 
@@ -105,14 +105,14 @@ def _ends(runs: Sequence[ComparedRun]) -> Table:
             )
         )
     columns = (
-        Column("name"),
-        Column("kind"),
-        Column("run id"),
-        Column("group"),
-        Column("state"),
-        Column("duration", "s", "From the first event to the last one", numeric=True),
-        Column("events", numeric=True),
-        Column("lost", numeric=True),
+        TableColumn("name"),
+        TableColumn("kind"),
+        TableColumn("run id"),
+        TableColumn("group"),
+        TableColumn("state"),
+        TableColumn("duration", "s", "From the first event to the last one", numeric=True),
+        TableColumn("events", numeric=True),
+        TableColumn("lost", numeric=True),
     )
     return Table("Runs", columns, tuple(rows))
 
@@ -136,11 +136,11 @@ def results_table(runs: Sequence[ComparedRun]) -> Table | None:
                 continue
             rows.append((measured(name), measured(run.label), *_against(run, name, base)))
     columns = (
-        Column("result"),
-        Column("run"),
-        Column("value", numeric=True),
-        Column("control", text="The same result of the control, or the mean of several", numeric=True),
-        Column("difference", text="Value less control", numeric=True),
+        TableColumn("result"),
+        TableColumn("run"),
+        TableColumn("value", numeric=True),
+        TableColumn("control", text="The same result of the control, or the mean of several", numeric=True),
+        TableColumn("difference", text="Value less control", numeric=True),
     )
     count = len(controls)
     text = (
@@ -173,7 +173,7 @@ def _settings(runs: Sequence[ComparedRun]) -> Table | None:
     if not names:
         return None
     rows = [(measured(name), *(_setting(one.get(name, _ABSENT)) for one in flat)) for name in names[:_SETTINGS]]
-    columns = (Column("setting"), *(Column(run.label) for run in runs))
+    columns = (TableColumn("setting"), *(TableColumn(run.label) for run in runs))
     title = "Settings that differ" if len(runs) > 1 else "Settings"
     return Table(title, columns, tuple(rows), hidden=max(0, len(names) - _SETTINGS))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.views.figure import Footer
-from esper_telemetry.views.panel import BUILT_IN, EVERY, FOREIGN, LEVELS, Fold, Look, Panel, PanelFigures, RunFacts
+from esper_telemetry.views.panel import BUILT_IN, EVERY, FOREIGN, LEVELS, Fold, Look, Panel, PanelFigures, ViewFacts
 from esper_telemetry.views.truth import ReaderFindings, Truth
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class RunView:
     """
 
     def __init__(self, panels: Sequence[Panel], *, partial: bool = False) -> None:
-        self.facts = RunFacts()
+        self.facts = ViewFacts()
         self.facts.numbering.partial = partial
         self._kept = [_Kept(panel, panel.fold()) for panel in panels]
         self._seen: dict[str, _TypeSeen] = {}

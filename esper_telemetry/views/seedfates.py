@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from esper_telemetry.views.cell import Cell, measured, not_yet
-from esper_telemetry.views.figure import Column, Table
+from esper_telemetry.views.figure import Table, TableColumn
 from esper_telemetry.views.panel import Fold, Look, Panel
 from esper_telemetry.views.quantiles import Sample
 
@@ -71,14 +71,14 @@ class SeedFates(Fold):
             for name, fates in sorted(known.items(), key=lambda one: (-one[1].germinated, one[0]))
         ]
         columns = (
-            Column("blueprint"),
-            Column("planted", numeric=True),
-            Column("blended", text="Reached BLENDING", numeric=True),
-            Column("kept", text="Fossilized", numeric=True),
-            Column("discarded", text="Culled", numeric=True),
-            Column("why discarded"),
-            Column("life", "{epoch}", "Median and quartiles of the epochs from planting to fate", numeric=True),
-            Column("contribution", "%", "Median and quartiles of the last measured counterfactual", numeric=True),
+            TableColumn("blueprint"),
+            TableColumn("planted", numeric=True),
+            TableColumn("blended", text="Reached BLENDING", numeric=True),
+            TableColumn("kept", text="Fossilized", numeric=True),
+            TableColumn("discarded", text="Culled", numeric=True),
+            TableColumn("why discarded"),
+            TableColumn("life", "{epoch}", "Median and quartiles of the epochs from planting to fate", numeric=True),
+            TableColumn("contribution", "%", "Median and quartiles of the last measured counterfactual", numeric=True),
         )
         text = "A contribution is how much the host has come to depend on a seed, not the benefit of having grown it."
         return (Table("Fates by blueprint", columns, tuple(rows[: look.rows]), explanation=text),)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.views.axes import BY_BATCH
 from esper_telemetry.views.cell import Tone, measured
-from esper_telemetry.views.figure import Column, Table
+from esper_telemetry.views.figure import Table, TableColumn
 from esper_telemetry.views.panel import Fold, Look, Panel
 from esper_telemetry.views.plots import Plot, Plots, reads_of
 
@@ -94,14 +94,14 @@ class Throughput(Fold):
                 )
             )
         columns = (
-            Column("phase", text="Names of the phases around it and its own"),
-            Column("times", "1", "How often it ran", numeric=True),
-            Column("total", "ms", "Wall time, phases inside it included", numeric=True),
-            Column("share", "%", "Of the outermost phases together", numeric=True),
-            Column("mean", "ms", "", numeric=True),
-            Column("least", "ms", "", numeric=True),
-            Column("most", "ms", "", numeric=True),
-            Column("failed", "1", "Times that an exception ended it", numeric=True),
+            TableColumn("phase", text="Names of the phases around it and its own"),
+            TableColumn("times", "1", "How often it ran", numeric=True),
+            TableColumn("total", "ms", "Wall time, phases inside it included", numeric=True),
+            TableColumn("share", "%", "Of the outermost phases together", numeric=True),
+            TableColumn("mean", "ms", "", numeric=True),
+            TableColumn("least", "ms", "", numeric=True),
+            TableColumn("most", "ms", "", numeric=True),
+            TableColumn("failed", "1", "Times that an exception ended it", numeric=True),
         )
         hidden = max(0, len(ordered) - look.rows)
         return Table("Phases", columns, tuple(rows), hidden=hidden)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.views.cell import Cell, CellState, Tone, measured, not_recorded, not_yet
 from esper_telemetry.views.figure import Item, Strip
-from esper_telemetry.views.panel import Fold, Look, Panel, RunFacts
+from esper_telemetry.views.panel import Fold, Look, Panel, ViewFacts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +45,7 @@ class ReaderFindings:
     unknown: Mapping[str, int] | None = None
 
 
-def state_cell(facts: RunFacts, now_ns: int | None) -> Cell:
+def state_cell(facts: ViewFacts, now_ns: int | None) -> Cell:
     """Return whether a run ended, and for a live view how long ago its last event was made."""
     if facts.outcome:
         tone = Tone.GOOD if facts.outcome == "completed" else Tone.BAD
@@ -112,7 +112,7 @@ class Truth(Fold):
         tone = Tone.BAD if Tone.BAD in tones else Tone.WARNING if Tone.WARNING in tones else Tone.GOOD
         return (Strip("Record", items, tone),)
 
-    def _lost(self, facts: RunFacts) -> Cell:
+    def _lost(self, facts: ViewFacts) -> Cell:
         if facts.numbering.partial:
             return not_recorded("events were left out on purpose (a filter), so sequence numbers tell no loss")
         missing = facts.numbering.missing
@@ -132,7 +132,7 @@ class Truth(Fold):
         return measured(count, tone=Tone.BAD, reason="; ".join(texts))
 
     @staticmethod
-    def _gaps(facts: RunFacts) -> Cell:
+    def _gaps(facts: ViewFacts) -> Cell:
         if facts.numbering.partial:
             return not_recorded("events were left out on purpose (a filter)")
         gaps = sum(len(stream.gaps) for stream in facts.numbering.streams.values())
@@ -155,7 +155,7 @@ class Truth(Fold):
         texts = ", ".join(f"{name} {count:,}" for name, count in unknown.most_common(8))
         return measured(total, tone=Tone.BAD if total else Tone.GOOD, reason=texts or "every event was decoded")
 
-    def _level(self, facts: RunFacts) -> Cell:
+    def _level(self, facts: ViewFacts) -> Cell:
         if self.disabled:
             return measured(facts.level or "off", tone=Tone.WARNING, reason=self.disabled)
         if not facts.level:

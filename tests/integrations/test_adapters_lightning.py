@@ -65,8 +65,8 @@ def test_a_fit_and_a_validation_are_one_run_with_all_that_was_logged(tmp_path):
     assert losses[-1][1] < losses[0][1]
     assert {data["global_epoch"] for data in logged} == {0, 1, 2}
     assert sum("val_loss" in data["scalars"] for data in logged) == 3  # two epochs, and the validation after the fit
-    (configured,) = [event.data for event in events if event.type == "run.configured"]
-    assert '"width":4' in configured["config_json"]
+    configured = [event.data for event in events if event.type == "run.configured"]
+    assert '"width":4' in configured[0]["config_json"]
     saved = [event.data for event in events if event.type == "checkpoint.saved"]
     assert saved[-1]["path"] == best.best_model_path
     assert saved[-1]["metric_value"] == pytest.approx(float(best.best_model_score))

@@ -10,12 +10,13 @@ import pytest
 
 from esper_telemetry.collector.auth import EVERYBODY, Tenant
 from esper_telemetry.collector.expiry import expire, inspect
+from esper_telemetry.collector.producers import restore
 from esper_telemetry.collector.queries import delete_run, list_runs
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.v1 import collector_pb2
 from tests.esper_telemetry.collector.publisher import Produced, stored
 from tests.esper_telemetry.collector.test_intake import Listener, connect, running, send
-from tests.esper_telemetry.collector.test_producers import fill, seal_and_forget, until
+from tests.esper_telemetry.collector.test_producers import fill, key_of, seal_and_forget, until
 
 
 def files(root, produced):
@@ -56,6 +57,23 @@ def test_a_folder_that_is_removed_under_an_open_stream_ends_it_and_is_asked_for_
             again = await fill(intake, produced, 2)
             assert again.welcome.durable_seq == 0
         assert stored(tmp_path, produced) == produced.raw
+
+    asyncio.run(scenario())
+
+
+def test_retention_also_deletes_segments_of_a_producer_that_is_looked_up_just_now(tmp_path):
+    async def scenario():
+        produced, other = Produced(frames=5), Produced()
+        async with running(tmp_path) as intake:
+            await fill_segments(intake, produced)
+            await connect(intake, other)
+            looked_up = await restore(intake.engine, key_of(produced))  # as ListRuns does, with no stream open
+            age(tmp_path)
+            await expire(intake, 1000.0)
+            await until(lambda: len(files(tmp_path, produced)) == 1)
+            there = sum(path.stat().st_size for path in files(tmp_path, produced))
+            await until(lambda: intake.roster.run_bytes(produced.run_id) == there)
+            assert [segment.path for segment in looked_up.lane.published] == files(tmp_path, produced)
 
     asyncio.run(scenario())
 

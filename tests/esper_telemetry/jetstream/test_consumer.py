@@ -175,20 +175,20 @@ def test_a_consumer_whose_disk_is_full_leaves_the_partitions_to_others(deploymen
     full = deployment.add_consumer("--min-free", 100)
     assert "of the disk is free, 100.0% must be" in full.log()
     other = deployment.add_consumer()
-    wait_until(lambda: other.log().count(": taken from") == 4, "the other to have all four partitions")
+    wait_until(lambda: other.log().count(": acquired from") == 4, "the other to have all four partitions")
     deployment.add_gateway()
     with open_stub(deployment.ports[0]) as stub:
         publish(stub, produced)
     assert kept(deployment, produced) == produced.raw
     assert not list(deployment.folders[0].glob("*/*.esr.zst"))
-    assert ": taken from" not in full.log()
+    assert ": acquired from" not in full.log()
 
 
 def test_two_consumers_share_and_a_folder_belongs_to_one(deployment):
     first = deployment.add_consumer()
     second = deployment.add_consumer()
     for consumer in (first, second):
-        wait_until(lambda log=consumer.log: log().count(": taken from") >= 2, "each to have two of four partitions")
+        wait_until(lambda log=consumer.log: log().count(": acquired from") >= 2, "each to have two of four partitions")
     deployment.add_gateway()
     everything = [Produced(run_id=f"run{n}") for n in range(12)]
     with open_stub(deployment.ports[0]) as stub:
@@ -198,4 +198,4 @@ def test_two_consumers_share_and_a_folder_belongs_to_one(deployment):
         assert kept(deployment, produced) == produced.raw
     assert all(any(folder.iterdir()) for folder in deployment.folders)
     assert first.terminate() == 0
-    wait_until(lambda: second.log().count(": taken from") >= 4, "the other to have all")
+    wait_until(lambda: second.log().count(": acquired from") >= 4, "the other to have all")

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from esper_telemetry.collector.auth import EVERYBODY
+from esper_telemetry.collector.frame_check import FrameCheck, Validation
+from esper_telemetry.collector.intake import Intake
+from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.metrics import Metrics
+from esper_telemetry.collector.producers import Admission
+from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.collector.session import Session, claim
 from esper_telemetry.jetstream import gateway as module
 from esper_telemetry.jetstream.entries import Open, bucket_key, partition_of, unpack_entry
 from esper_telemetry.jetstream.gateway import GatewayEngine
@@ -17,8 +24,8 @@ from esper_telemetry.jetstream.producer_state import NO_STREAM, ProducerState
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.layout import Skip
 from esper_telemetry.storage.engine import ProducerProgress, PutSchema, PutSkip, SchemaTooLongError, Seal
-from esper_telemetry.v1 import record_pb2
-from tests.esper_telemetry.collector.publisher import Produced
+from esper_telemetry.v1 import collector_pb2, record_pb2
+from tests.esper_telemetry.collector.publisher import Produced, client_message
 from tests.esper_telemetry.jetstream.test_connection import opened, until
 from tests.esper_telemetry.jetstream.test_entries import key_of, put_frame
 
@@ -266,6 +273,25 @@ def test_a_schema_that_does_not_compress_into_a_message_is_refused(log_settings,
             monkeypatch.setattr(type(one.engine._log), "max_payload", 100)
             with pytest.raises(SchemaTooLongError, match=r"takes \d+,\d+ bytes compressed; the log takes 100"):
                 one.engine.put(lane, schema_of(produced))
+
+    asyncio.run(scenario())
+
+
+def test_a_client_is_told_that_its_schema_is_invalid_where_the_log_cannot_take_it(log_settings, produced, monkeypatch):
+    async def scenario():
+        async with bench(log_settings) as one:
+            limits = CollectorLimits()
+            intake = Intake(one.engine, limits, Validation.OFF, Metrics())
+            producer = await intake.roster.enter(key_of(produced))
+            claim(producer.numbers, 1, limits.epoch_step)
+            session = Session(producer.numbers, 1, b"", limits, 0.0)
+            check = FrameCheck(limits, Validation.OFF, DECODER)
+            admission = Admission(producer, session, EVERYBODY, collector_pb2.Welcome(), check)
+            monkeypatch.setattr(type(one.engine._log), "max_payload", 100)
+            with pytest.raises(Refused, match="the log takes 100: raise max_payload there") as caught:
+                intake.receive(admission, client_message(produced.schema))
+            assert caught.value.reason == "SCHEMA_INVALID"
+            await intake.stop(0)
 
     asyncio.run(scenario())
 

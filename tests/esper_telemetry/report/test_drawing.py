@@ -17,7 +17,6 @@ from esper_telemetry.views import cell
 from esper_telemetry.views.figure import (
     Axis,
     Band,
-    Column,
     Footer,
     Gap,
     Grid,
@@ -34,6 +33,7 @@ from esper_telemetry.views.figure import (
     Stack,
     Strip,
     Table,
+    TableColumn,
     Tile,
 )
 
@@ -243,7 +243,9 @@ def test_numbers_of_a_column_stand_under_each_other_unless_one_would_become_zero
 
 def test_a_table_keeps_values_for_sorting_and_counts_what_is_hidden(parse):
     rows = ((cell.measured("a"), cell.measured(2.5, "ms")), (cell.measured("b"), cell.unavailable("none")))
-    figure = Table("t", (Column("name"), Column("time", "ms", "wall time", numeric=True)), rows, (4, None), hidden=3)
+    figure = Table(
+        "t", (TableColumn("name"), TableColumn("time", "ms", "wall time", numeric=True)), rows, (4, None), hidden=3
+    )
     tree = parse(table(figure))
     assert [cell.attributes["data-v"] for cell in tree.all("td")] == ["a", "2.5", "b", ""]
     assert tree.all("tr", data_seq="4")
@@ -255,7 +257,7 @@ def test_strips_tiles_and_footers_are_text(parse):
     items = (Item("lost", cell.measured(0, tone=cell.Tone.GOOD)), Item("level", cell.not_yet()))
     tree = parse(strip(Strip("Record", items, cell.Tone.GOOD, "ALL CLEAR")))
     assert [node.text for node in tree.all("dd")] == ["● 0", "—"]
-    assert "ALL CLEAR" in tree.one("p", class_="said").text
+    assert "ALL CLEAR" in tree.one("p", class_="headline").text
     tiles = parse(grid(Grid("g", (Tile("env 0", items[0].cell, items),), hidden=2)))
     assert "2 more are not shown." in tiles.text
     assert footer_text(Footer(0, (), None, None, None)) == "from 0 events"

@@ -17,7 +17,7 @@ from esper_telemetry.v1 import logged_pb2, options_pb2, process_pb2, rl_pb2, run
 from esper_telemetry.views import PANELS, Look, RunView, document
 from esper_telemetry.views.batches import BatchTable
 from esper_telemetry.views.figure import Grid, Heat, Histogram, Lanes, Series, Stack, Table
-from esper_telemetry.views.panel import EVERY, FOREIGN, RunFacts
+from esper_telemetry.views.panel import EVERY, FOREIGN, ViewFacts
 
 MODULES = (seed_pb2, trainer_pb2, logged_pb2, process_pb2, rl_pb2, run_pb2, training_pb2)
 SEEN_BY_THE_VIEW = ("run.started", "run.finished", "stream.finished", "telemetry.dropped", "telemetry.level_changed")
@@ -136,7 +136,7 @@ def test_a_panel_reads_what_it_declares_and_nothing_else(panel, write_record):
         if event.type in panel.reads or EVERY in panel.reads:
             event._data = Watched(event.data, asked[event.type])
             fold.add(event)
-    fold.figures(Look(RunFacts()))
+    fold.figures(Look(ViewFacts()))
     declared = {name: set(fields) - {EVERY} for name, fields in panel.reads.items() if name not in (EVERY, FOREIGN)}
     if panel.id == "feed":
         return  # it shows every field there is
