@@ -1,9 +1,9 @@
 """Reads records back: a file, or a run with all its segments and ranks, as one series of events.
 
 Each stream is given in the order of its sequence numbers, whatever files its segments are in, and each event once;
-streams are merged by time. Memory is bounded by a frame of each stream at the present time, and files are opened when
-they are due. Nothing is written, and no loss is silent: what is damaged is raised (or collected), what is cut off or
-missing is in `warnings`.
+streams are merged by time. Frames that damage moved inside a file are given where they are, with a warning. Memory is
+bounded by a frame of each stream at the present time, and files are opened when they are due. Nothing is written, and
+no loss is silent: what is damaged is raised (or collected), what is cut off or missing is in `warnings`.
 """
 
 from __future__ import annotations

@@ -58,13 +58,13 @@ def by_tool(tool, path):
 
 
 def by_library(path):
-    """Return the lines of the library, and whether it had anything to say besides."""
+    """Return the lines of the library, and its warnings."""
     try:
         records = read(path, strict=False)
         lines = [json_line(event) for event in records]
-    except RecordError:
-        return [], True
-    return lines, bool(records.warnings or records.unknown)
+    except RecordError as error:
+        return [], [str(error)]
+    return lines, [*records.warnings, *records.unknown]
 
 
 def closed(path) -> bool:
@@ -93,7 +93,7 @@ def test_both_give_nothing_that_was_not_written_and_agree_where_nothing_is_wrong
     path = tmp_path / "record.esr.zst"
     path.write_bytes(original)
     whole, said = by_tool(tool, path)
-    assert (whole, said) == by_library(path)
+    assert by_library(path) == (whole, [])
     assert (len(whole), said) == (62, False)
     rng = random.Random(SEED)
     silent = 0
@@ -105,7 +105,10 @@ def test_both_give_nothing_that_was_not_written_and_agree_where_nothing_is_wrong
         growing = not said and not told and not closed(path)
         assert lines == whole[: len(lines)], case
         assert set(found) <= set(whole), case
-        assert found == sorted(found, key=whole.index), case
+        # A frame that the damage copied to an earlier place is met there first; the reader gives it, and warns.
+        reordered = any("repeated or reordered" in warning for warning in told)
+        assert reordered or found == sorted(found, key=whole.index), case
+        assert len(found) == len(set(found)), case
         assert told or found == whole or growing, case
         assert said or lines == whole or growing, case
         silent += not said and not told

@@ -9,6 +9,10 @@ from typing import NamedTuple
 
 import pytest
 
+# A process that has loaded readline hands COLUMNS to its children (pytest-xdist's workers have it), and tables of the
+# command line fit to COLUMNS: a test that wants a width sets it.
+os.environ.pop("COLUMNS", None)
+
 
 class Finished(NamedTuple):
     """What a command left behind."""

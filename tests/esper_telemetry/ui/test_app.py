@@ -68,7 +68,9 @@ def test_a_panel_is_downloaded_as_csv_and_json(page, key):
     ChangeReader().read(page.address.rstrip("/"), key, lambda one: one.state["phase"] == "ended")
     answer = page.get(f"/api/runs/{key}/panels/ppo/csv")
     assert answer.headers["content-disposition"] == 'attachment; filename="ppo.csv"'
-    assert [row["value"] for row in csv.DictReader(io.StringIO(answer.text)) if row["title"] == "lr"] == ["0.0003"]
+    assert [row["value"] for row in csv.DictReader(io.StringIO(answer.text)) if row["title"] == "learning rate"] == [
+        "0.0003"
+    ]
     assert page.get(f"/api/runs/{key}/panels/ppo/json").json()["id"] == "ppo"
 
 
