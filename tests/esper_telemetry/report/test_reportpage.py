@@ -93,7 +93,7 @@ def test_each_state_of_a_value_is_shown_as_what_it_is(write_record, parse):
     assert shown["accuracy"] == "—"
     assert shown["return"] == "—"
     reasons = [abbr.attributes["title"] for abbr in tile.all("abbr")]
-    assert any(reason.startswith("not measured:") for reason in reasons)
+    assert any(reason.startswith("unavailable:") for reason in reasons)
     assert any(reason.startswith("not yet:") for reason in reasons)
     assert "NaN" in [text.text for text in tree.all("text", class_="odd")]
     assert tree.all("rect", class_="gap")
