@@ -31,7 +31,7 @@ EVERYONE_KNOWS = {"errors", "clock", "wire", "v1"}
 STOPS = {
     "errors", "clock", "wire", "v1", "events", "schema", "facts", "counters", "recorder", "sinks", "mirrors",
     "recordfile", "uplink", "daemon", "storage", "jetstream", "collector", "decode", "tables", "exports", "views",
-    "report", "ui", "terminal", "integrations", "commands", "testing",
+    "report", "ui", "terminal", "agents", "integrations", "commands", "testing",
 }  # fmt: skip
 SDK_IMPORTS: dict[str, set[str]] = {
     "errors": set(),
@@ -57,6 +57,7 @@ SDK_IMPORTS: dict[str, set[str]] = {
     "report": {"views", "decode", "schema"},
     "ui": {"report", "views", "decode", "schema"},
     "terminal": {"views", "decode", "schema"},
+    "agents": {"ui", "report", "views", "tables", "decode"},
     "integrations": {"recorder", "counters", "schema", "events"},
     "commands": STOPS - {"testing"},
     "testing": STOPS,
@@ -89,6 +90,7 @@ HEAVY = {
     "starlette": ("esper_telemetry/ui/",),
     "uvicorn": ("esper_telemetry/ui/",),
     "bokeh": ("esper_telemetry/ui/",),
+    "mcp": ("esper_telemetry/agents/",),
     "sklearn": ("esper/tasks.py",),
 }
 # The whole surface between the trainer and the SDK.

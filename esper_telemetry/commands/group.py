@@ -41,6 +41,7 @@ VERBS = {
     "ui": "show runs in a browser: live, stored, compared, replayed",
     "top": "watch runs in a terminal",
     "watch": "judge a run by rules while it goes on",
+    "mcp": "offer the runs of a folder to an assistant as tools",
     "completion": "print the completion script of a shell",
     "push": "send records to a collector",
     "collect": "receive the records of many runs",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BLOCKS = "▁▂▃▄▅▆▇█"
 SHADES = " ░▒▓█"
 GAP, ODD = "/", "?"
-_NAME = 24
+_NAME, _LONGEST_NAME = 24, 40
 _VALUES = 34
 _STYLES = {Tone.GOOD: "green", Tone.WARNING: "yellow", Tone.BAD: "bold red", Tone.MUTED: "dim", Tone.PLAIN: ""}
 _GLYPHS = {Tone.GOOD: "✓", Tone.WARNING: "▲", Tone.BAD: "✕", Tone.MUTED: "", Tone.PLAIN: ""}
@@ -85,12 +85,13 @@ def shade(value: float | None, low: float, high: float) -> str:
 
 def _series(figure: Series, width: int) -> RenderableType:
     rows = []
-    room = max(8, width - _NAME - _VALUES)
-    for line in figure.lines:
+    names = [f"{figure.title} {line.name}".strip() if len(figure.lines) > 1 else figure.title for line in figure.lines]
+    column = max(_NAME, min(_LONGEST_NAME, width // 4))  # of the width, not of the names: figures stay aligned
+    room = max(8, width - column - _VALUES)
+    for line, name in zip(figure.lines, names, strict=True):
         finite = [point.y for point in line.points[-room:] if math.isfinite(point.y)]
         low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
-        name = f"{figure.title} {line.name}".strip() if len(figure.lines) > 1 else figure.title
-        row = Text(_fit(printable(name), _NAME).ljust(_NAME))
+        row = Text(_fit(printable(name), column).ljust(column), no_wrap=True)
         row.append(sparkline(line, room, low, high).ljust(room), style=_HUES[line.hue % len(_HUES)])
         latest = number_text(line.points[-1].y, figure.y.unit) if line.points else "—"
         row.append(f" {latest:>12}")
@@ -138,7 +139,7 @@ def _lanes(figure: Lanes, width: int) -> RenderableType:
             start, end = low if gap.start is None else gap.start, high if gap.end is None else gap.end
             for at in range(column(start), column(end) + 1):
                 row[at] = (GAP, "red")
-        text = Text(_fit(printable(f"{lane.group} {lane.name}".strip()), _NAME).ljust(_NAME))
+        text = Text(_fit(printable(f"{lane.group} {lane.name}".strip()), _NAME).ljust(_NAME), no_wrap=True)
         for sign, style in row:
             text.append(sign, style=style)
         rows.append(text)

@@ -82,7 +82,9 @@ class Monitor(App[None]):
     TITLE = "esper-telemetry top"
     CSS = """
     #head { height: 1; padding: 0 1; background: $panel; }
+    TabbedContent, ContentSwitcher, TabPane, VerticalScroll { height: 1fr; }
     TabPane { padding: 0 1; }
+    VerticalScroll { scrollbar-gutter: stable; }
     #filter { height: 3; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -194,7 +196,7 @@ class Monitor(App[None]):
         return text
 
     def _body(self, tab: str, run: Watched) -> Group:
-        width = max(40, self.size.width - 4)
+        width = max(40, self.query_one(f"#body-{tab}", Static).content_size.width)
         if tab == "events":
             return self._events(run)
         if tab == "runs":

@@ -66,7 +66,8 @@ class RunFold:
         live: bool = True,
         publish: bool = True,
     ) -> None:
-        self.ring = Ring(_encode, {"panels": {}, "order": [], "state": {}})
+        self._order = [panel.id for panel in panels]  # the same for every viewer, whenever it connects
+        self.ring = Ring(_encode, {"panels": {}, "order": self._order, "state": {}})
         self._origin = origin
         self._panels = panels
         self._clock = clock
@@ -221,7 +222,7 @@ class RunFold:
             vitals = [state[name] for name in ("life", "failure", "phase", "folded")]
             if operations or vitals != published.vitals:
                 published.vitals = vitals
-                whole = {"panels": dict(published.documents), "order": list(published.documents), "state": state}
+                whole = {"panels": dict(published.documents), "order": self._order, "state": state}
                 body = _encode({"panels": operations, "state": state})
                 self.ring.publish(body, whole, start_over=not published.messages)
                 published.messages += 1

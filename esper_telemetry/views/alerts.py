@@ -56,22 +56,30 @@ class Alerts(Fold):
         found = self.findings(look)
         firing = [one for one in found if one.state is AlertState.FIRING]
         bad = sum(one.rule.severity is Tone.BAD for one in firing)
-        judged = self.judged(look)
+        silent = [states.rule.name for states in self._states if not states.judges(look)]
+        judged = len(self._states) - len(silent)
         items = (
             Item("firing", measured(len(firing), tone=_tone(len(firing) - bad, bad))),
             Item("cleared", measured(len(found) - len(firing))),
-            Item("rules with events to judge", measured(judged, reason=f"of {len(self._states)} rules")),
+            Item("rules judged", measured(judged, reason=f"of {len(self._states)} rules")),
+            Item("rules without events", measured(len(silent), reason=", ".join(silent) or "every rule had events")),
         )
-        clear = "ALL CLEAR" if judged else "NOTHING TO JUDGE"
-        text = (
-            f"{clear}: {judged} of {len(self._states)} rules had events to judge" if not found else _sentence(found[0])
-        )
+        text = _sentence(found[0]) if found else _clear(judged, len(silent))
         strip = Strip("Verdict", items, _tone(len(found) - bad, bad) if judged else Tone.MUTED, text)
         return (strip, _table(found, look)) if found else (strip,)
 
 
 def _tone(warnings: int, bad: int) -> Tone:
     return Tone.BAD if bad else Tone.WARNING if warnings else Tone.GOOD
+
+
+def _clear(judged: int, silent: int) -> str:
+    """Return the verdict where nothing fired: a rule that had no event was not judged, and nothing is clear by it."""
+    if not judged:
+        return f"NOTHING TO JUDGE: none of {silent} rules had events"
+    if silent:
+        return f"NO RULE FIRED: {judged} judged, {silent} without events to judge"
+    return f"ALL CLEAR: {'the rule was' if judged == 1 else f'all {judged} rules were'} judged"
 
 
 def _sentence(finding: Finding) -> str:

@@ -22,6 +22,7 @@ export class RunModel {
   constructor(key) {
     this.key = key;
     this.panels = new Map();
+    this.order = []; // of all panels there can be: where a panel goes does not depend on when its first event came
     this.state = null;
     this.revision = 0;
     this.dirty = new Set();
@@ -29,7 +30,8 @@ export class RunModel {
   }
 
   snapshot(body) {
-    this.panels = new Map(body.order.map((id) => [id, body.panels[id]]));
+    this.order = body.order;
+    this.panels = new Map(Object.entries(body.panels));
     this.dirty = new Set(this.panels.keys());
     this.take(body.state);
     this.whole = true;

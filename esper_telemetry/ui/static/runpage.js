@@ -84,7 +84,7 @@ export class RunPage {
   /** Draws the panels that have changed. */
   draw() {
     const dirty = new Set([...this.models.values()].flatMap((model) => [...model.dirty]));
-    const order = [...new Set([...this.models.values()].flatMap((model) => [...model.panels.keys()]))];
+    const order = [...new Set([...this.models.values()].flatMap((model) => model.order.filter((id) => model.panels.has(id))))];
     for (const id of dirty) this.show(id);
     for (const [id, view] of this.panels) if (!order.includes(id)) { view.remove(); this.panels.delete(id); }
     this.place(order);

@@ -86,6 +86,18 @@ def test_every_panel_of_a_run_with_everything_is_drawn_at_any_width(record_run):
             assert shown.panel.title in text_of(panel_text(shown, width), width)
 
 
+@pytest.mark.parametrize("width", [60, 141])
+def test_a_lane_and_a_line_take_one_row_each(record_run, width):
+    view = RunView(PANELS)
+    view.feed(read(record_run()))
+    (lanes,) = view.panel_figures("seeds").figures
+    (row,) = text_of(figure_text(lanes, width), width).splitlines()[1:][: len(lanes.lanes)]
+    assert row.startswith("env 0 mid")
+    assert "✕" in row
+    for figure in view.panel_figures("learning").figures:
+        assert len(text_of(figure_text(figure, width), width).splitlines()) == len(figure.lines)
+
+
 def test_text_of_a_record_cannot_colour_move_or_turn_anything(record_run):
     def fill(run) -> None:
         run.emit(esper_telemetry.events.ScalarLogged, name=HOSTILE, value=1.0, step=1)
