@@ -105,10 +105,6 @@ TWICE: dict[str, str] = {
     "session.py": "collector/ and uplink/: the server's and the client's end of one producer's stream",
     "Session": "collector/session.py and uplink/session.py: the server's and the client's end of one stream",
 }
-# Left over while several parts were rewritten at once: rename one of each, then remove its line. Nothing may be added.
-TWICE_FOR_NOW = {
-    "delivery.py", "runtable.py", "Column", "Page", "Part", "Piece", "RunFacts", "Source", "Stack", "StepRow",
-}  # fmt: skip
 VAGUE = re.compile(r"(^|_)(utils?|commons?|helpers?|managers?|misc)(_|$)", re.IGNORECASE)
 VAGUE_CLASS = re.compile(r"(Utils?|Common|Helpers?|Managers?|Misc)$")
 FOREIGN = {
@@ -261,7 +257,7 @@ def test_no_file_and_no_class_has_the_name_of_another():
         [
             f"{name}: {', '.join(found)}; rename one of them, or give its reason in TWICE: the two ends of one wire"
             for name, found in places.items()
-            if len(found) > 1 and name not in {*TWICE, *TWICE_FOR_NOW}
+            if len(found) > 1 and name not in TWICE
         ]
     )
 

@@ -21,7 +21,7 @@ from esper_telemetry.commands.output import (
     warn,
 )
 from esper_telemetry.commands.reading import files_argument, find_files, json_option, time_format_option
-from esper_telemetry.commands.runtable import (
+from esper_telemetry.commands.runlisting import (
     attempts_of,
     lasted,
     print_runs,

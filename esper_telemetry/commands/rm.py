@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from esper_telemetry.commands.output import FAILED, FINE, INCOMPLETE, note, plural, print_text, size, warn
-from esper_telemetry.commands.runtable import SUFFIX, run_folders
+from esper_telemetry.commands.runlisting import SUFFIX, run_folders
 from esper_telemetry.commands.times import length_of
 from esper_telemetry.errors import ConfigError
 from esper_telemetry.recordfile.lock import is_locked

@@ -12,7 +12,7 @@ import click
 from esper_telemetry.commands.endpoint_options import endpoint_options
 from esper_telemetry.commands.output import FAILED, FINE, note, print_json, print_table, size
 from esper_telemetry.commands.progress import progress
-from esper_telemetry.commands.runtable import print_runs, run_document, run_folders, runs_of
+from esper_telemetry.commands.runlisting import print_runs, run_document, run_folders, runs_of
 from esper_telemetry.commands.times import TimeFormat
 from esper_telemetry.decode import rfc3339, summarize
 from esper_telemetry.errors import ConfigError

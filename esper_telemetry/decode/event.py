@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from esper_telemetry.decode.steps import StepRow
+    from esper_telemetry.decode.steps import BlockRow
     from esper_telemetry.decode.types import EventKind, Origin
     from esper_telemetry.recordfile import Envelope
     from esper_telemetry.v1.options_pb2 import FieldMeta
@@ -221,7 +221,7 @@ class RowEvent(Event):
 
     __slots__ = ("_at", "_row", "_size")
 
-    def __init__(self, kind: EventKind, origin: Origin, row: StepRow, size: int, at: int) -> None:
+    def __init__(self, kind: EventKind, origin: Origin, row: BlockRow, size: int, at: int) -> None:
         self._kind = kind
         self._origin = origin
         self.time_unix_nano = row.time_unix_nano

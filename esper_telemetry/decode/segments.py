@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from esper_telemetry.decode.event_filter import Filter
     from esper_telemetry.decode.faults import Faults
-    from esper_telemetry.decode.steps import StepRow
+    from esper_telemetry.decode.steps import BlockRow
     from esper_telemetry.decode.tallies import Tallies
     from esper_telemetry.decode.types import EventKind
     from esper_telemetry.recordfile import Envelope, FrameRef, PayloadReader, RecordReader, Segment, Selection
@@ -185,7 +185,7 @@ class SegmentDecoder:
             if self._wants(row_kind) and self._wanted.wants_place(row.context | row.payload):
                 yield RowEvent(row_kind, origin, row, share + (at < rest), at)
 
-    def _expanded(self, block: Event, origin: Origin, context: bytes) -> list[StepRow]:
+    def _expanded(self, block: Event, origin: Origin, context: bytes) -> list[BlockRow]:
         message: Any = block.message
         count = steps.rows(message)
         if count > _MOST_ROWS_PER_BYTE * len(block.payload):

@@ -35,7 +35,7 @@ _KINDS = {
 }
 
 
-class StepRow(NamedTuple):
+class BlockRow(NamedTuple):
     """One row of a block.
 
     Attributes:
@@ -85,7 +85,7 @@ def expand(
     context: Mapping[str, Any],
     time_unix_nano: int,
     seq: int,
-) -> Iterator[StepRow]:
+) -> Iterator[BlockRow]:
     """Return the rows of a block: all environments of its first step, then those of the second.
 
     Args:
@@ -106,7 +106,7 @@ def expand(
     columns = sorted((_column(column, row_class, count, where) for column in block.columns), key=lambda one: one.number)
     times = _times(block, time_unix_nano, where)
     contexts = _contexts(block, context, where)
-    every = map(StepRow, repeat(block.row_type), times, repeat(seq), contexts, _dicts(columns, count))
+    every = map(BlockRow, repeat(block.row_type), times, repeat(seq), contexts, _dicts(columns, count))
     valid = _valid(block)
     if not valid:
         return every

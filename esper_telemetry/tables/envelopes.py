@@ -44,19 +44,19 @@ class Home(NamedTuple):
     key: tuple[int, frozenset[tuple[int, str]]]
 
 
-class Piece(NamedTuple):
+class RawFrame(NamedTuple):
     """A frame that was read.
 
     Attributes:
         raw: its decompressed bytes.
-        frame: where it is and what its descriptor states.
+        ref: where it is and what its descriptor states.
         home: its segment.
         above: events up to this number were given before, from a copy of the file.
         last: number and row of the last event that is wanted of its stream; None: all.
     """
 
     raw: bytes
-    frame: FrameRef
+    ref: FrameRef
     home: Home
     above: int = 0
     last: tuple[int, int] | None = None
@@ -71,7 +71,7 @@ class Envelopes(NamedTuple):
         seq: number in the stream.
         context: the serialized Context.
         payload: the serialized message.
-        piece: position of the frame among those decoded.
+        frame: position of the frame among those decoded.
     """
 
     type_id: pa.Array
@@ -79,7 +79,7 @@ class Envelopes(NamedTuple):
     seq: pa.Array
     context: pa.Array
     payload: pa.Array
-    piece: pa.Array
+    frame: pa.Array
 
     def filter(self, mask: pa.Array) -> Envelopes:
         """Return the events for which `mask` is true."""
@@ -87,50 +87,50 @@ class Envelopes(NamedTuple):
 
 
 def decode_frames(
-    pieces: Sequence[Piece], unreadable: Callable[[Piece, CorruptRecordError], None], *, fast: bool = True
-) -> tuple[Envelopes, Sequence[Piece]]:
+    frames: Sequence[RawFrame], unreadable: Callable[[RawFrame, CorruptRecordError], None], *, fast: bool = True
+) -> tuple[Envelopes, Sequence[RawFrame]]:
     """Return the events of frames, held against the descriptors of these, and the frames that could be read.
 
     Args:
-        pieces: the frames.
+        frames: the frames.
         unreadable: called with each frame that holds no events, or others than its descriptor states; it may raise.
         fast: use ptars where it is installed.
     """
-    if fast and (found := _at_once(pieces)) is not None:
-        return found, pieces
+    if fast and (found := _at_once(frames)) is not None:
+        return found, frames
     parsed, whole = [], []
-    for piece in pieces:
+    for frame in frames:
         try:
-            parsed.append(event_columns(piece.raw, piece.frame))
-            whole.append(piece)
+            parsed.append(event_columns(frame.raw, frame.ref))
+            whole.append(frame)
         except CorruptRecordError as error:
-            unreadable(piece, unreadable_frame(piece.home.origin.path, piece.frame, error.reason))
+            unreadable(frame, unreadable_frame(frame.home.origin.path, frame.ref, error.reason))
     each = zip(*parsed, strict=True) if parsed else ((),) * len(_KINDS)
     columns = [pa.array(list(chain.from_iterable(parts)), kind) for parts, kind in zip(each, _KINDS, strict=True)]
     columns.append(_spread(range(len(whole)), [len(events.seqs) for events in parsed], pa.int32()))
     return Envelopes(*columns), whole
 
 
-def _at_once(pieces: Sequence[Piece]) -> Envelopes | None:
+def _at_once(frames: Sequence[RawFrame]) -> Envelopes | None:
     """Return the events of frames by one call of ptars; None where one of them is not as its descriptor states."""
     decode = _frame_decoder()
     if decode is None:
         return None
     try:
-        batch = decode(pa.array([b"".join(piece.raw for piece in pieces)], pa.binary()))
+        batch = decode(pa.array([b"".join(frame.raw for frame in frames)], pa.binary()))
     except ValueError:
         return None
     events = batch.column("event").flatten()
-    counts = [piece.frame.records for piece in pieces]
+    counts = [frame.ref.records for frame in frames]
     if len(events) != sum(counts) or len(batch.column("header").flatten()):
         return None
     fields = dict(zip((field.name for field in events.type), events.flatten(), strict=True))
     seq = fields["seq"]
-    low = _spread([piece.frame.first_seq for piece in pieces], counts, pa.uint64())
-    high = _spread([piece.frame.last_seq for piece in pieces], counts, pa.uint64())
+    low = _spread([frame.ref.first_seq for frame in frames], counts, pa.uint64())
+    high = _spread([frame.ref.last_seq for frame in frames], counts, pa.uint64())
     if not pc.all(pc.and_(pc.greater_equal(seq, low), pc.less_equal(seq, high)), min_count=0).as_py():
         return None
-    columns = [*(fields[name] for name in _NAMES), _spread(range(len(pieces)), counts, pa.int32())]
+    columns = [*(fields[name] for name in _NAMES), _spread(range(len(frames)), counts, pa.int32())]
     return Envelopes(*columns)
 
 

@@ -17,10 +17,10 @@ from esper_telemetry.decode.types import CONTEXT, STEP_BLOCK, descriptor_of
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.tables.columntypes import TEXT, TIME
 from esper_telemetry.tables.conversion import conformed
-from esper_telemetry.tables.envelopes import BATCH_BYTES, Piece, decode_frames
+from esper_telemetry.tables.envelopes import BATCH_BYTES, RawFrame, decode_frames
 from esper_telemetry.tables.layouts import PAYLOAD
 from esper_telemetry.tables.payloads import PayloadDecoder
-from esper_telemetry.tables.pieces import Pieces
+from esper_telemetry.tables.raw_frames import RawFrames
 from esper_telemetry.tables.stepcolumns import step_columns
 from esper_telemetry.v1 import context_pb2
 
@@ -50,7 +50,7 @@ class Scanner:
         expand: give blocks of steps as the rows of their rows' table.
         latest: leave out what a later attempt at a run did again.
         fast: use ptars where it is installed.
-        spans: as for `Pieces`.
+        spans: as for `RawFrames`.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Scanner:
         fast: bool = True,
         spans: Mapping[tuple[str, int, bytes], tuple[int, int]] | None = None,
     ) -> None:
-        self._pieces = Pieces(found, wanted, faults, expand=expand, latest=latest, spans=spans)
+        self._frames = RawFrames(found, wanted, faults, expand=expand, latest=latest, spans=spans)
         self._layouts = layouts
         self._wanted = wanted
         self._names = None if wanted.types is None else frozenset(wanted.types)
@@ -75,8 +75,8 @@ class Scanner:
         self._decoders: dict[int, _Decoders] = {}
 
     def __iter__(self) -> Batches:
-        for pieces in _together(self._pieces):
-            yield from self._batches(pieces)
+        for frames in _together(self._frames):
+            yield from self._batches(frames)
         for name, count in self._refused().items():
             self._faults.unknown[name] += count
             self._faults.warnings.append(f"{count:,} events of {name} do not fit their type; their fields are NULL")
@@ -87,8 +87,8 @@ class Scanner:
             total += decoders.refused
         return total
 
-    def _batches(self, pieces: Sequence[Piece]) -> Batches:
-        events, whole = decode_frames(pieces, self._unreadable, fast=self._fast)
+    def _batches(self, frames: Sequence[RawFrame]) -> Batches:
+        events, whole = decode_frames(frames, self._unreadable, fast=self._fast)
         if not whole:
             return
         home = whole[0].home
@@ -113,10 +113,10 @@ class Scanner:
     def _wants(self, full_name: str) -> bool:
         return self._names is None or full_name in self._names
 
-    def _unreadable(self, piece: Piece, error: CorruptRecordError) -> None:
-        self._faults.unreadable(piece.home.origin.path, piece.frame, error)
+    def _unreadable(self, frame: RawFrame, error: CorruptRecordError) -> None:
+        self._faults.unreadable(frame.home.origin.path, frame.ref, error)
 
-    def _mask(self, events: Envelopes, pieces: Sequence[Piece]) -> pa.Array | None:
+    def _mask(self, events: Envelopes, frames: Sequence[RawFrame]) -> pa.Array | None:
         """Return which events are wanted by time and number; None if all are."""
         wanted, masks = self._wanted, []
         if wanted.since_ns is not None:
@@ -127,18 +127,20 @@ class Scanner:
             masks.append(pc.greater_equal(events.seq, pa.scalar(max(0, wanted.first_seq), pa.uint64())))
         if wanted.last_seq is not None:
             masks.append(pc.less_equal(events.seq, pa.scalar(max(0, wanted.last_seq), pa.uint64())))
-        if any(piece.above for piece in pieces):
-            above = pa.array([piece.above for piece in pieces], pa.uint64()).take(events.piece)
+        if any(frame.above for frame in frames):
+            above = pa.array([frame.above for frame in frames], pa.uint64()).take(events.frame)
             masks.append(pc.greater(events.seq, above))
-        if any(piece.last is not None for piece in pieces):
-            last = pa.array([None if piece.last is None else piece.last[0] for piece in pieces], pa.uint64())
-            masks.append(pc.fill_null(pc.less_equal(events.seq, last.take(events.piece)), True))  # noqa: FBT003 - Arrow's
+        if any(frame.last is not None for frame in frames):
+            last = pa.array([None if frame.last is None else frame.last[0] for frame in frames], pa.uint64())
+            masks.append(pc.fill_null(pc.less_equal(events.seq, last.take(events.frame)), True))  # noqa: FBT003 - Arrow's
         mask = None
         for one in masks:
             mask = one if mask is None else pc.and_(mask, one)
         return mask
 
-    def _events(self, layout: TableLayout, events: Envelopes, pieces: Sequence[Piece], decoders: _Decoders) -> Batches:
+    def _events(
+        self, layout: TableLayout, events: Envelopes, frames: Sequence[RawFrame], decoders: _Decoders
+    ) -> Batches:
         context = decoders.context(events.context)
         in_env = self._in_env(context.get("env_id"), len(events.seq))
         if in_env is not None:
@@ -152,7 +154,7 @@ class Scanner:
             payload = {PAYLOAD: events.payload}
         else:
             payload = dict(zip(decoder.names, decoder.columns(events.payload), strict=True))
-        yield layout, _batch(layout, pieces, _Place(events.piece, events.seq, events.time), context, payload)
+        yield layout, _batch(layout, frames, _Place(events.frame, events.seq, events.time), context, payload)
 
     def _in_env(self, env_ids: pa.Array | None, count: int) -> pa.Array | None:
         if self._wanted.envs is None:
@@ -161,13 +163,13 @@ class Scanner:
             return pa.repeat(pa.scalar(value=False), count)
         return pc.is_in(env_ids, pa.array(sorted(self._wanted.envs), env_ids.type), skip_nulls=True)
 
-    def _blocks(self, blocks: Envelopes, pieces: Sequence[Piece], decoders: _Decoders) -> Batches:
+    def _blocks(self, blocks: Envelopes, frames: Sequence[RawFrame], decoders: _Decoders) -> Batches:
         """Yield the rows of each block; blocks that cannot be expanded stay what they are, if those are wanted."""
         broken = []
         columns = (column.to_pylist() for column in blocks[1:])
         for at, (time, seq, context, payload, number) in enumerate(zip(*columns, strict=True)):
             try:
-                yield from self._rows(payload, context, _Place(number, seq, time), pieces, decoders)
+                yield from self._rows(payload, context, _Place(number, seq, time), frames, decoders)
             except CorruptRecordError:
                 broken.append(at)
         if broken:
@@ -177,10 +179,10 @@ class Scanner:
                 rest = blocks.filter(
                     pc.is_in(pa.array(range(len(blocks.seq)), pa.int32()), pa.array(broken, pa.int32()))
                 )
-                yield from self._events(self._layouts.of(STEP_BLOCK), rest, pieces, decoders)
+                yield from self._events(self._layouts.of(STEP_BLOCK), rest, frames, decoders)
 
     def _rows(
-        self, payload: bytes, context: bytes, place: _Place, pieces: Sequence[Piece], decoders: _Decoders
+        self, payload: bytes, context: bytes, place: _Place, frames: Sequence[RawFrame], decoders: _Decoders
     ) -> Batches:
         schema = decoders.schema
         block: Any = schema.kind(STEP_BLOCK).parse(payload)
@@ -196,7 +198,7 @@ class Scanner:
             block, row, decoders.context_descriptor, bound=bound, time_unix_nano=place.time, seq=place.seq
         )
         keep = self._in_env(found.context.get("env_id"), found.rows)
-        last = pieces[place.piece].last
+        last = frames[place.frame].last
         if last is not None and last[0] == place.seq:  # a later attempt did the rest of the block again
             within = pc.less_equal(pa.array(range(found.rows), pa.int32()), last[1])
             keep = within if keep is None else pc.and_(keep, within)
@@ -204,16 +206,16 @@ class Scanner:
             found = found.filter(keep)
         if found.rows:
             layout = self._layouts.of(kind.full_name)
-            numbers = pa.repeat(pa.scalar(place.piece, pa.int32()), found.rows)
+            numbers = pa.repeat(pa.scalar(place.frame, pa.int32()), found.rows)
             seqs = pa.repeat(pa.scalar(place.seq, pa.uint64()), found.rows)
             places = _Place(numbers, seqs, found.time)
-            yield layout, _batch(layout, pieces, places, found.context, found.payload)
+            yield layout, _batch(layout, frames, places, found.context, found.payload)
 
 
 class _Place(NamedTuple):
     """Where events are: the position of their frame among those decoded, number, and time."""
 
-    piece: Any
+    frame: Any
     seq: Any
     time: Any
 
@@ -254,35 +256,35 @@ class _Decoders:
         return Counter({**found, CONTEXT: self._context.refused})
 
 
-def _together(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+def _together(frames: Iterable[RawFrame]) -> Iterator[list[RawFrame]]:
     """Yield neighbouring frames of the same schema together, some MiB at a time."""
-    group: list[Piece] = []
+    group: list[RawFrame] = []
     size = 0
-    for piece in pieces:
-        if group and (size + len(piece.raw) > BATCH_BYTES or piece.home.key != group[0].home.key):
+    for frame in frames:
+        if group and (size + len(frame.raw) > BATCH_BYTES or frame.home.key != group[0].home.key):
             yield group
             group, size = [], 0
-        group.append(piece)
-        size += len(piece.raw)
+        group.append(frame)
+        size += len(frame.raw)
     if group:
         yield group
 
 
 def _batch(
     layout: TableLayout,
-    pieces: Sequence[Piece],
+    frames: Sequence[RawFrame],
     place: _Place,
     context: Mapping[str, pa.Array],
     payload: Mapping[str, pa.Array],
 ) -> pa.RecordBatch:
     """Return columns as a batch of a table; fields that this version of the type does not have are NULL."""
     rows = len(place.seq)
-    origins = [piece.home.origin for piece in pieces]
+    origins = [frame.home.origin for frame in frames]
     found = {
-        layout.base["run"]: _named([origin.run_id for origin in origins], place.piece),
-        layout.base["stream"]: _named([origin.stream for origin in origins], place.piece),
-        layout.base["rank"]: pa.array([origin.rank for origin in origins], pa.uint32()).take(place.piece),
-        layout.base["attempt"]: pa.array([origin.attempt for origin in origins], pa.uint32()).take(place.piece),
+        layout.base["run"]: _named([origin.run_id for origin in origins], place.frame),
+        layout.base["stream"]: _named([origin.stream for origin in origins], place.frame),
+        layout.base["rank"]: pa.array([origin.rank for origin in origins], pa.uint32()).take(place.frame),
+        layout.base["attempt"]: pa.array([origin.attempt for origin in origins], pa.uint32()).take(place.frame),
         layout.base["seq"]: place.seq,
         layout.base["time"]: place.time.view(pa.int64()).cast(TIME),
         **{layout.context[name]: column for name, column in context.items() if name in layout.context},

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from esper_telemetry.decode.live import LiveSource
-    from esper_telemetry.ui.delivery import EventOrigin
+    from esper_telemetry.ui.origin import EventOrigin
     from esper_telemetry.v1.collector_pb2 import RunSummary
 
 _SUFFIX = ".esr.zst"

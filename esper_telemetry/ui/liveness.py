@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from esper_telemetry.ui.delivery import Phase
+from esper_telemetry.ui.origin import Phase
 from esper_telemetry.views.truth import SLOW_S, STALE_S
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.decode import Filter, Reference
 from esper_telemetry.decode.live import LiveTail
-from esper_telemetry.ui.delivery import Phase, Portion
+from esper_telemetry.ui.origin import Phase, Portion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.decode import Filter, Records, Tail, record_files, record_reference, survey
-from esper_telemetry.ui.delivery import Phase, Portion
+from esper_telemetry.ui.origin import Phase, Portion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -9,13 +9,13 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from esper_telemetry.ui.delivery import Phase, Portion
+from esper_telemetry.ui.origin import Phase, Portion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from esper_telemetry.decode import Event, Filter, Reference
-    from esper_telemetry.ui.delivery import EventOrigin
+    from esper_telemetry.ui.origin import EventOrigin
 
 _NANOS = 1_000_000_000
 # A portion holds what is due within so long: finer is not seen.

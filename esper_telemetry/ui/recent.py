@@ -17,7 +17,7 @@ _MOST_BYTES = 16 << 20
 _LOOKED_AT = 5000
 
 
-class Page(NamedTuple):
+class RecentEvents(NamedTuple):
     """An answer to "what came after number n".
 
     Attributes:
@@ -55,7 +55,7 @@ class Recent:
             while len(self._events) > _MOST or (self._bytes > _MOST_BYTES and len(self._events) > 1):
                 self._bytes -= self._events.popleft().size
 
-    def after(self, number: int, wanted: Callable[[Event], bool], most: int) -> Page:
+    def after(self, number: int, wanted: Callable[[Event], bool], most: int) -> RecentEvents:
         """Return the wanted events after a number, the last `most` of them.
 
         Args:
@@ -68,4 +68,4 @@ class Recent:
         start = max(number, first, self.count - _LOOKED_AT)
         events = list(islice(self._events, start - first, None))
         found = [(start + at, event) for at, event in enumerate(events, 1) if wanted(event)]
-        return Page(found[-most:] if most else [], self.count, left)
+        return RecentEvents(found[-most:] if most else [], self.count, left)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from esper_telemetry.clock import SYSTEM_CLOCK
 from esper_telemetry.errors import TelemetryError
 from esper_telemetry.ui.changes import changes
-from esper_telemetry.ui.delivery import Phase, Portion
 from esper_telemetry.ui.liveness import Pulse
+from esper_telemetry.ui.origin import Phase, Portion
 from esper_telemetry.ui.recent import Recent
 from esper_telemetry.ui.ring import Ring
 from esper_telemetry.views import Look, ReaderFindings, RunView, Window, document
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from esper_telemetry.clock import Clock
-    from esper_telemetry.ui.delivery import EventOrigin
-    from esper_telemetry.ui.recent import Page
+    from esper_telemetry.ui.origin import EventOrigin
+    from esper_telemetry.ui.recent import RecentEvents
     from esper_telemetry.views import Panel, PanelFigures
 
 Answer = TypeVar("Answer")
@@ -109,7 +109,7 @@ class RunFold:
         with self._lock:
             return self._state()
 
-    def recent(self, number: int, wanted: Callable[[Any], bool], most: int) -> Page:
+    def recent(self, number: int, wanted: Callable[[Any], bool], most: int) -> RecentEvents:
         """Return recent events, as `Recent.after`."""
         with self._lock:
             return self._recent.after(number, wanted, most)

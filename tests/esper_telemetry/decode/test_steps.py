@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esper.v1 import trainer_pb2
-from esper_telemetry.decode.steps import StepRow, expand, rows
+from esper_telemetry.decode.steps import BlockRow, expand, rows
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.schema import SchemaPool, file_closure, to_plain
 from esper_telemetry.v1 import run_pb2, steps_pb2, training_pb2
@@ -35,7 +35,7 @@ def test_rows_list_all_environments_of_a_step_before_the_next_step():
     block = block_of(context=[{"field": "inner_epoch", "values": [8, 9]}])
     assert rows(block) == 4
     assert expanded(block, batch_idx=3) == [
-        StepRow("esper.v1.ActionTaken", 77, 5, {"env_id": env, "batch_idx": 3, "inner_epoch": epoch}, {"op": op})
+        BlockRow("esper.v1.ActionTaken", 77, 5, {"env_id": env, "batch_idx": 3, "inner_epoch": epoch}, {"op": op})
         for (epoch, env), op in zip([(8, 0), (8, 1), (9, 0), (9, 1)], OPS["labels"], strict=True)
     ]
 

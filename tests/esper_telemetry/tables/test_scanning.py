@@ -10,9 +10,9 @@ from esper.v1 import trainer_pb2
 from esper_telemetry.decode import Filter, survey
 from esper_telemetry.decode.faults import Faults
 from esper_telemetry.tables import RecordWarning
-from esper_telemetry.tables.envelopes import Piece, decode_frames
+from esper_telemetry.tables.envelopes import RawFrame, decode_frames
 from esper_telemetry.tables.opening import Reading
-from esper_telemetry.tables.pieces import Pieces
+from esper_telemetry.tables.raw_frames import RawFrames
 from esper_telemetry.v1 import steps_pb2
 from tests.esper_telemetry.tables.cells import assert_same, expected_rows
 
@@ -28,8 +28,8 @@ def eager() -> trainer_pb2.ActionTaken:
     return trainer_pb2.ActionTaken(op="LIFECYCLE_OP_CULL", reward=0.5)
 
 
-def pieces_of(path) -> list[Piece]:
-    return list(Pieces(survey(path), Filter(), Faults(strict=True), expand=True, latest=False))
+def frames_of(path) -> list[RawFrame]:
+    return list(RawFrames(survey(path), Filter(), Faults(strict=True), expand=True, latest=False))
 
 
 def test_short_runs_with_one_schema_are_one_batch(record_run, tmp_path):
@@ -60,8 +60,8 @@ def test_a_block_that_cannot_be_expanded_stays_a_block(write_record):
 def test_a_type_that_nothing_declares_is_its_bytes(write_record, scalars):
     path = write_record(scalars(3))
     reading = Reading(survey(path))
-    pieces = pieces_of(path)
-    events, _ = decode_frames(pieces, pytest.fail)
+    frames = frames_of(path)
+    events, _ = decode_frames(frames, pytest.fail)
     assert len(events.seq) == 3
     layout = reading.layouts.of("type:9")
     assert layout.schema.field("payload").type == pa.binary()
@@ -70,20 +70,20 @@ def test_a_type_that_nothing_declares_is_its_bytes(write_record, scalars):
 
 @pytest.mark.parametrize("fast", [True, False], ids=["ptars", "protobuf"])
 def test_a_frame_that_is_not_as_its_descriptor_states_is_left_out_alone(write_record, scalars, fast):
-    good = pieces_of(write_record(scalars(3), scalars(4), scalars(5)))
-    lying = good[1]._replace(frame=good[1].frame._replace(records=9))
+    good = frames_of(write_record(scalars(3), scalars(4), scalars(5)))
+    lying = good[1]._replace(ref=good[1].ref._replace(records=9))
     refused = []
-    events, whole = decode_frames([good[0], lying, good[2]], lambda piece, _: refused.append(piece), fast=fast)
+    events, whole = decode_frames([good[0], lying, good[2]], lambda frame, _: refused.append(frame), fast=fast)
     assert refused == [lying]
     assert whole == [good[0], good[2]]
     assert events.seq.to_pylist() == [1, 2, 3, 8, 9, 10, 11, 12]
-    assert events.piece.to_pylist() == [0] * 3 + [1] * 5
+    assert events.frame.to_pylist() == [0] * 3 + [1] * 5
 
 
 def test_both_ways_give_the_same_envelopes(write_record, scalars):
-    pieces = pieces_of(write_record(scalars(300, env_id=1), scalars(4, device="cuda:0")))
-    fast, _ = decode_frames(pieces, pytest.fail)
-    slow, _ = decode_frames(pieces, pytest.fail, fast=False)
+    frames = frames_of(write_record(scalars(300, env_id=1), scalars(4, device="cuda:0")))
+    fast, _ = decode_frames(frames, pytest.fail)
+    slow, _ = decode_frames(frames, pytest.fail, fast=False)
     assert [column.to_pylist() for column in fast] == [column.to_pylist() for column in slow]
 
 

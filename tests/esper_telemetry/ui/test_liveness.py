@@ -7,8 +7,8 @@ from typing import NamedTuple
 import pytest
 
 from esper_telemetry.decode import read
-from esper_telemetry.ui.delivery import Phase
 from esper_telemetry.ui.liveness import Life, Pulse
+from esper_telemetry.ui.origin import Phase
 from esper_telemetry.v1 import process_pb2, run_pb2, training_pb2
 
 SECOND = 1_000_000_000

@@ -9,8 +9,8 @@ import pytest
 import esper_telemetry
 from esper_telemetry.decode import Filter
 from esper_telemetry.errors import RecordError
-from esper_telemetry.ui.delivery import Phase
 from esper_telemetry.ui.listing import CollectorListing
+from esper_telemetry.ui.origin import Phase
 from esper_telemetry.uplink.client import list_runs
 from esper_telemetry.uplink.endpoint import Endpoint
 from tests.esper_telemetry.collectorprocess import CollectorProcess, wait_until

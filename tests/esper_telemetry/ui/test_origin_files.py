@@ -12,7 +12,7 @@ import esper_telemetry
 from esper_telemetry.decode import Filter, read
 from esper_telemetry.errors import RecordError
 from esper_telemetry.recordfile import RecordReader
-from esper_telemetry.ui.delivery import Phase
+from esper_telemetry.ui.origin import Phase
 from esper_telemetry.ui.origin_files import FileOrigin
 
 

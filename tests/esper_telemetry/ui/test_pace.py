@@ -8,7 +8,7 @@ import time
 import pytest
 
 from esper_telemetry.decode import read
-from esper_telemetry.ui.delivery import Phase
+from esper_telemetry.ui.origin import Phase
 from esper_telemetry.ui.origin_files import FileOrigin
 from esper_telemetry.ui.pace import Pace, PacedOrigin
 

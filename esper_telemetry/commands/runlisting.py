@@ -22,7 +22,7 @@ SUFFIX = ".esr.zst"
 
 
 @dataclass(slots=True)
-class RunFacts:
+class RunRow:
     """A run in a few facts.
 
     Attributes:
@@ -96,7 +96,7 @@ def result_text(value: Any) -> str:
     return f"{value:.6g}"
 
 
-def runs_of(summary: Summary) -> list[RunFacts]:
+def runs_of(summary: Summary) -> list[RunRow]:
     """Return the runs of a summary, those that started first in front."""
     found = [
         _facts(run_id, [stream for stream in summary.streams if stream.run_id == run_id], summary.paths)
@@ -105,11 +105,11 @@ def runs_of(summary: Summary) -> list[RunFacts]:
     return sorted(found, key=lambda run: (run.started is None, run.started or 0, run.run_id))
 
 
-def _facts(run_id: str, streams: Sequence[StreamSummary], paths: Iterable[str]) -> RunFacts:
+def _facts(run_id: str, streams: Sequence[StreamSummary], paths: Iterable[str]) -> RunRow:
     attempts = attempts_of(streams)
     begin = [stream.first_time for stream in streams if stream.first_time is not None]
     parents = dict.fromkeys(Path(path).parent for path in paths)
-    return RunFacts(
+    return RunRow(
         run_id,
         next((stream.run_name for stream in streams if stream.run_name), ""),
         ", ".join(dict.fromkeys(stream.outcome for stream in attempts[-1])),
@@ -124,7 +124,7 @@ def _facts(run_id: str, streams: Sequence[StreamSummary], paths: Iterable[str]) 
     )
 
 
-def print_runs(runs: Sequence[RunFacts], times: TimeFormat) -> None:
+def print_runs(runs: Sequence[RunRow], times: TimeFormat) -> None:
     """Print a line for each run; times to the second."""
     rows = []
     for run in runs:
@@ -137,9 +137,9 @@ def print_runs(runs: Sequence[RunFacts], times: TimeFormat) -> None:
     print_table(_HEAD, rows)
 
 
-def run_document(run: RunFacts, times: TimeFormat) -> dict[str, Any]:
+def run_document(run: RunRow, times: TimeFormat) -> dict[str, Any]:
     """Return a run for JSON."""
-    plain = {name: getattr(run, name) for name in RunFacts.__slots__}
+    plain = {name: getattr(run, name) for name in RunRow.__slots__}
     plain["started"] = None if run.started is None else times.json(run.started)
     return plain
 

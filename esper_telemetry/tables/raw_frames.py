@@ -15,7 +15,7 @@ from esper_telemetry.decode.superseded import several_attempts, superseded
 from esper_telemetry.decode.types import Origin
 from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import Damage
-from esper_telemetry.tables.envelopes import Home, Piece
+from esper_telemetry.tables.envelopes import Home, RawFrame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _ALL = 1 << 64
 
 
-class Pieces:
+class RawFrames:
     """The frames of records. Each iteration reads them anew.
 
     Args:
@@ -62,7 +62,7 @@ class Pieces:
         self._span = 0, _ALL
         self._homes: dict[tuple[str, int], Home] = {}
 
-    def __iter__(self) -> Iterator[Piece]:
+    def __iter__(self) -> Iterator[RawFrame]:
         kept: dict[tuple[str, int, bytes], tuple[int, int]] = {}
         if self._latest:
             again = superseded(self._places)
@@ -79,12 +79,12 @@ class Pieces:
                 if after >= until:
                     continue
                 self._span = after, until
-                for piece in self._stream(places, readers):
-                    yield piece._replace(last=kept.get(key), above=max(after, piece.above))
+                for frame in self._stream(places, readers):
+                    yield frame._replace(last=kept.get(key), above=max(after, frame.above))
         finally:
             readers.close()
 
-    def _stream(self, places: Sequence[SegmentPlace], readers: OpenReaders) -> Iterator[Piece]:
+    def _stream(self, places: Sequence[SegmentPlace], readers: OpenReaders) -> Iterator[RawFrame]:
         losses = StreamLosses()
         ordered = parts(places)
         for part in ordered:
@@ -118,7 +118,7 @@ class Pieces:
                 self._faults.gone(str(place.path), error, numbers)
         return taken
 
-    def _frames(self, reader: RecordReader, segment: Segment) -> Iterator[Piece]:
+    def _frames(self, reader: RecordReader, segment: Segment) -> Iterator[RawFrame]:
         if not self._wanted.wants_rank(segment.header.rank):
             return
         home = self._home(reader, segment)
@@ -134,9 +134,9 @@ class Pieces:
                 continue
             given.add(numbers)
             if self._in_span(item) and selection.concerns(item) and (raw := self._raw(reader, item)) is not None:
-                yield Piece(raw, item, home)
+                yield RawFrame(raw, item, home)
 
-    def _frames_once(self, copies: Sequence[Taken]) -> Iterator[Piece]:
+    def _frames_once(self, copies: Sequence[Taken]) -> Iterator[RawFrame]:
         """Yield the frames of segments that hold the same numbers, each once, from any copy that has it whole."""
         if not self._wanted.wants_rank(copies[0][2].header.rank):
             return
@@ -156,7 +156,7 @@ class Pieces:
                         continue
                     raw = self._raw(reader, frame)
                 if raw is not None:
-                    yield Piece(raw, frame, home, above=reached)
+                    yield RawFrame(raw, frame, home, above=reached)
                 break
             reached = frames[0][1].last_seq
 
