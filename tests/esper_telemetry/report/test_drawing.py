@@ -169,7 +169,7 @@ def test_a_heat_leaves_empty_what_was_not_measured(parse):
     boxes = parse(draw_heat(heat)).one("svg").all("rect", class_="shade")
     assert [box.attributes["class"] for box in boxes] == ["shade zero", "shade s8", "shade none", "shade s4"]
     assert boxes[1].one("title").text == "op a, batch 2: 100.0 % (4 of 4); event 8"
-    assert "not measured" in boxes[2].one("title").text
+    assert "unavailable" in boxes[2].one("title").text
     assert "0 %" in parse(heat_legend(heat)).text
 
 
@@ -214,9 +214,9 @@ def test_lanes_draw_heights_and_join_what_is_narrower_than_a_pixel(parse):
     [
         (cell.not_yet("no event"), "not yet: no event"),
         (cell.not_recorded("level minimal"), "not recorded at this level: level minimal"),
-        (cell.unavailable("no_seed"), "not measured: no_seed"),
+        (cell.unavailable("no_seed"), "unavailable: no_seed"),
         (cell.lost("numbers 4 to 9"), "lost: numbers 4 to 9"),
-        (cell.measured(None), "not measured: the event left the field unset: it was not measured"),
+        (cell.measured(None), "unavailable: the event left the field unset: it was not measured"),
     ],
     ids=["not yet", "not recorded", "unavailable", "lost", "unset"],
 )
