@@ -169,7 +169,7 @@ def test_a_heat_leaves_empty_what_was_not_measured(parse):
     boxes = parse(draw_heat(heat)).one("svg").all("rect", class_="shade")
     assert [box.attributes["class"] for box in boxes] == ["shade zero", "shade s8", "shade none", "shade s4"]
     assert boxes[1].one("title").text == "op a, batch 2: 100.0 % (4 of 4); event 8"
-    assert "unavailable" in boxes[2].one("title").text
+    assert "not measured" in boxes[2].one("title").text
     assert "0 %" in parse(heat_legend(heat)).text
 
 
