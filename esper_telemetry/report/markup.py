@@ -20,7 +20,7 @@ GLYPHS = {Tone.GOOD: "●", Tone.WARNING: "▲", Tone.BAD: "■", Tone.PLAIN: ""
 STATES = {
     CellState.NOT_YET: "not yet",
     CellState.NOT_RECORDED: "not recorded at this level",
-    CellState.UNAVAILABLE: "not measured",
+    CellState.UNAVAILABLE: "unavailable",
     CellState.LOST: "lost",
 }
 _NANOS = 1_000_000_000

@@ -245,16 +245,6 @@ def _run_section(run: GatheredRun, at: int, label: str, share: float, *, several
         if shown.panel.id == "verdict" and not several:
             results = results_table([ComparedRun(label, view, is_control(view.facts))])
             parts.append(_results(results, run) if results else Markup(""))
-    absent = [element("li", {}, f"{panel.title}: {reason}") for panel, reason in view.absent()]
-    if absent:
-        parts.append(
-            element(
-                "section",
-                {"class": "panel"},
-                element(heading, {}, "Not shown"),
-                element("ul", {"class": "absent"}, *absent),
-            )
-        )
     head = (
         element("h2", {"id": f"{prefix}name"}, f"{at}. {label} ", element("small", {"class": "id"}, view.facts.run_id))
         if several

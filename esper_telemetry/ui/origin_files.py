@@ -7,7 +7,7 @@ event falls between history and tail, and none is given twice.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.decode import Filter, Records, Tail, record_files, record_reference, survey
 from esper_telemetry.ui.origin import Phase, Portion
@@ -84,7 +84,7 @@ class FileOrigin:
                 return
             yield self._portion(events, Phase.HISTORY, records, records.events)
         yield self._portion((), Phase.LIVE, records, records.events, missing=records.missing)
-        history = tuple(records.warnings), dict(records.unknown)
+        history = _History(tuple(records.warnings), dict(records.unknown), records.missing)
         for events in tail.follow(stop=stop, sleep=self._pause_shortly):
             yield self._after(events, Phase.LIVE, tail, history)
         if not stop():
@@ -97,17 +97,14 @@ class FileOrigin:
             self._fresh(events), phase, stored, tuple(records.warnings), dict(records.unknown), missing=missing
         )
 
-    def _after(
-        self, events: Iterable[Event], phase: Phase, tail: Tail, history: tuple[tuple[str, ...], dict[str, int]]
-    ) -> Portion:
-        warnings, unknown = history
-        counts = dict(unknown)
+    def _after(self, events: Iterable[Event], phase: Phase, tail: Tail, history: _History) -> Portion:
+        counts = dict(history.unknown)
         for name, count in tail.unknown.items():
             counts[name] = counts.get(name, 0) + count
-        told = set(warnings)
-        return Portion(
-            self._fresh(events), phase, None, (*warnings, *(one for one in tail.warnings if one not in told)), counts
-        )
+        told = set(history.warnings)
+        warnings = (*history.warnings, *(one for one in tail.warnings if one not in told))
+        # What was missing then stays missing: the numbers behind the last event of a file are told by its end only.
+        return Portion(self._fresh(events), phase, None, warnings, counts, missing=history.missing)
 
     def _fresh(self, events: Iterable[Event]) -> list[Event]:
         fresh = []
@@ -127,6 +124,14 @@ class FileOrigin:
     def _pause_shortly(self, seconds: float) -> None:
         # A page is drawn twice a second at most: a look every 100 ms halves what an idle run costs.
         self._pause(max(seconds, _POLL_S))
+
+
+class _History(NamedTuple):
+    """What reading from the beginning found beside the events."""
+
+    warnings: tuple[str, ...]
+    unknown: dict[str, int]
+    missing: int
 
 
 def _portions_of(events: Iterable[Event]) -> Iterator[list[Event]]:

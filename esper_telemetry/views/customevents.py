@@ -27,7 +27,7 @@ _DRAWN = {options_pb2.KIND_GAUGE, options_pb2.KIND_DELTA, options_pb2.KIND_CUMUL
 
 
 class _Kind:
-    """What is drawn of one type."""
+    """What is drawn of one type: what its schema declares as a measurement, and floats of which it declares nothing."""
 
     def __init__(self, event: Event) -> None:
         metas = event.metas
@@ -38,6 +38,7 @@ class _Kind:
             for name, meta in own.items()
             if meta.kind in _DRAWN and (name not in CONTEXT_FIELDS or name in hidden)
         }
+        self.declared = {*CONTEXT_FIELDS, *own}
         self.keys = [
             name for name, meta in own.items() if meta.kind == options_pb2.KIND_KEY and name not in CONTEXT_FIELDS
         ]
@@ -73,6 +74,10 @@ class CustomEvents(Fold):
         kind = known[1]
         label = kind.label(data)
         if label is not None:
+            for name, value in data.items():
+                if isinstance(value, float) and name not in kind.declared:  # whole numbers may be names: ids, counts
+                    kind.declared.add(name)
+                    kind.measurements[name] = "", None
             values = {name: _number(data.get(name)) for name in kind.measurements}
             kind.tracks.add(event, data, values, label)
 

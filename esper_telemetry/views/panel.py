@@ -56,6 +56,7 @@ class ViewFacts:
         attempts: attempts seen.
         counts: events by full name of the type.
         names: short name by full name.
+        absent: titles of the panels that have nothing to show, each with the reason, as of the last question.
     """
 
     numbering: Numbering = field(default_factory=Numbering)
@@ -74,6 +75,7 @@ class ViewFacts:
     attempts: set[int] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+    absent: tuple[tuple[str, str], ...] = ()
 
     def stream_label(self, rank: int, attempt: int) -> str:
         """Return what tells a stream apart from the others of the run; "" where there is only one."""

@@ -10,6 +10,8 @@ from esper_telemetry.views.figure import Table, TableColumn
 from esper_telemetry.views.panel import EVERY, Fold, Look, Panel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from esper_telemetry.decode import Event
     from esper_telemetry.views.cell import Cell
     from esper_telemetry.views.figure import Figure
@@ -54,6 +56,8 @@ class RecordHealth(Fold):
         streams = look.facts.numbering.streams
         if streams:
             found.append(_by_stream(look))
+        if look.facts.absent:
+            found.append(_absent(look.facts.absent))
         return tuple(found)
 
     def _by_type(self) -> Table:
@@ -122,6 +126,12 @@ def _by_stream(look: Look) -> Table:
         TableColumn("told its end"),
     )
     return Table("Streams", columns, tuple(rows), hidden=len(ordered) - len(rows))
+
+
+def _absent(panels: Sequence[tuple[str, str]]) -> Table:
+    """Return which panels are missing and why: a panel that is not there must not pass for one without findings."""
+    rows = tuple((measured(title), measured(reason, tone=Tone.MUTED)) for title, reason in panels)
+    return Table("Panels that are not shown", (TableColumn("panel"), TableColumn("why")), rows)
 
 
 PANEL = Panel(

@@ -113,6 +113,7 @@ class RunView:
     def figures(self, look: Look | None = None) -> list[PanelFigures]:
         """Return every panel that has something to show, or is always shown."""
         look = look or Look(self.facts)
+        self._note_absent()
         return [self._shown(kept, look) for kept in self._kept if kept.version or kept.panel.always]
 
     def panel_figures(self, panel_id: str, look: Look | None = None) -> PanelFigures:
@@ -121,11 +122,16 @@ class RunView:
         Raises:
             KeyError: there is no such panel.
         """
+        self._note_absent()
         return self._shown(self._of(panel_id), look or Look(self.facts))
 
     def absent(self) -> list[tuple[Panel, str]]:
         """Return the panels that have nothing to show, each with the reason."""
         return [(kept.panel, self._absence(kept)) for kept in self._kept if not kept.version and not kept.panel.always]
+
+    def _note_absent(self) -> None:
+        """Tell the panels which of them have nothing to show now."""
+        self.facts.absent = tuple((panel.title, reason) for panel, reason in self.absent())
 
     def _of(self, panel_id: str) -> _Kept:
         for kept in self._kept:

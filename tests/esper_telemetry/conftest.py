@@ -77,31 +77,36 @@ def batch_of(
     return Batch(events, ids, first_seq, last, min(times), max(times), sum(map(len, events)))
 
 
+def write_frames(
+    path: Path,
+    frames: Sequence[Sequence[tuple[Message, dict]]],
+    *,
+    close: bool = True,
+    shed: int = 0,
+    first_seq: int = 1,
+    **header,
+) -> Path:
+    """Write a record from frames, each a list of (message, context), and so many missing numbers behind each."""
+    classes = list(dict.fromkeys([run_pb2.RunStarted, *(type(m) for frame in frames for m, _ in frame)]))
+    type_ids = {cls: number for number, cls in enumerate(classes, 1)}
+    header = {"run_id": "20261122T223328Z-test-1f3a9c", "producer_id": bytes(range(16)), **header}
+    known = HeaderInfo(previous_last_seq=first_seq - 1, **header)
+    writer = RecordWriter(path, known, [(number, event_type(cls)) for cls, number in type_ids.items()])
+    seq = first_seq
+    for frame in frames:
+        batch = batch_of(frame, seq, type_ids, last_seq=seq + len(frame) - 1 + shed)
+        writer.write(batch)
+        seq = batch.last_seq + 1
+    writer.close() if close else writer.abandon()
+    return path
+
+
 @pytest.fixture
 def write_record(tmp_path) -> Callable[..., Path]:
     """A function that writes a record from frames, each a list of (message, context)."""
 
-    def write(
-        *frames: Sequence[tuple[Message, dict]],
-        path: Path | None = None,
-        close: bool = True,
-        shed: int = 0,
-        first_seq: int = 1,
-        **header,
-    ) -> Path:
-        classes = list(dict.fromkeys([run_pb2.RunStarted, *(type(m) for frame in frames for m, _ in frame)]))
-        type_ids = {cls: number for number, cls in enumerate(classes, 1)}
-        path = path or tmp_path / "record.esr.zst"
-        header = {"run_id": "20261122T223328Z-test-1f3a9c", "producer_id": bytes(range(16)), **header}
-        known = HeaderInfo(previous_last_seq=first_seq - 1, **header)
-        writer = RecordWriter(path, known, [(number, event_type(cls)) for cls, number in type_ids.items()])
-        seq = first_seq
-        for frame in frames:
-            batch = batch_of(frame, seq, type_ids, last_seq=seq + len(frame) - 1 + shed)
-            writer.write(batch)
-            seq = batch.last_seq + 1
-        writer.close() if close else writer.abandon()
-        return path
+    def write(*frames: Sequence[tuple[Message, dict]], path: Path | None = None, **options) -> Path:
+        return write_frames(path or tmp_path / "record.esr.zst", frames, **options)
 
     return write
 

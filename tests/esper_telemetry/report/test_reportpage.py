@@ -93,7 +93,7 @@ def test_each_state_of_a_value_is_shown_as_what_it_is(write_record, parse):
     assert shown["accuracy"] == "—"
     assert shown["return"] == "—"
     reasons = [abbr.attributes["title"] for abbr in tile.all("abbr")]
-    assert any(reason.startswith("not measured:") for reason in reasons)
+    assert any(reason.startswith("unavailable:") for reason in reasons)
     assert any(reason.startswith("not yet:") for reason in reasons)
     assert "NaN" in [text.text for text in tree.all("text", class_="odd")]
     assert tree.all("rect", class_="gap")
@@ -103,8 +103,8 @@ def test_each_state_of_a_value_is_shown_as_what_it_is(write_record, parse):
 
 def test_a_level_that_leaves_panels_out_is_named(record_run, parse):
     tree, _, _ = page(parse, record_run(lambda run: None, level="minimal"))
-    absent = [node.text for node in tree.one("ul", class_="absent").all("li")]
-    assert "Policy updates: not recorded at level minimal: its events need level normal" in absent
+    rows = [[cell.text for cell in row.all("td")] for row in tree.one("section", id="r1-health").all("tr")]
+    assert ["Policy updates", "not recorded at level minimal: its events need level normal"] in rows
 
 
 def test_several_runs_are_compared_and_keep_their_own_panels(record_run, parse, tmp_path):
