@@ -37,9 +37,9 @@ LABEL: Any = options_pb2.label
 CONTEXT = context_pb2.Context.DESCRIPTOR.full_name
 CONTEXT_KEY = options_pb2.ContextKey.DESCRIPTOR.full_name
 
-# `.data` is one flat dict of payload and context, so a name stands in one of them only, except where they agree.
+# `.data` is one flat dict of payload and context, so a name is in one of them only, except where they agree.
 SAME_NAME_AS_CONTEXT = {
-    "esper_telemetry.v1.StepBlock.device": "it becomes Context.device of the rows that the block stands for",
+    "esper_telemetry.v1.StepBlock.device": "it becomes Context.device of the rows that the block holds",
     "esper_telemetry.v1.ScalarLogged.step": "a framework's own step, which may go back, is the one to show",
     "esper_telemetry.v1.ScalarsLogged.step": "as in ScalarLogged",
 }
@@ -85,7 +85,7 @@ def compile_protos(folder: Path) -> descriptor_pb2.FileDescriptorSet:
     """Return the compiled schema below `folder`, which holds a buf.yaml.
 
     Raises:
-        subprocess.CalledProcessError: buf refuses a file; it has said why on stderr.
+        subprocess.CalledProcessError: buf refuses a file; it has written why to stderr.
     """
     buf = Path(sys.executable).with_name("buf")
     command = [str(buf), "build", "--exclude-source-info", "--as-file-descriptor-set", "-o", "-"]
@@ -94,13 +94,13 @@ def compile_protos(folder: Path) -> descriptor_pb2.FileDescriptorSet:
 
 
 def event_meta(message: Descriptor) -> options_pb2.EventMeta | None:
-    """Return what the schema says of an event, or None where `message` is none."""
+    """Return what the schema states of an event, or None where `message` is none."""
     options = descriptor_pb2.MessageOptions.FromString(message.GetOptions().SerializeToString())
     return options.Extensions[EVENT] if options.HasExtension(EVENT) else None
 
 
 def field_meta(field: FieldDescriptor) -> options_pb2.FieldMeta:
-    """Return unit, kind and range of `field`; all unset where the schema says nothing."""
+    """Return unit, kind and range of `field`; all unset where the schema states nothing."""
     options = descriptor_pb2.FieldOptions.FromString(field.GetOptions().SerializeToString())
     meta: options_pb2.FieldMeta = options.Extensions[META]
     return meta
@@ -175,7 +175,7 @@ def _measurement_findings(field: FieldDescriptor) -> Iterator[str]:
     if numeric and not meta.unit and meta.kind != options_pb2.KIND_KEY:
         yield f'{field.full_name}: a number needs its unit (`unit: "ms"`; "1" for a pure one) or `kind: KIND_KEY`'
     if not numeric and meta.unit:
-        yield f"{field.full_name}: only a number has a unit; it says {meta.unit!r}"
+        yield f"{field.full_name}: only a number has a unit; it has {meta.unit!r}"
     scalar = numeric or value.cpp_type == FieldDescriptor.CPPTYPE_BOOL
     if scalar and not is_map and not field.is_repeated and not field.has_presence:
         yield f"{field.full_name}: make it `optional`: unset means not measured, and must not read as 0"
@@ -249,7 +249,7 @@ def main() -> int:
     if arguments.accept:
         image = compile_protos(arguments.proto)
         (arguments.proto / BASELINE).write_bytes(image.SerializeToString(deterministic=True))
-        print(f"{BASELINE}: {len(image.file)} files are the baseline now; say why in CHANGELOG.md")
+        print(f"{BASELINE}: {len(image.file)} files are the baseline now; state why in CHANGELOG.md")
         return 0
     found = findings(arguments.proto)
     print("\n".join(found) or "ok: the schema keeps its rules and its promises")

@@ -49,7 +49,7 @@ def command(left: str, right: str, choice: Choice, *, latest: bool, as_json: boo
     """Compare two runs: settings, results, events by type, and the numbers of every field.
 
     With --exact the events must be the same, one by one. Times, durations, rates and the event
-    that says where and when the run was are left out.
+    that states where and when the run was are left out.
     """
     sides = survey(find_files([left])), survey(find_files([right]))
     check_types(choice.plain.types, *sides)

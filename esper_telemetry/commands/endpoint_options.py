@@ -1,4 +1,4 @@
-"""The options that say how a collector is reached: the same for every verb that talks to one."""
+"""The options that state how a collector is reached: the same for every verb that talks to one."""
 
 from __future__ import annotations
 

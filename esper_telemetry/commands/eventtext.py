@@ -71,7 +71,7 @@ class EventText:
 def _unit(name: str, unit: str) -> str:
     """Return a unit to put behind a value.
 
-    Pure numbers and counts of named things need none, and `update_time_ms` has said it already.
+    Pure numbers and counts of named things need none, and `update_time_ms` states it already.
     """
     if unit in ("", "1") or (unit.startswith("{") and unit.endswith("}")) or name.endswith(f"_{unit}"):
         return ""

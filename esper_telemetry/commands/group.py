@@ -116,7 +116,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:  # records hold any text, whatever the locale says
+        if reconfigure is not None:  # records hold any text, whatever the locale is
             reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         code = cli.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)

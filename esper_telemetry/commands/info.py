@@ -122,9 +122,9 @@ def _attempt_text(streams: Sequence[StreamSummary], times: TimeFormat) -> str:
     begin = min((stream.first_time for stream in streams if stream.first_time is not None), default=None)
     resumed = next((stream.resumed for stream in streams if len(stream.resumed) > 1), {})
     goal = [f"{name.removeprefix('from_')} {value:,}" for name, value in resumed.items() if name.startswith("from_")]
-    said = f"{streams[0].attempt}: {_outcome(streams)} after {duration(lasted(streams))}"
-    said += f", begun {times.text(begin).strip()}" if begin is not None else ""
-    return said + (f", from {', '.join(goal)} on" if goal else "")
+    stated = f"{streams[0].attempt}: {_outcome(streams)} after {duration(lasted(streams))}"
+    stated += f", begun {times.text(begin).strip()}" if begin is not None else ""
+    return stated + (f", from {', '.join(goal)} on" if goal else "")
 
 
 def _outcome(streams: Sequence[StreamSummary]) -> str:
@@ -134,8 +134,8 @@ def _outcome(streams: Sequence[StreamSummary]) -> str:
     reasons = dict.fromkeys(stream.finished["reason"] for stream in streams if stream.finished.get("reason"))
     text += f" ({', '.join(reasons)})" if reasons else ""
     if errors:
-        said = (errors[0]["error_type"], errors[0].get("error_message"))
-        text += "".join(f": {part}" for part in said if part)
+        stated = (errors[0]["error_type"], errors[0].get("error_message"))
+        text += "".join(f": {part}" for part in stated if part)
     return text
 
 
@@ -182,8 +182,8 @@ def _losses(streams: Sequence[StreamSummary]) -> str:
     causes: Counter[str] = Counter()
     for stream in streams:
         causes.update(stream.causes)
-    said = ", ".join(f"{cause} {count:,}" for cause, count in causes.most_common())
-    return f"{missing:,} of {plural(given, 'event')}" + (f"; the run says: {said}" if said else "")
+    stated = ", ".join(f"{cause} {count:,}" for cause, count in causes.most_common())
+    return f"{missing:,} of {plural(given, 'event')}" + (f"; the run states: {stated}" if stated else "")
 
 
 def _stream_row(stream: StreamSummary) -> tuple[object, ...]:

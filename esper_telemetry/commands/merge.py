@@ -22,7 +22,7 @@ def command(files: tuple[str, ...], output: Path, *, force: bool, as_json: bool)
     """Join records into one file, frames byte for byte: it reads like the folder it was made of.
 
     Damaged inputs are recovered on the way. Exit code 0: nothing is lost; 3: something is, or a
-    record was never closed, so that nobody knows.
+    record was never closed, so that its end is unknown.
     """
     paths = find_files(files)
     with progress("merging", 1) as show:

@@ -166,7 +166,7 @@ latest_option = click.option(
 
 
 def find_files(files: Sequence[str]) -> RecordFiles:
-    """Return the files that FILE... stands for; standard input is copied to a file first.
+    """Return the files that FILE... names; standard input is copied to a file first.
 
     Raises:
         NotARecordError: nothing is there.
@@ -282,7 +282,7 @@ class EachFile:
 def tell_unknown(unknown: Mapping[str, int]) -> None:
     """Say on stderr which events were kept as bytes."""
     for name, count in sorted(unknown.items()):
-        warn(f"{plural(count, 'event')} of type {name} cannot be decoded: the record does not say what they hold")
+        warn(f"{plural(count, 'event')} of type {name} cannot be decoded: the record does not declare what they hold")
 
 
 def _some(values: Sequence[int]) -> frozenset[int] | None:

@@ -35,7 +35,7 @@ def command(files: tuple[str, ...], output: Path, *, schema_from: Path | None, a
     frames are kept byte for byte, what is whole of a cut last frame is kept and marked as
     unverified, and the output is verified. A header that is lost is assumed to be that of a segment
     of the same stream, or of this SDK if the file proves it. Exit code 0: nothing is lost; 3: something is, or the
-    record was never closed, so that nobody knows; 1: nothing can be recovered.
+    record was never closed, so that its end is unknown; 1: nothing can be recovered.
     """
     paths = find_files(files)
     folder = new_folder(output) if len(paths) > 1 or Path(files[0]).is_dir() else None
@@ -72,7 +72,7 @@ def new_folder(path: Path) -> Path:
 
 
 def placed_text(placed: Recovery | Merge) -> str:
-    """Return in a few words what stands in a new file."""
+    """Return in a few words what a new file holds."""
     text = f"{plural(placed.events, 'event')} in {plural(placed.frames, 'frame')}"
     extras = (
         (placed.unverified, f"{plural(placed.unverified, 'event')} unverified, from a cut frame"),
@@ -92,14 +92,14 @@ def tell_damage(placed: Recovery | Merge) -> None:
     for _, first, last in placed.lost:
         warn(f"{placed.output}: numbers {first:,} to {last:,} are lost")
     if placed.open_end:
-        warn(f"{placed.output}: events at the end are lost, and nothing says how many")
+        warn(f"{placed.output}: events at the end are lost, and it is unknown how many")
     elif placed.unclosed:
         what = plural(placed.unclosed, "segment")
         warn(f"{placed.output}: {what} had no footer: what a killed writer still held is not in it")
 
 
 def placed_document(placed: Recovery | Merge) -> dict[str, Any]:
-    """Return what stands in a new file, for JSON."""
+    """Return what a new file holds, for JSON."""
     counts = ("segments", "frames", "events", "rebuilt", "unverified", "repeats", "lost_bytes", "unclosed")
     names = ("complete", *counts, "open_end")
     return {

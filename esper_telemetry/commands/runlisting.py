@@ -65,11 +65,11 @@ def attempts_of(streams: Sequence[StreamSummary]) -> list[list[StreamSummary]]:
 
 def lasted(streams: Sequence[StreamSummary]) -> float:
     """Return the duration of one attempt, in seconds: what its longest rank states, or else shows."""
-    said = [stream.finished["duration_s"] for stream in streams if "duration_s" in stream.finished]
+    stated = [stream.finished["duration_s"] for stream in streams if "duration_s" in stream.finished]
     begin = [stream.first_time for stream in streams if stream.first_time is not None]
     end = [stream.last_time for stream in streams if stream.last_time is not None]
     shown = (max(end) - min(begin)) / _NANOS if begin else 0.0
-    return float(max(said)) if len(said) == len(streams) else max([shown, *said])
+    return float(max(stated)) if len(stated) == len(streams) else max([shown, *stated])
 
 
 def results_of(streams: Sequence[StreamSummary]) -> dict[str, Any]:

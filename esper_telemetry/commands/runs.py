@@ -32,7 +32,7 @@ run that is being written or read is not deleted. Exit code 1: it was not delete
 
 
 class _Runs(click.Group):
-    """A group whose verb `list` need not be said."""
+    """A group whose verb `list` may be left out."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the verb in front where it is missing."""
@@ -55,7 +55,7 @@ def command() -> None:
 @click.option("--prefix", default="", help="Only runs whose id starts so.")
 @endpoint_options
 def list_(place: str, *, as_json: bool, prefix: str, **security: Any) -> int:
-    """List runs: who wrote them, how much, and whether somebody does now."""
+    """List runs: who wrote them, how much, and whether a process writes them now."""
     address = _address(place, security)
     if address is None and not (Path(place) / COLLECTOR_LOCK).exists() and run_folders(Path(place)):
         return _list_local(Path(place), prefix, as_json=as_json)

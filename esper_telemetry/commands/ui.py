@@ -60,7 +60,7 @@ def command(place: str, *, listen: str, page_token: str | None, open_browser: bo
 
 
 def find_listing(place: str, security: dict[str, Any]) -> Listing:
-    """Return the runs that PLACE stands for.
+    """Return the runs that PLACE names.
 
     Raises:
         ConfigError: a token would travel in the clear, or a file cannot be read.

@@ -51,7 +51,7 @@ def command(files: tuple[str, ...], *, as_json: bool) -> int:
 
 
 class _Content:
-    """What the events of all files say together: numbers that are missing, values that are out of range.
+    """What the events of all files show together: numbers that are missing, values that are out of range.
 
     Attributes:
         missing: numbers without an event, but those that are marked as lost, which is told with their frames.

@@ -41,7 +41,7 @@ class BlockFacts(NamedTuple):
 
 
 def block_facts(kind: EventKind, payload: bytes, time_unix_nano: int) -> BlockFacts | None:
-    """Return what a block of steps stands for, without making its rows; None where it cannot be decoded.
+    """Return the rows of a block of steps, without making its rows; None where it cannot be decoded.
 
     Args:
         kind: the type of the event, that of blocks.

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from esper_telemetry.recordfile import Damage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from esper_telemetry.errors import CorruptRecordError, RecordError
-    from esper_telemetry.recordfile import FrameRef, RecordReader
+    from esper_telemetry.recordfile import FrameRef, RecordReader, Segment
 
 
 class FileDamage(NamedTuple):
@@ -105,3 +105,52 @@ class Faults:
         """Record that files hold the same sequence numbers, the most complete one first."""
         for path in paths[1:]:
             self.warn(path, f"it is a copy of {paths[0]}, or holds events of it: what came already is given once")
+
+    def frames(self, path: str, segment: Segment) -> Iterator[FrameRef]:
+        """Yield the frames of a segment, each once, and record what is damaged or repeated between them.
+
+        Raises:
+            CorruptRecordError: something is damaged, and reading is strict.
+        """
+        given: set[tuple[int, int, int]] = set()
+        for item in segment.items:
+            if isinstance(item, Damage):
+                self.damaged(path, item)
+                continue
+            numbers = item.first_seq, item.last_seq, item.records
+            if numbers in given:
+                self.repeated(path, item)
+                continue
+            given.add(numbers)
+            yield item
+
+
+class FaultReport:
+    """What a reading states of its faults; a class that reads records anew at each iteration inherits it.
+
+    Args:
+        faults: what is known so far.
+    """
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What was found damaged, missing or cut off so far: one sentence each, complete after an iteration."""
+        return self._faults.warnings
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What is worth knowing and no fault, such as segments that retention deleted: one sentence each."""
+        return self._faults.notes
+
+    @property
+    def damage(self) -> Sequence[FileDamage]:
+        """Stretches that could not be read so far; empty when reading is strict, as then they are raised."""
+        return self._faults.damage
+
+    @property
+    def missing(self) -> int:
+        """Sequence numbers of the streams read so far that were given out and have no event, whatever the cause."""
+        return self._faults.missing

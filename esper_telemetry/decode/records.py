@@ -14,14 +14,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.decode.event_filter import Filter
-from esper_telemetry.decode.faults import Faults, FileDamage
+from esper_telemetry.decode.faults import FaultReport, Faults
 from esper_telemetry.decode.landmarks import Landmarks
 from esper_telemetry.decode.losses import StreamLosses
 from esper_telemetry.decode.segments import SegmentDecoder
 from esper_telemetry.decode.streams import OpenReaders, by_stream, parts
 from esper_telemetry.decode.superseded import several_attempts, superseded
 from esper_telemetry.decode.survey import survey
-from esper_telemetry.errors import CorruptRecordError, RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,14 +32,13 @@ if TYPE_CHECKING:
     from esper_telemetry.decode.streams import SegmentPlace
     from esper_telemetry.decode.survey import Survey
     from esper_telemetry.decode.tallies import Tallies
-    from esper_telemetry.recordfile import RecordReader, Segment
 
     TypeName = str | type[Message]
 
 _NANOS = 1_000_000_000
 
 
-class Records:
+class Records(FaultReport):
     """The events of one or more record files. Each iteration reads them anew.
 
     Args:
@@ -58,6 +56,7 @@ class Records:
     def __init__(
         self, found: Survey, wanted: Filter, *, expand: bool = True, strict: bool = True, latest: bool = False
     ) -> None:
+        super().__init__(Faults(strict=strict))
         self.segments = found.places
         self.found = found
         self._latest = latest
@@ -85,26 +84,6 @@ class Records:
     def events(self) -> int:
         """Events in the segments, wanted or not, as the descriptors state."""
         return sum(place.events for place in self.segments)
-
-    @property
-    def warnings(self) -> Sequence[str]:
-        """What was found damaged, missing or cut off so far: one sentence each, complete after an iteration."""
-        return self._faults.warnings
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What is worth knowing and no fault, such as segments that retention deleted: one sentence each."""
-        return self._faults.notes
-
-    @property
-    def damage(self) -> Sequence[FileDamage]:
-        """Stretches that could not be read so far; empty when reading is strict, as then they are raised."""
-        return self._faults.damage
-
-    @property
-    def missing(self) -> int:
-        """Sequence numbers of the streams read so far that were given out and have no event, whatever the cause."""
-        return self._faults.missing
 
     @property
     def marked(self) -> int:
@@ -186,7 +165,7 @@ class Records:
         is_last: bool,
     ) -> Iterator[Event]:
         """Yield the events of a segment, or of several that hold the same sequence numbers."""
-        copies = self._take(part, readers)
+        copies = readers.take_part(part)
         if not copies:
             return
         place, reader, segment = copies[0]
@@ -201,21 +180,6 @@ class Records:
             losses.end(place, Landmarks(reader, segment), reader, segment)
         for each in part:
             readers.give_back(each.path)
-
-    def _take(
-        self, part: Sequence[SegmentPlace], readers: OpenReaders
-    ) -> list[tuple[SegmentPlace, RecordReader, Segment]]:
-        """Open the segments of a part; what is not there any more is reported."""
-        taken = []
-        for place in part:
-            try:
-                taken.append((place, *readers.take(place)))
-            except CorruptRecordError:
-                raise
-            except RecordError as error:
-                numbers = place.header.previous_last_seq + 1, place.last_seq
-                self._faults.gone(str(place.path), error, numbers)
-        return taken
 
 
 def _earliest(place: SegmentPlace) -> int:

@@ -53,16 +53,7 @@ class SegmentDecoder:
             return
         origin = self.origin(segment, reader.path)
         selection = self._wanted.selection(origin, expand=self._expand)
-        given: set[tuple[int, int, int]] = set()
-        for item in segment.items:
-            if isinstance(item, Damage):
-                self._faults.damaged(reader.path, item)
-                continue
-            numbers = item.first_seq, item.last_seq, item.records
-            if numbers in given:
-                self._faults.repeated(reader.path, item)
-                continue
-            given.add(numbers)
+        for item in self._faults.frames(reader.path, segment):
             if self._tallies is not None and selection.covers(item):
                 self._tally(self._tallies, reader, item, origin)
             else:

@@ -216,7 +216,7 @@ def count_envelopes(records: Records, *, by_rank: bool = False, by_run: bool = F
     """Return the same without fields, from envelopes alone: no payload is parsed, blocks of steps aside.
 
     Args:
-        records: what to count; blocks count as the rows that they stand for, whether it expands them or not.
+        records: what to count; blocks count as the rows that they hold, whether it expands them or not.
         by_rank: as in `count_events`.
         by_run: as in `count_events`.
     """

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 _CONTEXT_NUMBERS = {field.name: field.number for field in context_pb2.Context.DESCRIPTOR.fields}
 _BITS = tuple(tuple(bool(byte >> bit & 1) for bit in range(8)) for byte in range(256))
 _ABSENT = object()
-_MICROSECOND = 1000
+MICROSECOND = 1000
 _FLOAT_BYTES, _DOUBLE_BYTES = 4, 8
-_KINDS = {
+# Which fields a column of each kind may fill.
+COLUMN_KINDS = {
     "flags": (FieldDescriptor.TYPE_BOOL,),
     "indices": (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_ENUM),
     "floats": (FieldDescriptor.TYPE_FLOAT, FieldDescriptor.TYPE_DOUBLE),
@@ -126,7 +127,7 @@ def _times(block: Any, event_time: int, where: str) -> Iterator[int]:
     if not block.HasField("first_time_unix_nano"):
         return repeat(event_time)
     offsets = _sized(list(block.time_offsets_us), block.steps, where, "time_offsets_us")
-    each_step = (block.first_time_unix_nano + offset * _MICROSECOND for offset in offsets)
+    each_step = (block.first_time_unix_nano + offset * MICROSECOND for offset in offsets)
     return chain.from_iterable(repeat(time, block.envs) for time in each_step)
 
 
@@ -161,7 +162,7 @@ def _sized(values: Sequence[Any], size: int, where: str, what: str) -> Sequence[
 
 
 def _column(column: Any, row_class: type[Message] | None, count: int, where: str) -> _Column:
-    kinds = [kind for kind in _KINDS if getattr(column, kind)]
+    kinds = [kind for kind in COLUMN_KINDS if getattr(column, kind)]
     if not kinds and not count:
         return _Column(0, column.field, (), gaps=False)
     if len(kinds) != 1:
@@ -187,7 +188,7 @@ def _field(name: str, kind: str, row_class: type[Message] | None, where: str) ->
     if row_class is None:
         return None
     found: Any = row_class.DESCRIPTOR.fields_by_name.get(name)
-    if found is None or found.type not in _KINDS[kind] or is_repeated(found):
+    if found is None or found.type not in COLUMN_KINDS[kind] or is_repeated(found):
         raise CorruptRecordError(f"{where}: {row_class.DESCRIPTOR.full_name} has no field {name!r} that takes {kind}")
     field: FieldDescriptor = found
     return field

@@ -10,7 +10,7 @@ from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from esper_telemetry.errors import RecordError
+from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.recordfile.filtered import FILTERED
 from esper_telemetry.recordfile.frame import FrameDecoder
@@ -174,6 +174,23 @@ class OpenReaders:
         if segment is None or segment.header.file_id != place.header.file_id:
             raise RecordError("it was replaced by another file while it was read; read again", path=reader.path)
         return reader, segment
+
+    def take_part(self, part: Iterable[SegmentPlace]) -> list[tuple[SegmentPlace, RecordReader, Segment]]:
+        """Return the segments of a part with their readers; one that is gone meanwhile is recorded in the faults.
+
+        Raises:
+            CorruptRecordError: something is damaged, and the faults are strict.
+        """
+        taken = []
+        for place in part:
+            try:
+                taken.append((place, *self.take(place)))
+            except CorruptRecordError:
+                raise
+            except RecordError as error:
+                numbers = place.header.previous_last_seq + 1, place.last_seq
+                self._faults.gone(str(place.path), error, numbers)
+        return taken
 
     def _share_schemas(self, reader: RecordReader) -> None:
         """Hold descriptors once, however many files carry the same ones: they are most of what a reader keeps."""

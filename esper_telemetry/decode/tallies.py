@@ -1,6 +1,6 @@
 """Counts, bytes and times by type from envelopes alone: no payload is parsed and no object is made for an event.
 
-Whole frames are taken by column. A block of steps is the exception: its payload says how many rows it stands for, and
+Whole frames are taken by column. A block of steps is the exception: its payload states how many rows it holds, and
 of which type.
 """
 

@@ -1,4 +1,4 @@
-"""Old runs as records: scalars of TensorBoard, of JSON lines and of CSV, so that they stand beside new ones.
+"""Old runs as records: scalars of TensorBoard, of JSON lines and of CSV, so that they can be compared with new ones.
 
 Each becomes `scalar.logged` with the name, step and time that it had. A file that is read is never changed, and a line
 that holds no scalar is counted.

@@ -4,7 +4,7 @@
 
     writer = SummaryWriter(f"runs/{run_name}")
 
-The record goes to `runs/<run_name>`. A run that the script does not close ends with the process, and says how.
+The record goes to `runs/<run_name>`. A run that the script does not close ends with the process, and states how.
 """
 
 from __future__ import annotations

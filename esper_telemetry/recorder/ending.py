@@ -76,11 +76,11 @@ def ending(outcome: Any = None, error: Any = None, reason: str = "") -> Ending:
         outcome = judged or ("completed" if error is None else "failed")
     known = outcome if isinstance(outcome, str) and outcome in OUTCOMES else None
     unknown = "" if known else f"unknown outcome {text_of(outcome, MESSAGE_LIMIT)!r}"
-    said = utf8_text("; ".join(filter(None, (text_of(reason, _REASON_LIMIT), seen, unknown))), _REASON_LIMIT)
+    stated = utf8_text("; ".join(filter(None, (text_of(reason, _REASON_LIMIT), seen, unknown))), _REASON_LIMIT)
     if error is None or judged == "completed":
-        return Ending(known, reason=said)
+        return Ending(known, reason=stated)
     kind = type_name(type(error)) if isinstance(error, BaseException) else None
-    return Ending(known, kind, _message(error), said)
+    return Ending(known, kind, _message(error), stated)
 
 
 def _message(error: Any) -> str:

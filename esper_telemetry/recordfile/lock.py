@@ -58,19 +58,7 @@ def is_locked(path: Path) -> bool:
     Raises:
         OSError: the file cannot be opened.
     """
-    if fcntl is None:
-        return False
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    else:
-        return False
-    finally:
-        os.close(fd)
+    return _locked(path) is True
 
 
 def unlock(fd: int) -> None:
@@ -86,14 +74,21 @@ def writer_gone(path: Path) -> bool:
     Raises:
         OSError: the file cannot be opened.
     """
+    return _locked(path) is False
+
+
+def _locked(path: Path) -> bool | None:
+    """Tell whether a process holds the writer's lock on `path`; None where locks do not work."""
     if fcntl is None:
-        return False
+        return None
     fd = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    else:
+    except BlockingIOError:
         return True
+    except OSError:
+        return None
+    else:
+        return False
     finally:
         os.close(fd)

@@ -135,39 +135,16 @@ def _scalar(place: str, wanted: str, value: Any) -> Any:
     return plain_scalar(place, value)
 
 
-def _integer(place: str, value: Any) -> Any:
-    plain = _scalar(place, "an integer", value)
-    if isinstance(plain, int):
-        return int(plain) if isinstance(plain, bool) else plain
-    raise _wrong(place, "an integer", value)
+def _of(wanted: str, kinds: tuple[type, ...], result: type | None = None) -> Convert:
+    """Return what takes a plain value of some types, and makes another type of it where `result` names one."""
 
+    def convert(place: str, value: Any) -> Any:
+        plain = _scalar(place, wanted, value)
+        if not isinstance(plain, kinds):
+            raise _wrong(place, wanted, value)
+        return plain if result is None else result(plain)
 
-def _real(place: str, value: Any) -> Any:
-    plain = _scalar(place, "a number", value)
-    if isinstance(plain, (int, float)):
-        return plain
-    raise _wrong(place, "a number", value)
-
-
-def _bool(place: str, value: Any) -> bool:
-    plain = _scalar(place, "True or False", value)
-    if isinstance(plain, int):
-        return bool(plain)
-    raise _wrong(place, "True or False", value)
-
-
-def _text(place: str, value: Any) -> Any:
-    plain = _scalar(place, "a text", value)
-    if isinstance(plain, (str, bytes)):
-        return plain
-    raise _wrong(place, "a text", value)
-
-
-def _bytes(place: str, value: Any) -> bytes:
-    plain = _scalar(place, "bytes", value)
-    if isinstance(plain, bytes):
-        return plain
-    raise _wrong(place, "bytes", value)
+    return convert
 
 
 def _enum(kind: EnumDescriptor) -> Convert:
@@ -250,11 +227,12 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_MOST_NAMES]) + more
 
 
-_INTEGER = Rule(frozenset({int}), _integer)
+_INTEGER = Rule(frozenset({int}), _of("an integer", (int,), int))
+_REAL = Rule(frozenset({float, int, bool}), _of("a number", (int, float)))
 _SCALARS = {
-    FieldDescriptor.TYPE_DOUBLE: Rule(frozenset({float, int, bool}), _real),
-    FieldDescriptor.TYPE_FLOAT: Rule(frozenset({float, int, bool}), _real),
-    FieldDescriptor.TYPE_BOOL: Rule(frozenset({bool}), _bool),
-    FieldDescriptor.TYPE_STRING: Rule(frozenset({str}), _text),
-    FieldDescriptor.TYPE_BYTES: Rule(frozenset({bytes}), _bytes),
+    FieldDescriptor.TYPE_DOUBLE: _REAL,
+    FieldDescriptor.TYPE_FLOAT: _REAL,
+    FieldDescriptor.TYPE_BOOL: Rule(frozenset({bool}), _of("True or False", (int,), bool)),
+    FieldDescriptor.TYPE_STRING: Rule(frozenset({str}), _of("a text", (str, bytes))),
+    FieldDescriptor.TYPE_BYTES: Rule(frozenset({bytes}), _of("bytes", (bytes,))),
 }

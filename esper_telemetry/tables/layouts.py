@@ -145,7 +145,7 @@ class Layouts:
         """Return the tables that names or patterns choose, sorted by name.
 
         Args:
-            names: short or full names of types, in which * and ? stand for anything.
+            names: short or full names of types, in which * and ? match anything.
 
         Raises:
             SchemaError: nothing has such a name, or a short name is that of several types.

@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.decode import Filter, survey
-from esper_telemetry.decode.faults import Faults
+from esper_telemetry.decode.faults import FaultReport, Faults
 from esper_telemetry.decode.streams import OpenReaders
 from esper_telemetry.decode.types import segment_schema
 from esper_telemetry.errors import RecordError
@@ -14,13 +14,13 @@ from esper_telemetry.tables.layouts import Layouts
 from esper_telemetry.tables.scanning import Scanner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     import pyarrow as pa
     from google.protobuf.message import Message
 
-    from esper_telemetry.decode import FileDamage, RecordFiles, Survey
+    from esper_telemetry.decode import RecordFiles, Survey
     from esper_telemetry.decode.inputs import RecordPath
     from esper_telemetry.tables.layouts import TableLayout
 
@@ -32,7 +32,7 @@ class RecordWarning(UserWarning):
     """A record that was read into a table lacks something: it is damaged, cut off, or events were lost."""
 
 
-class Reading:
+class Reading(FaultReport):
     """The tables of some records, ready to be read. Each iteration reads the records anew.
 
     Args:
@@ -64,11 +64,11 @@ class Reading:
         latest: bool = False,
         fast: bool = True,
     ) -> None:
+        super().__init__(Faults(strict=strict))
         self.layouts = declared(found)
         self._found = found
         self._wanted = wanted or Filter()
         self._expand, self._latest, self._fast = expand, latest, fast
-        self._faults = Faults(strict=strict)
         names = None if types is None else type_names(types)
         chosen = self.layouts.all() if names is None else self.layouts.chosen(names)
         self.chosen: dict[str, TableLayout] = {layout.name: layout for layout in chosen}
@@ -88,26 +88,6 @@ class Reading:
                 fast=self._fast,
             )
         )
-
-    @property
-    def warnings(self) -> Sequence[str]:
-        """What was found damaged, missing or cut off so far: one sentence each, complete after an iteration."""
-        return self._faults.warnings
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What is worth knowing and no fault: one sentence each."""
-        return self._faults.notes
-
-    @property
-    def damage(self) -> Sequence[FileDamage]:
-        """Stretches that could not be read so far; empty when reading is strict, as then they are raised."""
-        return self._faults.damage
-
-    @property
-    def missing(self) -> int:
-        """Numbers of the streams read so far that were given out and have no event, whatever the cause."""
-        return self._faults.missing
 
     def warn(self, level: int) -> None:
         """Issue each warning of the last iteration as a RecordWarning, at the line that called so many frames up."""

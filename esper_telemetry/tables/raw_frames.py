@@ -13,8 +13,7 @@ from esper_telemetry.decode.losses import StreamLosses
 from esper_telemetry.decode.streams import OpenReaders, by_stream, frames_once, parts
 from esper_telemetry.decode.superseded import several_attempts, superseded
 from esper_telemetry.decode.types import Origin
-from esper_telemetry.errors import CorruptRecordError, RecordError
-from esper_telemetry.recordfile import Damage
+from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.tables.envelopes import Home, RawFrame
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ class RawFrames:
         losses = StreamLosses()
         ordered = parts(places)
         for part in ordered:
-            copies = self._take(part, readers)
+            copies = readers.take_part(part)
             if not copies:
                 continue
             place, reader, segment = copies[0]
@@ -105,34 +104,12 @@ class RawFrames:
                 readers.give_back(each.path)
         losses.report(self._faults)
 
-    def _take(self, part: Sequence[SegmentPlace], readers: OpenReaders) -> list[Taken]:
-        """Open the segments of a part; one that is gone meanwhile is noted."""
-        taken = []
-        for place in part:
-            try:
-                taken.append((place, *readers.take(place)))
-            except CorruptRecordError:
-                raise
-            except RecordError as error:
-                numbers = place.header.previous_last_seq + 1, place.last_seq
-                self._faults.gone(str(place.path), error, numbers)
-        return taken
-
     def _frames(self, reader: RecordReader, segment: Segment) -> Iterator[RawFrame]:
         if not self._wanted.wants_rank(segment.header.rank):
             return
         home = self._home(reader, segment)
         selection = self._wanted.selection(home.origin, expand=self._expand)
-        given: set[tuple[int, int, int]] = set()
-        for item in segment.items:
-            if isinstance(item, Damage):
-                self._faults.damaged(reader.path, item)
-                continue
-            numbers = item.first_seq, item.last_seq, item.records
-            if numbers in given:
-                self._faults.repeated(reader.path, item)
-                continue
-            given.add(numbers)
+        for item in self._faults.frames(reader.path, segment):
             if self._in_span(item) and selection.concerns(item) and (raw := self._raw(reader, item)) is not None:
                 yield RawFrame(raw, item, home)
 

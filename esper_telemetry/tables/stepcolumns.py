@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from google.protobuf.descriptor import FieldDescriptor
 
+from esper_telemetry.decode.steps import COLUMN_KINDS, MICROSECOND
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.schema import CONTEXT_FIELDS, enum_labels, is_repeated
 from esper_telemetry.tables.columntypes import LABEL, TEXT, column_type
@@ -21,15 +21,7 @@ from esper_telemetry.tables.conversion import relabelled
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from google.protobuf.descriptor import Descriptor
-
-_MICROSECOND = 1000
-_KINDS = {
-    "flags": (FieldDescriptor.TYPE_BOOL,),
-    "indices": (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_ENUM),
-    "floats": (FieldDescriptor.TYPE_FLOAT, FieldDescriptor.TYPE_DOUBLE),
-    "doubles": (FieldDescriptor.TYPE_FLOAT, FieldDescriptor.TYPE_DOUBLE),
-}
+    from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 
 class StepColumns(NamedTuple):
@@ -124,7 +116,7 @@ def _env_of_row(steps: int, envs: int) -> pa.Array:
 def _times(block: Any, event_time: int, shape: _Shape) -> pa.Array:
     if not block.HasField("first_time_unix_nano"):
         return pa.repeat(pa.scalar(event_time, pa.uint64()), shape.rows)
-    times = [block.first_time_unix_nano + offset * _MICROSECOND for offset in block.time_offsets_us]
+    times = [block.first_time_unix_nano + offset * MICROSECOND for offset in block.time_offsets_us]
     try:
         return shape.each_step(times, pa.uint64(), "time_offsets_us")
     except (OverflowError, pa.ArrowInvalid):
@@ -161,7 +153,7 @@ def _context_name(one: Any, shape: _Shape) -> str:
 
 
 def _column(column: Any, row: Descriptor | None, shape: _Shape) -> pa.Array:
-    kinds = [kind for kind in _KINDS if getattr(column, kind)]
+    kinds = [kind for kind in COLUMN_KINDS if getattr(column, kind)]
     if len(kinds) != 1 and shape.rows:
         raise CorruptRecordError(
             f"{shape.where}: column {column.field!r} holds {kinds or 'nothing'}; one kind was expected"
@@ -190,7 +182,7 @@ def _field(name: str, kind: str, row: Descriptor | None, shape: _Shape) -> Field
     if row is None:
         return None
     found = row.fields_by_name.get(name)
-    if found is None or found.type not in _KINDS[kind] or is_repeated(found):
+    if found is None or found.type not in COLUMN_KINDS[kind] or is_repeated(found):
         raise CorruptRecordError(f"{shape.where}: {row.full_name} has no field {name!r} that takes {kind}")
     return found
 

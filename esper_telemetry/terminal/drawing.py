@@ -54,7 +54,7 @@ def figure_text(figure: Figure, width: int) -> RenderableType:
 
 
 def cell_text(cell: Cell) -> Text:
-    """Return a cell with its tone as colour and glyph; one without a value is a dash and says why."""
+    """Return a cell with its tone as colour and glyph; one without a value is a dash with the reason."""
     if cell.value is None:
         return Text(f"— {cell.state.value.replace('_', ' ')}", style="dim")
     glyph = _GLYPHS[cell.tone]

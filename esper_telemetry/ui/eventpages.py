@@ -25,7 +25,7 @@ class Wish:
     """What events a page asks for.
 
     Attributes:
-        types: names, in which * and ? stand for anything; empty for all.
+        types: names, in which * and ? match anything; empty for all.
         envs: environments; empty for all.
         ranks: ranks; empty for all.
         text: what the JSON line of an event must contain, whatever the case; empty for anything.

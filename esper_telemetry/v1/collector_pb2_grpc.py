@@ -120,7 +120,7 @@ class CollectorServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteRun(self, request, context):
-        """Delete a run that nobody writes or reads, with all its files. It needs the right "delete".
+        """Delete a run that no process writes or reads, with all its files. It needs the right "delete".
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

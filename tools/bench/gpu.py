@@ -127,9 +127,9 @@ def a_captured_graph() -> bool:
     beside.flush(batch_idx=1)
     replayed, recorded = inside.close()[-1], beside.close()[-1]
     expected = oracle(steps)
-    said = recorded.left_out + recorded.doubtful
-    print(f"  deferred bank on static outputs: {recorded.rows['op']} rows, {said} said to be left out or doubtful")
-    return alike(replayed, expected) and (alike(recorded, expected) or said > 0)
+    reported = recorded.left_out + recorded.doubtful
+    print(f"  deferred bank on static outputs: {recorded.rows['op']} rows, {reported} reported as left out or doubtful")
+    return alike(replayed, expected) and (alike(recorded, expected) or reported > 0)
 
 
 def host_seconds(count: Callable[[Step], Any], steps: list[Step]) -> float:
@@ -222,7 +222,7 @@ def proofs(rounds: int) -> bool:
 def main() -> int:
     """Run it; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="only say whether there is a device")
+    parser.add_argument("--check", action="store_true", help="only report whether there is a device")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--notes", type=Path, help="folder for a file with the results")
     given = parser.parse_args()

@@ -39,7 +39,7 @@ CLUSTER = "cluster {{ name: bench, listen: 127.0.0.1:{own}, routes: [{routes}] }
 
 
 def free_ports(wanted: int) -> list[int]:
-    """Return ports that nobody listens on."""
+    """Return ports that no process listens on."""
     with contextlib.ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(wanted)]
         for probe in probes:

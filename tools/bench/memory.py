@@ -81,7 +81,7 @@ def run(events: int, folder: Path) -> int:
 
 
 def reader(name: str, folder: Path) -> int:
-    """Do what `name` says with the record in `folder`; return what it took beside doing it with a small one, KiB."""
+    """Do what `name` names with the record in `folder`; return what it took beside doing it with a small one, KiB."""
     WORK[name](folder / "small" / "record.esr.zst", folder / f"{name}-small.esr.zst")
     gc.collect()
     before = peak_kib()

@@ -1,4 +1,4 @@
-"""Many producers on one collector: memory of each, nobody starved, memory over time, and the time of a drain.
+"""Many producers on one collector: memory of each, none starved, memory over time, and the time of a drain.
 
     python tools/bench/producers.py [--producers N] [--seconds S] [--drain N]
 

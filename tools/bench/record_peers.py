@@ -1,7 +1,7 @@
 """Who writes and reads the same events: this SDK's record file, and what people use today.
 
 Every contender builds its own form from plain fields, as a trainer would, and ends with a
-closed file. A peer that is not installed says so and is left out. Peers are given their own
+closed file. A peer that is not installed is named and left out. Peers are given their own
 recommended way: chunked zstd for MCAP, one line an event for JSON.
 """
 
@@ -286,7 +286,7 @@ class Mcap(Peer):
 
 def _is(kind: object) -> bool:
     try:
-        event_type(kind)  # type: ignore[arg-type]  # anything may stand in a module
+        event_type(kind)  # type: ignore[arg-type]  # a module may hold anything
     except et.TelemetryError:
         return False
     return True

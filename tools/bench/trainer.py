@@ -4,7 +4,7 @@
 
 Counted: time inside telemetry calls plus the processor time of the writer, over the wall time of the batches after
 the first (which loads modules). Paired: the same batches with telemetry on and off in alternating order, and off
-against off, whose spread is the noise of this machine: a ratio inside that spread says nothing.
+against off, whose spread is the noise of this machine: a ratio inside that spread proves nothing.
 """
 
 from __future__ import annotations
