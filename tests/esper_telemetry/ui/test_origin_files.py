@@ -134,3 +134,11 @@ def test_a_folder_that_is_gone_is_an_error_not_a_silence(record_run):
     shutil.rmtree(folder)
     with pytest.raises(RecordError, match="no such"):
         list(origin.portions(lambda: False))
+
+
+def test_numbers_that_are_missing_behind_the_last_event_stay_missing_when_the_run_has_ended(
+    write_record, scalars, following
+):
+    reader = following(write_record(scalars(3), scalars(3), shed=7))
+    reader.wait(lambda one: Phase.ENDED in one.phases)
+    assert reader.portions[-1].missing == 14
