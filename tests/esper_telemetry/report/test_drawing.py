@@ -214,9 +214,9 @@ def test_lanes_draw_heights_and_join_what_is_narrower_than_a_pixel(parse):
     [
         (cell.not_yet("no event"), "not yet: no event"),
         (cell.not_recorded("level minimal"), "not recorded at this level: level minimal"),
-        (cell.unavailable("no_seed"), "not measured: no_seed"),
+        (cell.unavailable("no_seed"), "unavailable: no_seed"),
         (cell.lost("numbers 4 to 9"), "lost: numbers 4 to 9"),
-        (cell.measured(None), "not measured: the event left the field unset: it was not measured"),
+        (cell.measured(None), "unavailable: the event left the field unset: it was not measured"),
     ],
     ids=["not yet", "not recorded", "unavailable", "lost", "unset"],
 )
