@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from esper_telemetry.counters.cells import CellLayout
     from esper_telemetry.counters.entry import Entry, Steps
-    from esper_telemetry.counters.fold import Folded
     from esper_telemetry.counters.spec import CounterSpec
+    from esper_telemetry.counters.step_counts import Folded
 
 # A block stays well under an event's limit (512 KiB) and near the size of a frame (256 KiB).
 BLOCK_BYTES = 192 * 1024

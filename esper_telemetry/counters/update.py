@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from esper_telemetry.counters.cells import INVALID_ROWS, GivenParts
-from esper_telemetry.counters.fold import index_columns, mask_columns
 from esper_telemetry.counters.state import reals_of
+from esper_telemetry.counters.step_counts import index_columns, mask_columns
 
 if TYPE_CHECKING:
     from esper_telemetry.counters.state import CounterState, Heads

@@ -27,9 +27,9 @@ from esper_telemetry.counters.entry import (
     size_of,
     values_of,
 )
-from esper_telemetry.counters.fold import Folded, Workspace, fold_
 from esper_telemetry.counters.stacks import RecordStack
 from esper_telemetry.counters.state import CounterState, add_totals_
+from esper_telemetry.counters.step_counts import Folded, Workspace, fold_
 from esper_telemetry.counters.update import add_moments_, fill_buckets_, update_, update_value_
 from esper_telemetry.errors import CounterError
 

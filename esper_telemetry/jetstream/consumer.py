@@ -21,7 +21,7 @@ from esper_telemetry.errors import SinkError
 from esper_telemetry.jetstream.connection import JetStream
 from esper_telemetry.jetstream.consumer_metrics import ConsumerMetrics
 from esper_telemetry.jetstream.entries import partition_of
-from esper_telemetry.jetstream.leases import Lease, LostError, decide, lease_key
+from esper_telemetry.jetstream.leases import Lease, LostError, decide, lease_key, lost
 from esper_telemetry.jetstream.partition import Partition
 from esper_telemetry.jetstream.producer_state import Watermarks
 from esper_telemetry.recordfile.append import sync_folder
@@ -237,7 +237,8 @@ class Consumer:
             revisions[number] = entry.revision if entry else 0
         owners = {number: lease.consumer for number, lease in leases.items()}
         alive = self._alive(owners.values())
-        await self._end([n for n, kept in self.partitions.items() if owners[n] != self.id or kept.ended])
+        ended = [number for number, kept in self.partitions.items() if kept.ended]
+        await self._end([*ended, *lost(self.id, set(self.partitions) - set(ended), owners)])
         decision = decide(self.id, alive, owners)
         if self._disk_problem:
             await self._release(list(self.partitions))

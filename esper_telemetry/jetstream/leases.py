@@ -1,4 +1,4 @@
-"""Leases of partitions: which ones a consumer acquires and which it releases. Pure.
+"""Leases of partitions: which ones a consumer acquires, which it has lost, and which it releases. Pure.
 
 Shares of live consumers differ by one at most and make up all partitions. A consumer acquires only what no live
 consumer owns, and releases what is over its share, so the assignment settles in a few rounds. Two consumers that
@@ -14,7 +14,7 @@ from zlib import crc32
 from esper_telemetry.errors import CorruptRecordError, TelemetryError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from collections.abc import Set as AbstractSet
 
 
@@ -89,3 +89,14 @@ def decide(me: str, alive: AbstractSet[str], owners: Mapping[int, str]) -> Lease
     # Each has an order of its own, so that two that see the same free partitions seldom reach for the same.
     free.sort(key=lambda partition: crc32(f"{me}/{partition}".encode()))
     return LeaseDecision(free[: max(share - len(mine), 0)], mine[share:])
+
+
+def lost(me: str, held: Iterable[int], owners: Mapping[int, str]) -> list[int]:
+    """Return the partitions that consumer `me` works on although the bucket has another owner for them, or none.
+
+    Args:
+        me: its id.
+        held: partitions it works on.
+        owners: id of the owner by partition; empty where there is none.
+    """
+    return [partition for partition in held if owners[partition] != me]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from esper_telemetry.counters import CounterSpec, new_state
-from esper_telemetry.counters.fold import index_columns, mask_columns
+from esper_telemetry.counters.step_counts import index_columns, mask_columns
 from tests.esper_telemetry.counters.launches import OnlyQueued
 
 STATE = new_state(CounterSpec({"op": range(1, 4), "slot": 2}), "cpu")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from esper_telemetry.counters.fold import Workspace
+from esper_telemetry.counters.step_counts import Workspace
 
 
 def test_the_same_name_gives_the_same_memory():

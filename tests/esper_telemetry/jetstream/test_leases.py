@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.jetstream.leases import Lease, decide, lease_key, share_of
+from esper_telemetry.jetstream.leases import Lease, decide, lease_key, lost, share_of
 
 RECORDERS = ["a", "b", "c", "d", "e"]
 
@@ -51,3 +51,7 @@ def test_a_lease_is_what_was_written():
     with pytest.raises(CorruptRecordError, match="no lease"):
         Lease.from_bytes(b'{"consumer": 1}')
     assert lease_key(3) == "lease.3"
+
+
+def test_a_lease_is_lost_where_another_consumer_or_none_owns_the_partition():
+    assert lost("a", [0, 1, 2], {0: "a", 1: "b", 2: "", 3: "b"}) == [1, 2]

@@ -7,7 +7,7 @@ import torch
 
 from esper_telemetry.counters import CounterSpec, new_state, update_
 from esper_telemetry.counters.cells import TOTALS
-from esper_telemetry.counters.fold import Workspace, fold_, padded_rows
+from esper_telemetry.counters.step_counts import Workspace, fold_, padded_rows
 from tests.esper_telemetry.counters.naive import by_head, random_step, spec_of
 
 
