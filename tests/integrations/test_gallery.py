@@ -48,11 +48,18 @@ class Drawn:
         self.page, self.name = page, name
         self._root = "#r1-" if name == "report" else "#panel-"
 
+    def _reach(self, panel: str) -> None:
+        """Wait until the panel is there and drawn; a page draws what is in view."""
+        if self.name == "page":
+            self._tab.show(panel)
+
     def text(self, panel: str) -> str:
+        self._reach(panel)
         return self.page.locator(f"{self._root}{panel}").inner_text()
 
     def items(self, panel: str) -> list[dict[str, Shown]]:
         """Return the labelled values of each strip or tile."""
+        self._reach(panel)
         lists = self.page.evaluate(
             """(root) => [...document.querySelectorAll(`${root} dl`)].map((list) =>
               [...list.querySelectorAll("dt")].map((dt) => {
@@ -66,6 +73,7 @@ class Drawn:
 
     def rows(self, panel: str) -> list[list[str]]:
         """Return the rows of the tables of a panel."""
+        self._reach(panel)
         return self.page.evaluate(
             """(root) => [...document.querySelectorAll(`${root} tbody tr`)].map((row) =>
               [...row.querySelectorAll("td")].map((one) => (one.querySelector("bdi") ?? one).textContent.trim()))""",
