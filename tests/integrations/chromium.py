@@ -54,6 +54,15 @@ class Tab:
         self.until("(id) => probe.seen(id)", panel)
         self.until("() => probe.settled()")
 
+    def cells(self, panel: str, title: str) -> list[list[str]]:
+        """Return state and value of each cell of a figure that is in view.
+
+        A panel's figures come one after another: that its first is drawn does not say that this one is there.
+        """
+        self.until("([panel, title]) => probe.cells(panel, title) !== undefined", [panel, title])
+        self.until("() => probe.settled()")
+        return self.page.evaluate("([panel, title]) => probe.cells(panel, title)", [panel, title])
+
     def lines(self, title: str) -> list[dict[str, Any]]:
         """Return what a chart of lines has drawn: of each line its raw points with breaks, and what was no number."""
         self.until("(title) => probe.figure(title) !== undefined", title)

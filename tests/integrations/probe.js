@@ -19,7 +19,7 @@ window.probe = {
   seen: (panel) => [...document.querySelectorAll(`#panel-${panel} .plot`)].some((plot) => plot.view.visible),
   cells: (panel, title) => [...document.querySelectorAll(`#panel-${panel} .figure`)]
     .find((one) => one.dataset.title === title)
-    .querySelectorAll(".cell").values().map((one) => [one.dataset.state, one.dataset.value]).toArray(),
+    ?.querySelectorAll(".cell").values().map((one) => [one.dataset.state, one.dataset.value]).toArray(),
   bars: () => [...document.querySelectorAll("#panel-seeds .bar")].map(({ dataset }) => [Number(dataset.seq), dataset.kind]),
   heights: () => [...document.querySelectorAll(".panel, .figure")].map((one) => one.getBoundingClientRect().height),
   rows: () => [...document.querySelectorAll(".feed .feed-rows > li")].map((row) => row.dataset.type),

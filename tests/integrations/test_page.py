@@ -67,7 +67,7 @@ def test_each_cell_that_is_drawn_equals_its_fold(tmp_path, open_page, tab):
             if cells is None:
                 continue
             view.show(panel["id"])
-            drawn = view.page.evaluate("([panel, title]) => probe.cells(panel, title)", [panel["id"], figure["title"]])
+            drawn = view.cells(panel["id"], figure["title"])
             assert [state for state, _ in drawn] == [cell["state"] for cell in cells(figure)]
             for (_, value), cell in zip(drawn, cells(figure), strict=True):
                 if cell["value"] is None:
