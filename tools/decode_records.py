@@ -9,7 +9,7 @@ A record is a series of zstd frames and of skippable frames (all integers little
 
     PROLOGUE   skippable "ESPERREC": major, minor, flags. Starts a new context; `cat a b > c` has two
     HEADER     zstd: RecordFile{header}: who wrote, the type table, the descriptors. Then its DESC (records = 0)
-    DATA       zstd: RecordFile{event... block...}, then its DESC: sizes, counts, sequence numbers, times. Any number of them
+    DATA       zstd: RecordFile{event... block...}, then its DESC: sizes, counts, sequence numbers, times. Any number
     ESKP EIDX  skippable: sequence numbers that will never come; the index. Not needed here, checksums are verified
     SEEKTABLE  skippable 5E 2A 4D 18: the official seek table, an entry for every frame before it. The writer finished
 
