@@ -162,7 +162,7 @@ def test_a_run_that_is_deleted_through_the_collector_is_not_reported_as_lost(fol
 
     async def scenario():
         async with folder.engine() as engine:
-            await engine.delete(folder.key.run_id)
+            await engine.delete(folder.key.run_id, "on request")
 
     asyncio.run(scenario())
     folder.start()
@@ -176,7 +176,7 @@ def test_what_retention_deletes_is_not_reported_as_lost(folder):
 
     async def scenario():
         async with folder.engine() as engine:
-            assert [each.run_id for each in await engine.expire(1000.0)] == [folder.key.run_id]
+            assert [each.run_id for each in await engine.expire(lambda run_id: 1000.0)] == [folder.key.run_id]
 
     asyncio.run(scenario())
     assert not old.exists()
