@@ -22,6 +22,7 @@ from esper_telemetry.jetstream.entries import (
     partition_of,
     unpack_schema,
 )
+from esper_telemetry.jetstream.messages import Packer
 from esper_telemetry.jetstream.producer_state import ProducerState
 from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.recordfile.frame import FrameDecoder, FrameEncoder
@@ -41,6 +42,13 @@ if TYPE_CHECKING:
     from esper_telemetry.jetstream.connection import JetStream
 
 FIRST, SECOND = SessionId(1, 11), SessionId(2, 22)
+
+
+def packed(subject: str, *entries: bytes) -> list[tuple[str, bytes]]:
+    packer = Packer()
+    for entry in entries:
+        packer.add(subject, entry)
+    return packer.take()
 
 
 class Gateway:
@@ -66,8 +74,12 @@ class Gateway:
             entry.open.SetInParent()
         await self.publish(entry.SerializeToString())
 
-    async def publish(self, data: bytes) -> None:
-        await self.log.publish(self.log.settings.names.partition(partition_of(self.key, self.log.partitions)), data)
+    async def publish(self, *entries: bytes) -> None:
+        """Publish entries, in one message."""
+        for subject, message in packed(
+            self.log.settings.names.partition(partition_of(self.key, self.log.partitions)), *entries
+        ):
+            await self.log.publish(subject, message)
 
     async def state(self) -> ProducerState:
         entry = await self.log.get(bucket_key("state", self.key))
