@@ -66,8 +66,9 @@ LOG = logging.getLogger("esper_telemetry.collector")
 STALL_S = 1.0
 _LONGEST_STALL_S = 8.0
 _TICK_S = 0.25
-# What comes within this time travels in one message; a consumer gathers for longer before it syncs.
+# What comes within this time travels in one message: at first little, so that a lone entry is soon there, then more.
 _GATHER_S = 0.004
+_GATHER_BUSY_S = 0.025
 # An election of the stream's leader takes seconds; streams are not sent away for it.
 _UNREACHABLE_S = 10.0
 _REFUSED_S = 3.0
@@ -327,11 +328,13 @@ class GatewayEngine:
 
     async def _pump(self) -> None:
         """Publish in order; what cannot even be sent is not durable in time, and is published again."""
+        loop, published_at = asyncio.get_running_loop(), 0.0
         while True:
             await self._wake.wait()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_GATHER_S):
+                async with asyncio.timeout_at(max(published_at + _GATHER_BUSY_S, loop.time() + _GATHER_S)):
                     await self._full.wait()
+            published_at = loop.time()
             self._wake.clear()
             self._full.clear()
             try:

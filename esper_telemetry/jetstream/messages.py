@@ -75,14 +75,14 @@ def entries_of(data: bytes) -> list[memoryview]:
     view, at, end = memoryview(data), 0, len(data)
     found = []
     while at < end:
-        length_at = at + 1
-        start = after_varint(view, length_at, end)
-        at = start + varint(view, length_at, start)
-        if view[length_at - 1] != _ENTRY_TAG[0] or start == length_at or at > end:
-            break
-        found.append(view[start:at])
-    if at != end or not found:
-        raise CorruptRecordError(f"a message of {end:,} bytes is no LogMessage: byte {min(at, end):,} begins no entry")
+        start = after_varint(view, at + 1, end)
+        behind = start + varint(view, at + 1, start)
+        if view[at] != _ENTRY_TAG[0] or start == at + 1 or behind > end:
+            raise CorruptRecordError(f"a message of {end:,} bytes is no LogMessage: byte {at:,} begins no entry")
+        found.append(view[start:behind])
+        at = behind
+    if not found:
+        raise CorruptRecordError("an empty message is no LogMessage")
     return found
 
 

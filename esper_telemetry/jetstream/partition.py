@@ -43,6 +43,9 @@ _HELD_S = 30.0
 # Far below what the consumer leaves unacked: else what is missing could not be delivered any more.
 _HELD_MESSAGES = 2048
 _LOOK_S = 1.0
+# A watermark is a compare-and-set that three servers agree upon: a producer's moves so often at most. What is synced
+# meanwhile is covered by the next one; a window of frames is longer.
+_TELL_S = 0.05
 _IDLE_S = 60.0
 
 
@@ -61,6 +64,7 @@ class OwnedProducer:
         sealed: its producer is done, until more comes all the same.
         behind: the bucket does not have the present state yet.
         telling: the task that writes it.
+        told_at: time of the last write.
     """
 
     files: ProducerFiles
@@ -73,6 +77,7 @@ class OwnedProducer:
     sealed: bool = False
     behind: bool = False
     telling: asyncio.Task[None] | None = None
+    told_at: float = 0.0
 
     @property
     def stored_seq(self) -> int:
@@ -304,7 +309,8 @@ class Partition:
         """Put the watermark into the bucket, tell gateways, ack; again while there is more to tell."""
         try:
             while owned.behind and not self._lost:
-                owned.behind = False
+                await asyncio.sleep(owned.told_at + _TELL_S - self._loop.time())
+                owned.behind, owned.told_at = False, self._loop.time()
                 await self._move_once(owned)
         except LostError as error:
             LOG.warning("partition %d: %s", self.number, error)

@@ -137,6 +137,26 @@ def test_any_order_and_any_repetition_is_stored_once_and_every_message_is_acked(
     assert stored(tmp_path, produced) == produced.raw
 
 
+def test_a_damaged_entry_among_whole_ones_costs_that_entry_alone(log_settings, tmp_path, produced):
+    async def scenario():
+        async with consuming(log_settings, tmp_path, produced) as (consumer, gateway):
+            await gateway.say(open=True)
+            await gateway.say(schema=True)
+            first, second, third = (
+                frame_entry(gateway.key, FIRST, put_frame(produced, number), produced.schema.fingerprint)
+                for number in range(3)
+            )
+            await gateway.publish(first, second[:-1] + bytes([second[-1] ^ 1]), third)
+            await gateway.told(25)
+            await gateway.publish(second)  # as its gateway does
+            await gateway.told(75)
+            await gateway.emptied()
+            assert 'useless_total{reason="damaged"} 1.0' in consumer.metrics.render("")[0].decode()
+
+    asyncio.run(scenario())
+    assert stored(tmp_path, produced) == produced.raw[:3]
+
+
 def test_a_schema_stands_in_the_bucket_for_whoever_takes_over(log_settings, tmp_path, produced):
     async def scenario():
         async with consuming(log_settings, tmp_path / "first", produced) as (_, gateway):
