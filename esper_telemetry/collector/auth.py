@@ -102,10 +102,12 @@ class Grants:
     Attributes:
         tokens: by SHA-256 of the token.
         names: by name in a client certificate.
+        tenants: by name.
     """
 
     tokens: Mapping[bytes, _Grant] = field(default_factory=dict)
     names: Mapping[str, _Grant] = field(default_factory=dict)
+    tenants: Mapping[str, Tenant] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,7 @@ def parse_grants(text: str, where: str) -> Grants:
         if digest in tokens:
             raise ConfigError(f"{place}: this token is in the file twice; give each token once")
         tokens[digest] = _Grant(tenants[owner], _expiry(table, place), _rights(table, place))
-    return Grants(tokens, names)
+    return Grants(tokens, names, tenants)
 
 
 def _tenant(name: str, table: Any, place: str) -> Tenant:

@@ -99,10 +99,3 @@ def inspect(intake: Intake) -> None:
     for producer in intake.roster.producers.values():
         if producer.listener is not None and producer.lane.published:
             intake.engine.put(producer.lane, Inspect())
-
-
-async def expire(intake: Intake, before: float) -> None:
-    """Delete segments last written before `before` (wall clock, seconds), but the last one of each producer."""
-    for run_id, sizes in await intake.engine.expire(before):
-        intake.count_expired(sizes)
-        intake.roster.give_back(run_id, sum(sizes))

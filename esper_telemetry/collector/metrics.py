@@ -35,6 +35,10 @@ class Metrics(MetricSet):
         )
         self.expired_segments = counter("expired_segments", "Segments that retention deleted.")
         self.expired_bytes = counter("expired_bytes", "Bytes of segments that retention deleted.")
+        self.expired_runs = counter("expired_runs", "Whole runs that retention deleted.")
+        self.retention_beyond_bytes = gauge(
+            "retention_beyond_bytes", "Bytes that have to stay though retention's size is less."
+        )
         self.streams = gauge("streams", "Publish streams that are open.")
         self.open_runs = gauge("open_runs", "Runs with an open stream.")
         self.queued_bytes = gauge("queued_bytes", "Payload bytes on their way to the disk.")

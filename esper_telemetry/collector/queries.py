@@ -127,8 +127,8 @@ def _producer(producer: Producer, labels_bytes: int) -> collector_pb2.ProducerSu
     )
 
 
-async def delete_run(intake: Intake, run_id: str, tenant: Tenant) -> int:
-    """Delete a run that has no stream and no reader; return what its record files took, bytes.
+async def delete_run(intake: Intake, run_id: str, tenant: Tenant, why: str = "on request") -> int:
+    """Delete a run that has no stream and no reader; return what its record files took, bytes; the log states why.
 
     Raises:
         Refused: FORBIDDEN, NO_RUN, BUSY, or STORAGE where the disk refused.
@@ -145,7 +145,7 @@ async def delete_run(intake: Intake, run_id: str, tenant: Tenant) -> int:
             await _seal(intake, producer)
             intake.roster.forget(producer)
         try:
-            return await intake.engine.delete(run_id)
+            return await intake.engine.delete(run_id, why)
         except SinkError as error:
             raise storage_refusal(str(error)) from error
 

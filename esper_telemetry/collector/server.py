@@ -18,11 +18,12 @@ import grpc
 from grpc import aio
 
 from esper_telemetry.collector.auth import TokenFile
-from esper_telemetry.collector.expiry import WallClock, expire, inspect
+from esper_telemetry.collector.expiry import WallClock, inspect
 from esper_telemetry.collector.intake import Intake
 from esper_telemetry.collector.interceptors import CallBudget, Malformed
 from esper_telemetry.collector.metrics import Metrics
 from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.collector.retention import carry_out, plan_retention, tenant_prefixes
 from esper_telemetry.collector.service import TICK_S, CollectorService
 from esper_telemetry.daemon.metrics_port import MetricsServer
 from esper_telemetry.daemon.supervisor import Supervisor, run_until_signal
@@ -79,6 +80,7 @@ class CollectorServer:
     def __init__(self, settings: Settings) -> None:
         settings.check()
         self._settings = settings
+        self._retains = any(rule.limits for rule in settings.retention)
         self._tokens = TokenFile(settings.tokens)
         self.metrics = Metrics()
         self.port = self.metrics_port = self.health_port = 0
@@ -228,16 +230,21 @@ class CollectorServer:
         self._service.check_callers()
 
     async def _retain(self) -> None:
-        now, believed = asyncio.get_running_loop().time(), await self._look_at_clock()
-        if self._settings.retain_s and believed and now >= self._expire_at:
-            self._expire_at = now + _EXPIRE_S
-            await expire(self.intake, time.time() - self._settings.retain_s)
+        rules, now, believed = self._settings.retention, asyncio.get_running_loop().time(), await self._look_at_clock()
+        if not self._retains or not believed or now < self._expire_at:
+            return
+        self._expire_at = now + _EXPIRE_S
+        prefixes = tenant_prefixes(rules, self._tokens.grants)
+        stock = await self.intake.engine.weigh()
+        plan = await asyncio.to_thread(plan_retention, stock, rules, prefixes, time.time())
+        self.metrics.retention_beyond_bytes.set(plan.beyond)
+        self.metrics.expired_runs.inc(await carry_out(self.intake, plan))
 
     async def _look_at_clock(self) -> bool:
         """Return whether the wall clock is believed; log a change where it matters."""
         doubted = self._clock.doubt
         believed = await asyncio.to_thread(self._clock.look, time.time(), asyncio.get_running_loop().time())
-        if self._settings.retain_s and self._clock.doubt != doubted:
+        if self._retains and self._clock.doubt != doubted:
             LOG.warning("%s", self._clock.doubt or "the wall clock is believed again: retention goes on")
         return believed
 

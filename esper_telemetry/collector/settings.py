@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from esper_telemetry.collector.auth import TokenFile
 from esper_telemetry.collector.frame_check import Validation
 from esper_telemetry.collector.limits import CollectorLimits
+from esper_telemetry.collector.retention import tenant_prefixes
 from esper_telemetry.collector.tls import Certificates
 from esper_telemetry.errors import ConfigError
 from esper_telemetry.wire import is_loopback, split_address
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from esper_telemetry.collector.auth import Grants
+    from esper_telemetry.collector.retention import RetentionRule
     from esper_telemetry.jetstream.deployment import LogSettings
 
 
@@ -40,7 +41,7 @@ class Settings:
         insecure: listen beyond loopback without TLS all the same.
         validation: how much of a frame is looked at.
         min_free: free part of the disk below which nothing is taken, 0 to 1.
-        retain_s: age at which a segment is deleted, seconds; 0 keeps all. The last one of a producer always stays.
+        retention: what is deleted by and by; the first rule that fits a run holds for it. None keeps all.
         limits: what the collector takes.
     """
 
@@ -56,7 +57,7 @@ class Settings:
     insecure: bool = False
     validation: Validation = Validation.SAMPLE
     min_free: float = 0.05
-    retain_s: float = 0.0
+    retention: tuple[RetentionRule, ...] = ()
     limits: CollectorLimits = field(default_factory=CollectorLimits)
 
     @property
@@ -88,12 +89,12 @@ class Settings:
             raise ConfigError("--tls-client-ca needs TLS: give --tls-cert and --tls-key")
         if (self.directory is None) == (self.log is None):
             raise ConfigError("give a place for the records: either --dir, or --engine nats://HOST:PORT")
-        if self.log is not None and self.retain_s:
-            raise ConfigError("--retain-days goes with --dir: a gateway has no files")
+        if self.log is not None and any(rule.limits for rule in self.retention):
+            raise ConfigError("retention goes with --dir: a gateway has no files")
         if not 0 <= self.min_free <= 1:
             raise ConfigError(f"--min-free {self.min_free * 100:g} is no percentage")
-        if not 0 <= self.retain_s < math.inf:
-            raise ConfigError(f"--retain-days {self.retain_s / 86_400:g} is no number of days; 0 keeps everything")
+        for number, rule in enumerate(self.retention, 1):
+            rule.check(f"retention rule {number}")
         if self.limits.streams < 1:
             raise ConfigError(f"--max-streams {self.limits.streams} admits no stream; give 1 or more")
         if not (self.secure or self.insecure or is_loopback(self.listen)):
@@ -123,6 +124,7 @@ def examine(settings: Settings) -> Iterator[str]:
         settings.certificates()
         yield f"certificate: {settings.certificate} and its key fit"
     grants = TokenFile(settings.tokens).grants
+    tenant_prefixes(settings.retention, grants)
     yield from (
         _about(grants) if grants is not None else ["tokens: none; every client that can connect may read and write"]
     )

@@ -15,7 +15,6 @@ from esper_telemetry.errors import ConfigError
 if TYPE_CHECKING:
     from esper_telemetry.collector.server import CollectorServer
 
-_DAY_S = 86_400
 _FILE = click.Path(path_type=Path)
 _EPILOG = """SIGTERM drains: everything that was taken becomes durable and is acked, clients are told to come back,
 within 5 seconds. Operations page: esper_telemetry/collector/OPERATIONS.md."""
@@ -45,6 +44,8 @@ within 5 seconds. Operations page: esper_telemetry/collector/OPERATIONS.md."""
 )
 @click.option("--min-free", default=5.0, show_default=True, help="Percent of the disk that stay free.")
 @click.option("--retain-days", default=0.0, help="Delete segments older than this; the last of each producer stays.")
+@click.option("--retain-gib", default=0.0, help="GiB of all records together; beyond it the oldest go.")
+@click.option("--retain-run-days", default=0.0, help="Delete whole runs that nothing was written to for so long.")
 @click.option("--max-streams", default=4096, show_default=True, help="Streams at once.")
 @click.option("--log-name", default="esper", show_default=True, help="What the names of stream and bucket start with.")
 @click.option("--log-partitions", default=8, show_default=True, help="Partitions, where the stream has to be made.")
@@ -68,6 +69,8 @@ def command(
     validate: str,
     min_free: float,
     retain_days: float,
+    retain_gib: float,
+    retain_run_days: float,
     max_streams: int,
     log_name: str,
     log_partitions: int,
@@ -84,6 +87,7 @@ def command(
         raise click.UsageError("give a place for the records: either --dir, or --engine")
     from esper_telemetry.collector.frame_check import Validation
     from esper_telemetry.collector.limits import CollectorLimits
+    from esper_telemetry.collector.retention import RetentionRule
     from esper_telemetry.collector.server import serve
     from esper_telemetry.collector.settings import Settings, examine
     from esper_telemetry.jetstream.deployment import LogSettings
@@ -103,7 +107,7 @@ def command(
             insecure=insecure,
             validation=Validation(validate),
             min_free=min_free / 100,
-            retain_s=retain_days * _DAY_S,
+            retention=(RetentionRule(days=retain_days, gib=retain_gib, run_days=retain_run_days),),
             limits=CollectorLimits(streams=max_streams),
         )
         if check:

@@ -148,10 +148,8 @@ class _Stream:
         """Write what waits as a frame."""
         if self._events:
             first = self._seq - len(self._events) + 1
-            size = sum(map(len, self._events))
-            self._writer.write(
-                Batch(self._events, self._ids, first, self._seq, min(self._times), max(self._times), size)
-            )
+            times = min(self._times), max(self._times)
+            self._writer.write(Batch.of_events(self._events, self._ids, (first, self._seq), times))
             self._events, self._ids, self._times = [], [], []
 
 

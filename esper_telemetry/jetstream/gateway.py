@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
     from esper_telemetry.daemon.metrics_port import MetricSet
     from esper_telemetry.jetstream.deployment import LogSettings
-    from esper_telemetry.storage.archive import Expired
+    from esper_telemetry.storage.archive import Expired, Weighed
     from esper_telemetry.storage.naming import ProducerKey
     from esper_telemetry.storage.published import Published
 
@@ -247,14 +247,18 @@ class GatewayEngine:
         del run_id
         return []
 
-    async def expire(self, before: float) -> list[Expired]:
+    async def weigh(self) -> list[Weighed]:
+        """Return nothing, as `runs`."""
+        return []
+
+    async def expire(self, before: Callable[[str], float]) -> list[Expired]:
         """Delete nothing, as `runs`."""
         del before
         return []
 
-    async def delete(self, run_id: str) -> int:
+    async def delete(self, run_id: str, why: str) -> int:
         """Delete nothing, as `runs`."""
-        del run_id
+        del run_id, why
         return 0
 
     def forget(self, lane: ProducerLane) -> None:

@@ -48,8 +48,11 @@ class ScalarReader:
             if finder is not None:
                 self._types[number] = event_type.cls, finder
         known = self._types
-        wanted = [event for event, number in zip(batch.events, batch.type_ids, strict=True) if number in known]
-        for event in parse_events(b"".join(wanted)):
+        if known.keys().isdisjoint(batch.type_counts):
+            return
+        for event in parse_events(batch.raw):
+            if event.type_id not in known:
+                continue
             cls, finder = known[event.type_id]
             payload = cls.FromString(event.payload)
             context = event.context

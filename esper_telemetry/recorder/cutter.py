@@ -217,13 +217,12 @@ class FrameCutter:
         self.version = object()
 
     def _drop_batch(self, batch: Batch, cause: int) -> None:
-        counts = Counter(batch.type_ids)
         given = self.given
         self.version = None
         self.batch = None
-        for number, events in counts.items():
+        for number, events in batch.type_counts.items():
             self._ledger.count(self._types[number].full_name, cause, events)
-        self.given = given._replace(losses=given.losses + len(batch.type_ids), recorded=given.recorded - counts)
+        self.given = given._replace(losses=given.losses + batch.records, recorded=given.recorded - batch.type_counts)
         self.version = object()
 
     def _drop_taken(self, cause: int) -> None:
@@ -329,13 +328,13 @@ class FrameCutter:
 
     def _batch(self, frame: _Frame, counts: Counter[int], last_seq: int) -> Batch:
         return Batch(
-            events=frame.events,
-            type_ids=frame.type_ids,
+            raw=b"".join(frame.events),
+            type_counts=counts,
+            records=len(frame.events),
             first_seq=self._covered + 1,
             last_seq=last_seq,
             min_time=frame.anchor.offset + (frame.min_time or 0),
             max_time=frame.anchor.offset + frame.latest,
-            raw_size=frame.size,
             new_types=[(number, self._types[number]) for number in counts if number not in self._declared],
             anchor=frame.anchor,
         )

@@ -73,14 +73,14 @@ class SinkFeed:
 
     def offer(self, batch: Batch) -> None:
         """Hand over a batch that the record has. Writer thread only."""
-        events = len(batch.events)
+        events = batch.records
         self._offered += events
-        if self._bytes_in - self._bytes_out + batch.raw_size > MOST_WAITING_BYTES or self._companion.error is not None:
+        if self._bytes_in - self._bytes_out + len(batch.raw) > MOST_WAITING_BYTES or self._companion.error is not None:
             if not self._overflowed:
                 write_line(logging.WARNING, f"the sink {self.name} is behind: batches are lost to it (reported once)")
             self._overflowed += events
             return
-        self._bytes_in += batch.raw_size
+        self._bytes_in += len(batch.raw)
         self._queue.put(batch)
 
     def stop(self, timeout: float) -> None:
@@ -96,24 +96,24 @@ class SinkFeed:
             if self._over:
                 return
             self._write(batch)
-            self._bytes_out += batch.raw_size
+            self._bytes_out += len(batch.raw)
         self._close()
 
     def _write(self, batch: Batch) -> None:
         try:
             self._sink.write(self._declaring(batch))
         except BaseException as error:  # noqa: BLE001 - the user's code may raise what it likes, and ends no thread
-            self._refused += len(batch.events)
+            self._refused += batch.records
             if not self._failing:
                 self._failing = True
                 write_line(logging.WARNING, f"the sink {self.name} refused a batch; training goes on: {error!r}", error)
         else:
             self._failing = False
-            self._taken += len(batch.events)
+            self._taken += batch.records
 
     def _declaring(self, batch: Batch) -> Batch:
         """Return `batch` with every type that this sink has not seen declared: it has no header."""
-        fresh = dict.fromkeys(number for number in batch.type_ids if number not in self._declared)
+        fresh = dict.fromkeys(number for number in batch.type_counts if number not in self._declared)
         if not fresh and not batch.new_types:
             return batch
         types = dict(self._types())

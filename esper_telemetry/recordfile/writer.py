@@ -108,7 +108,7 @@ class RecordWriter:
             SinkError: the batch repeats sequence numbers or is over the limit, the file is closed, or the operating
                 system refused; in that case nothing of the batch is in the file.
         """
-        if not batch.events:
+        if not batch.records:
             return
         desc, frame, counts = self._build(batch)
         declaration = self._table.further_header(self.file_id, batch.new_types) if batch.new_types else None
@@ -186,20 +186,20 @@ class RecordWriter:
             self._footer.add_skippable(len(parity))
 
     def _build(self, batch: Batch) -> tuple[Descriptor, bytes, Counter[int]]:
-        if batch.first_seq <= self.last_seq or batch.last_seq - self.last_seq < len(batch.events):
+        if batch.first_seq <= self.last_seq or batch.last_seq - self.last_seq < batch.records:
             raise SinkError(
-                f"{self.path}: the batch covers {batch.first_seq:,} to {batch.last_seq:,} with {len(batch.events):,}"
+                f"{self.path}: the batch covers {batch.first_seq:,} to {batch.last_seq:,} with {batch.records:,}"
                 f" events after sequence number {self.last_seq:,}: numbers would repeat"
             )
-        raw = b"".join(batch.events)
+        raw = batch.raw
         if len(raw) > MAX_BATCH_BYTES:
             raise SinkError(f"{self.path}: the batch takes {len(raw):,} bytes, over the limit of {MAX_BATCH_BYTES:,}")
         frame = self._encode(raw)
-        counts = Counter(batch.type_ids)
+        counts = batch.type_counts
         desc = Descriptor(
             compressed_size=len(frame),
             raw_size=len(raw),
-            records=len(batch.events),
+            records=batch.records,
             type_mask=mask_of(counts),
             first_seq=self.last_seq + 1,
             last_seq=batch.last_seq,

@@ -1,11 +1,14 @@
-"""What travels from the recorder to a sink: events that are already bytes, and the range they cover."""
+"""What travels from the recorder to a sink: a piece of RecordFile, ready for a frame, and the range that it covers."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from esper_telemetry.clock import Anchor
     from esper_telemetry.schema.event_type import EventType
 
@@ -16,27 +19,45 @@ MAX_BATCH_BYTES = 896 * 1024
 
 @dataclass(slots=True)
 class Batch:
-    """Events of one stream, in the order of their sequence numbers, to become one frame.
+    """Events of one stream, to become one frame.
 
     Attributes:
-        events: elements of `RecordFile.event`, each with its tag and length.
-        type_ids: the type of each event, by position.
+        raw: the events, as a piece of RecordFile (`BatchDecoder` and `parse_events` read it).
+        type_counts: events by type id.
+        records: how many events there are.
         first_seq: first sequence number the batch covers: one more than the last of the batch before.
         last_seq: last sequence number it covers. Those of events that were dropped lie inside
-            the range, so len(events) <= last_seq - first_seq + 1.
+            the range, so records <= last_seq - first_seq + 1.
         min_time: earliest event time, nanoseconds since 1970 UTC.
         max_time: latest event time.
-        raw_size: sum of the lengths of `events`.
         new_types: types first used here, with their ids; a sink declares them first.
         anchor: the moment that its times were reckoned from; None where the stream has one for all.
+        batch_range: smallest and largest Context.batch_idx of its events; None where none has one.
+        step_range: the same of Context.step.
     """
 
-    events: list[bytes]
-    type_ids: list[int]
+    raw: bytes
+    type_counts: Counter[int]
+    records: int
     first_seq: int
     last_seq: int
     min_time: int
     max_time: int
-    raw_size: int
     new_types: list[tuple[int, EventType]] = field(default_factory=list)
     anchor: Anchor | None = None
+    batch_range: tuple[int, int] | None = None
+    step_range: tuple[int, int] | None = None
+
+    @classmethod
+    def of_events(
+        cls, events: Sequence[bytes], type_ids: Iterable[int], seqs: tuple[int, int], times: tuple[int, int]
+    ) -> Batch:
+        """Return a batch of events that are envelopes.
+
+        Args:
+            events: elements of `RecordFile.event`, each with its tag and length.
+            type_ids: the type of each.
+            seqs: first and last sequence number that the batch covers.
+            times: earliest and latest time.
+        """
+        return cls(b"".join(events), Counter(type_ids), len(events), *seqs, *times)

@@ -136,7 +136,7 @@ class ChildSink:
             self._tally = ChildTally(self._folder)
             if self._tally.first:
                 _log.warning("%s: %s", self._folder, _reason(self._limit))
-        own = sum(type_id in self._own_types for type_id in batch.type_ids)
+        own = sum(batch.type_counts[number] for number in self._own_types)
         self._tally.add(batch.last_seq - self._last_seq - own)
         self._last_seq = batch.last_seq
 

@@ -42,7 +42,7 @@ class BatchDecoder:
         """Return the events of `batch`, in the order of their numbers."""
         self._types.update(batch.new_types)
         decoded = []
-        for event in parse_events(b"".join(batch.events)):
+        for event in parse_events(batch.raw):
             kind = self._types[event.type_id]
             payload = to_plain(kind.cls.FromString(event.payload))
             data = {**payload, **to_plain(event.context), **payload}

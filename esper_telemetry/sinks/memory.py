@@ -48,4 +48,4 @@ class MemorySink:
 
     def events(self) -> list[record_pb2.Event]:
         """Return every event kept, parsed."""
-        return [event for batch in self.batches for event in parse_events(b"".join(batch.events))]
+        return [event for batch in self.batches for event in parse_events(batch.raw)]

@@ -36,6 +36,34 @@ _GRAVE = ".deleted-"
 LOG = logging.getLogger("esper_telemetry.collector")
 
 
+class WeighedSegment(NamedTuple):
+    """A segment as its name and the file system tell.
+
+    Attributes:
+        written: when it was last written; wall clock, seconds since 1970 UTC.
+        size: bytes.
+        is_last: whether it is the last one of those that its name shares a producer with.
+    """
+
+    written: float
+    size: int
+    is_last: bool
+
+
+class Weighed(NamedTuple):
+    """What a run takes on the disk.
+
+    Attributes:
+        run_id: the run.
+        segments: its segments.
+        size: of all files in its folder, bytes.
+    """
+
+    run_id: str
+    segments: tuple[WeighedSegment, ...]
+    size: int
+
+
 class Expired(NamedTuple):
     """Segments of a run that were deleted for their age.
 
@@ -57,7 +85,26 @@ def run_ids(root: Path) -> list[str]:
 
 def run_bytes(root: Path, run_id: str) -> int:
     """Return what the files of a run take, bytes: those that were put aside as well."""
-    return sum(size for _, size in _sizes(root / run_folder(run_id)))
+    return sum(found.st_size for _, found in _found(root / run_folder(run_id)))
+
+
+def weigh(root: Path) -> list[Weighed]:
+    """Return what every run takes: the files of each are looked up, none is opened."""
+    return [_weigh(root, run_id) for run_id in run_ids(root)]
+
+
+def _weigh(root: Path, run_id: str) -> Weighed:
+    folder, total = root / run_folder(run_id), 0
+    named: list[tuple[SegmentName, os.stat_result]] = []
+    last: dict[str, int] = {}
+    for path, found in _found(folder):
+        total += found.st_size
+        name = SegmentName.parse(path)
+        if name is not None:
+            named.append((name, found))
+            last[name.boot] = max(last.get(name.boot, 0), name.segment)
+    segments = (WeighedSegment(at.st_mtime, at.st_size, last[name.boot] == name.segment) for name, at in named)
+    return Weighed(run_id, tuple(segments), total)
 
 
 def producers_of(root: Path, run_id: str) -> list[ProducerKey]:
@@ -68,25 +115,30 @@ def producers_of(root: Path, run_id: str) -> list[ProducerKey]:
     return sorted(found)
 
 
-def expire(root: Path, before: float, kept: frozenset[ProducerKey]) -> list[Expired]:
-    """Delete sealed segments last written before `before` (wall clock, seconds), but the last one of each producer.
+def expire(root: Path, before: Callable[[str], float], kept: frozenset[ProducerKey]) -> list[Expired]:
+    """Delete sealed segments that are older than is kept of their run, but the last one of each producer.
 
     Args:
         root: folder of runs.
-        before: as above.
+        before: run id → wall clock, seconds since 1970 UTC: what was last written before that goes; 0 keeps all.
         kept: producers that are written to now: their own files know what may go.
     """
     gone = []
     for run_id in run_ids(root):
-        outdated = list(_outdated(root, run_id, before, kept))
+        outdated = list(_outdated(root, run_id, before(run_id), kept))
         sizes = [size for path in outdated for size in _delete(path, run_id)]
         if sizes:
             gone.append(Expired(run_id, sizes))
     return gone
 
 
-def bury_run(root: Path, run_id: str) -> tuple[int, Path]:
+def bury_run(root: Path, run_id: str, why: str = "on request") -> tuple[int, Path]:
     """Take a run away from every reader and writer at once; `remove` what is returned, or a start will.
+
+    Args:
+        root: folder of runs.
+        run_id: the run.
+        why: for the log.
 
     Returns:
         What its record files took, bytes; and where they are now.
@@ -103,7 +155,7 @@ def bury_run(root: Path, run_id: str) -> tuple[int, Path]:
     except OSError as error:
         raise SinkError(f"{folder}: cannot be deleted: {error}; check its permissions") from error
     sync_folder(root)
-    LOG.warning("run %s: deleted on request, %d bytes", run_id, size)
+    LOG.warning("run %s: deleted %s, %d bytes", run_id, why, size)
     return size, grave
 
 
@@ -180,10 +232,10 @@ def _producer_of(path: Path, run_id: str) -> bytes | None:
     return None
 
 
-def _sizes(folder: Path) -> Iterator[tuple[Path, int]]:
+def _found(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
     for path in folder.glob("*"):
         with contextlib.suppress(OSError):
-            yield path, path.stat().st_size
+            yield path, path.stat()
 
 
 def _is_older(path: Path, before: float) -> bool:

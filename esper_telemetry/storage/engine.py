@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from esper_telemetry.recordfile.layout import Descriptor, Skip
-    from esper_telemetry.storage.archive import Expired
+    from esper_telemetry.storage.archive import Expired, Weighed
     from esper_telemetry.storage.naming import ProducerKey
     from esper_telemetry.storage.published import Published
     from esper_telemetry.storage.sequence import SequenceNumbers
@@ -265,14 +265,19 @@ class Engine(Protocol):
     async def members(self, run_id: str) -> list[ProducerKey]:
         """Return the producers of a run that have something stored here."""
 
-    async def expire(self, before: float) -> list[Expired]:
-        """Delete sealed segments last written before `before` (wall clock, seconds), but the last of each producer.
+    async def weigh(self) -> list[Weighed]:
+        """Return what every run takes on the disk; an engine without files has none."""
+
+    async def expire(self, before: Callable[[str], float]) -> list[Expired]:
+        """Delete sealed segments last written before `before(run_id)` (wall clock, seconds; 0 keeps all).
+
+        The last one of each producer stays: it holds the watermark.
 
         Segments of restored producers are deleted by their own files; a report tells of them.
         """
 
-    async def delete(self, run_id: str) -> int:
-        """Delete a run; none of its producers may be in memory. Return its bytes.
+    async def delete(self, run_id: str, why: str) -> int:
+        """Delete a run; none of its producers may be in memory. Return its bytes; the log states why.
 
         Raises:
             SinkError: the operating system refused.

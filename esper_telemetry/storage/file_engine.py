@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from io import BufferedWriter
     from pathlib import Path
 
-    from esper_telemetry.storage.archive import Expired
+    from esper_telemetry.storage.archive import Expired, Weighed
     from esper_telemetry.storage.engine import Cycle, Item
     from esper_telemetry.storage.naming import ProducerKey
 
@@ -94,7 +94,11 @@ class FileEngine:
         """Return the producers that have a file in a run's folder."""
         return await asyncio.to_thread(archive.producers_of, self._root, run_id)
 
-    async def expire(self, before: float) -> list[Expired]:
+    async def weigh(self) -> list[Weighed]:
+        """Return what every run takes on the disk."""
+        return await asyncio.to_thread(archive.weigh, self._root)
+
+    async def expire(self, before: Callable[[str], float]) -> list[Expired]:
         """Delete old segments: of producers that are not in memory while none can be restored, of others by an Expire.
 
         A producer that is looked up just now is in memory too, though no stream of it is open.
@@ -103,12 +107,12 @@ class FileEngine:
         expired, restored = await asyncio.to_thread(self._locked, self._expire, before)
         for files in restored:
             if len(files.published) > 1:
-                self._store.put(files, Expire(before))
+                self._store.put(files, Expire(before(files.key.run_id)))
         return expired
 
-    async def delete(self, run_id: str) -> int:
+    async def delete(self, run_id: str, why: str) -> int:
         """Take a run's folder away, then remove what was in it, while others may be restored."""
-        size, grave = await asyncio.to_thread(self._locked, archive.bury_run, self._root, run_id)
+        size, grave = await asyncio.to_thread(self._locked, archive.bury_run, self._root, run_id, why)
         await asyncio.to_thread(archive.remove, grave)
         return int(size)
 
@@ -155,7 +159,7 @@ class FileEngine:
             size = archive.run_bytes(self._root, key.run_id)
         return RestoredProducer(files, header, files.stored_bytes, size)
 
-    def _expire(self, before: float) -> tuple[list[Expired], list[ProducerFiles]]:
+    def _expire(self, before: Callable[[str], float]) -> tuple[list[Expired], list[ProducerFiles]]:
         """Return what was deleted, and the producers whose own files have to do it."""
         restored = list(self._restored.values())
         return archive.expire(self._root, before, frozenset(files.key for files in restored)), restored

@@ -96,7 +96,7 @@ def batches(made: Sequence[Made], types: dict[type, tuple[int, EventType]]) -> I
         size += envelope.room + len(payload)
         if size >= FRAME_BYTES or seq == len(made):
             elements = join_events(entries, 0, first).events
-            yield Batch(elements, type_ids, first, seq, made[first - 1].time, one.time, sum(map(len, elements)))
+            yield Batch.of_events(elements, type_ids, (first, seq), (made[first - 1].time, one.time))
             entries, type_ids, size, first = [], [], 0, seq + 1
 
 
@@ -175,7 +175,7 @@ class NoFile(Peer):
         """Compress and forget."""
         compress = zstandard.ZstdCompressor(level=3, write_checksum=True).compress
         for batch in batches(made, type_table(made)):
-            compress(b"".join(batch.events))
+            compress(batch.raw)
         return folder
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from esper_telemetry.collector.frame_check import Validation
 from esper_telemetry.collector.limits import CollectorLimits
+from esper_telemetry.collector.retention import RetentionRule
 from esper_telemetry.collector.server import serve
 from esper_telemetry.collector.settings import Settings
 from esper_telemetry.recordfile import append
@@ -40,6 +41,7 @@ def main() -> None:
             said[name] = Path(said[name])
     said["validation"] = Validation(said.get("validation", "full"))
     said["limits"] = CollectorLimits(**said.get("limits", {}))
+    said["retention"] = tuple(RetentionRule(**rule) for rule in said.get("retention", ()))
     if len(sys.argv) > 2:
         journal_syncs(sys.argv[2])
     if sys.argv[3:] == ["early"]:

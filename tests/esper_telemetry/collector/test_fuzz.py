@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from esper_telemetry.collector.auth import TokenFile
 from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.collector.retention import RetentionRule
 from esper_telemetry.collector.schema_check import SchemaCheck
 from esper_telemetry.collector.settings import Settings
 from esper_telemetry.errors import ConfigError
@@ -185,19 +186,19 @@ SERVERS = st.one_of(st.text(), st.text(max_size=20).map("nats://{}".format))
 @settings(max_examples=300)
 @given(listen=ADDRESSES, said=st.tuples(st.floats(), st.floats(), st.integers(-2, 10)), insecure=st.booleans())
 def test_settings_are_taken_or_named(tmp_path_factory, listen, said, insecure):
-    min_free, retain_s, streams = said
+    min_free, days, streams = said
     given_ = Settings(
         listen=listen,
         directory=tmp_path_factory.getbasetemp(),
         min_free=min_free,
-        retain_s=retain_s,
+        retention=(RetentionRule(days=days),),
         limits=CollectorLimits(streams=streams),
         insecure=insecure,
     )
     with contextlib.suppress(ConfigError):
         given_.check()
         assert 0 <= min_free <= 1
-        assert retain_s >= 0
+        assert days >= 0
         assert streams > 0
         assert insecure or is_loopback(listen)
         if not listen.startswith("unix:"):

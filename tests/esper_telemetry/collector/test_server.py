@@ -274,7 +274,7 @@ def test_a_collector_deletes_what_is_older_than_it_is_to_keep(start_collector):
     assert len(paths) == 4
     for path in paths[:3]:
         os.utime(path, (1, 1))
-    collector = start_collector(retain_s=86_400)
+    collector = start_collector(retention=[{"days": 1}])
     with open_stub(collector.port) as stub:
         while paths[2].exists():
             stub.ListRuns(collector_pb2.ListRunsRequest(), timeout=10)

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from esper_telemetry.collector.retention import RetentionRule
 from esper_telemetry.collector.settings import Settings
 from esper_telemetry.errors import ConfigError
 from esper_telemetry.jetstream.deployment import LogSettings
@@ -78,5 +79,5 @@ def test_a_collector_has_a_folder_or_a_log(tmp_path):
     for wrong in ({}, {"directory": tmp_path, "log": log("nats://a:1")}):
         with pytest.raises(ConfigError, match="either --dir, or --engine"):
             Settings(listen="127.0.0.1:0", **wrong).check()
-    with pytest.raises(ConfigError, match="--retain-days goes with --dir"):
-        Settings(listen="127.0.0.1:0", log=log("nats://a:1"), retain_s=1.0).check()
+    with pytest.raises(ConfigError, match="retention goes with --dir"):
+        Settings(listen="127.0.0.1:0", log=log("nats://a:1"), retention=(RetentionRule(days=1),)).check()

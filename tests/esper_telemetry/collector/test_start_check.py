@@ -3,6 +3,7 @@
 import pytest
 
 from esper_telemetry.collector.limits import CollectorLimits
+from esper_telemetry.collector.retention import RetentionRule
 from esper_telemetry.collector.settings import Settings, examine
 from esper_telemetry.errors import ConfigError
 from tests.esper_telemetry.collector.certificate_files import make_certificate
@@ -45,8 +46,9 @@ def test_what_is_right_is_listed_and_nothing_is_made(tmp_path):
         ({"health": "x:99999"}, "is not host:port"),
         ({"min_free": 1.5}, "--min-free"),
         ({"min_free": float("nan")}, "--min-free"),
-        ({"retain_s": -1.0}, "--retain-days"),
-        ({"retain_s": float("inf")}, "--retain-days"),
+        ({"retention": (RetentionRule(days=-1.0),)}, "rule 1: days -1"),
+        ({"retention": (RetentionRule(gib=float("inf")),)}, "rule 1: gib inf"),
+        ({"retention": (RetentionRule(tenant="a"),)}, "names the tenant 'a'; the token file has none"),
         ({"limits": CollectorLimits(streams=0)}, "--max-streams"),
     ],
 )

@@ -9,10 +9,11 @@ import shutil
 import pytest
 
 from esper_telemetry.collector.auth import EVERYBODY, Tenant
-from esper_telemetry.collector.expiry import expire, inspect
+from esper_telemetry.collector.expiry import inspect
 from esper_telemetry.collector.producers import restore
 from esper_telemetry.collector.queries import delete_run, list_runs
 from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.collector.retention import RetentionPlan, carry_out
 from esper_telemetry.v1 import collector_pb2
 from tests.esper_telemetry.collector.publisher import Produced, stored
 from tests.esper_telemetry.collector.test_intake import Listener, connect, running, send
@@ -33,6 +34,12 @@ async def fill_segments(intake, produced) -> None:
     for epoch, batch in enumerate(produced.batches, 1):
         await fill(intake, produced, epoch, [batch])
         await seal_and_forget(intake)
+
+
+async def expire(intake, before) -> None:
+    """Delete the segments of every run that were last written before `before`."""
+    runs = await intake.engine.runs()
+    assert await carry_out(intake, RetentionPlan(dict.fromkeys(runs, before), {}, 0.0)) == 0
 
 
 async def refusal(work) -> str:

@@ -72,7 +72,7 @@ def test_a_gateway_has_no_folder_and_a_folder_no_log(tmp_path, cli):
     assert "either --dir, or --engine" in both.err
     kept = cli("collect", "--engine", "nats://127.0.0.1:4222", "--retain-days", 3)
     assert kept.code == 1
-    assert "--retain-days goes with --dir" in kept.err
+    assert "retention goes with --dir" in kept.err
 
 
 def test_the_former_name_of_the_verb_works_and_names_the_new_one(tmp_path, cli):

@@ -34,7 +34,7 @@ def taken(buffer):
 
 
 def found(batch):
-    return parse_events(b"".join(batch.events))
+    return parse_events(batch.raw)
 
 
 def test_a_frame_ends_with_the_event_that_fills_it_whatever_the_sizes():
@@ -42,13 +42,13 @@ def test_a_frame_ends_with_the_event_that_fills_it_whatever_the_sizes():
     batches = taken(filled([bytes(size) for size in sizes], frame_bytes=2000))
     assert [event.seq for batch in batches for event in found(batch)] == list(range(1, 301))
     for batch in batches[:-1]:
-        assert batch.raw_size >= 2000
-        assert batch.raw_size - len(batch.events[-1]) < 2000
+        assert len(batch.raw) >= 2000
+        assert len(batch.raw) - found(batch)[-1].ByteSize() < 2000 + len("tag and length")
 
 
 def test_no_frame_is_over_the_limit_of_the_format_when_events_are_large():
     batches = taken(filled([bytes(500_000)] * 8, frame_bytes=10 * MAX_BATCH_BYTES))
-    assert [len(batch.events) for batch in batches] == [1] * 8
+    assert [batch.records for batch in batches] == [1] * 8
 
 
 def test_losses_take_numbers_where_they_happened_and_are_counted_when_they_are_taken():

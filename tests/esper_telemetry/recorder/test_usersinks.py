@@ -69,7 +69,7 @@ def test_a_sink_needs_no_more_than_write(tmp_path):
         events = 0
 
         def write(self, batch):
-            self.events += len(batch.events)
+            self.events += batch.records
 
     first, second = Counter(), Counter()
     with et.start_run(tmp_path, name="x", sinks=[first, second]) as run:

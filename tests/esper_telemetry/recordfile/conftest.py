@@ -40,16 +40,10 @@ def make_batch(first: int, count: int, *, last_seq: int | None = None, new_types
     """Return `count` events numbered from `first`; the same numbers always make the same bytes."""
     rng = random.Random(first * 1_000_003 + count)
     made = [element(seq, rng) for seq in range(first, first + count)]
-    return Batch(
-        events=[data for _, _, data in made],
-        type_ids=[type_id for type_id, _, _ in made],
-        first_seq=first,
-        last_seq=last_seq or first + count - 1,
-        min_time=made[0][1],
-        max_time=made[-1][1],
-        raw_size=sum(len(data) for _, _, data in made),
-        new_types=list(new_types),
-    )
+    type_ids, times, events = zip(*made, strict=True)
+    batch = Batch.of_events(events, type_ids, (first, last_seq or first + count - 1), (times[0], times[-1]))
+    batch.new_types = list(new_types)
+    return batch
 
 
 def make_header(**changes) -> HeaderInfo:

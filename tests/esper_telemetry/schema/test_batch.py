@@ -12,23 +12,14 @@ FRAME_LIMIT = 960 * 1024  # of the format, compressed
 
 def batch_of(*payloads: bytes) -> Batch:
     events = [frame_event(1, 100 + seq, seq, b"", payload) for seq, payload in enumerate(payloads, start=1)]
-    return Batch(
-        events=events,
-        type_ids=[1] * len(events),
-        first_seq=1,
-        last_seq=len(events),
-        min_time=101,
-        max_time=100 + len(events),
-        raw_size=sum(map(len, events)),
-    )
+    return Batch.of_events(events, [1] * len(events), (1, len(events)), (101, 100 + len(events)))
 
 
-def test_the_events_of_a_batch_joined_are_one_record_file_message():
+def test_a_batch_of_events_is_one_record_file_message():
     batch = batch_of(b"a", b"b")
-    joined = b"".join(batch.events)
-    assert len(joined) == batch.raw_size
-    assert [event.payload for event in RecordFile.FromString(joined).event] == [b"a", b"b"]
-    assert len(parse_events(joined)) == batch.last_seq - batch.first_seq + 1
+    assert [event.payload for event in RecordFile.FromString(batch.raw).event] == [b"a", b"b"]
+    assert len(parse_events(batch.raw)) == batch.records == batch.last_seq - batch.first_seq + 1
+    assert batch.type_counts == {1: 2}
 
 
 def test_batches_do_not_share_their_new_types():

@@ -109,7 +109,7 @@ def test_many_children_at_once_get_exactly_as_many_streams_as_there_may_be(strea
         pids.append(pid)
     assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * 12
     assert len(child_streams(folder, 0, PARENT)) == 8
-    assert tallied(folder) == 4 * len(batch.events)
+    assert tallied(folder) == 4 * batch.records
 
 
 def test_a_stream_is_written_while_its_writer_holds_the_last_segment(stream, folder):

@@ -17,7 +17,7 @@ def test_what_was_written_is_kept_in_order(stream):
         2: "esper_telemetry.v1.RunFinished",
     }
     assert sink.syncs == 1
-    assert [len(batch.events) for batch in sink.batches] == [3, 2]
+    assert [batch.records for batch in sink.batches] == [3, 2]
 
 
 def test_a_closed_sink_refuses(stream):

@@ -52,7 +52,7 @@ def left(paths) -> list[bool]:
 
 
 def expire(root, kept=frozenset()):
-    return archive.expire(root, BEFORE, kept)
+    return archive.expire(root, lambda _: BEFORE, kept)
 
 
 def test_all_old_segments_go_but_the_last(tmp_path):
@@ -179,5 +179,5 @@ def test_pruning_runs_of_one_segment_opens_no_file(tmp_path, monkeypatch):
         age(path)
     opened = []
     monkeypatch.setattr(archive, "RecordReader", opened.append)
-    assert archive.expire(tmp_path, time.time(), frozenset()) == []
+    assert archive.expire(tmp_path, lambda _: time.time(), frozenset()) == []
     assert opened == []

@@ -29,16 +29,10 @@ def make_batch(first: int, count: int, *, noise: int = 0, last_seq: int | None =
     for seq in range(first, first + count):
         payload = training_pb2.ScalarLogged(name=f"loss{seq}{os.urandom(noise).hex()}", value=seq / 7, step=seq)
         made.append(frame_event(1, START + seq * 1_000_000, seq, b"", payload.SerializeToString()))
-    return Batch(
-        events=made,
-        type_ids=[1] * count,
-        first_seq=first,
-        last_seq=last_seq or first + count - 1,
-        min_time=START + first * 1_000_000,
-        max_time=START + (first + count - 1) * 1_000_000,
-        raw_size=sum(map(len, made)),
-        new_types=list(new_types),
-    )
+    times = START + first * 1_000_000, START + (first + count - 1) * 1_000_000
+    batch = Batch.of_events(made, [1] * count, (first, last_seq or first + count - 1), times)
+    batch.new_types = list(new_types)
+    return batch
 
 
 class Producer:
