@@ -5,9 +5,14 @@ Labels are bounded: reasons and build, never run ids.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from esper_telemetry.collector.refusal import STATUS
 from esper_telemetry.daemon.metrics_port import MetricSet
 from esper_telemetry.v1 import collector_pb2
+
+if TYPE_CHECKING:
+    from esper_telemetry.storage.object_archive import ArchiveProgress
 
 
 class Metrics(MetricSet):
@@ -46,11 +51,22 @@ class Metrics(MetricSet):
         self.free_ratio = gauge("disk_free_ratio", "Free part of the disk, 0 to 1.")
         self.serving = gauge("serving", "1 while the collector takes streams, 0 while it drains or its disk is full.")
         self.unread_runs = gauge("unread_runs", "Runs that are still to be read into the index since the start.")
+        self.archive_waiting = gauge("archive_waiting_segments", "Sealed segments that are not in object storage yet.")
+        self.archive_failing = gauge("archive_failing", "1 while object storage refuses.")
+        self.archived_segments = counter("archived_segments", "Segments sent to object storage and verified there.")
+        self.archived_bytes = counter("archived_bytes", "Bytes of segments sent to object storage.")
         self.failed_calls = counter("failed_calls", "Calls that an error inside the collector ended; its log has them.")
         for reason in STATUS:
             self.refused.labels(reason.lower())
         for number in collector_pb2.SkipReason.values():
             self.skipped_numbers.labels(skip_label(number))
+
+    def archived(self, progress: ArchiveProgress) -> None:
+        """Count what was sent to object storage; from any thread."""
+        self.archive_waiting.set(progress.waiting)
+        self.archive_failing.set(progress.failed)
+        self.archived_segments.inc(progress.segments)
+        self.archived_bytes.inc(progress.sent_bytes)
 
 
 def skip_label(reason: int) -> str:
