@@ -30,7 +30,8 @@ def exposed() -> set[str]:
     names = set()
     for registry in (Metrics().registry, ConsumerMetrics().registry):
         for family in registry.collect():
-            names.add(family.name + ("_total" if family.type == "counter" else ""))
+            if not family.name.startswith("process_"):
+                names.add(family.name + ("_total" if family.type == "counter" else ""))
     return names
 
 
