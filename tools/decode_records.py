@@ -9,7 +9,7 @@ A record is a series of zstd frames and of skippable frames (all integers little
 
     PROLOGUE   skippable "ESPERREC": major, minor, flags. Starts a new context; `cat a b > c` has two
     HEADER     zstd: RecordFile{header}: who wrote, the type table, the descriptors. Then its DESC (records = 0)
-    DATA       zstd: RecordFile{event...}. Then its DESC: sizes, counts, sequence numbers, times. Any number of times
+    DATA       zstd: RecordFile{event... block...}, then its DESC: sizes, counts, sequence numbers, times. Any number
     ESKP EIDX  skippable: sequence numbers that will never come; the index. Not needed here, checksums are verified
     SEEKTABLE  skippable 5E 2A 4D 18: the official seek table, an entry for every frame before it. The writer finished
 
@@ -34,34 +34,50 @@ import time
 import zlib
 from collections.abc import Iterator  # noqa: TC003 - one plain list of imports
 from pathlib import Path
-from struct import Struct, calcsize, iter_unpack
+from struct import Struct, calcsize, iter_unpack, pack
 from typing import Any, BinaryIO
 
 import zstandard
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 ZSTD, OURS, SEEK_TABLE = b"\x28\xb5\x2f\xfd", b"\x57\x2a\x4d\x18", b"\x5e\x2a\x4d\x18"
 MAX_FRAME, MAX_WINDOW, MAX_DESCRIPTORS, MAX_SKIPPABLE = 4 << 20, 8 << 20, 1 << 20, 64 << 20
 
-# What must be known to read a header; the rest of the schema is in it.
-BOOTSTRAP = """name: "bootstrap" package: "bootstrap" syntax: "proto3"
-message_type { name: "RecordFile"
-  field { name: "header" number: 1 label: LABEL_REPEATED type: TYPE_MESSAGE type_name: ".bootstrap.Header" } }
-message_type { name: "Header"
-  field { name: "file_id" number: 3 type: TYPE_BYTES } field { name: "run_id" number: 4 type: TYPE_STRING }
-  field { name: "producer_id" number: 5 type: TYPE_BYTES } field { name: "attempt" number: 22 type: TYPE_UINT32 }
-  field { name: "stream" number: 6 type: TYPE_STRING } field { name: "segment" number: 7 type: TYPE_UINT32 }
-  field { name: "previous_last_seq" number: 9 type: TYPE_UINT64 } field { name: "rank" number: 14 type: TYPE_UINT32 }
-  field { name: "types" number: 17 label: LABEL_REPEATED type: TYPE_MESSAGE type_name: ".bootstrap.TypeEntry" }
-  field { name: "file_descriptor_set" number: 18 type: TYPE_BYTES } }
-message_type { name: "TypeEntry"
-  field { name: "type_id" number: 1 type: TYPE_UINT32 } field { name: "full_name" number: 2 type: TYPE_STRING } }"""
+# What must be known to read a file; the rest of the schema is in its headers. A context stays bytes, and so do the real
+# numbers of a column, for on the wire a packed array of them is its bytes.
+BOOTSTRAP = """RecordFile: Header* header 1, Event* event 2, EventBlock* block 3
+Event: uint32 type_id 1, fixed64 time_unix_nano 2, uint64 seq 3, bytes context 4, bytes payload 5
+EventBlock: uint32 type_id 1, uint64* seq_steps 2, sint64* time_steps 3, Column* context 4, Column* columns 5, bytes* payloads 6
+Column: uint32 field 1, uint32 type 2, bytes doubles 3, bytes floats 4, sint64* ints 5, sint64* int_steps 6, bytes* texts 7, uint32* indices 8, bytes flags 9
+Header: bytes file_id 3, string run_id 4, bytes producer_id 5, string stream 6, uint32 segment 7, uint64 previous_last_seq 9, uint32 rank 14, TypeEntry* types 17, bytes file_descriptor_set 18, uint32 attempt 22
+TypeEntry: uint32 type_id 1, string full_name 2"""  # noqa: E501 - a message a line
 
 # DESC, the commit marker of the frame before it: magic, size, "EFRM"; compressed and raw size, events (0 in a header
 # frame), type mask; first and last sequence number covered (dropped ones too), earliest and latest time; crc32 of all.
 DESC = Struct("<4sI4sIIIIQQQQI")
 ENTRY = Struct("<II4s")  # of the seek table: size in the file, raw size (0 if skippable), last 4 bytes of a zstd frame
+
+SCALARS: dict[str, Any] = {"uint32": 13, "fixed64": 6, "uint64": 4, "sint64": 18, "bytes": 12, "string": 9}
+
+# How a value of a column is written in a message, by FieldDescriptorProto.Type: wire type, and a struct format or how a
+# varint is made of the number.
+KINDS = {
+    kind: (wire, form)
+    for wire, form, kinds in (
+        (0, "two's complement", (3, 4, 5, 8, 13, 14)),
+        (0, "zigzag", (17, 18)),
+        (2, "text", (9,)),
+        (1, "<d", (1,)),
+        (1, "<Q", (6,)),
+        (1, "<q", (16,)),
+        (5, "<f", (2,)),
+        (5, "<I", (7,)),
+        (5, "<i", (15,)),
+    )
+    for kind in kinds
+}
+MAX_CELLS = 1 << 21  # values of a block, shared ones counted for each event
 
 WARNINGS: list[str] = []
 Line = tuple[int, str, dict[str, Any]]  # time (nanoseconds since 1970 UTC), full name of the type, what is shown
@@ -141,18 +157,21 @@ class Schema:
 
     def __init__(self) -> None:
         self.pool = descriptor_pool.DescriptorPool()
+        self.pool.AddSerializedFile(descriptor_pb2.DESCRIPTOR.serialized_pb)  # no header carries descriptor.proto
         self.types: dict[int, str] = {}
-        self.files: set[str] = set()
+        self.headers = 0
+        self.files = {descriptor_pb2.DESCRIPTOR.name}
         self.cache: dict[Any, Any] = {}
 
     def add(self, header: Any) -> None:
-        """Take the types and descriptors of a header; the first one carries the envelope too."""
+        """Take the types and descriptors of a header; the first one carries Context."""
         if len(header.file_descriptor_set) > MAX_DESCRIPTORS:
             raise ValueError(f"the descriptors take {len(header.file_descriptor_set):,} bytes, over the limit")
         for file in descriptor_pb2.FileDescriptorSet.FromString(header.file_descriptor_set).file:
             if file.name not in self.files:
                 self.pool.Add(file)
                 self.files.add(file.name)
+        self.headers += 1
         self.types.update((entry.type_id, entry.full_name) for entry in header.types)
 
     def message_class(self, full_name: str) -> Any:
@@ -217,7 +236,8 @@ class Schema:
         """
         full_name = self.types.get(event.type_id, f"type:{event.type_id}")
         name, cls = self.event_type(full_name)
-        context, payload = self.plain(event.context), {"payload": json_ready(event.payload)}
+        place = self.message_class("esper_telemetry.v1.Context").FromString(event.context)
+        context, payload = self.plain(place), {"payload": json_ready(event.payload)}
         with contextlib.suppress(AttributeError, DecodeError, IndexError, TypeError, ValueError):
             message = cls.FromString(event.payload)
             payload = self.plain(message)
@@ -257,6 +277,91 @@ class Schema:
         return [options.get(value) for value in values] if column.indices else values
 
 
+def bootstrap() -> dict[str, Any]:
+    """Return the message classes of BOOTSTRAP by name."""
+    file = descriptor_pb2.FileDescriptorProto(name="bootstrap", package="bootstrap", syntax="proto3")
+    for line in BOOTSTRAP.splitlines():
+        name, _, fields = line.partition(": ")
+        message = file.message_type.add(name=name)
+        for field in fields.split(", "):
+            kind, name, number = field.split()
+            added = message.field.add(name=name, number=int(number), label=3 if kind.endswith("*") else 1)
+            if (base := kind.rstrip("*")) in SCALARS:
+                added.type = SCALARS[base]
+            else:
+                added.type, added.type_name = added.TYPE_MESSAGE, f".bootstrap.{base}"
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    messages = pool.FindFileByName("bootstrap").message_types_by_name
+    return {name: message_factory.GetMessageClass(message) for name, message in messages.items()}
+
+
+MESSAGES = bootstrap()
+
+
+def events_of(content: Any) -> list[Any]:
+    """Return the events of a frame in the order of their sequence numbers: single ones, and those of blocks."""
+    events = list(content.event)
+    for block in content.block:
+        seqs, times = list(itertools.accumulate(block.seq_steps)), list(itertools.accumulate(block.time_steps))
+        count = len(seqs)
+        if len(times) != count or len(block.payloads) not in {0, count}:
+            raise ValueError(f"a block of {count} events has {len(times)} times and {len(block.payloads)} payloads")
+        if (len(block.context) + len(block.columns)) * count > MAX_CELLS:
+            raise ValueError(f"a block of {count} events holds over {MAX_CELLS:,} values")
+        contexts = serialized(block.context, count)
+        payloads = list(block.payloads) or serialized(block.columns, count)
+        for seq, moment, context, payload in zip(seqs, times, contexts, payloads, strict=True):
+            stated = {"type_id": block.type_id, "time_unix_nano": moment, "seq": seq}
+            events.append(MESSAGES["Event"](**stated, context=context, payload=payload))
+    return sorted(events, key=lambda event: event.seq)
+
+
+def serialized(columns: Any, count: int) -> list[bytes]:
+    """Return the message of each of `count` events: its fields one after the other, each with its tag."""
+    fields = []
+    for column in columns:
+        wire, kind = KINDS[column.type]
+        tag = varint(column.field << 3 | wire)
+        written = [tag + wire_value(kind, value) for value in column_values(column, count)]
+        if len(written) not in {1, count}:
+            raise ValueError(f"the column of field {column.field} has {len(written)} values for {count} events")
+        fields.append(written if len(written) == count else written * count)
+    return [b"".join(parts) for parts in zip(*fields, strict=True)] if fields else [b""] * count
+
+
+def column_values(column: Any, count: int) -> list[Any]:
+    """Return the values of a column: one for each event, or one for all."""
+    if column.flags:
+        return [column.flags[event >> 3] >> (event & 7) & 1 for event in range(count)]
+    if column.doubles or column.floats:
+        return [value for (value,) in iter_unpack("<d" if column.doubles else "<f", column.doubles or column.floats)]
+    if column.texts:
+        return [column.texts[index] for index in column.indices] if column.indices else list(column.texts)
+    return list(column.ints or itertools.accumulate(column.int_steps))
+
+
+def wire_value(kind: str, value: Any) -> bytes:
+    """Return a value as protobuf writes it behind its tag; integers come signed, of 64 bits."""
+    if isinstance(value, bytes):
+        return varint(len(value)) + value
+    if kind == "zigzag":
+        return varint(value << 1 ^ value >> 63)
+    if kind[0] == "<":
+        size = calcsize(kind)
+        return pack(kind, value) if kind[1] in "dfqi" else (value % 2 ** (8 * size)).to_bytes(size, "little")
+    return varint(value % 2**64)
+
+
+def varint(value: int) -> bytes:
+    """Return a whole number as protobuf writes it: seven bits a byte, the lowest first."""
+    written = bytearray()
+    while value > 0x7F:  # noqa: PLR2004 - the high bit says that more follows
+        written.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*written, value))
+
+
 def json_ready(value: Any) -> Any:
     """Return a single value as JSON can hold it: bytes as base64, NaN and infinities as strings."""
     if isinstance(value, float) and not math.isfinite(value):
@@ -294,9 +399,6 @@ class Record:
     """One context of a file (standard input: all of them). A survey looks for contexts and opens headers only."""
 
     def __init__(self, path: str, start: int = 0, counted: tuple[int, int] = (0, 0), *, survey: bool = False) -> None:
-        pool = descriptor_pool.DescriptorPool()
-        pool.Add(text_format.Parse(BOOTSTRAP, descriptor_pb2.FileDescriptorProto()))
-        self.bootstrap: Any = message_factory.GetMessageClass(pool.FindMessageTypeByName("bootstrap.RecordFile"))
         self.path, self.start, self.survey, self.schema = path, start, survey, Schema()
         self.contexts: list[tuple[Any, int, tuple[int, int]]] = []  # header, start, frames and events before it
         self.frames, self.count = counted
@@ -344,8 +446,10 @@ class Record:
         raw, desc = source.committed_frame(headers_only=self.survey)
         if desc[0]:
             return self.data(raw, desc)
-        for header in self.bootstrap.FromString(raw).header:  # the first of a context, or one with further types
-            if not self.schema.files:
+        for header in (
+            MESSAGES["RecordFile"].FromString(raw).header
+        ):  # the first of a context, or one with further types
+            if not self.schema.headers:
                 self.contexts.append((header, self.prologue, (self.frames, self.count)))
                 self.last_seq, self.filtered = header.previous_last_seq, b"esper_telemetry.filtered" in raw
             self.schema.add(header)
@@ -363,7 +467,10 @@ class Record:
         self.frames, self.count = self.frames + 1, self.count + records
         if self.survey:
             return []
-        events = self.schema.message_class("esper_telemetry.v1.RecordFile").FromString(raw).event
+        content = MESSAGES["RecordFile"].FromString(raw)
+        if content.header:
+            raise ValueError("a frame holds headers and events")
+        events = events_of(content)
         times = [event.time_unix_nano for event in events]
         if len(events) != records or [min(times), max(times)] != span:
             raise ValueError("the events of the frame are not those its DESC describes")
@@ -387,7 +494,7 @@ def merged(paths: list[str]) -> Iterator[Line]:
         if len(paths) > 1 and path != "-" and not survey.contexts:
             warn(path, "passed over: it is no record, or not even its header can be read")
             continue
-        for header, start, counted in survey.contexts or [(survey.bootstrap().header.add(), 0, (0, 0))]:
+        for header, start, counted in survey.contexts or [(MESSAGES["Header"](), 0, (0, 0))]:
             place = header.stream, header.rank, header.producer_id, header.segment, header.file_id
             headers[place] = header
             if (record := found.setdefault(place, Record(path, start, counted))).path != path:

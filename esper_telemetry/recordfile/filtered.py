@@ -18,10 +18,11 @@ from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.damage import Damage
 from esper_telemetry.recordfile.facts import facts_of
 from esper_telemetry.recordfile.frame import FrameEncoder
-from esper_telemetry.recordfile.frame_events import element_spans, parse_events
+from esper_telemetry.recordfile.frame_events import parse_events
 from esper_telemetry.recordfile.header import header_descriptor, header_frame_bytes, header_parity
 from esper_telemetry.recordfile.reader import RecordReader
 from esper_telemetry.recordfile.writer import RecordBuilder
+from esper_telemetry.schema.envelope import frame_event
 
 if TYPE_CHECKING:
     import os
@@ -157,8 +158,10 @@ class _Filter:
         if len(kept) == len(events):
             self._result.copied += 1
         else:
-            spans = zip(events, element_spans(raw), strict=True)
-            raw = b"".join(raw[start:end] for event, (start, _, end) in spans if selection.keeps(event))
+            raw = b"".join(
+                frame_event(one.type_id, one.time_unix_nano, one.seq, one.context.SerializeToString(), one.payload)
+                for one in kept
+            )
             data = self._encode(raw)
         # Sequence numbers that were left out before it become part of its range.
         desc = facts_of(kept).descriptor(len(data), len(raw))

@@ -1,49 +1,42 @@
 """The events of a decompressed frame: every way to read them, and the one place that knows their wire format.
 
-A frame is a row of elements of `RecordFile.event`, each a tag, a length and an `Event`. What is wanted decides how:
+A frame is a row of elements of `RecordFile`, each a tag, a length and an `Event` or an `EventBlock` (events of one type
+by column, block_columns.py). Its events are those of both, in the order of their sequence numbers. What is wanted
+decides how they are read:
 
-    parse_events      messages of record.proto
+    frame_content     what travels one by one, and the blocks as columns: no object for an event
+    parse_events      messages of record.proto, in order
     parse_envelopes   the same with the context as bytes, for those who decode it themselves
-    event_columns     a list for each field, without an object for an event
+    event_columns     a list for each field, in order
     stated_columns    the same of type, time and sequence number alone
-    element_spans     where each element is, for those who pass events on unchanged
     whole_events      what is whole at the start of a frame that is cut
 
-The message classes behind them are derived from `record_pb2.Event`, so a field that is added to record.proto is known
-to all of them. A later kind of element (a block of events) gets its tag in `element_spans` and its reading here.
 Pure: bytes in, values out.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from itertools import chain, islice, repeat
+from operator import attrgetter, lt
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError, EncodeError
 
 from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.recordfile.block_columns import BlockColumns, block_columns
+from esper_telemetry.recordfile.frame_messages import COLUMNS, ENVELOPES, STRICT, frame_class
 from esper_telemetry.schema.batch import MAX_BATCH_BYTES
-from esper_telemetry.schema.descriptors import envelope_closure
 from esper_telemetry.schema.envelope import ELEMENT_TAG
+from esper_telemetry.schema.event_block import BLOCK_TAG, MAX_CELLS
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from google.protobuf.descriptor import Descriptor as MessageDescriptor
 
-# Type and sequence number of an event take four bytes with their tags, its element two more.
-SMALLEST_EVENT = 6
+# An event of a block takes a byte of sequence numbers and one of times.
+SMALLEST_EVENT = 2
 _LONGEST_VARINT = 5  # of a length under 4 GiB
-
-_FIELD = descriptor_pb2.FieldDescriptorProto
-# FORMAT.md: an event states each of them once.
-_STATED = frozenset({"type_id", "time_unix_nano", "seq"})
-# A frame as messages whose own messages are bytes; as one event of repeated fields; with required fields.
-_ENVELOPES, _COLUMNS, _STRICT = "envelopes", "columns", "strict"
-_PACKAGE = "esper_telemetry.recordfile"
 
 
 class Described(Protocol):
@@ -63,7 +56,7 @@ class Described(Protocol):
 
 
 class Envelope(Protocol):
-    """An `Event` of record.proto whose context is bytes. It keeps its whole frame in memory; its bytes are copies."""
+    """An event whose context is bytes. One that came alone keeps its whole frame in memory; its bytes are copies."""
 
     @property
     def type_id(self) -> int:
@@ -84,6 +77,33 @@ class Envelope(Protocol):
     @property
     def payload(self) -> bytes:
         """The serialized message."""
+
+
+class BlockEnvelope(NamedTuple):
+    """An event of a block, as an `Envelope`."""
+
+    type_id: int
+    time_unix_nano: int
+    seq: int
+    context: bytes
+    payload: bytes
+
+
+class FrameContent(NamedTuple):
+    """The events of a frame as they lie there, in no common order.
+
+    Attributes:
+        events: those that came one by one, in their own order.
+        blocks: those that came by column.
+    """
+
+    events: Sequence[Envelope]
+    blocks: list[BlockColumns]
+
+    @property
+    def records(self) -> int:
+        """How many events there are."""
+        return len(self.events) + sum(map(len, self.blocks))
 
 
 class EventColumns(NamedTuple):
@@ -118,51 +138,125 @@ class StatedColumns(NamedTuple):
     seqs: Sequence[int]
 
 
+Columns = TypeVar("Columns", EventColumns, StatedColumns)
+
+
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 
-def parse_events(raw: bytes, desc: Described | None = None) -> Sequence[record_pb2.Event]:
-    """Return the events of a frame, each made when it is looked at: cheaper where few are wanted.
+def frame_content(raw: bytes, desc: Described | None = None) -> FrameContent:
+    """Return the events of a frame as they lie there: the way for those who want columns.
 
     Args:
         raw: the frame.
         desc: its descriptor, which the events must agree with in count and range; None where there is none.
 
     Raises:
-        CorruptRecordError: it holds something else, nothing, or other events than its descriptor states.
+        CorruptRecordError: it holds something else, nothing, a block that contradicts itself, or other events than its
+            descriptor states.
     """
-    events: Sequence[record_pb2.Event] = _parsed(record_pb2.RecordFile, raw, desc)
+    _check_count(raw, desc)
+    content = FrameContent(*_parsed(frame_class(ENVELOPES), raw))
+    if desc is not None:
+        firsts = [content.events[0].seq] if len(content.events) else []
+        lasts = [content.events[-1].seq] if len(content.events) else []
+        firsts += [block.seqs[0] for block in content.blocks]
+        lasts += [block.seqs[-1] for block in content.blocks]
+        _check_range(desc, content.records, min(firsts), max(lasts))
+    return content
+
+
+def parse_events(raw: bytes, desc: Described | None = None) -> Sequence[record_pb2.Event]:
+    """Return the events of a frame in order, each made when it is looked at where they came one by one.
+
+    Args:
+        raw: the frame.
+        desc: as for `frame_content`.
+
+    Raises:
+        CorruptRecordError: as `frame_content`, or the context of a block is none.
+    """
+    _check_count(raw, desc)
+    events, blocks = _parsed(record_pb2.RecordFile, raw)
+    if blocks:
+        events = _in_order([*events, *(_event(one) for block in blocks for one in _block_envelopes(block))])
+    _check_events(events, desc)
     return events
 
 
 def parse_envelopes(raw: bytes, desc: Described | None = None) -> Sequence[Envelope]:
-    """Return the events of a frame with their contexts as bytes, which are not checked.
+    """Return the events of a frame in order, with their contexts as bytes, which are not checked.
 
     On the wire a message field is a bytes field. Left as bytes, a context costs 60 ns instead of 250, and its plain
     form can be looked up: the same few contexts come over and over (measured: 0.16 us instead of 2.9 us an event).
 
     Args:
         raw: the frame.
-        desc: as for `parse_events`.
+        desc: as for `frame_content`.
 
     Raises:
-        CorruptRecordError: as `parse_events`.
+        CorruptRecordError: as `frame_content`.
     """
-    envelopes: Sequence[Envelope] = _parsed(_view(_ENVELOPES), raw, desc)
-    return envelopes
-
-
-def _parsed(cls: Any, raw: bytes, desc: Described | None) -> Any:
     _check_count(raw, desc)
+    events, blocks = _parsed(frame_class(ENVELOPES), raw)
+    if blocks:
+        events = _in_order([*events, *(one for block in blocks for one in _block_envelopes(block))])
+    _check_events(events, desc)
+    return events
+
+
+def _parsed(cls: Any, raw: bytes) -> tuple[Sequence[Any], list[BlockColumns]]:
+    """Return what came one by one as messages of `cls`, and the blocks, checked."""
     try:
         content = cls.FromString(raw)
     except DecodeError as error:
         raise CorruptRecordError(f"the frame holds no events: {error}") from None
-    if content.header or not content.event:
+    if content.header or not (content.event or content.block):
         raise CorruptRecordError(f"the frame holds {len(content.header)} headers and {len(content.event)} events")
+    if not content.block:
+        return content.event, []
+    found = content if cls is frame_class(ENVELOPES) else frame_class(ENVELOPES).FromString(raw)
+    return content.event, _blocks(found)
+
+
+def _blocks(content: Any) -> list[BlockColumns]:
+    """Return the blocks of a frame, checked.
+
+    Raises:
+        CorruptRecordError: one contradicts itself, or together they state more values than a frame may.
+    """
+    blocks = list(map(block_columns, content.block))
+    cells = sum(len(block) * (len(block.context) + len(block.columns)) for block in blocks)
+    if cells > MAX_CELLS:
+        raise CorruptRecordError(f"the blocks of the frame state {cells:,} values; the limit is {MAX_CELLS:,}")
+    return blocks
+
+
+def _block_envelopes(block: BlockColumns) -> Iterator[BlockEnvelope]:
+    contexts, payloads = block.serialized_contexts(), block.serialized_payloads()
+    return map(BlockEnvelope, repeat(block.type_id), block.times, block.seqs, contexts, payloads)
+
+
+def _event(one: BlockEnvelope) -> record_pb2.Event:
+    event = record_pb2.Event(type_id=one.type_id, time_unix_nano=one.time_unix_nano, seq=one.seq, payload=one.payload)
+    if one.context:
+        try:
+            event.context.ParseFromString(one.context)
+        except DecodeError as error:
+            raise CorruptRecordError(f"event {one.seq:,} has a context that is none: {error}") from None
+    return event
+
+
+def _in_order(events: list[Any]) -> list[Any]:
+    return sorted(events, key=_SEQ)
+
+
+_SEQ = attrgetter("seq")
+
+
+def _check_events(events: Sequence[Any], desc: Described | None) -> None:
     if desc is not None:
-        _check_range(desc, len(content.event), content.event[0].seq, content.event[-1].seq)
-    return content.event
+        _check_range(desc, len(events), events[0].seq, events[-1].seq)
 
 
 def _check_range(desc: Described, records: int, first_seq: int, last_seq: int) -> None:
@@ -176,7 +270,7 @@ def _check_range(desc: Described, records: int, first_seq: int, last_seq: int) -
 
 
 def _check_count(raw: bytes, desc: Described | None) -> None:
-    """Refuse a large frame of many small events before they are parsed: empty ones cost 35 times their bytes then.
+    """Refuse a large frame of many small elements before they are parsed: empty ones cost 35 times their bytes then.
 
     No writer of ours makes frames so large that this is looked at.
     """
@@ -186,22 +280,27 @@ def _check_count(raw: bytes, desc: Described | None) -> None:
 
 
 def whole_events(raw: bytes) -> tuple[list[record_pb2.Event], int]:
-    """Return the events that are whole at the start of `raw`, and how many bytes they take.
+    """Return the events of what is whole at the start of `raw`, in order, and how many bytes that takes.
 
-    No checksum covers them: they stop at the first that does not parse or whose sequence number does not rise.
+    No checksum covers them: they stop at the first element that does not parse, or whose events do not belong beside
+    those before it.
     """
     events: list[record_pb2.Event] = []
-    used = 0
+    seen: set[int] = {0}
+    last_alone = used = 0
     try:
-        for _, body, end in element_spans(raw):
-            event = record_pb2.Event.FromString(raw[body:end])
-            if event.seq <= (events[-1].seq if events else 0):
+        for start, body, end in element_spans(raw):
+            alone = raw.startswith(ELEMENT_TAG, start)
+            more = [record_pb2.Event.FromString(raw[body:end])] if alone else list(parse_events(raw[start:end]))
+            if (alone and more[0].seq <= last_alone) or not seen.isdisjoint(one.seq for one in more):
                 break
-            events.append(event)
+            last_alone = more[0].seq if alone else last_alone
+            seen.update(one.seq for one in more)
+            events += more
             used = end
     except (CorruptRecordError, DecodeError):
         pass
-    return events, used
+    return _in_order(events), used
 
 
 # --- columns ----------------------------------------------------------------------------------------------------------
@@ -213,83 +312,117 @@ def whole_events(raw: bytes) -> tuple[list[record_pb2.Event], int]:
 
 
 def event_columns(raw: bytes, desc: Described | None = None) -> EventColumns:
-    """Return the events of a frame by column, made in C where every event states every field once, as writers do.
+    """Return the events of a frame by column, in order, made in C where every event states every field once.
 
-    Else the events are asked one by one; a field that an event leaves out is 0 or empty, as in any proto3 message.
+    Else those that came one by one are asked; a field that one leaves out is 0 or empty, as in any proto3 message.
 
     Args:
         raw: the frame.
-        desc: as for `parse_events`.
+        desc: as for `frame_content`.
 
     Raises:
-        CorruptRecordError: as `parse_events`.
+        CorruptRecordError: as `frame_content`.
     """
     _check_count(raw, desc)
     merged = _merged(raw)
-    if merged is None or not _length_of(merged.type_id, merged.time_unix_nano, merged.seq, merged.payload):
-        each = [(e.type_id, e.time_unix_nano, e.seq, e.context, e.payload) for e in parse_envelopes(raw, desc)]
+    if merged is None or not _even(merged):
+        envelopes = parse_envelopes(raw, desc)
+        each = [(e.type_id, e.time_unix_nano, e.seq, e.context, e.payload) for e in envelopes]
         return EventColumns(*map(list, zip(*each, strict=True)))
-    seqs, contexts = merged.seq[:], merged.context[:]
-    if desc is not None:
-        _check_range(desc, len(seqs), seqs[0], seqs[-1])
+    event = merged.event
+    seqs, contexts = event.seq[:], event.context[:]
     if len(contexts) != len(seqs):
-        contexts = [e.context for e in parse_envelopes(raw)] if contexts else [b""] * len(seqs)
-    return EventColumns(merged.type_id[:], merged.time_unix_nano[:], seqs, contexts, merged.payload[:])
+        alone = frame_class(ENVELOPES).FromString(raw).event if contexts else []
+        contexts = [e.context for e in alone] if contexts else [b""] * len(seqs)
+    columns = EventColumns(event.type_id[:], event.time_unix_nano[:], seqs, contexts, event.payload[:])
+    if merged.block:
+        columns = _interleaved([columns, *(_block_columns(block) for block in _blocks(merged))])
+    if desc is not None:
+        _check_range(desc, len(columns.seqs), columns.seqs[0], columns.seqs[-1])
+    return columns
 
 
 def stated_columns(raw: bytes, records: int) -> StatedColumns | None:
-    """Return type, time and sequence number of the events of a frame; None where each event must be asked.
+    """Return type, time and sequence number of the events of a frame, in order; None where each must be asked.
 
     Args:
         raw: the frame, which `parse_events` accepts.
         records: how many events it holds.
     """
     merged = _merged(raw)
-    if merged is None or _length_of(merged.type_id, merged.time_unix_nano, merged.seq) != records:
+    if merged is None:
         return None
-    return StatedColumns(merged.type_id, merged.time_unix_nano, merged.seq)
+    event = merged.event
+    if len({len(event.type_id), len(event.time_unix_nano), len(event.seq)}) != 1:
+        return None
+    columns = StatedColumns(event.type_id, event.time_unix_nano, event.seq)
+    if merged.block:
+        blocks = _blocks(merged)
+        columns = _interleaved([columns, *(_block_statement(block) for block in blocks)])
+    return columns if len(columns.seqs) == records else None
+
+
+def _block_statement(block: BlockColumns) -> StatedColumns:
+    return StatedColumns([block.type_id] * len(block), block.times, block.seqs)
+
+
+def _block_columns(block: BlockColumns) -> EventColumns:
+    return EventColumns(*_block_statement(block), block.serialized_contexts(), block.serialized_payloads())
+
+
+def _interleaved(parts: Sequence[Columns]) -> Columns:
+    """Return `parts` as one, in the order of the sequence numbers."""
+    whole = [list(chain.from_iterable(columns)) for columns in zip(*parts, strict=True)]
+    joined = type(parts[0])(*whole)
+    seqs = joined.seqs
+    if all(map(lt, seqs, islice(seqs, 1, None))):
+        return joined
+    order = sorted(range(len(seqs)), key=seqs.__getitem__)
+    return type(joined)(*(list(map(column.__getitem__, order)) for column in whole))
 
 
 def count_strict(raw: bytes) -> int:
     """Return how many events a frame holds if each states type, time and sequence number; else 0.
 
-    A context that does not parse makes it 0 too.
+    A context that does not parse makes it 0 too, and so does a block that contradicts itself.
     """
     try:
-        strict = _view(_STRICT).FromString(raw)
+        strict = frame_class(STRICT).FromString(raw)
         strict.SerializeToString()  # raises where an event leaves out what is required, or has it in another wire type
-    except (DecodeError, EncodeError):
+        blocks = _blocks(frame_class(ENVELOPES).FromString(raw)) if strict.block else []
+    except (DecodeError, EncodeError, CorruptRecordError):
         return 0
-    return 0 if strict.header else len(strict.event)
+    return 0 if strict.header else len(strict.event) + sum(map(len, blocks))
 
 
 def _merged(raw: bytes) -> Any:
-    """Return the events of a frame as one, each field a list; None where the bytes are no events alone."""
+    """Return a frame whose events are one, each field a list; None where the bytes are no events alone."""
     try:
-        merged = _view(_COLUMNS).FromString(raw)
+        merged = frame_class(COLUMNS).FromString(raw)
     except DecodeError:
         return None
-    return None if merged.header else merged.event
+    return None if merged.header else merged
 
 
-def _length_of(*columns: Sequence[Any]) -> int:
-    """Return the one length of `columns`; 0 where they differ."""
-    lengths = set(map(len, columns))
-    return lengths.pop() if len(lengths) == 1 else 0
+def _even(merged: Any) -> bool:
+    """Tell whether there is a value of every field for each event that came alone, and there are events at all."""
+    event = merged.event
+    lengths = {len(event.type_id), len(event.time_unix_nano), len(event.seq), len(event.payload)}
+    return len(lengths) == 1 and (lengths != {0} or len(merged.block) > 0)
 
 
 # --- spans ------------------------------------------------------------------------------------------------------------
 
 
 def element_spans(raw: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield start, start of the event's own bytes, and end of each whole element of `raw`; a cut last one is left out.
+    """Yield start, start of the message, and end of each whole event or block of `raw`; a cut last one is left out.
 
     Raises:
-        CorruptRecordError: there is something else than an element of `RecordFile.event`.
+        CorruptRecordError: there is something else.
     """
     at = 0
     while at < len(raw):
-        if raw[at : at + 1] != ELEMENT_TAG:
+        if raw[at : at + 1] not in (ELEMENT_TAG, BLOCK_TAG):
             raise CorruptRecordError(f"raw byte {at:,} of the frame starts no event: {raw[at]:#04x}")
         length, body = _length(raw, at + 1)
         if length is None or body + length > len(raw):
@@ -309,57 +442,3 @@ def _length(raw: bytes, at: int) -> tuple[int | None, int]:
         if byte < 0x80:  # noqa: PLR2004 - the last byte of a varint has no continuation bit
             return value, at + shift + 1
     raise CorruptRecordError(f"raw byte {at:,} of the frame holds a length over every limit")
-
-
-# --- message classes --------------------------------------------------------------------------------------------------
-
-
-def _declared(view: str) -> descriptor_pb2.FileDescriptorProto:
-    """Return a frame as `view` has it, with the fields of `Event` as record.proto declares them."""
-    event = descriptor_pb2.DescriptorProto()
-    record_pb2.Event.DESCRIPTOR.CopyToProto(event)
-    # Required fields need proto2; elsewhere an unset field is 0 or empty.
-    syntax = "proto2" if view == _STRICT else "proto3"
-    name = f"esper_telemetry/recordfile/{view}.proto"
-    file = descriptor_pb2.FileDescriptorProto(name=name, package=_PACKAGE, syntax=syntax)
-    message = file.message_type.add(name="Event")
-    for field in event.field:
-        label = _FIELD.LABEL_REPEATED if view == _COLUMNS else _FIELD.LABEL_OPTIONAL
-        if view == _STRICT and field.name in _STATED:
-            label = _FIELD.LABEL_REQUIRED
-        added = message.field.add(name=field.name, number=field.number, type=field.type, label=label)
-        if field.type == _FIELD.TYPE_MESSAGE and view == _STRICT:
-            added.type_name = field.type_name
-        elif field.type == _FIELD.TYPE_MESSAGE:
-            added.type = _FIELD.TYPE_BYTES
-    fields = record_pb2.RecordFile.DESCRIPTOR.fields_by_name
-    label = _FIELD.LABEL_OPTIONAL if view == _COLUMNS else _FIELD.LABEL_REPEATED
-    frame = file.message_type.add(name="Frame")
-    frame.field.add(name="header", number=fields["header"].number, type=_FIELD.TYPE_BYTES, label=_FIELD.LABEL_REPEATED)
-    frame.field.add(
-        name="event",
-        number=fields["event"].number,
-        type=_FIELD.TYPE_MESSAGE,
-        label=label,
-        type_name=f".{_PACKAGE}.Event",
-    )
-    return file
-
-
-def envelopes_descriptor() -> MessageDescriptor:
-    """Return the descriptor of a frame of envelopes, for decoders that take one: fields `header` and `event`."""
-    descriptor: MessageDescriptor = _view(_ENVELOPES).DESCRIPTOR
-    return descriptor
-
-
-@cache
-def _view(view: str) -> Any:
-    """Return the class of a frame as `view` has it; its pool is its own, for these are no types of the schema."""
-    pool = descriptor_pool.DescriptorPool()
-    declared = _declared(view)
-    if view == _STRICT:  # the one that declares messages
-        for needed in envelope_closure().file:
-            pool.Add(needed)
-        declared.dependency.extend(file.name for file in record_pb2.DESCRIPTOR.dependencies)
-    pool.Add(declared)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.Frame"))

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile.frame_events import envelopes_descriptor, event_columns
+from esper_telemetry.recordfile.frame_events import event_columns
+from esper_telemetry.recordfile.frame_messages import envelopes_descriptor
 from esper_telemetry.recordfile.reader import unreadable_frame
 from esper_telemetry.tables.payloads import whole_decoder
 

@@ -26,7 +26,7 @@ from esper_telemetry.v1 import context_pb2 as esper__telemetry_dot_v1_dot_contex
 from esper_telemetry.v1 import options_pb2 as esper__telemetry_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x65sper_telemetry/v1/record.proto\x12\x12\x65sper_telemetry.v1\x1a esper_telemetry/v1/context.proto\x1a esper_telemetry/v1/options.proto\"b\n\nRecordFile\x12*\n\x06header\x18\x01 \x03(\x0b\x32\x1a.esper_telemetry.v1.Header\x12(\n\x05\x65vent\x18\x02 \x03(\x0b\x32\x19.esper_telemetry.v1.Event\"\x98\x01\n\x05\x45vent\x12\x17\n\x07type_id\x18\x01 \x01(\rB\x06\xc2\xaa\x19\x02 \x04\x12\"\n\x0etime_unix_nano\x18\x02 \x01(\x06\x42\n\xc2\xaa\x19\x06\n\x02ns \x04\x12\x13\n\x03seq\x18\x03 \x01(\x04\x42\x06\xc2\xaa\x19\x02 \x04\x12,\n\x07\x63ontext\x18\x04 \x01(\x0b\x32\x1b.esper_telemetry.v1.Context\x12\x0f\n\x07payload\x18\x05 \x01(\x0c\"\x8a\x05\n\x06Header\x12\x14\n\x0c\x66ormat_major\x18\x01 \x01(\r\x12\x14\n\x0c\x66ormat_minor\x18\x02 \x01(\r\x12\x0f\n\x07\x66ile_id\x18\x03 \x01(\x0c\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x13\n\x0bproducer_id\x18\x05 \x01(\x0c\x12\x0e\n\x06stream\x18\x06 \x01(\t\x12\x0f\n\x07segment\x18\x07 \x01(\r\x12\x18\n\x10previous_file_id\x18\x08 \x01(\x0c\x12\x19\n\x11previous_last_seq\x18\t \x01(\x04\x12\"\n\x10\x61nchor_unix_nano\x18\n \x01(\x06\x42\x08\xc2\xaa\x19\x04\n\x02ns\x12\'\n\x15\x61nchor_monotonic_nano\x18\x0b \x01(\x06\x42\x08\xc2\xaa\x19\x04\n\x02ns\x12\x0c\n\x04host\x18\x0c \x01(\t\x12\x0b\n\x03pid\x18\r \x01(\r\x12\x0c\n\x04rank\x18\x0e \x01(\r\x12\x0e\n\x06writer\x18\x0f \x01(\t\x12\x10\n\x08run_name\x18\x10 \x01(\t\x12,\n\x05types\x18\x11 \x03(\x0b\x32\x1d.esper_telemetry.v1.TypeEntry\x12\x1b\n\x13\x66ile_descriptor_set\x18\x12 \x01(\x0c\x12\x35\n\x0c\x66lush_policy\x18\x13 \x01(\x0b\x32\x1f.esper_telemetry.v1.FlushPolicy\x12>\n\nattributes\x18\x14 \x03(\x0b\x32*.esper_telemetry.v1.Header.AttributesEntry\x12\x1a\n\x12parent_producer_id\x18\x15 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x16 \x01(\r\x12\x0e\n\x06launch\x18\x17 \x01(\t\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"/\n\tTypeEntry\x12\x0f\n\x07type_id\x18\x01 \x01(\r\x12\x11\n\tfull_name\x18\x02 \x01(\t\"]\n\x0b\x46lushPolicy\x12\x1d\n\x0b\x66rame_bytes\x18\x01 \x01(\rB\x08\xc2\xaa\x19\x04\n\x02\x42y\x12!\n\x10\x66lush_interval_s\x18\x02 \x01(\x01\x42\x07\xc2\xaa\x19\x03\n\x01s\x12\x0c\n\x04sync\x18\x03 \x01(\t\"\xd2\x01\n\x05Index\x12-\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x1d.esper_telemetry.v1.FrameInfo\x12\x0f\n\x07records\x18\x02 \x01(\x04\x12>\n\x0btype_counts\x18\x03 \x03(\x0b\x32).esper_telemetry.v1.Index.TypeCountsEntry\x12\x16\n\x0eheader_offsets\x18\x04 \x03(\x04\x1a\x31\n\x0fTypeCountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xec\x02\n\tFrameInfo\x12\x18\n\x06offset\x18\x01 \x01(\x04\x42\x08\xc2\xaa\x19\x04\n\x02\x42y\x12!\n\x0f\x63ompressed_size\x18\x02 \x01(\rB\x08\xc2\xaa\x19\x04\n\x02\x42y\x12\x1a\n\x08raw_size\x18\x03 \x01(\rB\x08\xc2\xaa\x19\x04\n\x02\x42y\x12\x1e\n\x07records\x18\x04 \x01(\rB\r\xc2\xaa\x19\t\n\x07{event}\x12\x11\n\tfirst_seq\x18\x05 \x01(\x04\x12\x10\n\x08last_seq\x18\x06 \x01(\x04\x12$\n\x12min_time_unix_nano\x18\x07 \x01(\x06\x42\x08\xc2\xaa\x19\x04\n\x02ns\x12$\n\x12max_time_unix_nano\x18\x08 \x01(\x06\x42\x08\xc2\xaa\x19\x04\n\x02ns\x12\x42\n\x0btype_counts\x18\t \x03(\x0b\x32-.esper_telemetry.v1.FrameInfo.TypeCountsEntry\x1a\x31\n\x0fTypeCountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x65sper_telemetry/v1/record.proto\x12\x12\x65sper_telemetry.v1\x1a esper_telemetry/v1/context.proto\x1a esper_telemetry/v1/options.proto\"\x91\x01\n\nRecordFile\x12*\n\x06header\x18\x01 \x03(\x0b\x32\x1a.esper_telemetry.v1.Header\x12(\n\x05\x65vent\x18\x02 \x03(\x0b\x32\x19.esper_telemetry.v1.Event\x12-\n\x05\x62lock\x18\x03 \x03(\x0b\x32\x1e.esper_telemetry.v1.EventBlock\"\x98\x01\n\x05\x45vent\x12\x17\n\x07type_id\x18\x01 \x01(\rB\x06\xc2\xaa\x19\x02 \x04\x12\"\n\x0etime_unix_nano\x18\x02 \x01(\x06\x42\n\xc2\xaa\x19\x06\n\x02ns \x04\x12\x13\n\x03seq\x18\x03 \x01(\x04\x42\x06\xc2\xaa\x19\x02 \x04\x12,\n\x07\x63ontext\x18\x04 \x01(\x0b\x32\x1b.esper_telemetry.v1.Context\x12\x0f\n\x07payload\x18\x05 \x01(\x0c\"\xcc\x01\n\nEventBlock\x12\x17\n\x07type_id\x18\x01 \x01(\rB\x06\xc2\xaa\x19\x02 \x04\x12\x19\n\tseq_steps\x18\x02 \x03(\x04\x42\x06\xc2\xaa\x19\x02 \x04\x12\x1e\n\ntime_steps\x18\x03 \x03(\x12\x42\n\xc2\xaa\x19\x06\n\x02ns \x04\x12+\n\x07\x63ontext\x18\x04 \x03(\x0b\x32\x1a.esper_telemetry.v1.Column\x12+\n\x07\x63olumns\x18\x05 \x03(\x0b\x32\x1a.esper_telemetry.v1.Column\x12\x10\n\x08payloads\x18\x06 \x03(\x0c\"\xae\x01\n\x06\x43olumn\x12\x15\n\x05\x66ield\x18\x01 \x01(\rB\x06\xc2\xaa\x19\x02 \x04\x12\x14\n\x04type\x18\x02 \x01(\rB\x06\xc2\xaa\x19\x02 \x04\x12\x0f\n\x07\x64oubles\x18\x03 \x03(\x01\x12\x0e\n\x06\x66loats\x18\x04 \x03(\x02\x12\x0c\n\x04ints\x18\x05 \x03(\x12\x12\x11\n\tint_steps\x18\x06 \x03(\x12\x12\r\n\x05texts\x18\x07 \x03(\t\x12\x17\n\x07indices\x18\x08 \x03(\rB\x06\xc2\xaa\x19\x02 \x04\x12\r\n\x05\x66lags\x18\t \x01(\x0c\"\x8a\x05\n\x06Header\x12\x14\n\x0c\x66ormat_major\x18\x01 \x01(\r\x12\x14\n\x0c\x66ormat_minor\x18\x02 \x01(\r\x12\x0f\n\x07\x66ile_id\x18\x03 \x01(\x0c\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x13\n\x0bproducer_id\x18\x05 \x01(\x0c\x12\x0e\n\x06stream\x18\x06 \x01(\t\x12\x0f\n\x07segment\x18\x07 \x01(\r\x12\x18\n\x10previous_file_id\x18\x08 \x01(\x0c\x12\x19\n\x11previous_last_seq\x18\t \x01(\x04\x12\"\n\x10\x61nchor_unix_nano\x18\n \x01(\x06\x42\x08\xc2\xaa\x19\x04\n\x02ns\x12\'\n\x15\x61nchor_monotonic_nano\x18\x0b \x01(\x06\x42\x08\xc2\xaa\x19\x04\n\x02ns\x12\x0c\n\x04host\x18\x0c \x01(\t\x12\x0b\n\x03pid\x18\r \x01(\r\x12\x0c\n\x04rank\x18\x0e \x01(\r\x12\x0e\n\x06writer\x18\x0f \x01(\t\x12\x10\n\x08run_name\x18\x10 \x01(\t\x12,\n\x05types\x18\x11 \x03(\x0b\x32\x1d.esper_telemetry.v1.TypeEntry\x12\x1b\n\x13\x66ile_descriptor_set\x18\x12 \x01(\x0c\x12\x35\n\x0c\x66lush_policy\x18\x13 \x01(\x0b\x32\x1f.esper_telemetry.v1.FlushPolicy\x12>\n\nattributes\x18\x14 \x03(\x0b\x32*.esper_telemetry.v1.Header.AttributesEntry\x12\x1a\n\x12parent_producer_id\x18\x15 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x16 \x01(\r\x12\x0e\n\x06launch\x18\x17 \x01(\t\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"/\n\tTypeEntry\x12\x0f\n\x07type_id\x18\x01 \x01(\r\x12\x11\n\tfull_name\x18\x02 \x01(\t\"]\n\x0b\x46lushPolicy\x12\x1d\n\x0b\x66rame_bytes\x18\x01 \x01(\rB\x08\xc2\xaa\x19\x04\n\x02\x42y\x12!\n\x10\x66lush_interval_s\x18\x02 \x01(\x01\x42\x07\xc2\xaa\x19\x03\n\x01s\x12\x0c\n\x04sync\x18\x03 \x01(\t\"\xd2\x01\n\x05Index\x12-\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x1d.esper_telemetry.v1.FrameInfo\x12\x0f\n\x07records\x18\x02 \x01(\x04\x12>\n\x0btype_counts\x18\x03 \x03(\x0b\x32).esper_telemetry.v1.Index.TypeCountsEntry\x12\x16\n\x0eheader_offsets\x18\x04 \x03(\x04\x1a\x31\n\x0fTypeCountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xb0\x04\n\tFrameInfo\x12\x18\n\x06offset\x18\x01 \x01(\x04\x42\x08\xc2\xaa\x19\x04\n\x02\x42y\x12!\n\x0f\x63ompressed_size\x18\x02 \x01(\rB\x08\xc2\xaa\x19\x04\n\x02\x42y\x12\x1a\n\x08raw_size\x18\x03 \x01(\rB\x08\xc2\xaa\x19\x04\n\x02\x42y\x12\x1e\n\x07records\x18\x04 \x01(\rB\r\xc2\xaa\x19\t\n\x07{event}\x12\x11\n\tfirst_seq\x18\x05 \x01(\x04\x12\x10\n\x08last_seq\x18\x06 \x01(\x04\x12$\n\x12min_time_unix_nano\x18\x07 \x01(\x06\x42\x08\xc2\xaa\x19\x04\n\x02ns\x12$\n\x12max_time_unix_nano\x18\x08 \x01(\x06\x42\x08\xc2\xaa\x19\x04\n\x02ns\x12\x42\n\x0btype_counts\x18\t \x03(\x0b\x32-.esper_telemetry.v1.FrameInfo.TypeCountsEntry\x12\"\n\rmin_batch_idx\x18\n \x01(\x04\x42\x06\xc2\xaa\x19\x02 \x04H\x00\x88\x01\x01\x12\"\n\rmax_batch_idx\x18\x0b \x01(\x04\x42\x06\xc2\xaa\x19\x02 \x04H\x01\x88\x01\x01\x12\x1d\n\x08min_step\x18\x0c \x01(\x04\x42\x06\xc2\xaa\x19\x02 \x04H\x02\x88\x01\x01\x12\x1d\n\x08max_step\x18\r \x01(\x04\x42\x06\xc2\xaa\x19\x02 \x04H\x03\x88\x01\x01\x1a\x31\n\x0fTypeCountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x42\x10\n\x0e_min_batch_idxB\x10\n\x0e_max_batch_idxB\x0b\n\t_min_stepB\x0b\n\t_max_stepb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,6 +39,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENT'].fields_by_name['time_unix_nano']._serialized_options = b'\302\252\031\006\n\002ns \004'
   _globals['_EVENT'].fields_by_name['seq']._loaded_options = None
   _globals['_EVENT'].fields_by_name['seq']._serialized_options = b'\302\252\031\002 \004'
+  _globals['_EVENTBLOCK'].fields_by_name['type_id']._loaded_options = None
+  _globals['_EVENTBLOCK'].fields_by_name['type_id']._serialized_options = b'\302\252\031\002 \004'
+  _globals['_EVENTBLOCK'].fields_by_name['seq_steps']._loaded_options = None
+  _globals['_EVENTBLOCK'].fields_by_name['seq_steps']._serialized_options = b'\302\252\031\002 \004'
+  _globals['_EVENTBLOCK'].fields_by_name['time_steps']._loaded_options = None
+  _globals['_EVENTBLOCK'].fields_by_name['time_steps']._serialized_options = b'\302\252\031\006\n\002ns \004'
+  _globals['_COLUMN'].fields_by_name['field']._loaded_options = None
+  _globals['_COLUMN'].fields_by_name['field']._serialized_options = b'\302\252\031\002 \004'
+  _globals['_COLUMN'].fields_by_name['type']._loaded_options = None
+  _globals['_COLUMN'].fields_by_name['type']._serialized_options = b'\302\252\031\002 \004'
+  _globals['_COLUMN'].fields_by_name['indices']._loaded_options = None
+  _globals['_COLUMN'].fields_by_name['indices']._serialized_options = b'\302\252\031\002 \004'
   _globals['_HEADER_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_HEADER_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_HEADER'].fields_by_name['anchor_unix_nano']._loaded_options = None
@@ -65,24 +77,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FRAMEINFO'].fields_by_name['min_time_unix_nano']._serialized_options = b'\302\252\031\004\n\002ns'
   _globals['_FRAMEINFO'].fields_by_name['max_time_unix_nano']._loaded_options = None
   _globals['_FRAMEINFO'].fields_by_name['max_time_unix_nano']._serialized_options = b'\302\252\031\004\n\002ns'
-  _globals['_RECORDFILE']._serialized_start=123
-  _globals['_RECORDFILE']._serialized_end=221
-  _globals['_EVENT']._serialized_start=224
-  _globals['_EVENT']._serialized_end=376
-  _globals['_HEADER']._serialized_start=379
-  _globals['_HEADER']._serialized_end=1029
-  _globals['_HEADER_ATTRIBUTESENTRY']._serialized_start=980
-  _globals['_HEADER_ATTRIBUTESENTRY']._serialized_end=1029
-  _globals['_TYPEENTRY']._serialized_start=1031
-  _globals['_TYPEENTRY']._serialized_end=1078
-  _globals['_FLUSHPOLICY']._serialized_start=1080
-  _globals['_FLUSHPOLICY']._serialized_end=1173
-  _globals['_INDEX']._serialized_start=1176
-  _globals['_INDEX']._serialized_end=1386
-  _globals['_INDEX_TYPECOUNTSENTRY']._serialized_start=1337
-  _globals['_INDEX_TYPECOUNTSENTRY']._serialized_end=1386
-  _globals['_FRAMEINFO']._serialized_start=1389
-  _globals['_FRAMEINFO']._serialized_end=1753
-  _globals['_FRAMEINFO_TYPECOUNTSENTRY']._serialized_start=1704
-  _globals['_FRAMEINFO_TYPECOUNTSENTRY']._serialized_end=1753
+  _globals['_FRAMEINFO'].fields_by_name['min_batch_idx']._loaded_options = None
+  _globals['_FRAMEINFO'].fields_by_name['min_batch_idx']._serialized_options = b'\302\252\031\002 \004'
+  _globals['_FRAMEINFO'].fields_by_name['max_batch_idx']._loaded_options = None
+  _globals['_FRAMEINFO'].fields_by_name['max_batch_idx']._serialized_options = b'\302\252\031\002 \004'
+  _globals['_FRAMEINFO'].fields_by_name['min_step']._loaded_options = None
+  _globals['_FRAMEINFO'].fields_by_name['min_step']._serialized_options = b'\302\252\031\002 \004'
+  _globals['_FRAMEINFO'].fields_by_name['max_step']._loaded_options = None
+  _globals['_FRAMEINFO'].fields_by_name['max_step']._serialized_options = b'\302\252\031\002 \004'
+  _globals['_RECORDFILE']._serialized_start=124
+  _globals['_RECORDFILE']._serialized_end=269
+  _globals['_EVENT']._serialized_start=272
+  _globals['_EVENT']._serialized_end=424
+  _globals['_EVENTBLOCK']._serialized_start=427
+  _globals['_EVENTBLOCK']._serialized_end=631
+  _globals['_COLUMN']._serialized_start=634
+  _globals['_COLUMN']._serialized_end=808
+  _globals['_HEADER']._serialized_start=811
+  _globals['_HEADER']._serialized_end=1461
+  _globals['_HEADER_ATTRIBUTESENTRY']._serialized_start=1412
+  _globals['_HEADER_ATTRIBUTESENTRY']._serialized_end=1461
+  _globals['_TYPEENTRY']._serialized_start=1463
+  _globals['_TYPEENTRY']._serialized_end=1510
+  _globals['_FLUSHPOLICY']._serialized_start=1512
+  _globals['_FLUSHPOLICY']._serialized_end=1605
+  _globals['_INDEX']._serialized_start=1608
+  _globals['_INDEX']._serialized_end=1818
+  _globals['_INDEX_TYPECOUNTSENTRY']._serialized_start=1769
+  _globals['_INDEX_TYPECOUNTSENTRY']._serialized_end=1818
+  _globals['_FRAMEINFO']._serialized_start=1821
+  _globals['_FRAMEINFO']._serialized_end=2381
+  _globals['_FRAMEINFO_TYPECOUNTSENTRY']._serialized_start=2270
+  _globals['_FRAMEINFO_TYPECOUNTSENTRY']._serialized_end=2319
 # @@protoc_insertion_point(module_scope)

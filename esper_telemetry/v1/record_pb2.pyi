@@ -9,12 +9,14 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RecordFile(_message.Message):
-    __slots__ = ("header", "event")
+    __slots__ = ("header", "event", "block")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_FIELD_NUMBER: _ClassVar[int]
     header: _containers.RepeatedCompositeFieldContainer[Header]
     event: _containers.RepeatedCompositeFieldContainer[Event]
-    def __init__(self, header: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., event: _Optional[_Iterable[_Union[Event, _Mapping]]] = ...) -> None: ...
+    block: _containers.RepeatedCompositeFieldContainer[EventBlock]
+    def __init__(self, header: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., event: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., block: _Optional[_Iterable[_Union[EventBlock, _Mapping]]] = ...) -> None: ...
 
 class Event(_message.Message):
     __slots__ = ("type_id", "time_unix_nano", "seq", "context", "payload")
@@ -29,6 +31,44 @@ class Event(_message.Message):
     context: _context_pb2.Context
     payload: bytes
     def __init__(self, type_id: _Optional[int] = ..., time_unix_nano: _Optional[int] = ..., seq: _Optional[int] = ..., context: _Optional[_Union[_context_pb2.Context, _Mapping]] = ..., payload: _Optional[bytes] = ...) -> None: ...
+
+class EventBlock(_message.Message):
+    __slots__ = ("type_id", "seq_steps", "time_steps", "context", "columns", "payloads")
+    TYPE_ID_FIELD_NUMBER: _ClassVar[int]
+    SEQ_STEPS_FIELD_NUMBER: _ClassVar[int]
+    TIME_STEPS_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    PAYLOADS_FIELD_NUMBER: _ClassVar[int]
+    type_id: int
+    seq_steps: _containers.RepeatedScalarFieldContainer[int]
+    time_steps: _containers.RepeatedScalarFieldContainer[int]
+    context: _containers.RepeatedCompositeFieldContainer[Column]
+    columns: _containers.RepeatedCompositeFieldContainer[Column]
+    payloads: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, type_id: _Optional[int] = ..., seq_steps: _Optional[_Iterable[int]] = ..., time_steps: _Optional[_Iterable[int]] = ..., context: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., payloads: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class Column(_message.Message):
+    __slots__ = ("field", "type", "doubles", "floats", "ints", "int_steps", "texts", "indices", "flags")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    DOUBLES_FIELD_NUMBER: _ClassVar[int]
+    FLOATS_FIELD_NUMBER: _ClassVar[int]
+    INTS_FIELD_NUMBER: _ClassVar[int]
+    INT_STEPS_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    INDICES_FIELD_NUMBER: _ClassVar[int]
+    FLAGS_FIELD_NUMBER: _ClassVar[int]
+    field: int
+    type: int
+    doubles: _containers.RepeatedScalarFieldContainer[float]
+    floats: _containers.RepeatedScalarFieldContainer[float]
+    ints: _containers.RepeatedScalarFieldContainer[int]
+    int_steps: _containers.RepeatedScalarFieldContainer[int]
+    texts: _containers.RepeatedScalarFieldContainer[str]
+    indices: _containers.RepeatedScalarFieldContainer[int]
+    flags: bytes
+    def __init__(self, field: _Optional[int] = ..., type: _Optional[int] = ..., doubles: _Optional[_Iterable[float]] = ..., floats: _Optional[_Iterable[float]] = ..., ints: _Optional[_Iterable[int]] = ..., int_steps: _Optional[_Iterable[int]] = ..., texts: _Optional[_Iterable[str]] = ..., indices: _Optional[_Iterable[int]] = ..., flags: _Optional[bytes] = ...) -> None: ...
 
 class Header(_message.Message):
     __slots__ = ("format_major", "format_minor", "file_id", "run_id", "producer_id", "stream", "segment", "previous_file_id", "previous_last_seq", "anchor_unix_nano", "anchor_monotonic_nano", "host", "pid", "rank", "writer", "run_name", "types", "file_descriptor_set", "flush_policy", "attributes", "parent_producer_id", "attempt", "launch")
@@ -125,7 +165,7 @@ class Index(_message.Message):
     def __init__(self, frames: _Optional[_Iterable[_Union[FrameInfo, _Mapping]]] = ..., records: _Optional[int] = ..., type_counts: _Optional[_Mapping[int, int]] = ..., header_offsets: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class FrameInfo(_message.Message):
-    __slots__ = ("offset", "compressed_size", "raw_size", "records", "first_seq", "last_seq", "min_time_unix_nano", "max_time_unix_nano", "type_counts")
+    __slots__ = ("offset", "compressed_size", "raw_size", "records", "first_seq", "last_seq", "min_time_unix_nano", "max_time_unix_nano", "type_counts", "min_batch_idx", "max_batch_idx", "min_step", "max_step")
     class TypeCountsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -142,6 +182,10 @@ class FrameInfo(_message.Message):
     MIN_TIME_UNIX_NANO_FIELD_NUMBER: _ClassVar[int]
     MAX_TIME_UNIX_NANO_FIELD_NUMBER: _ClassVar[int]
     TYPE_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    MIN_BATCH_IDX_FIELD_NUMBER: _ClassVar[int]
+    MAX_BATCH_IDX_FIELD_NUMBER: _ClassVar[int]
+    MIN_STEP_FIELD_NUMBER: _ClassVar[int]
+    MAX_STEP_FIELD_NUMBER: _ClassVar[int]
     offset: int
     compressed_size: int
     raw_size: int
@@ -151,4 +195,8 @@ class FrameInfo(_message.Message):
     min_time_unix_nano: int
     max_time_unix_nano: int
     type_counts: _containers.ScalarMap[int, int]
-    def __init__(self, offset: _Optional[int] = ..., compressed_size: _Optional[int] = ..., raw_size: _Optional[int] = ..., records: _Optional[int] = ..., first_seq: _Optional[int] = ..., last_seq: _Optional[int] = ..., min_time_unix_nano: _Optional[int] = ..., max_time_unix_nano: _Optional[int] = ..., type_counts: _Optional[_Mapping[int, int]] = ...) -> None: ...
+    min_batch_idx: int
+    max_batch_idx: int
+    min_step: int
+    max_step: int
+    def __init__(self, offset: _Optional[int] = ..., compressed_size: _Optional[int] = ..., raw_size: _Optional[int] = ..., records: _Optional[int] = ..., first_seq: _Optional[int] = ..., last_seq: _Optional[int] = ..., min_time_unix_nano: _Optional[int] = ..., max_time_unix_nano: _Optional[int] = ..., type_counts: _Optional[_Mapping[int, int]] = ..., min_batch_idx: _Optional[int] = ..., max_batch_idx: _Optional[int] = ..., min_step: _Optional[int] = ..., max_step: _Optional[int] = ...) -> None: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -12,20 +13,19 @@ from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.recordfile.facts import facts_of, frame_facts
 from esper_telemetry.recordfile.frame_events import (
-    _COLUMNS,
-    _ENVELOPES,
-    _STRICT,
-    _view,
     count_strict,
     element_spans,
     event_columns,
+    frame_content,
     parse_envelopes,
     parse_events,
     stated_columns,
     whole_events,
 )
+from esper_telemetry.recordfile.frame_messages import COLUMNS, ENVELOPES, STRICT, frame_class
 from esper_telemetry.recordfile.layout import Descriptor
 from esper_telemetry.schema.envelope import encode_varint, frame_event
+from esper_telemetry.schema.event_block import Field, encode_block, encode_column, encode_payload_block
 from esper_telemetry.v1 import context_pb2, record_pb2
 
 TYPE, TIME, SEQ, CONTEXT, PAYLOAD = 1, 2, 3, 4, 5
@@ -161,8 +161,8 @@ def test_events_that_the_descriptor_does_not_describe_are_refused(records, parse
 
 def test_a_field_of_an_event_is_known_to_every_reading():
     declared = {field.number: field.name for field in record_pb2.Event.DESCRIPTOR.fields}
-    for view in (_ENVELOPES, _COLUMNS, _STRICT):
-        event_class = _view(view).DESCRIPTOR.fields_by_name["event"].message_type
+    for view in (ENVELOPES, COLUMNS, STRICT):
+        event_class = frame_class(view).DESCRIPTOR.fields_by_name["event"].message_type
         assert {field.number: field.name for field in event_class.fields} == declared
 
 
@@ -304,3 +304,83 @@ def test_rising_numbers_are_facts_whatever_their_values(rows, time):
     assert facts == by_looking(raw)
     assert all(before < after for before, after in pairwise(event_columns(raw).seqs))
     assert (facts.first_seq, facts.last_seq) == (rows[0][0], rows[-1][0])
+
+
+# --- blocks -----------------------------------------------------------------------------------------------------------
+
+
+def mixed_frame() -> tuple[bytes, list[tuple]]:
+    """Return a frame of events and two blocks whose sequence numbers interleave, and the rows it holds."""
+    where = encode_column(Field(8, FieldDescriptor.TYPE_UINT64), [3, 4, 5])
+    names = encode_column(Field(1, FieldDescriptor.TYPE_STRING), ["a", "b", "a"])
+    rows = [(1, 7, 2, b"", b"x"), (1, 8, 5, CPU, b""), (1, 9, 9, b"", b"y")]
+    rows += [(4, 100 + at, 3 + 3 * at, bytes([0x40, 3 + at]), b"\x0a\x01" + b"aba"[at : at + 1]) for at in range(3)]
+    rows += [(2, 50, seq, b"", b"%d" % seq) for seq in (4, 7, 8)]
+    raw = b"".join(plain(seq, kind, time, context, payload) for kind, time, seq, context, payload in rows[:3])
+    raw += encode_block(4, [3, 6, 10], [100, 101, 102], [where], [names])
+    raw += encode_payload_block(2, [4, 7, 8], [50] * 3, [], [b"4", b"7", b"8"])
+    rows[3:6] = [(4, 100 + at, seq, *rows[3 + at][3:]) for at, seq in enumerate((3, 6, 10))]
+    return raw, sorted(rows, key=lambda row: row[2])
+
+
+@pytest.mark.parametrize("read", [rows_of_messages, rows_of_envelopes, rows_of_columns, rows_of_whole])
+def test_events_and_blocks_come_in_the_order_of_their_sequence_numbers(read):
+    raw, rows = mixed_frame()
+    assert read(raw) == rows
+
+
+def test_blocks_alone_are_a_frame():
+    raw = encode_payload_block(2, [4, 7, 8], [50] * 3, [], [b"4", b"7", b"8"])
+    assert rows_of_columns(raw) == rows_of_messages(raw) == [(2, 50, seq, b"", b"%d" % seq) for seq in (4, 7, 8)]
+
+
+def test_facts_count_the_events_of_blocks():
+    raw, rows = mixed_frame()
+    facts = frame_facts(raw)
+    assert facts == facts_of(list(parse_events(raw)))
+    assert (facts.records, facts.first_seq, facts.last_seq) == (9, 2, 10)
+    assert (facts.min_time, facts.max_time, facts.type_counts) == (7, 102, {1: 3, 2: 3, 4: 3})
+    assert count_strict(raw) == len(rows)
+    stated = stated_columns(raw, len(rows))
+    assert list(zip(*stated, strict=True)) == [row[:3] for row in rows]
+
+
+def test_content_gives_columns_without_an_object_for_an_event():
+    raw, rows = mixed_frame()
+    content = frame_content(raw, Descriptor(0, 0, len(rows), 0, 1, 10, 0, 0))
+    assert [one.seq for one in content.events] == [2, 5, 9]
+    first, second = content.blocks
+    assert (first.type_id, first.context[8].values(), first.columns[1].values()) == (4, [3, 4, 5], ["a", "b", "a"])
+    assert list(second.payloads) == [b"4", b"7", b"8"]
+    with pytest.raises(CorruptRecordError, match="holds 9 events, its descriptor states 8"):
+        frame_content(raw, Descriptor(0, 0, 8, 0, 1, 10, 0, 0))
+    with pytest.raises(CorruptRecordError, match="holds sequence numbers 2 to 10"):
+        frame_content(raw, Descriptor(0, 0, 9, 0, 3, 10, 0, 0))
+
+
+def test_a_sequence_number_in_two_elements_is_refused():
+    raw = plain(7) + encode_payload_block(2, [4, 7, 8], [50] * 3, [], [b"", b"", b""])
+    with pytest.raises(CorruptRecordError, match="sequence number 7 follows 7"):
+        frame_facts(raw)
+    assert [one.seq for one in whole_events(raw)[0]] == [7]
+
+
+def test_every_cut_of_blocks_keeps_the_elements_that_are_whole():
+    raw, _ = mixed_frame()
+    ends = [end for _, _, end in element_spans(raw)]
+    counts = [1, 2, 3, 6, 9]
+    for cut in range(len(raw)):
+        whole = sum(end <= cut for end in ends)
+        events, used = whole_events(raw[:cut])
+        assert (len(events), used) == (([0, *counts])[whole], [0, *ends][whole])
+
+
+def test_a_damaged_block_is_refused_by_all():
+    raw = record_pb2.RecordFile(
+        block=[record_pb2.EventBlock(type_id=1, seq_steps=[1, 0], time_steps=[1, 1])]
+    ).SerializeToString()
+    for read in (parse_events, parse_envelopes, event_columns, frame_content, frame_facts):
+        with pytest.raises(CorruptRecordError):
+            read(raw)
+    assert count_strict(raw) == 0
+    assert whole_events(raw) == ([], 0)

@@ -1,0 +1,197 @@
+"""What goes into a block of events comes out of it, bit by bit, through the library's reader and through protobuf."""
+
+from __future__ import annotations
+
+import math
+import struct
+
+import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.recordfile.block_columns import block_columns
+from esper_telemetry.recordfile.frame_messages import ENVELOPES, frame_class
+from esper_telemetry.schema.event_block import (
+    COLUMN_TYPES,
+    MAX_CELLS,
+    Field,
+    encode_block,
+    encode_column,
+    encode_payload_block,
+    steps_of,
+)
+from esper_telemetry.v1 import context_pb2, record_pb2, training_pb2
+
+I64 = st.integers(-(1 << 63), (1 << 63) - 1)
+U64 = st.integers(0, (1 << 64) - 1)
+I32, U32 = st.integers(-(1 << 31), (1 << 31) - 1), st.integers(0, (1 << 32) - 1)
+SINGLE = st.floats(width=32)
+DOUBLE = st.one_of(st.floats(), SINGLE)
+_TYPE = FieldDescriptor
+VALUES = {
+    _TYPE.TYPE_DOUBLE: DOUBLE,
+    _TYPE.TYPE_FLOAT: SINGLE,
+    _TYPE.TYPE_INT32: I32,
+    _TYPE.TYPE_INT64: I64,
+    _TYPE.TYPE_UINT32: U32,
+    _TYPE.TYPE_UINT64: U64,
+    _TYPE.TYPE_SINT32: I32,
+    _TYPE.TYPE_SINT64: I64,
+    _TYPE.TYPE_FIXED32: U32,
+    _TYPE.TYPE_FIXED64: U64,
+    _TYPE.TYPE_SFIXED32: I32,
+    _TYPE.TYPE_SFIXED64: I64,
+    _TYPE.TYPE_ENUM: I32,
+    _TYPE.TYPE_BOOL: st.booleans(),
+    _TYPE.TYPE_STRING: st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
+}
+
+
+def parsed(element: bytes):
+    (block,) = frame_class(ENVELOPES).FromString(element).block
+    return block_columns(block)
+
+
+def bits(value):
+    return struct.pack("<d", value) if isinstance(value, float) else (type(value), value)
+
+
+@st.composite
+def column(draw):
+    kind = draw(st.sampled_from(sorted(COLUMN_TYPES)))
+    count = draw(st.integers(1, 40))
+    few = draw(st.lists(VALUES[kind], min_size=1, max_size=3))
+    values = draw(st.lists(st.one_of(VALUES[kind], st.sampled_from(few)), min_size=count, max_size=count))
+    return Field(draw(st.integers(1, 300)), kind), draw(st.sampled_from([values, few[:1] * count]))
+
+
+@given(column())
+def test_a_column_gives_back_every_bit(drawn):
+    field, values = drawn
+    count = len(values)
+    block = parsed(encode_block(7, range(1, count + 1), [5] * count, [], [encode_column(field, values)]))
+    found = block.columns[field.number]
+    assert list(map(bits, found.values())) == list(map(bits, values))
+    if found.shared:
+        assert bits(found.one()) == bits(values[0])
+
+
+def test_every_type_of_a_column_is_tried():
+    assert set(VALUES) == COLUMN_TYPES
+
+
+@given(st.lists(st.integers(1, 1 << 40), min_size=1, max_size=50), st.lists(U64, min_size=50, max_size=50))
+def test_sequence_numbers_and_times_come_back(steps, times):
+    seqs = [sum(steps[: at + 1]) for at in range(len(steps))]
+    times = [time % (1 << 63) for time in times[: len(seqs)]]
+    block = parsed(encode_payload_block(300, seqs, times, [], [b"%d" % seq for seq in seqs]))
+    assert (block.type_id, block.seqs, block.times) == (300, seqs, times)
+    assert block.serialized_payloads() == [b"%d" % seq for seq in seqs]
+    assert block.serialized_contexts() == [b""] * len(seqs)
+
+
+def test_events_of_a_block_are_the_messages_they_were():
+    messages = [
+        training_pb2.PpoUpdateCompleted(policy_loss=1 / (at + 1), value_loss=float(at), entropy=math.nan)
+        for at in range(5)
+    ]
+    contexts = [context_pb2.Context(step=1000 + at, device="cpu" if at % 2 else "cuda:0") for at in range(5)]
+    fields = training_pb2.PpoUpdateCompleted.DESCRIPTOR.fields_by_name
+    where = context_pb2.Context.DESCRIPTOR.fields_by_name
+
+    def columns(of, declared, names):
+        return [
+            encode_column(Field(declared[name].number, declared[name].type), [getattr(one, name) for one in of])
+            for name in names
+        ]
+
+    element = encode_block(
+        1,
+        range(10, 15),
+        range(5),
+        columns(contexts, where, ["step", "device"]),
+        columns(messages, fields, ["policy_loss", "value_loss", "entropy"]),
+    )
+    block = parsed(element)
+    assert [training_pb2.PpoUpdateCompleted.FromString(one) for one in block.serialized_payloads()] == messages or (
+        [training_pb2.PpoUpdateCompleted.FromString(one).SerializeToString() for one in block.serialized_payloads()]
+        == [one.SerializeToString() for one in messages]
+    )
+    assert [context_pb2.Context.FromString(one) for one in block.serialized_contexts()] == contexts
+    # Any protobuf reads it as the schema declares it, without knowing of bytes.
+    (plain,) = record_pb2.RecordFile.FromString(element).block
+    assert list(plain.columns[1].floats) == [0, 1, 2, 3, 4]
+    assert list(plain.columns[0].doubles) == [one.policy_loss for one in messages]
+    assert list(plain.context[0].int_steps) == [1000, 1, 1, 1, 1]
+    assert list(plain.context[1].texts) == ["cuda:0", "cpu"]
+    assert list(plain.context[1].indices) == [0, 1, 0, 1, 0]
+
+
+def test_what_is_constant_is_written_once():
+    field = Field(3, _TYPE.TYPE_DOUBLE)
+    assert len(encode_column(field, [1 / 3] * 1000)) < 20
+    assert len(encode_column(Field(3, _TYPE.TYPE_STRING), ["a name"] * 1000)) < 20
+    assert len(encode_column(field, [0.0, -0.0] * 500)) > 1000  # zeros of both signs are two values
+
+
+BLOCK = record_pb2.EventBlock(type_id=1, seq_steps=[5, 1, 1], time_steps=[9, 0, 0])
+COLUMN = record_pb2.Column(field=2, type=_TYPE.TYPE_STRING, texts=["a", "b"], indices=[0, 1, 0])
+
+
+def damaged(change):
+    block = record_pb2.EventBlock()
+    block.CopyFrom(BLOCK)
+    block.columns.append(COLUMN)
+    change(block)
+    return record_pb2.RecordFile(block=[block]).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda block: block.ClearField("type_id"),
+        lambda block: block.ClearField("seq_steps"),
+        lambda block: block.seq_steps.append(0),
+        lambda block: block.seq_steps.__setitem__(0, (1 << 64) - 2),
+        lambda block: block.time_steps.append(1),
+        lambda block: block.time_steps.__setitem__(1, -10),
+        lambda block: block.payloads.append(b""),
+        lambda block: block.columns.append(COLUMN),
+        lambda block: block.columns[0].indices.append(0),
+        lambda block: block.columns[0].indices.__setitem__(0, 2),
+        lambda block: block.columns[0].ClearField("texts"),
+        lambda block: block.columns[0].ClearField("indices"),
+        lambda block: block.columns[0].ints.append(1),
+        lambda block: setattr(block.columns[0], "type", _TYPE.TYPE_DOUBLE),
+        lambda block: setattr(block.columns[0], "type", _TYPE.TYPE_MESSAGE),
+        lambda block: setattr(block.columns[0], "type", 99),
+        lambda block: setattr(block.columns[0], "field", 0),
+        lambda block: block.columns.add(field=9, type=_TYPE.TYPE_UINT32, ints=[1 << 32]),
+        lambda block: block.columns.add(field=9, type=_TYPE.TYPE_UINT32, int_steps=[1, 1, -3]),
+        lambda block: block.columns.add(field=9, type=_TYPE.TYPE_BOOL, flags=b"\0\0"),
+        lambda block: block.columns.add(field=9, type=_TYPE.TYPE_BOOL, ints=[2]),
+        lambda block: block.columns.add(field=9, type=_TYPE.TYPE_DOUBLE, doubles=[1, 2]),
+    ],
+)
+def test_a_block_that_contradicts_itself_is_refused(change):
+    assert len(parsed(damaged(lambda _: None))) == 3
+    with pytest.raises(CorruptRecordError, match="a block of"):
+        parsed(damaged(change))
+
+
+def test_a_block_states_no_more_values_than_a_frame_may():
+    events = 1 << 15
+    column = record_pb2.Column(type=_TYPE.TYPE_UINT32, ints=[1])
+    block = record_pb2.EventBlock(type_id=1, seq_steps=[1] * events, time_steps=[0] * events)
+    for number in range(1, MAX_CELLS // events + 2):
+        column.field = number
+        block.columns.append(column)
+    with pytest.raises(CorruptRecordError, match="the limit of a frame"):
+        parsed(record_pb2.RecordFile(block=[block]).SerializeToString())
+
+
+def test_steps_are_what_sums_give_back():
+    assert steps_of([5]) == [5]
+    assert steps_of([5, 3, 3, 10]) == [5, -2, 0, 7]
