@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esper_telemetry.collector.metrics import Metrics
+    from esper_telemetry.daemon.supervisor import FailureCounter
 
 _AGAIN_S = 5.0
 _HANDSHAKE = re.compile(r"Handshake failed with error (?P<why>.*)", re.IGNORECASE)
@@ -46,13 +46,13 @@ class HandshakeFilter(logging.Filter):
     """Counts handshakes that failed, and rewrites their lines; other lines pass as they are.
 
     Args:
-        metrics: where they are counted.
+        failures: counts them by reason.
         now: a steady clock, seconds.
     """
 
-    def __init__(self, metrics: Metrics, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, failures: FailureCounter, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._metrics = metrics
+        self._failures = failures
         self._now = now
         self._silent_until: dict[str, float] = {}
         self._unsaid: Counter[str] = Counter()
@@ -63,7 +63,7 @@ class HandshakeFilter(logging.Filter):
         if found is None:
             return True
         reason, sentence = _explain(found["why"])
-        self._metrics.handshake_failures.labels(reason).inc()
+        self._failures.labels(reason).inc()
         self._unsaid[reason] += 1
         if self._now() < self._silent_until.get(reason, 0.0):
             return False

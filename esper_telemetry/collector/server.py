@@ -27,10 +27,10 @@ from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.retention import carry_out, plan_retention, tenant_prefixes
 from esper_telemetry.collector.service import TICK_S, CollectorService
 from esper_telemetry.collector.usage import TenantUsage
-from esper_telemetry.daemon.manager_socket import tell_manager, watchdog_interval
 from esper_telemetry.daemon.metrics_port import MetricsServer
 from esper_telemetry.daemon.native_log import CORE
 from esper_telemetry.daemon.supervisor import Supervisor, run_until_signal
+from esper_telemetry.daemon.systemd_notify import tell_manager, watchdog_interval
 from esper_telemetry.errors import ConfigError, MissingExtraError
 from esper_telemetry.storage.file_engine import FileEngine
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
@@ -126,7 +126,7 @@ class CollectorServer:
             LOG.warning("%s", note)
         self._service = CollectorService(self.intake, self._tokens, self.metrics)
         undo.push_async_callback(self._duties.end)
-        core, handshakes = logging.getLogger(CORE), HandshakeFilter(self.metrics)
+        core, handshakes = logging.getLogger(CORE), HandshakeFilter(self.metrics.handshake_failures)
         core.addFilter(handshakes)
         undo.callback(core.removeFilter, handshakes)
         self._certificates = settings.certificates() if settings.secure else None

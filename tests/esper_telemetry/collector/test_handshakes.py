@@ -60,7 +60,7 @@ def test_each_mistake_with_tls_is_named_on_both_sides_and_counted(tmp_path):
 
 def test_a_fleet_with_one_mistake_is_a_line_every_few_seconds_with_their_number():
     metrics, now = Metrics(), 0.0
-    seen = HandshakeFilter(metrics, lambda: now)
+    seen = HandshakeFilter(metrics.handshake_failures, lambda: now)
 
     def fail() -> logging.LogRecord | None:
         text = "Handshake failed with error SSL_ERROR_SSL: error:1:SSL routines:OPENSSL_internal:HTTP_REQUEST: x"

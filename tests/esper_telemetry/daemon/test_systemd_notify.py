@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from esper_telemetry.daemon.manager_socket import tell_manager, watchdog_interval
+from esper_telemetry.daemon.systemd_notify import tell_manager, watchdog_interval
 
 
 @pytest.mark.parametrize("abstract", [False, True])
