@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -32,6 +33,7 @@ from esper_telemetry.daemon.native_log import CORE
 from esper_telemetry.daemon.supervisor import Supervisor, run_until_signal
 from esper_telemetry.daemon.systemd_notify import tell_manager, watchdog_interval
 from esper_telemetry.errors import ConfigError, MissingExtraError
+from esper_telemetry.jetstream.deployment import WINDOW_FRAMES
 from esper_telemetry.storage.file_engine import FileEngine
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
 from esper_telemetry.wire import is_loopback, split_address
@@ -44,6 +46,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from esper_telemetry.collector.limits import CollectorLimits
     from esper_telemetry.collector.settings import Settings
     from esper_telemetry.collector.tls import Certificates
     from esper_telemetry.storage.engine import Engine
@@ -116,7 +119,7 @@ class CollectorServer:
     async def _start(self) -> None:
         """Begin piece by piece; `_undo` ends the pieces in the opposite order."""
         settings, undo = self._settings, self._undo
-        self.intake = Intake(_engine(settings, self.metrics), settings.limits, settings.validation, self.metrics)
+        self.intake = Intake(_engine(settings, self.metrics), _limits(settings), settings.validation, self.metrics)
         await self.intake.start()
         undo.push_async_callback(self.intake.stop, _SEAL_S)
         if settings.directory is not None:
@@ -320,6 +323,13 @@ class CollectorServer:
         self.metrics.open_runs.set(len({each.key.run_id for each in producers if each.listener is not None}))
         self.metrics.queued_bytes.set(self.intake.queued_bytes)
         self.metrics.durable_lag_seconds.set(self.intake.lag(now))
+
+
+def _limits(settings: Settings) -> CollectorLimits:
+    """Return what is granted: the way through a log is longer, so more frames are on it."""
+    if settings.log is None:
+        return settings.limits
+    return replace(settings.limits, window_frames=max(settings.limits.window_frames, WINDOW_FRAMES))
 
 
 def _engine(settings: Settings, metrics: Metrics) -> Engine:

@@ -11,8 +11,6 @@ import itertools
 from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from esper_telemetry.v1 import record_pb2
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -209,8 +207,3 @@ def element_size(seq: int, context: int, payload: int) -> int:
     if context:
         body += context + tag + (1 if context < 1 << _VARINT_BITS else varint_size(context))
     return body + tag + (1 if body < 1 << _VARINT_BITS else varint_size(body))
-
-
-def parse_events(raw: bytes) -> list[record_pb2.Event]:
-    """Return the events of a decompressed frame: one parse of a RecordFile, not a loop over elements."""
-    return list(record_pb2.RecordFile.FromString(raw).event)

@@ -7,7 +7,8 @@ from esper.v1 import trainer_pb2
 from esper_telemetry import events, testing
 from esper_telemetry.recorder.core import Core
 from esper_telemetry.recorder.options import RecordOptions
-from esper_telemetry.schema import MAX_BATCH_BYTES, event_type, parse_events
+from esper_telemetry.recordfile.frame_events import parse_events
+from esper_telemetry.schema import MAX_BATCH_BYTES, event_type
 
 
 def make(**options):

@@ -6,7 +6,8 @@ from esper_telemetry import events, testing
 from esper_telemetry.recorder.core import Core
 from esper_telemetry.recorder.ledger import INVALID, SHUTDOWN, WRITER_FAILED
 from esper_telemetry.recorder.options import RecordOptions
-from esper_telemetry.schema import MAX_BATCH_BYTES, parse_events
+from esper_telemetry.recordfile.frame_events import parse_events
+from esper_telemetry.schema import MAX_BATCH_BYTES
 
 NAME = "esper_telemetry.v1.ScalarLogged"
 

@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from esper_telemetry.schema import frame_event, parse_events, varint
+from esper_telemetry.schema import frame_event, varint
 from esper_telemetry.schema.envelope import EnvelopeParts, join_events
 from esper_telemetry.v1.context_pb2 import Context
 from esper_telemetry.v1.record_pb2 import Event, RecordFile
@@ -61,10 +61,9 @@ def test_a_varint_reads_back(value):
 
 def test_joined_elements_are_parsed_in_order():
     raw = b"".join(frame_event(1, 10 * seq, seq, b"", b"p%d" % seq) for seq in range(1, 6))
-    assert [(event.seq, event.time_unix_nano, event.payload) for event in parse_events(raw)] == [
+    assert [(event.seq, event.time_unix_nano, event.payload) for event in RecordFile.FromString(raw).event] == [
         (seq, 10 * seq, b"p%d" % seq) for seq in range(1, 6)
     ]
-    assert parse_events(b"") == []
 
 
 NUMBERS = st.one_of(
@@ -106,7 +105,7 @@ def test_every_cut_inside_an_element_is_an_error_and_between_elements_a_shorter_
     raw, whole = b"".join(elements), {0: 0, len(elements[0]): 1, sum(map(len, elements)): 2}
     for cut in range(len(raw) + 1):
         if cut in whole:
-            assert len(parse_events(raw[:cut])) == whole[cut]
+            assert len(RecordFile.FromString(raw[:cut]).event) == whole[cut]
         else:
             with pytest.raises(DecodeError):
-                parse_events(raw[:cut])
+                RecordFile.FromString(raw[:cut])
