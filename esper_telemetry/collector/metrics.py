@@ -58,6 +58,7 @@ class Metrics(MetricSet):
         self.durable_lag_seconds = gauge("durable_lag_seconds", "Age of the oldest frame that is not yet durable.")
         self.free_ratio = gauge("disk_free_ratio", "Free part of the disk, 0 to 1.")
         self.serving = gauge("serving", "1 while the collector takes streams, 0 while it drains or its disk is full.")
+        self.unread_runs = gauge("unread_runs", "Runs that are still to be read into the index since the start.")
         self.failed_calls = counter("failed_calls", "Calls that an error inside the collector ended; its log has them.")
         self.handshake_failures = counter(
             "handshake_failures", "TLS handshakes that gRPC refused, by reason.", "reason"

@@ -1,9 +1,10 @@
 """Recovery at the start: torn tails are cut, segments sealed, watermarks rebuilt from the collector's own files.
 
-Only files with the collector's mark in their header are changed, and only those without a footer. An unsealed segment
-is read frame by frame, every checksum verified: a power loss may have kept a later page and lost an earlier one. It is
-cut behind the last frame of the unbroken sequence, synced and sealed. Whole frames behind damage, which a disk error
-made, are copied aside first. Nothing is deleted.
+All of a folder is brought into order at once (`recover`, for a consumer), or one producer (`recover_producer`, when a
+stream of it begins or `folder_check` comes by). Only files with the collector's mark in their header are changed, and
+only those without a footer. An unsealed segment is read frame by frame, every checksum verified: a power loss may have
+kept a later page and lost an earlier one. It is cut behind the last frame of the unbroken sequence, synced and
+sealed. Whole frames behind damage, which a disk error made, are copied aside first. Nothing is deleted.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from esper_telemetry.storage.segment_writer import OWNER_ATTRIBUTE
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from esper_telemetry.recordfile.source import Source
@@ -107,15 +109,26 @@ def recover(root: Path) -> RecoveredFolder:
     return recovery
 
 
-def recover_producer(folder: Path, key: ProducerKey, notes: list[str]) -> StoredProducer | None:
+def recover_producer(
+    folder: Path, key: ProducerKey, notes: list[str], also: Collection[str] = ()
+) -> StoredProducer | None:
     """Return what a run folder holds of one producer, brought into order; None where that is nothing.
+
+    What was sealed just now has a name that is not synced yet, perhaps: `sync_folder` before anything is acked.
+
+    Args:
+        folder: the run's folder.
+        key: the producer.
+        notes: gets a sentence for each file that was cut, set aside or passed over.
+        also: names of files that are its own though they are named otherwise.
 
     Raises:
         SinkError: a file cannot be cut or synced; nothing may be acked then.
     """
     found = StoredProducer(key)
     for path in sorted(folder.glob("*" + SUFFIX)):
-        segment = _read(path, notes) if may_be_of(path, key.producer_id) else None
+        is_candidate = path.name in also or may_be_of(path, key.producer_id)
+        segment = _read(path, notes) if is_candidate else None
         if segment is not None and (segment.header.run_id, segment.header.producer_id) == key:
             found.segments.append(segment)
     found.segments.sort(key=lambda segment: (segment.header.segment, segment.path.name))
