@@ -204,11 +204,26 @@ def _by_field(columns: Iterable[Any], events: int, where: str) -> dict[int, Colu
     for column in columns:
         if column.field in found:
             raise CorruptRecordError(f"{where} has two columns of field {column.field}")
-        found[column.field] = _column(column, events, where)
+        found[column.field] = one = column_values(column, events, where)
+        if one.representation in ("ints", "int_steps"):
+            numbers = accumulate(one.data) if one.representation == "int_steps" else one.data
+            _check_range(column.type, numbers, f"{where}: column {column.field}")
     return found
 
 
-def _column(column: Any, events: int, where: str) -> ColumnValues:
+def column_values(column: Any, events: int, where: str) -> ColumnValues:
+    """Check the shape of a parsed column: as many values as events, or one for all, and texts that exist.
+
+    Whether numbers fit the type of the field is left to the caller.
+
+    Args:
+        column: a `Column` whose doubles and floats are declared as bytes.
+        events: how many events its block has.
+        where: what an error begins with.
+
+    Raises:
+        CorruptRecordError: it contradicts itself.
+    """
     kinds = [kind for kind in _REPRESENTATIONS if len(getattr(column, kind))]
     takes = _TAKES.get(column.type, frozenset())
     where = f"{where}: column {column.field}"
@@ -225,8 +240,6 @@ def _column(column: Any, events: int, where: str) -> ColumnValues:
             raise CorruptRecordError(f"{where} has {len(indices):,} indices of {count:,} {kind}")
     elif rest or (count != events and not shared):
         raise CorruptRecordError(f"{where} has {count:,} {kind}; {events:,} were expected, or one for all")
-    if kind in ("ints", "int_steps"):
-        _check_range(column.type, accumulate(data) if kind == "int_steps" else data, where)
     return ColumnValues(column.field, column.type, events, shared, kind, data, indices)
 
 

@@ -21,8 +21,9 @@ _FIELD = descriptor_pb2.FieldDescriptorProto
 # FORMAT.md: an event states each of them once.
 _STATED = frozenset({"type_id", "time_unix_nano", "seq"})
 # A frame as messages whose own messages are bytes; with its events as one event of repeated fields; with required
-# fields.
-ENVELOPES, COLUMNS, STRICT = "envelopes", "columns", "strict"
+# fields; and as `ENVELOPES` has it, but of what came one by one or of blocks alone: the other is passed over.
+ENVELOPES, COLUMNS, STRICT, SINGLE, BLOCKS = "envelopes", "columns", "strict", "single", "blocks"
+_LEFT_OUT = {SINGLE: "block", BLOCKS: "event"}
 _PACKAGE = "esper_telemetry.recordfile"
 
 
@@ -39,6 +40,8 @@ def _declared(view: str) -> descriptor_pb2.FileDescriptorProto:
     frame = file.message_type.add(name="Frame")
     frame.field.add(name="header", number=fields["header"].number, type=_FIELD.TYPE_BYTES, label=_FIELD.LABEL_REPEATED)
     for name, one in (("event", "Event"), ("block", "EventBlock")):
+        if name == _LEFT_OUT.get(view):
+            continue
         merged = view == COLUMNS and name == "event"
         frame.field.add(
             name=name,
@@ -89,7 +92,7 @@ def _declare_block(message: descriptor_pb2.DescriptorProto) -> None:
 
 def envelopes_descriptor() -> MessageDescriptor:
     """Return the descriptor of a frame of envelopes, for decoders that take one: fields `header` and `event`."""
-    descriptor: MessageDescriptor = frame_class(ENVELOPES).DESCRIPTOR
+    descriptor: MessageDescriptor = frame_class(SINGLE).DESCRIPTOR
     return descriptor
 
 
