@@ -236,7 +236,7 @@ def column_values(column: Any, events: int, where: str) -> ColumnValues:
         count = events if len(data) == -(-events // 8) else 0
     shared = count == 1 and events > 1 and not len(indices) and kind != "flags"
     if len(indices):
-        if kind != "texts" or len(indices) != events or max(indices) >= count:
+        if kind != "texts" or len(indices) != events or max(indices[:]) >= count:
             raise CorruptRecordError(f"{where} has {len(indices):,} indices of {count:,} {kind}")
     elif rest or (count != events and not shared):
         raise CorruptRecordError(f"{where} has {count:,} {kind}; {events:,} were expected, or one for all")

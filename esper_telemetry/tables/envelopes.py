@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from functools import cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from google.protobuf.message import DecodeError
 
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile.block_columns import BlockColumns
+from esper_telemetry.recordfile.block_columns import block_columns
 from esper_telemetry.recordfile.frame_events import frame_content
-from esper_telemetry.recordfile.frame_messages import BLOCKS, envelopes_descriptor, frame_class
+from esper_telemetry.recordfile.frame_messages import BLOCKS, SINGLE, envelopes_descriptor, frame_class
 from esper_telemetry.recordfile.reader import unreadable_frame
 from esper_telemetry.schema.event_block import MAX_CELLS
+from esper_telemetry.tables.blockarrays import block_arrays
 from esper_telemetry.tables.payloads import whole_decoder
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
     from esper_telemetry.decode import Origin
     from esper_telemetry.recordfile import FrameRef
-    from esper_telemetry.tables.blockarrays import BlockArrays
+    from esper_telemetry.recordfile.block_columns import BlockColumns
+    from esper_telemetry.tables.blockarrays import BlockArrays, BlockShape
 
 BATCH_BYTES = 4 << 20
 # Events that came by column take a quarter of the bytes, and as much as any other as arrays.
@@ -94,33 +96,48 @@ class Envelopes(NamedTuple):
         return Envelopes(*(column.filter(mask) for column in self))
 
 
+class Blocks(NamedTuple):
+    """Blocks of some frames with the same fields set, as one.
+
+    Attributes:
+        type_id: number in the type table.
+        frame: position of the frame among those decoded, of each event.
+        arrays: their events, in the order of frames and numbers.
+    """
+
+    type_id: int
+    frame: pa.Array
+    arrays: BlockArrays
+
+
 class DecodedFrames(NamedTuple):
     """The events of some frames.
 
     Attributes:
         events: those that came one by one, and those of blocks that were not read as arrays, in order.
-        blocks: position of the frame among those decoded, type id and events of each block that was.
+        blocks: those of blocks that were.
         whole: the frames that could be read.
     """
 
     events: Envelopes
-    blocks: list[tuple[int, int, BlockArrays]]
+    blocks: list[Blocks]
     whole: Sequence[RawFrame]
 
 
-class _Split(NamedTuple):
-    """A frame, its blocks as far as they are wanted, and how many events came one by one."""
+class Wanted(Protocol):
+    """Which blocks are wanted, and how."""
 
-    frame: RawFrame
-    arrays: list[tuple[int, BlockArrays]]
-    others: list[BlockColumns]
-    single: int
+    def shape(self, home: Home, block: Any) -> BlockShape | None:
+        """Return what a parsed block is read as arrays with; None where it is read as events."""
+
+    def wants_block(self, home: Home, block: Any) -> bool:
+        """Tell whether events of the type of a parsed block are wanted."""
 
 
 def decode_frames(
     frames: Sequence[RawFrame],
     unreadable: Callable[[RawFrame, CorruptRecordError], None],
-    read_block: Callable[[Home, Any], BlockArrays | BlockColumns | None],
+    wanted: Wanted,
     *,
     fast: bool = True,
 ) -> DecodedFrames:
@@ -129,78 +146,90 @@ def decode_frames(
     Args:
         frames: the frames.
         unreadable: called with each frame that holds no events, or others than its descriptor states; it may raise.
-        read_block: returns the events of a parsed block, as arrays where that is worth it; None if none is wanted.
+        wanted: which blocks are wanted, and which of them as arrays.
         fast: use ptars where it is installed.
     """
-    splits: list[_Split] = []
-    for frame in frames:
-        with _Reporting(frame, unreadable):
-            splits.append(_split(frame, read_block))
-    single = _at_once(splits) if fast else None
-    if single is None:
-        single, splits = _one_by_one(splits, unreadable)
-    counts = [split.single for split in splits]
-    parts = [Envelopes(*single, _spread(range(len(splits)), counts, pa.int32()))]
-    parts += [_of_block(at, block) for at, split in enumerate(splits) for block in split.others]
-    blocks = [(at, *block) for at, split in enumerate(splits) for block in split.arrays]
-    return DecodedFrames(_in_order(parts), blocks, [split.frame for split in splits])
+    try:
+        return _decoded([_split(frame, wanted, by_column=True) for frame in frames], fast=fast)
+    except CorruptRecordError:
+        whole = []
+        for frame in frames:
+            try:
+                frame_content(frame.raw, frame.ref)
+            except CorruptRecordError as error:
+                unreadable(frame, unreadable_frame(frame.home.origin.path, frame.ref, error.reason))
+            else:
+                whole.append(frame)
+        return _decoded([_split(frame, wanted, by_column=False) for frame in whole], fast=False)
 
 
-class _Reporting:
-    """Hands what is wrong with a frame on, with its place."""
+class _Split(NamedTuple):
+    """A frame, its blocks as far as they are wanted, and how many events came one by one."""
 
-    def __init__(self, frame: RawFrame, unreadable: Callable[[RawFrame, CorruptRecordError], None]) -> None:
-        self._frame = frame
-        self._unreadable = unreadable
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        if not isinstance(error, CorruptRecordError):
-            return False
-        frame = self._frame
-        self._unreadable(frame, unreadable_frame(frame.home.origin.path, frame.ref, error.reason))
-        return True
+    frame: RawFrame
+    shaped: list[tuple[BlockShape, Any]]
+    others: list[BlockColumns]
+    single: int
 
 
-def _split(frame: RawFrame, read_block: Callable[[Home, Any], BlockArrays | BlockColumns | None]) -> _Split:
+def _split(frame: RawFrame, wanted: Wanted, *, by_column: bool) -> _Split:
     try:
         content = frame_class(BLOCKS).FromString(frame.raw)
     except DecodeError as error:
         raise CorruptRecordError(f"the frame holds no events: {error}") from None
-    blocks, ref = content.block, frame.ref
+    blocks, ref, home = content.block, frame.ref, frame.home
     single = ref.records - sum(len(block.seq_steps) for block in blocks)
-    if content.header or single < 0:
-        raise CorruptRecordError(f"the frame holds a header, or more than the {ref.records:,} events that are stated")
     cells = sum(len(block.seq_steps) * (len(block.context) + len(block.columns)) for block in blocks)
-    if cells > MAX_CELLS:
-        raise CorruptRecordError(f"the blocks of the frame state {cells:,} values; the limit is {MAX_CELLS:,}")
+    if content.header or single < 0 or cells > MAX_CELLS:
+        raise CorruptRecordError("the frame holds a header, more events than are stated, or too many values")
     split = _Split(frame, [], [], single)
     for block in blocks:
-        found = read_block(frame.home, block)
-        if isinstance(found, BlockColumns):
-            split.others.append(found)
-            _check_range(ref, found.seqs[0], found.seqs[-1])
-        elif found is not None:
-            split.arrays.append((block.type_id, found))
-            _check_range(ref, found.seq[0].as_py(), found.seq[-1].as_py())
+        if wanted.wants_block(home, block):
+            shape = wanted.shape(home, block) if by_column else None
+            if shape is not None:
+                split.shaped.append((shape, block))
+            else:
+                split.others.append(block_columns(block))
     return split
 
 
-def _check_range(ref: FrameRef, first_seq: int, last_seq: int) -> None:
-    if first_seq < ref.first_seq or last_seq > ref.last_seq:
-        raise CorruptRecordError(
-            f"a block of the frame holds sequence numbers {first_seq:,} to {last_seq:,}, its descriptor states"
-            f" {ref.first_seq:,} to {ref.last_seq:,}"
-        )
+def _decoded(splits: Sequence[_Split], *, fast: bool) -> DecodedFrames:
+    counts = [split.single for split in splits]
+    single = _at_once(splits) if fast else None
+    if single is None:
+        single = _one_by_one(splits)
+    parts = [Envelopes(*single, _spread(range(len(splits)), counts, pa.int32()))]
+    parts += [_of_block(at, block) for at, split in enumerate(splits) for block in split.others]
+    for part in parts:
+        _check_range(splits, part.frame, part.seq)
+    shaped: dict[int, tuple[BlockShape, list[int], list[Any]]] = {}
+    for at, split in enumerate(splits):
+        for shape, block in split.shaped:
+            known = shaped.setdefault(id(shape), (shape, [], []))
+            known[1].append(at)
+            known[2].append(block)
+    blocks = []
+    for shape, numbers, several in shaped.values():
+        arrays = block_arrays(several, shape)
+        frame = _spread(numbers, [len(block.seq_steps) for block in several], pa.int32())
+        _check_range(splits, frame, arrays.seq)
+        blocks.append(Blocks(shape.type_id, frame, arrays))
+    return DecodedFrames(_in_order(parts), blocks, [split.frame for split in splits])
+
+
+def _check_range(splits: Sequence[_Split], frame: pa.Array, seq: pa.Array) -> None:
+    low = pa.array([split.frame.ref.first_seq for split in splits], pa.uint64()).take(frame)
+    high = pa.array([split.frame.ref.last_seq for split in splits], pa.uint64()).take(frame)
+    if not pc.all(pc.and_(pc.greater_equal(seq, low), pc.less_equal(seq, high)), min_count=0).as_py():
+        raise CorruptRecordError("a frame holds other sequence numbers than its descriptor states")
 
 
 def _in_order(parts: Sequence[Envelopes]) -> Envelopes:
     if len(parts) == 1:
         return parts[0]
     whole = Envelopes(*map(pa.concat_arrays, zip(*parts, strict=True)))
-    return Envelopes(*(column.take(in_order(whole.frame, whole.seq)) for column in whole))
+    places = in_order(whole.frame, whole.seq)
+    return Envelopes(*(column.take(places) for column in whole))
 
 
 def in_order(frame: pa.Array, seq: pa.Array) -> pa.Array:
@@ -217,23 +246,20 @@ def _of_block(number: int, block: BlockColumns) -> Envelopes:
     return Envelopes(*columns, pa.repeat(pa.scalar(number, pa.int32()), len(block)))
 
 
-def _one_by_one(
-    splits: Sequence[_Split], unreadable: Callable[[RawFrame, CorruptRecordError], None]
-) -> tuple[list[pa.Array], list[_Split]]:
-    """Return what came one by one, and the frames of it that are as their descriptors state."""
+def _one_by_one(splits: Sequence[_Split]) -> list[pa.Array]:
+    """Return what came one by one."""
     columns: list[list[Any]] = [[] for _ in _KINDS]
-    whole = []
     for split in splits:
-        with _Reporting(split.frame, unreadable):
-            found = frame_content(split.frame.raw, split.frame.ref).events
-            for column, name in zip(columns, _NAMES, strict=True):
-                column.extend(map(attrgetter(name), found))
-            whole.append(split)
-    return [pa.array(column, kind) for column, kind in zip(columns, _KINDS, strict=True)], whole
+        found = frame_class(SINGLE).FromString(split.frame.raw).event if split.single else ()
+        if len(found) != split.single:
+            raise CorruptRecordError("a frame holds another number of events than its descriptor states")
+        for column, name in zip(columns, _NAMES, strict=True):
+            column.extend(map(attrgetter(name), found))
+    return [pa.array(column, kind) for column, kind in zip(columns, _KINDS, strict=True)]
 
 
 def _at_once(splits: Sequence[_Split]) -> list[pa.Array] | None:
-    """Return what came one by one by one call of ptars; None where a frame is not as its descriptor states."""
+    """Return what came one by one by one call of ptars; None where that is not installed."""
     counts = [split.single for split in splits]
     if not any(counts):
         return [pa.array([], kind) for kind in _KINDS]
@@ -242,17 +268,12 @@ def _at_once(splits: Sequence[_Split]) -> list[pa.Array] | None:
         return None
     try:
         batch = decode(pa.array([b"".join(split.frame.raw for split in splits if split.single)], pa.binary()))
-    except ValueError:
-        return None
+    except ValueError as error:
+        raise CorruptRecordError(f"a frame holds no events: {error}") from None
     events = batch.column("event").flatten()
-    if len(events) != sum(counts) or len(batch.column("header").flatten()):
-        return None
+    if len(events) != sum(counts):
+        raise CorruptRecordError("a frame holds another number of events than its descriptor states")
     fields = dict(zip((field.name for field in events.type), events.flatten(), strict=True))
-    seq = fields["seq"]
-    low = _spread([split.frame.ref.first_seq for split in splits], counts, pa.uint64())
-    high = _spread([split.frame.ref.last_seq for split in splits], counts, pa.uint64())
-    if not pc.all(pc.and_(pc.greater_equal(seq, low), pc.less_equal(seq, high)), min_count=0).as_py():
-        return None
     return [fields[name] for name in _NAMES]
 
 

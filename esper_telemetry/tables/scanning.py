@@ -16,8 +16,7 @@ import pyarrow.compute as pc
 from esper_telemetry.decode.steps import rows as rows_of_block
 from esper_telemetry.decode.types import CONTEXT, STEP_BLOCK, descriptor_of
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile.block_columns import block_columns
-from esper_telemetry.tables.blockarrays import block_arrays, is_direct
+from esper_telemetry.tables.blockarrays import FEW_EVENTS, block_shape, shape_key
 from esper_telemetry.tables.columntypes import TEXT, TIME
 from esper_telemetry.tables.conversion import conformed
 from esper_telemetry.tables.envelopes import BATCH_BYTES, BATCH_EVENTS, RawFrame, decode_frames, in_order
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
     from esper_telemetry.decode import Filter, Survey
     from esper_telemetry.decode.faults import Faults
     from esper_telemetry.decode.types import Schema
-    from esper_telemetry.recordfile.block_columns import BlockColumns
-    from esper_telemetry.tables.blockarrays import BlockArrays
+    from esper_telemetry.tables.blockarrays import BlockShape, ShapeKey
     from esper_telemetry.tables.envelopes import DecodedFrames, Envelopes, Home
     from esper_telemetry.tables.layouts import Layouts, TableLayout
 
@@ -93,7 +91,7 @@ class Scanner:
         return total
 
     def _batches(self, frames: Sequence[RawFrame]) -> Batches:
-        found = decode_frames(frames, self._unreadable, self._read_block, fast=self._fast)
+        found = decode_frames(frames, self._unreadable, self, fast=self._fast)
         if not found.whole:
             return
         pieces = defaultdict(list)
@@ -125,32 +123,30 @@ class Scanner:
             decoders = self._decoders[id(schema)] = _Decoders(schema, fast=self._fast)
         return decoders
 
-    def _read_block(self, home: Home, block: Any) -> BlockArrays | BlockColumns | None:
-        """Return the events of a block, as arrays where it is worth it; None if none of its type is wanted."""
+    def wants_block(self, home: Home, block: Any) -> bool:
+        """Tell whether events of the type of a parsed block are wanted."""
         full_name = home.types.get(block.type_id, f"type:{block.type_id}")
-        if not (self._wants(full_name) or (full_name == STEP_BLOCK and self._expand)):
+        return self._wants(full_name) or (full_name == STEP_BLOCK and self._expand)
+
+    def shape(self, home: Home, block: Any) -> BlockShape | None:
+        """Return what a block is read as arrays with; None where it is not worth that, or not declared so."""
+        if len(block.seq_steps) < FEW_EVENTS or len(block.payloads):
             return None
-        decoders = self._decoders_of(home)
-        cls = decoders.schema.message_class(full_name)
-        message = None if cls is None else descriptor_of(cls)
-        if message is not None and is_direct(block, message, decoders.context_descriptor):
-            return block_arrays(block, message, decoders.context_descriptor)
-        return block_columns(block)
+        return self._decoders_of(home).shape(home, shape_key(block))
 
     def _of_blocks(self, found: DecodedFrames) -> Iterator[_Piece]:
         """Yield what is wanted of the blocks that were read as arrays."""
-        for number, type_id, block in found.blocks:
-            layout = self._layouts.of(found.whole[number].home.types[type_id])
-            count = len(block.seq)
-            place = _Place(pa.repeat(pa.scalar(number, pa.int32()), count), block.seq, block.time)
-            masks = [self._mask(place, found.whole), self._in_env(block.context.get("env_id"), count)]
+        for type_id, frame, arrays in found.blocks:
+            layout = self._layouts.of(found.whole[0].home.types[type_id])
+            place = _Place(frame, arrays.seq, arrays.time)
+            masks = [self._mask(place, found.whole), self._in_env(arrays.context.get("env_id"), len(frame))]
             masks = [mask for mask in masks if mask is not None]
             if masks:
                 mask = masks[0] if len(masks) == 1 else pc.and_(*masks)
-                block = block.filter(mask)  # noqa: PLW2901 - what is left of it
-                place = _Place(place.frame.filter(mask), block.seq, block.time)
-            if len(block.seq):
-                yield _Piece(layout, place, _batch(layout, found.whole, place, block.context, block.payload))
+                arrays = arrays.filter(mask)  # noqa: PLW2901 - what is left of it
+                place = _Place(frame.filter(mask), arrays.seq, arrays.time)
+            if len(place.seq):
+                yield _Piece(layout, place, _batch(layout, found.whole, place, arrays.context, arrays.payload))
 
     def _wants(self, full_name: str) -> bool:
         return self._names is None or full_name in self._names
@@ -303,6 +299,7 @@ class _Decoders:
         cls = schema.message_class(CONTEXT) or context_pb2.Context
         self.context_descriptor = descriptor_of(cls)
         self._context = PayloadDecoder(cls, self._pools, fast=fast)
+        self._shapes: dict[tuple[str, ShapeKey], BlockShape | None] = {}
 
     def of(self, full_name: str) -> PayloadDecoder | None:
         """Return the decoder of a type; None where the record does not declare it."""
@@ -310,6 +307,15 @@ class _Decoders:
             cls = self.schema.message_class(full_name)
             self._by_name[full_name] = None if cls is None else PayloadDecoder(cls, self._pools, fast=self._fast)
         return self._by_name[full_name]
+
+    def shape(self, home: Home, key: ShapeKey) -> BlockShape | None:
+        """Return the shape of blocks, one object for all of them; None where they cannot be read as arrays."""
+        known = home.types.get(key.type_id, ""), key
+        if known not in self._shapes:
+            cls = self.schema.message_class(known[0])
+            made = None if cls is None else block_shape(key, descriptor_of(cls), self.context_descriptor)
+            self._shapes[known] = made
+        return self._shapes[known]
 
     def context(self, serialized: pa.Array) -> dict[str, pa.Array]:
         """Return a column for each field of Context. Few different ones come over and over: each is decoded once."""
