@@ -50,6 +50,7 @@ _WIRE_TYPES = {
     **dict.fromkeys((_TYPE.TYPE_FLOAT, _TYPE.TYPE_FIXED32, _TYPE.TYPE_SFIXED32), 5),
     _TYPE.TYPE_STRING: 2,
 }
+_TYPE_ID_TAG, _LONGEST_ID = b"\x08", 6
 _FIXED = {
     _TYPE.TYPE_FIXED64: struct.Struct("<Q").pack,
     _TYPE.TYPE_SFIXED64: struct.Struct("<q").pack,
@@ -167,6 +168,17 @@ def joined(columns: Iterable[ColumnValues], events: int) -> list[bytes]:
     """Return, for each event, its fields of `columns` as one serialized message."""
     parts = [column.serialized() for column in sorted(columns, key=lambda one: one.field)]
     return list(map(b"".join, zip(*parts, strict=True))) if parts else [b""] * events
+
+
+def type_of_block(serialized: bytes) -> int:
+    """Return the type id that a serialized `EventBlock` begins with; 0 where it begins with something else."""
+    value = 0
+    if serialized[:1] == _TYPE_ID_TAG:
+        for place, byte in enumerate(serialized[1:_LONGEST_ID]):
+            value |= (byte & 0x7F) << 7 * place
+            if byte < 0x80:  # noqa: PLR2004 - the last byte of a varint has no continuation bit
+                return value
+    return 0
 
 
 def block_columns(block: Any) -> BlockColumns:

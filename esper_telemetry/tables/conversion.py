@@ -135,7 +135,7 @@ def _is_default(array: pa.Array, field: FieldDescriptor) -> pa.Array:
         return pc.invert(array)
     if field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES):
         return pc.equal(pc.binary_length(array), 0)
-    return pc.equal(array, 0)
+    return pc.equal(array, pa.scalar(0, array.type))  # a bare 0 is an int64, which a uint64 would be cast to
 
 
 def _message(array: pa.Array, message: Descriptor, inside: tuple[str, ...]) -> pa.Array:

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from google.protobuf.message import DecodeError
 
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile.block_columns import block_columns
+from esper_telemetry.recordfile.block_columns import block_columns, type_of_block
 from esper_telemetry.recordfile.frame_events import frame_content
-from esper_telemetry.recordfile.frame_messages import BLOCKS, SINGLE, envelopes_descriptor, frame_class
+from esper_telemetry.recordfile.frame_messages import ELEMENTS, SINGLE, block_class, envelopes_descriptor, frame_class
 from esper_telemetry.recordfile.reader import unreadable_frame
 from esper_telemetry.schema.event_block import MAX_CELLS
 from esper_telemetry.tables.blockarrays import block_arrays
@@ -130,8 +130,8 @@ class Wanted(Protocol):
     def shape(self, home: Home, block: Any) -> BlockShape | None:
         """Return what a parsed block is read as arrays with; None where it is read as events."""
 
-    def wants_block(self, home: Home, block: Any) -> bool:
-        """Tell whether events of the type of a parsed block are wanted."""
+    def wants_block(self, home: Home, type_id: int) -> bool:
+        """Tell whether the events of a block of such a type are wanted."""
 
 
 def decode_frames(
@@ -173,24 +173,31 @@ class _Split(NamedTuple):
 
 
 def _split(frame: RawFrame, wanted: Wanted, *, by_column: bool) -> _Split:
+    """Return what is wanted of a frame. Blocks of other types are not looked into; a checksum covers them."""
+    shaped, others = [], []
+    records = cells = 0
     try:
-        content = frame_class(BLOCKS).FromString(frame.raw)
+        content = frame_class(ELEMENTS).FromString(frame.raw)
+        for serialized in content.block:
+            type_id = type_of_block(serialized)
+            if type_id and not wanted.wants_block(frame.home, type_id):
+                continue
+            block = block_class().FromString(serialized)
+            events = len(block.seq_steps)
+            records += events
+            cells += events * (len(block.context) + len(block.columns))
+            shape = wanted.shape(frame.home, block) if by_column else None
+            if shape is not None:
+                shaped.append((shape, block))
+            else:
+                others.append(block_columns(block))
     except DecodeError as error:
         raise CorruptRecordError(f"the frame holds no events: {error}") from None
-    blocks, ref, home = content.block, frame.ref, frame.home
-    single = ref.records - sum(len(block.seq_steps) for block in blocks)
-    cells = sum(len(block.seq_steps) * (len(block.context) + len(block.columns)) for block in blocks)
-    if content.header or single < 0 or cells > MAX_CELLS:
-        raise CorruptRecordError("the frame holds a header, more events than are stated, or too many values")
-    split = _Split(frame, [], [], single)
-    for block in blocks:
-        if wanted.wants_block(home, block):
-            shape = wanted.shape(home, block) if by_column else None
-            if shape is not None:
-                split.shaped.append((shape, block))
-            else:
-                split.others.append(block_columns(block))
-    return split
+    single, stated = len(content.event), frame.ref.records
+    counted = len(content.block) == len(shaped) + len(others)
+    if content.header or single + records > stated or (counted and single + records != stated) or cells > MAX_CELLS:
+        raise CorruptRecordError("the frame holds a header, other events than are stated, or too many values")
+    return _Split(frame, shaped, others, single)
 
 
 def _decoded(splits: Sequence[_Split], *, fast: bool) -> DecodedFrames:
@@ -198,7 +205,7 @@ def _decoded(splits: Sequence[_Split], *, fast: bool) -> DecodedFrames:
     single = _at_once(splits) if fast else None
     if single is None:
         single = _one_by_one(splits)
-    parts = [Envelopes(*single, _spread(range(len(splits)), counts, pa.int32()))]
+    parts = [Envelopes._make([*single, _spread(range(len(splits)), counts, pa.int32())])]
     parts += [_of_block(at, block) for at, split in enumerate(splits) for block in split.others]
     for part in parts:
         _check_range(splits, part.frame, part.seq)
@@ -243,7 +250,7 @@ def _of_block(number: int, block: BlockColumns) -> Envelopes:
     fixed = [block.type_id] * len(block), block.times, block.seqs
     values = [*fixed, block.serialized_contexts(), block.serialized_payloads()]
     columns = [pa.array(column, kind) for column, kind in zip(values, _KINDS, strict=True)]
-    return Envelopes(*columns, pa.repeat(pa.scalar(number, pa.int32()), len(block)))
+    return Envelopes._make([*columns, pa.repeat(pa.scalar(number, pa.int32()), len(block))])
 
 
 def _one_by_one(splits: Sequence[_Split]) -> list[pa.Array]:

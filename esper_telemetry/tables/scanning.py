@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from esper_telemetry.decode.faults import Faults
     from esper_telemetry.decode.types import Schema
     from esper_telemetry.tables.blockarrays import BlockShape, ShapeKey
-    from esper_telemetry.tables.envelopes import DecodedFrames, Envelopes, Home
+    from esper_telemetry.tables.envelopes import Blocks, Envelopes, Home
     from esper_telemetry.tables.layouts import Layouts, TableLayout
 
     Batches = Iterator[tuple[TableLayout, pa.RecordBatch]]
@@ -94,27 +94,27 @@ class Scanner:
         found = decode_frames(frames, self._unreadable, self, fast=self._fast)
         if not found.whole:
             return
-        pieces = defaultdict(list)
-        for piece in self._of_blocks(found):
-            pieces[piece.layout.full_name].append(piece)
+        pieces: dict[int, list[_Piece]] = defaultdict(list)
+        for blocks in found.blocks:
+            pieces[blocks.type_id] += self._of_blocks(blocks, found.whole)
         home = found.whole[0].home
         decoders = self._decoders_of(home)
         mask = self._mask(found.events, found.whole)
         events = found.events if mask is None else found.events.filter(mask)
         present = pc.unique(events.type_id).to_pylist()
-        for type_id in sorted(present):
+        for type_id in sorted({*present, *pieces}):
             full_name = home.types.get(type_id, f"type:{type_id}")
             is_block = full_name == STEP_BLOCK and self._expand
             if not is_block and not self._wants(full_name):
                 continue
-            chosen = events if len(present) == 1 else events.filter(pc.equal(events.type_id, type_id))
+            chosen = events if present == [type_id] else events.filter(pc.equal(events.type_id, type_id))
             if is_block:
                 yield from self._blocks(chosen, found.whole, decoders)
-            else:
-                pieces[full_name] += self._events(self._layouts.of(full_name), chosen, found.whole, decoders)
-        for several in pieces.values():
+                continue
+            layout = self._layouts.of(full_name)
+            several = [*pieces[type_id], *self._events(layout, chosen, found.whole, decoders)]
             if several:
-                yield several[0].layout, _joined(several)
+                yield layout, _joined(several)
 
     def _decoders_of(self, home: Home) -> _Decoders:
         schema = home.origin.schema
@@ -123,30 +123,30 @@ class Scanner:
             decoders = self._decoders[id(schema)] = _Decoders(schema, fast=self._fast)
         return decoders
 
-    def wants_block(self, home: Home, block: Any) -> bool:
-        """Tell whether events of the type of a parsed block are wanted."""
-        full_name = home.types.get(block.type_id, f"type:{block.type_id}")
+    def wants_block(self, home: Home, type_id: int) -> bool:
+        """Tell whether the events of a block of such a type are wanted."""
+        full_name = home.types.get(type_id, f"type:{type_id}")
         return self._wants(full_name) or (full_name == STEP_BLOCK and self._expand)
 
     def shape(self, home: Home, block: Any) -> BlockShape | None:
         """Return what a block is read as arrays with; None where it is not worth that, or not declared so."""
-        if len(block.seq_steps) < FEW_EVENTS or len(block.payloads):
+        if len(block.seq_steps) < FEW_EVENTS or len(block.payloads) or not self.wants_block(home, block.type_id):
             return None
         return self._decoders_of(home).shape(home, shape_key(block))
 
-    def _of_blocks(self, found: DecodedFrames) -> Iterator[_Piece]:
-        """Yield what is wanted of the blocks that were read as arrays."""
-        for type_id, frame, arrays in found.blocks:
-            layout = self._layouts.of(found.whole[0].home.types[type_id])
-            place = _Place(frame, arrays.seq, arrays.time)
-            masks = [self._mask(place, found.whole), self._in_env(arrays.context.get("env_id"), len(frame))]
-            masks = [mask for mask in masks if mask is not None]
-            if masks:
-                mask = masks[0] if len(masks) == 1 else pc.and_(*masks)
-                arrays = arrays.filter(mask)  # noqa: PLW2901 - what is left of it
-                place = _Place(frame.filter(mask), arrays.seq, arrays.time)
-            if len(place.seq):
-                yield _Piece(layout, place, _batch(layout, found.whole, place, arrays.context, arrays.payload))
+    def _of_blocks(self, blocks: Blocks, frames: Sequence[RawFrame]) -> Iterator[_Piece]:
+        """Yield what is wanted of blocks that were read as arrays."""
+        type_id, frame, arrays = blocks
+        layout = self._layouts.of(frames[0].home.types[type_id])
+        place = _Place(frame, arrays.seq, arrays.time)
+        masks = [self._mask(place, frames), self._in_env(arrays.context.get("env_id"), len(frame))]
+        masks = [mask for mask in masks if mask is not None]
+        if masks:
+            mask = masks[0] if len(masks) == 1 else pc.and_(*masks)
+            arrays = arrays.filter(mask)
+            place = _Place(frame.filter(mask), arrays.seq, arrays.time)
+        if len(place.seq):
+            yield _Piece(layout, place, _batch(layout, frames, place, arrays.context, arrays.payload))
 
     def _wants(self, full_name: str) -> bool:
         return self._names is None or full_name in self._names

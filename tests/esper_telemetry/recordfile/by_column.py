@@ -26,7 +26,7 @@ def rewrite_by_column(source: Path, output: Path) -> Path:
     with RecordReader(source) as reader, RecordBuilder(output) as builder:
         for segment in reader.segments:
             builder.start_segment(previous_last_seq=segment.header.previous_last_seq)
-            _copy_headers(segment, builder)
+            copy_headers(segment, builder)
             pool = SchemaPool()
             for serialized in segment.descriptor_sets:
                 pool.add(serialized)
@@ -47,7 +47,8 @@ def rewrite_by_column(source: Path, output: Path) -> Path:
     return output
 
 
-def _copy_headers(segment: Segment, builder: RecordBuilder) -> None:
+def copy_headers(segment: Segment, builder: RecordBuilder) -> None:
+    """Write one header with all types of a segment, and one more for each further set of descriptors."""
     first, *further = segment.descriptor_sets or [b""]
     header = type(segment.header)()
     header.CopyFrom(segment.header)
