@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import RecordError, SinkError
 from esper_telemetry.recordfile.append import sync_folder
+from esper_telemetry.storage.declarations import Declarations
 from esper_telemetry.storage.disk import cut_file
 from esper_telemetry.storage.engine import Claim, CutBack, Expire, Inspect, PutFrame, PutSchema, PutSkip, Seal
 from esper_telemetry.storage.naming import run_folder, segment_names
@@ -91,6 +92,7 @@ class ProducerFiles:
         self._segment = segments[-1].header.segment if segments else 0
         self._file_id = segments[-1].header.file_id if segments else b""
         self._schema: PutSchema | None = None
+        self._declared: Declarations | None = None
         self._appender: SegmentWriter | None = None
         self._new_name = False
         self._uncut: tuple[Path, int, Identity] | None = None
@@ -207,13 +209,24 @@ class ProducerFiles:
             if self._run_ends():
                 self._write()
         elif isinstance(item, PutSchema):
-            self._seal()
-            self._schema = item
+            self._declare(item)
         elif isinstance(item, Seal):
             self._seal()
         elif isinstance(item, PutSkip):
             self._write()
             self._open().append_skip(item.skip)
+
+    def _declare(self, schema: PutSchema) -> None:
+        """Let frames of another schema follow: in the same segment, unless it contradicts what that one declares."""
+        self._write()  # what came before it needs the schema before it
+        self._schema = schema
+        if self._appender is None or self._declared is None:
+            return
+        header = self._declared.add(schema)
+        if header is None:
+            self._seal()
+        elif header.types or header.file_descriptor_set:
+            self._appender.append_header(header)
 
     def _begin(self) -> None:
         """Look for what was promised, and try a disk that failed again."""
@@ -296,6 +309,7 @@ class ProducerFiles:
             for name in segment_names(own, self._segment):
                 path = self._folder / name
                 if not path.exists():
+                    self._declared = Declarations(self._schema)
                     return SegmentWriter(path, own, self.sync_seconds.append)
         raise SinkError(f"{path}: this name and the next {_NUMBERS_TRIED} are taken; move the files away")
 

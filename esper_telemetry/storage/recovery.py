@@ -231,6 +231,7 @@ class _Row:
         self._limit = limit
         self._decoder = FrameDecoder()
         self.started = False
+        self._file_id = b""
         self.footer = FooterBuilder()
         self.end = 0
         self.last_seq = 0
@@ -272,11 +273,16 @@ class _Row:
         return False
 
     def _take_header(self, piece: Piece) -> bool:
-        if self.started or piece.descriptor is None:
+        if piece.descriptor is None:
             return False
         frame = self._source.read_at(piece.offset, piece.descriptor.compressed_size)
         header = parse_header_frame(self._decoder.decode(frame, piece.descriptor.raw_size))
+        if self.started and header.file_id != self._file_id:
+            return False
         self.footer.add_header(piece.offset, frame, piece.descriptor.raw_size)
+        if self.started:
+            return True
+        self._file_id = header.file_id
         self.last_seq = header.previous_last_seq
         self.started = True
         return True
