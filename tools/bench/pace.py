@@ -21,7 +21,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import redirect_stdout
@@ -30,6 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import zstandard
+from checkouts import HERE, python_of
 from record_sizes import Sizes, weigh
 
 RUNS = {
@@ -37,7 +37,6 @@ RUNS = {
     "ppo": ["ppo", "--batches", "2", "--n-envs", "4", "--max-epochs", "20"],
     "long": ["heuristic", "--episodes", "27"],
 }
-_CHECKOUT = Path(__file__).resolve().parents[2]
 _LONG = 10_000  # events from which the goals of long runs hold
 
 
@@ -70,11 +69,6 @@ def train(kind: str, folder: Path) -> None:
         code = train_main([*RUNS[kind], "--task", "digits", "--telemetry-dir", str(folder / "runs")])
     if code:
         raise SystemExit(code)
-
-
-def python_of(checkout: Path) -> str:
-    """Return the Python that runs a checkout: this one for this checkout."""
-    return sys.executable if checkout == _CHECKOUT else str(checkout / ".venv" / "bin" / "python")
 
 
 def facts(checkout: Path, run: Path) -> bytes:
@@ -141,7 +135,7 @@ def main() -> None:
     kinds = options.runs or ["heuristic", "ppo"]
     if unknown := set(kinds) - set(RUNS):
         parser.error(f"there is no run {', '.join(sorted(unknown))}: choose from {', '.join(RUNS)}")
-    checkouts = [_CHECKOUT, *([options.against.resolve()] if options.against else [])]
+    checkouts = [HERE, *([options.against.resolve()] if options.against else [])]
     with tempfile.TemporaryDirectory() as temporary:
         place = options.keep or Path(temporary)
         for number in range(options.rounds):
