@@ -37,6 +37,7 @@ RUNS = {
     "ppo": ["ppo", "--batches", "2", "--n-envs", "4", "--max-epochs", "20"],
     "long": ["heuristic", "--episodes", "27"],
 }
+_COMPACT_LEVEL = 12  # of a compacted file; what it makes of the peer is printed beside
 _LONG = 10_000  # events from which the goals of long runs hold
 
 
@@ -102,11 +103,12 @@ def record(kind: str, checkout: Path, folder: Path) -> None:
     (run,) = (folder / "runs").iterdir()
     closed, live = of_folder(run), of_folder(folder / "live")
     lines = facts(checkout, run)
-    peer = len(zstandard.ZstdCompressor(level=3).compress(lines))
+    peer, harder = (len(zstandard.ZstdCompressor(level=level).compress(lines)) for level in (3, _COMPACT_LEVEL))
     goals = LONG_GOALS if closed.events >= _LONG else SHORT_GOALS
     print(
         f"\n{kind} by {checkout.name}: {closed.events:,} events in {seconds:,.0f} s;"
-        f" JSON lines {len(lines):,} bytes, with zstd -3 {peer:,} = {peer / closed.events:.1f} an event"
+        f" JSON lines {len(lines):,} bytes, with zstd -3 {peer:,} = {peer / closed.events:.1f} an event,"
+        f" with -{_COMPACT_LEVEL} {harder:,}"
     )
     print(f"  {'':<14}{'bytes':>10}{'an event':>10}{'of the peer':>13}{'goal':>8}{'moonshot':>10}")
     for name, size in (("data frames", closed.data), ("closed", closed.whole), ("live", live.whole)):
