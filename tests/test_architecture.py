@@ -43,7 +43,7 @@ SDK_IMPORTS: dict[str, set[str]] = {
     "recordfile": {"schema"},
     "sinks": {"schema", "recordfile"},
     "facts": {"schema"},
-    "mirrors": {"schema"},
+    "mirrors": {"schema", "recordfile"},
     "recorder": {"schema", "facts", "sinks", "mirrors"},
     "uplink": {"schema", "recordfile"},
     "daemon": {"recordfile"},

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from esper_telemetry.schema import is_map, is_repeated, parse_events
+from esper_telemetry.recordfile.frame_events import parse_events
+from esper_telemetry.schema import is_map, is_repeated
 from esper_telemetry.v1 import logged_pb2, options_pb2, training_pb2
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from esper_telemetry.schema.descriptors import (
     file_closure,
     proto_include,
 )
-from esper_telemetry.schema.envelope import frame_event, parse_events, varint
+from esper_telemetry.schema.envelope import frame_event, varint
 from esper_telemetry.schema.event_type import EventType, event_type
 from esper_telemetry.schema.fields import plain_fields
 from esper_telemetry.schema.levels import LEVELS, effective_level, level_number
@@ -40,7 +40,6 @@ __all__ = [
     "json_ready",
     "level_number",
     "merged",
-    "parse_events",
     "plain_fields",
     "proto_include",
     "to_plain",

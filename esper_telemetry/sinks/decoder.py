@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from esper_telemetry.recordfile.frame_events import parse_events
 from esper_telemetry.schema import to_plain
-from esper_telemetry.schema.envelope import parse_events
 
 if TYPE_CHECKING:
     from esper_telemetry.schema.batch import Batch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import SinkError
-from esper_telemetry.schema.envelope import parse_events
+from esper_telemetry.recordfile.frame_events import parse_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zstandard
 
-from esper_telemetry.schema import MAX_BATCH_BYTES, MAX_EVENT_BYTES, Batch, frame_event, parse_events
+from esper_telemetry.recordfile.frame_events import parse_events
+from esper_telemetry.schema import MAX_BATCH_BYTES, MAX_EVENT_BYTES, Batch, frame_event
 from esper_telemetry.v1.record_pb2 import RecordFile
 
 FRAME_LIMIT = 960 * 1024  # of the format, compressed
