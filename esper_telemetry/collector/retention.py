@@ -74,6 +74,32 @@ class RetentionRule:
         return run_id.startswith(prefixes[self.tenant] if self.tenant else "") and fnmatchcase(run_id, self.runs)
 
 
+_KEYS: dict[str, type | tuple[type, ...]] = {
+    "runs": str,
+    "tenant": str,
+    "days": (int, float),
+    "gib": (int, float),
+    "run_days": (int, float),
+}
+
+
+def parse_rules(tables: Sequence[Mapping[str, object]]) -> tuple[RetentionRule, ...]:
+    """Return the rules that tables of a configuration file give.
+
+    Raises:
+        ConfigError: a key is unknown, or a value of a wrong kind.
+    """
+    rules = []
+    for number, table in enumerate(tables, 1):
+        for key, value in table.items():
+            if key not in _KEYS:
+                raise ConfigError(f"retention rule {number}: {key} is unknown; there are {', '.join(_KEYS)}")
+            if isinstance(value, bool) or not isinstance(value, _KEYS[key]):
+                raise ConfigError(f"retention rule {number}: {key} {value!r} is of the wrong kind")
+        rules.append(RetentionRule(**table))  # type: ignore[arg-type]  # looked at above
+    return tuple(rules)
+
+
 class RetentionPlan(NamedTuple):
     """What is to go.
 

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 import click
 
 from esper_telemetry.commands.output import FINE, WRONG, fail, note
+from esper_telemetry.commands.service_verb import ServiceVerb, file_tables
 from esper_telemetry.errors import ConfigError
 
 if TYPE_CHECKING:
     from esper_telemetry.collector.server import CollectorServer
 
+LOG = logging.getLogger("esper_telemetry.collector")
 _FILE = click.Path(path_type=Path)
 _EPILOG = """SIGTERM drains: everything that was taken becomes durable and is acked, clients are told to come back,
 within 5 seconds. Operations page: esper_telemetry/collector/OPERATIONS.md."""
 
 
-@click.command(epilog=_EPILOG)
+@click.command("collect", cls=ServiceVerb, tables=("retention",), epilog=_EPILOG)
 @click.option("--listen", default="127.0.0.1:7575", show_default=True, help="HOST:PORT or unix:PATH.")
 @click.option("--dir", "directory", type=_FILE, help="Folder of runs; made if it does not exist.")
 @click.option(
@@ -87,9 +89,10 @@ def command(
         raise click.UsageError("give a place for the records: either --dir, or --engine")
     from esper_telemetry.collector.frame_check import Validation
     from esper_telemetry.collector.limits import CollectorLimits
-    from esper_telemetry.collector.retention import RetentionRule
+    from esper_telemetry.collector.retention import RetentionRule, parse_rules
     from esper_telemetry.collector.server import serve
     from esper_telemetry.collector.settings import Settings, examine
+    from esper_telemetry.daemon.native_log import native_log
     from esper_telemetry.jetstream.deployment import LogSettings
 
     try:
@@ -107,7 +110,10 @@ def command(
             insecure=insecure,
             validation=Validation(validate),
             min_free=min_free / 100,
-            retention=(RetentionRule(days=retain_days, gib=retain_gib, run_days=retain_run_days),),
+            retention=(
+                *parse_rules(file_tables("retention")),
+                RetentionRule(days=retain_days, gib=retain_gib, run_days=retain_run_days),
+            ),
             limits=CollectorLimits(streams=max_streams),
         )
         if check:
@@ -119,13 +125,14 @@ def command(
             raise
         fail(str(error))
         return WRONG
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    asyncio.run(serve(settings, lambda server: note(_listening(settings.listen, server))))
+    with native_log():
+        asyncio.run(serve(settings, lambda server: _listening(settings.listen, server)))
     return FINE
 
 
-def _listening(listen: str, server: CollectorServer) -> str:
+def _listening(listen: str, server: CollectorServer) -> None:
     place = listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{server.port}"
     metrics = f"; metrics on port {server.metrics_port}" if server.metrics_port else ""
     health = f"; health on port {server.health_port}" if server.health_port else ""
-    return f"listening on {place}{metrics}{health}"
+    ports = {"port": server.port, "metrics_port": server.metrics_port, "health_port": server.health_port}
+    LOG.info("listening on %s%s%s", place, metrics, health, extra=ports)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from pathlib import Path
 
 import click
 
 from esper_telemetry.commands.output import note
+from esper_telemetry.commands.service_verb import ServiceVerb
 
 _EPILOG = """Several consumers share the log's partitions; the others acquire those of a dead one within seconds.
 Each has a folder of its own. SIGTERM stores what was taken and releases the partitions. Operations page:
 esper_telemetry/collector/OPERATIONS.md."""
 
 
-@click.command(epilog=_EPILOG)
+@click.command("consume", cls=ServiceVerb, epilog=_EPILOG)
 @click.option("--engine", required=True, metavar="URL", help="nats://HOST:PORT[,HOST:PORT...]: where the log is.")
 @click.option("--dir", "directory", type=click.Path(path_type=Path), required=True, help="This consumer's own folder.")
 @click.option("--metrics", default="", help="HOST:PORT of /metrics and /healthz; none without it.")
@@ -43,5 +43,4 @@ def command(
 
     log = LogSettings.of(engine, log_name, log_partitions, log_replicas, log_gib)
     settings = ConsumerSettings(log=log, directory=directory, metrics=metrics, min_free=min_free / 100)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     asyncio.run(consume(settings, lambda consumer: note(f"consuming as {consumer.id} below {directory}")))

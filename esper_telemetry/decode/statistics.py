@@ -196,11 +196,6 @@ def count_events(events: Iterable[Event], *, by_rank: bool = False, by_run: bool
         events: what to count.
         by_rank: keep ranks apart.
         by_run: keep runs apart.
-    <<<<<<< HEAD
-    =======
-        fields: count the values of fields. Without them no payload is parsed, and a block of steps that comes
-            unexpanded counts as the rows that it holds.
-    >>>>>>> main
     """
     found: Counted = {}
     for event in events:

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+# Frames of one stream on their way through a log; their bytes are bounded as ever. A window makes a round in 100 ms:
+# gather, publish, agree, deliver, sync, agree on the watermark. 64 frames, as a collector with a folder grants, would
+# be 640 frames a second at most.
+WINDOW_FRAMES = 512
+
+
 class Names(NamedTuple):
     """The names of one deployment on a NATS cluster.
 

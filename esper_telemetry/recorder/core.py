@@ -62,6 +62,10 @@ _NUMBERED = frozenset({int, type(None)})
 _MOST_CONTEXTS = 256
 
 
+# What the end of a run may take for its files to become smaller.
+_COMPACTING_S = 2.0
+
+
 class Core:
     """Shared state of a run's emitters, in one process.
 
@@ -371,6 +375,18 @@ class Core:
         self.housekeeping.end()
         self.closed = True
         return True
+
+    def compact(self) -> None:
+        """Rewrite the files of a run that was closed in good order into full frames, for two seconds at most.
+
+        Those of its child processes too, which do not take that time themselves.
+        """
+        files, writer = self.files, self.writer
+        if files is None or not files.compacts or self.child or writer is None or not writer.ended or writer.error:
+            return
+        from esper_telemetry.sinks.compacting import compact_run  # loaded since the run was opened, but for this
+
+        compact_run(files.folder, getattr(writer.sink, "paths", ()), files.rank, _COMPACTING_S)
 
     # --- child processes ----------------------------------------------------------------------------------------------
 

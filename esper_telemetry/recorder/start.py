@@ -160,6 +160,7 @@ def start_run(
         attempt=attempt.number,
         launch=attempt.launch,
         watch_earlier=collector is None or stream is None or (stream.keep_local and folder.parent != spool),
+        compacts=record.compact and collector is None,
     )
     core = Core(record, clock, event_types(schemas), chosen, strict=strict, files=files)
     if mirrored:

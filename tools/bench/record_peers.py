@@ -10,16 +10,19 @@ from __future__ import annotations
 import importlib
 import json
 import os
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import zstandard
 
 import esper_telemetry as et
 from esper.v1 import seed_pb2
+from esper_telemetry.recorder.plans import KnownType, TypePlan
 from esper_telemetry.recordfile import HeaderInfo, RecordReader, RecordWriter, Selection, random_id
-from esper_telemetry.schema import Batch, encode_context, event_type
-from esper_telemetry.schema.encoder import payload_encoders
-from esper_telemetry.schema.envelope import EnvelopeParts, join_events
+from esper_telemetry.schema import Batch, event_type
+from esper_telemetry.schema.call_shapes import CONTEXT_SHAPES, call_shapes
+from esper_telemetry.schema.context import build_context
+from esper_telemetry.schema.frame_builder import build_frame
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from workload import Made
 
     from esper_telemetry import Emitter
+    from esper_telemetry.recorder.plans import EventKind, Where
     from esper_telemetry.schema import EventType
 
 FRAME_BYTES = 256 * 1024
@@ -78,26 +82,30 @@ def type_table(made: Iterable[Made]) -> dict[type, tuple[int, EventType]]:
 
 
 def batches(made: Sequence[Made], types: dict[type, tuple[int, EventType]]) -> Iterator[Batch]:
-    """Pack and join events into batches of a frame, with the recorder's own means: encoders and parts of envelopes."""
-    contexts: dict[int, dict[type, EnvelopeParts]] = {}  # the workload shares the dicts of its contexts
-    encoders = {cls: payload_encoders(cls).encode for cls in types}
-    entries: list[Any] = []
-    type_ids: list[int] = []
+    """Group events into batches of a frame, with the recorder's own means: shapes of calls, kinds, the frame builder."""
+    wheres: dict[int, tuple[Where, dict[type, TypePlan]]] = {}  # the workload shares the dicts of its contexts
+    known = {cls: KnownType(one, number, 0, call_shapes(cls)) for cls, (number, one) in types.items()}
+    waiting: dict[EventKind, tuple[list[Any], ...]] = {}
     size, first = 0, 1
     for seq, one in enumerate(made, 1):
-        parts = contexts.get(id(one.context))
-        if parts is None:
-            context = encode_context(one.context)
-            parts = {cls: EnvelopeParts(number, context) for cls, (number, _) in types.items()}
-            contexts[id(one.context)] = parts
-        envelope, payload = parts[one.cls], encoders[one.cls](one.fields)
-        entries += (envelope, one.time, payload)
-        type_ids.append(envelope.type_id)
-        size += envelope.room + len(payload)
+        if id(one.context) not in wheres:
+            context = CONTEXT_SHAPES.of_message(build_context(one.context))
+            plans = {cls: TypePlan(each, context.shape) for cls, each in known.items()}
+            wheres[id(one.context)] = (context.values, 0), plans
+        where, plans = wheres[id(one.context)]
+        row = known[one.cls].shapes.row(one.fields)
+        kind = plans[one.cls].kind(row.shape)
+        parts = waiting.setdefault(kind, ([], [], [], []))
+        for kept, value in zip(parts, (seq, one.time, where, row.values), strict=True):
+            kept.append(value)
+        size += kind.held - kind.spare + row.extra
         if size >= FRAME_BYTES or seq == len(made):
-            elements = join_events(entries, 0, first).events
-            yield Batch.of_events(elements, type_ids, (first, seq), (made[first - 1].time, one.time))
-            entries, type_ids, size, first = [], [], 0, seq + 1
+            built = build_frame(each.group(*rows) for each, rows in waiting.items())
+            counts: Counter[int] = Counter()
+            for each, (seqs, *_) in waiting.items():
+                counts[each.type_id] += len(seqs)
+            yield Batch(built.raw, counts, counts.total(), first, seq, made[first - 1].time, one.time)
+            waiting, size, first = {}, 0, seq + 1
 
 
 class Record(Peer):

@@ -1,22 +1,27 @@
 """Measures what viewers of the live page cost a trainer: processor time of an event with none and with five of them.
 
 Pairs alternate, because the machine may be used by others meanwhile: only the differences within a pair mean anything.
-The trainer, the page and the viewers are processes of their own; the trainer emits 200 events a second.
+The trainer, the page and the viewers are processes of their own; the trainer emits 200 events a second. With --soak it
+does so for that many minutes once, with five viewers, and the memory of the page is printed every half a minute.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from pathlib import Path
 from typing import IO
 
 VIEWERS = 5
+SAMPLE_S = 30
 TRAINER = """
 import sys, time
 import esper_telemetry as et
@@ -53,7 +58,17 @@ def first_line(stream: IO[str] | None) -> str:
     return stream.readline()
 
 
-def measured(folder: Path, run_id: str, viewers: int, seconds: float) -> tuple[float, float]:
+def print_memory(page: int, trainer: subprocess.Popen[str]) -> None:
+    """Print the resident memory of the page every half a minute, until the trainer ends."""
+    began = time.monotonic()
+    while trainer.poll() is None:
+        pages = int(Path(f"/proc/{page}/statm").read_text().split()[1])
+        print(f"{time.monotonic() - began:5.0f} s: {pages * resource.getpagesize() / 2**20:.1f} MiB", flush=True)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            trainer.wait(SAMPLE_S)
+
+
+def measured(folder: Path, run_id: str, viewers: int, seconds: float, *, memory: bool = False) -> tuple[float, float]:
     """Return microseconds of processor time of an event: of the whole trainer, and of its loop's thread."""
     command = [sys.executable, "-c", TRAINER, str(folder), run_id, str(seconds)]
     trainer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -69,6 +84,10 @@ def measured(folder: Path, run_id: str, viewers: int, seconds: float) -> tuple[f
         looking = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         for _ in range(viewers):
             first_line(looking.stdout)
+    if memory and trainer.stdin is not None:
+        trainer.stdin.write("\n")
+        trainer.stdin.flush()
+        print_memory(page.pid, trainer)
     told, _ = trainer.communicate("\n")
     if looking is not None:
         looking.kill()
@@ -84,7 +103,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="print the page's memory over so long instead")
     options = parser.parse_args()
+    if options.soak:
+        with tempfile.TemporaryDirectory(prefix="esper-viewers-") as folder:
+            measured(Path(folder), "soak", VIEWERS, 60 * options.soak, memory=True)
+        return
     found: dict[int, list[tuple[float, float]]] = {0: [], VIEWERS: []}
     with tempfile.TemporaryDirectory(prefix="esper-viewers-") as folder:
         for pair in range(options.pairs):
