@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from esper_telemetry.clock import Clock
     from esper_telemetry.recorder.options import RecordOptions
-    from esper_telemetry.recorder.plans import EventKind, Where
+    from esper_telemetry.recorder.plans import EntryKind, Where
     from esper_telemetry.recorder.wakeup import Wakeup
     from esper_telemetry.schema import Batch, EventType
     from esper_telemetry.v1 import run_pb2
@@ -137,7 +137,7 @@ class Buffer:
         """Return the bytes above which events of a Shedding class are dropped."""
         return self._limits[shedding]
 
-    def append(self, kind: EventKind, where: Where, row: Any, extra: int) -> bool:
+    def append(self, kind: EntryKind, where: Where, row: Any, extra: int) -> bool:
         """Stamp and store one event; return False if it was shed (and counted), or came after the last.
 
         It is one function on purpose: a call inside it costs a tenth of what it does.

@@ -44,12 +44,12 @@ if TYPE_CHECKING:
     from esper_telemetry.clock import Clock
     from esper_telemetry.errors import SchemaError
     from esper_telemetry.recorder.options import RecordOptions
-    from esper_telemetry.recorder.plans import EventKind, Where
+    from esper_telemetry.recorder.plans import EntryKind, Where
     from esper_telemetry.recorder.runfiles import RunFiles
     from esper_telemetry.schema.row_shape import RowShape
     from esper_telemetry.sinks import Sink, Vanished
 
-    Append = Callable[[EventKind, Where, Any, int], bool]
+    Append = Callable[[EntryKind, Where, Any, int], bool]
 
 _CHILD_TIMEOUT = 1.0  # seconds for a thread to begin; the file of a child is opened later
 _STREAM = "stream"
@@ -141,7 +141,7 @@ class Core:
         self._buffers: list[Buffer] = []
         self._unopened = {_STREAM: True}  # taken by the call that opens the stream of a child
         self.writer: WriterThread | None = None
-        self.append = self._open_and_append
+        self.append: Append = self._open_and_append
         self.open_buffer: Buffer | ClosedBuffer = CLOSED
 
     @property
@@ -305,7 +305,7 @@ class Core:
             raise self.writer.error
         self.background.check()
 
-    def _append_or_raise(self, kind: EventKind, where: Where, row: Any, extra: int) -> bool:
+    def _append_or_raise(self, kind: EntryKind, where: Where, row: Any, extra: int) -> bool:
         accepted = self.buffer.append(kind, where, row, extra)
         self.check_sink()
         return accepted
@@ -407,7 +407,7 @@ class Core:
         self.wakeup.set()  # its file is there at once: a trace of a child that is killed soon
         close_before_exit(partial(self.close_stream, "exit"))
 
-    def _open_and_append(self, kind: EventKind, where: Where, row: Any, extra: int) -> bool:
+    def _open_and_append(self, kind: EntryKind, where: Where, row: Any, extra: int) -> bool:
         """Take the first event of a child process, on a road that is taken once."""
         self.open_child()
         return self.buffer.append(kind, where, row, extra)

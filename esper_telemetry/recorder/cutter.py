@@ -39,6 +39,8 @@ WIDTH = 5
 _KIND, _WHERE, _TIME, _ROW, _ROOM = range(WIDTH)
 # Events that are looked at at once to find where a frame ends.
 _SLICE = 256
+# Events that are taken from the buffer at once: some slices, for each time moves all that wait behind them.
+_AT_ONCE = 4096
 _NO_TYPE = 0
 _spare = operator.attrgetter("spare")
 
@@ -171,7 +173,6 @@ class FrameCutter:
             ending: goes into the batch that empties the deque.
         """
         anchor = self._timeline.anchor
-        self._pull()
         entries = self._fitting()
         while True:
             frame = _Frame(self.given.seq + 1, self.given.latest - anchor.offset, anchor)
@@ -211,7 +212,7 @@ class FrameCutter:
         """Count everything that was not written as lost."""
         if self.batch is not None:
             self._drop_batch(self.batch, cause)
-        self._pull()
+        self._pull(len(self._entries))
         self._drop_taken(cause)
 
     def take_back(self, events: Counter[int], cause: int) -> None:
@@ -233,31 +234,35 @@ class FrameCutter:
         self.version = object()
 
     def _drop_taken(self, cause: int) -> None:
-        self.version = None
-        for kind in self.taken[::WIDTH]:
-            self._count(kind, cause)
         events, given = len(self.taken) // WIDTH, self.given
-        self.given = given._replace(seq=given.seq + events, losses=given.losses + events)
+        given = given._replace(seq=given.seq + events, losses=given.losses + events)
+        kinds = Counter(self.taken[::WIDTH])
+        self.version = None
+        for kind, count in kinds.items():  # an entry of a loss keeps its own cause
+            self._ledger.count(kind.full_name, kind.cause if isinstance(kind, Loss) else cause, count)
+        self.given = given
         self.taken.clear()
         self.version = object()
 
-    def _pull(self) -> None:
-        """Move what waits to `taken`. Others only append to the entries.
+    def _pull(self, most: int) -> None:
+        """Move so many of the events that wait to `taken`, as far as there are so many. Others only append to them.
 
         No signal, exception or other thread comes between the two statements: CPython looks for them at calls and
         backward jumps only.
         """
+        end = most * WIDTH
         self.version = None
-        waiting = len(self._entries)
-        self.taken += self._entries[:waiting]
-        del self._entries[:waiting]
+        self.taken += self._entries[:end]
+        del self._entries[:end]
         self.version = object()
 
     def _fitting(self) -> int:
-        """Return how many of the entries belong to the next frame: up to the one that fills it, as far as is known."""
+        """Take the entries of the next frame, up to the one that fills it as far as is known; return how many."""
         entries = size = 0
         while size < self._frame_bytes:
             start, end = entries * WIDTH, (entries + _SLICE) * WIDTH
+            if len(self.taken) < end:
+                self._pull(_AT_ONCE)
             spare = map(_spare, self.taken[start:end:WIDTH])
             sizes = list(accumulate(map(operator.sub, self.taken[start + _ROOM : end : WIDTH], spare), initial=size))
             more = len(sizes) - 1
@@ -344,10 +349,6 @@ class FrameCutter:
             batch_range=frame.built.batch_range,
             step_range=frame.built.step_range,
         )
-
-    def _count(self, kind: Any, cause: int) -> None:
-        """Count the event of an entry as lost; an entry of a loss keeps its own cause."""
-        self._ledger.count(kind.full_name, kind.cause if isinstance(kind, Loss) else cause)
 
 
 def _groups(kinds: list[Any], parts: tuple[Sequence[Any], ...]) -> Iterator[EventGroup]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from esper_telemetry.schema import EventType
     from esper_telemetry.schema.call_shapes import CallShapes
-    from esper_telemetry.schema.row_shape import RowShape, Source
+    from esper_telemetry.schema.row_shape import ColumnSource, RowShape
     from esper_telemetry.schema.value_checks import Check
 
     # The values of a context, and the bytes that they take in memory.
@@ -32,7 +32,7 @@ _ENTRY, _PAIR = 5 * 8 + 32 + 32, 56 + 32
 _ENVELOPE, _CONTEXT_FIELD = 8, 2
 
 
-class EventKind:
+class EntryKind:
     """What entries of one type, context and shape of call have in common.
 
     Attributes:
@@ -75,7 +75,7 @@ class EventKind:
         return EventGroup(self.type_id, seqs, times, self.context_fields, context, self.fields, columns)
 
 
-def _context_sources(bound: RowShape, shape: RowShape) -> list[tuple[Source, bool]]:
+def _context_sources(bound: RowShape, shape: RowShape) -> list[tuple[ColumnSource, bool]]:
     """Return the columns of the context, by number of field, and whether a column is in the rows or bound."""
     found = {source.name: (source, False) for source in bound.sources or () if source.name not in shape.unset}
     found |= {source.name: (source, True) for source in shape.context}
@@ -100,17 +100,17 @@ class TypePlan:
         self.type, self.type_id, self.limit, _ = known
         self.urgent = known.type.urgent
         self.context = context
-        self.calls: dict[int, EventKind] = {}
-        self._kinds: dict[RowShape, EventKind] = {}
+        self.calls: dict[int, EntryKind] = {}
+        self._kinds: dict[RowShape, EntryKind] = {}
 
-    def kind(self, shape: RowShape) -> EventKind:
+    def kind(self, shape: RowShape) -> EntryKind:
         """Return the kind of entries whose rows have a shape."""
         kind = self._kinds.get(shape)
         if kind is None:
-            kind = self._kinds.setdefault(shape, EventKind(self, shape))
+            kind = self._kinds.setdefault(shape, EntryKind(self, shape))
         return kind
 
-    def use(self, shape: RowShape) -> EventKind:
+    def use(self, shape: RowShape) -> EntryKind:
         """Return the kind of calls of a shape; the hot path takes them from now on, unless they are urgent."""
         kind = self.kind(shape)
         if not self.urgent:
@@ -144,7 +144,7 @@ class ContextPlans:
     def __init__(self, shape: RowShape) -> None:
         self.shape = shape
         self.held = _PAIR + shape.held
-        self.calls: dict[Any, dict[int, EventKind] | None] = {}
+        self.calls: dict[Any, dict[int, EntryKind] | None] = {}
         self.plans: dict[Any, TypePlan] = {}
         self.steps: dict[int, tuple[Check, ContextPlans, int]] = {}
 
@@ -182,7 +182,7 @@ OFF.calls = _Nothing()
 class Entry(NamedTuple):
     """What a buffer is given of an event; the names are those of `Buffer.append`."""
 
-    kind: EventKind
+    kind: EntryKind
     where: Where
     row: Any
     extra: int

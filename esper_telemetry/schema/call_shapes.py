@@ -38,7 +38,7 @@ _SIGHTINGS = 16
 _SHAPES = 64
 
 
-class Row(NamedTuple):
+class CallRow(NamedTuple):
     """What is kept of a call.
 
     Attributes:
@@ -76,13 +76,13 @@ class CallShapes:
         self._proven: dict[Shape, RowShape] = {}
         self._plain: dict[tuple[str, ...], RowShape] = {}
 
-    def proven(self, fields: Mapping[str, Any]) -> Row | None:
+    def proven(self, fields: Mapping[str, Any]) -> CallRow | None:
         """Return the row of a call whose shape is known to give what protobuf makes, as it came; else None."""
         shape = self._proven.get(shape_of(fields))
         if shape is None:
             return None
         extra = _checked(shape, fields)
-        return Row(shape, fields, extra) if extra >= 0 else None
+        return CallRow(shape, fields, extra) if extra >= 0 else None
 
     def lacking(self, fields: Mapping[str, Any], bound: Mapping[str, Any]) -> str | None:
         """Return a field of Context that the event requires and neither the call nor what is bound gives."""
@@ -93,7 +93,7 @@ class CallShapes:
 
     def take(
         self, message: Message | None, wrong: tuple[object, ...], fields: Mapping[str, Any], bound: Mapping[str, Any]
-    ) -> Row:
+    ) -> CallRow:
         """Return the row of any call.
 
         Args:
@@ -122,7 +122,7 @@ class CallShapes:
         row = self._of_message(message, serialized(message), exact=True)
         return row._replace(where=dict(fields)) if fields else row
 
-    def row(self, fields: Mapping[str, Any]) -> Row:
+    def row(self, fields: Mapping[str, Any]) -> CallRow:
         """Return the row of a call that has only fields.
 
         Raises:
@@ -141,24 +141,24 @@ class CallShapes:
     def _build(self, fields: Mapping[str, Any]) -> Message:
         return build(self._cls, fields)
 
-    def of_message(self, message: Message) -> Row:
+    def of_message(self, message: Message) -> CallRow:
         """Return the row of a message that is plain: one that a call built, or the SDK."""
         return self._of_message(message, serialized(message), exact=False)
 
-    def _of_message(self, message: Message, payload: bytes, *, exact: bool) -> Row:
+    def _of_message(self, message: Message, payload: bytes, *, exact: bool) -> CallRow:
         found = exact_row(message, payload) if exact else row_of(message)
         if found is None or len(payload) > self._longest:
-            return Row(PAYLOAD, payload, len(payload))
+            return CallRow(PAYLOAD, payload, len(payload))
         _, values = found
         fields = [field for field, _ in message.ListFields()]
         names = tuple(field.name for field in fields)
         shape = self._plain.get(names)
         if shape is None:
             if len(self._plain) >= self._most_shapes:
-                return Row(PAYLOAD, payload, len(payload))
+                return CallRow(PAYLOAD, payload, len(payload))
             shape = self._plain.setdefault(names, plain_shape(fields, tuple(map(type, values))))
         extra = sum(len(value.encode()) for value in values if type(value) is str)
-        return Row(shape, dict(zip(names, values, strict=True)), extra)
+        return CallRow(shape, dict(zip(names, values, strict=True)), extra)
 
     def _learn(self, fields: Mapping[str, Any], message: Message, where: Mapping[str, Any]) -> None:
         """Count a call; once its shape has come often, use it if it gives what protobuf made."""

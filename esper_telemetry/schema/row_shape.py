@@ -35,7 +35,7 @@ def shape_of(fields: Mapping[str, Any]) -> Shape:
     return tuple(fields), tuple(map(type, fields.values()))
 
 
-class Source(NamedTuple):
+class ColumnSource(NamedTuple):
     """Where the values of a column are in a row.
 
     Attributes:
@@ -72,8 +72,8 @@ class RowShape:
     names: tuple[str, ...]
     types: tuple[type, ...]
     check: Check | None
-    sources: tuple[Source, ...] | None
-    context: tuple[Source, ...]
+    sources: tuple[ColumnSource, ...] | None
+    context: tuple[ColumnSource, ...]
     unset: frozenset[str]
     held: int
     in_frame: int
@@ -96,7 +96,7 @@ class RowShape:
         return packed(self.sources, row)
 
 
-def packed(sources: Iterable[Source], row: Mapping[str, Any]) -> bytes:
+def packed(sources: Iterable[ColumnSource], row: Mapping[str, Any]) -> bytes:
     """Return the fields of a row as a serialized message."""
     each = [(source.field, source.column((row,))[0]) for source in sources]
     return pack_message((field for field, _ in each), (value for _, value in each))
@@ -118,7 +118,9 @@ def write_shape(
         types: the exact type of each value; NoneType for what is not measured.
     """
     names, types = tuple(names), tuple(types)
-    own, where, unset = [], [], []
+    own: list[ColumnSource] = []
+    where: list[ColumnSource] = []
+    unset: list[str] = []
     rules: list[tuple[str, ValueRule | None]] = []
     for name, kind in zip(names, types, strict=True):
         field = message.fields_by_name.get(name)
@@ -135,7 +137,7 @@ def write_shape(
         if rule is None:
             return None
         rules.append((name, rule))
-        (own if is_own else where).append(Source(Field(field.number, field.type), name, rule.convert))
+        (own if is_own else where).append(ColumnSource(Field(field.number, field.type), name, rule.convert))
     sizes = _sizes(names, [kind for kind in types if kind is not type(None)])
     return RowShape(
         names, types, write_check(rules), _by_number(own), _by_number(where), frozenset(unset), *sizes
@@ -144,12 +146,12 @@ def write_shape(
 
 def plain_shape(fields: Sequence[FieldDescriptor], types: Sequence[type]) -> RowShape:
     """Return the shape of rows that protobuf made: a value for each field that is set, by number."""
-    sources = tuple(Source(Field(field.number, field.type), field.name, None) for field in fields)
+    sources = tuple(ColumnSource(Field(field.number, field.type), field.name, None) for field in fields)
     names = tuple(field.name for field in fields)
     return RowShape(names, tuple(types), None, sources, (), frozenset(), *_sizes(names, types))
 
 
-def _by_number(sources: Iterable[Source]) -> tuple[Source, ...]:
+def _by_number(sources: Iterable[ColumnSource]) -> tuple[ColumnSource, ...]:
     return tuple(sorted(sources, key=lambda source: source.field.number))
 
 

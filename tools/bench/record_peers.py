@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from workload import Made
 
     from esper_telemetry import Emitter
-    from esper_telemetry.recorder.plans import EventKind, Where
+    from esper_telemetry.recorder.plans import EntryKind, Where
     from esper_telemetry.schema import EventType
 
 FRAME_BYTES = 256 * 1024
@@ -82,10 +82,10 @@ def type_table(made: Iterable[Made]) -> dict[type, tuple[int, EventType]]:
 
 
 def batches(made: Sequence[Made], types: dict[type, tuple[int, EventType]]) -> Iterator[Batch]:
-    """Group events into batches of a frame, with the recorder's own means: shapes of calls, kinds, the frame builder."""
+    """Group events into batches of a frame, as the recorder does it."""
     wheres: dict[int, tuple[Where, dict[type, TypePlan]]] = {}  # the workload shares the dicts of its contexts
     known = {cls: KnownType(one, number, 0, call_shapes(cls)) for cls, (number, one) in types.items()}
-    waiting: dict[EventKind, tuple[list[Any], ...]] = {}
+    waiting: dict[EntryKind, tuple[list[Any], ...]] = {}
     size, first = 0, 1
     for seq, one in enumerate(made, 1):
         if id(one.context) not in wheres:
