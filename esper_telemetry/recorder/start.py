@@ -181,7 +181,7 @@ def start_run(
         from esper_telemetry.recorder.agent_process import start_agent
 
         try:
-            start_agent(folder, collector, stream, temporary=folder.parent == spool)
+            start_agent(folder, collector, stream, temporary=folder.parent == spool, compact=record.compact)
         except BaseException as error:  # an interrupt
             _break_off(core, run, error)
             raise

@@ -73,8 +73,8 @@ def bench_write(peers: Sequence[Peer], made: Sequence[Made], root: Path, rounds:
         if size:
             sizes[peer.name] = size / len(part_of(made, peer))
     print(f"\nbytes an event, and those of {OURS} as parts of them")
-    for name, size in sizes.items():
-        print(f"  {name:<34} {size:>12.1f} {sizes[OURS] / size:>12.3f}x")
+    for name, each_size in sizes.items():
+        print(f"  {name:<34} {each_size:>12.1f} {sizes[OURS] / each_size:>12.3f}x")
     orjson = "JSON lines (orjson)"
     if orjson in sizes:
         for name in (OURS, "run.emit"):
