@@ -80,7 +80,7 @@ HEAVY = {
     "zstandard": ("esper_telemetry/recordfile/", "tools/decode_records.py"),
     "grpc": ("esper_telemetry/uplink/", "esper_telemetry/collector/", "esper_telemetry/decode/live.py"),
     "isal": ("esper_telemetry/recordfile/frame.py",),
-    "nats": ("esper_telemetry/jetstream/connection.py",),
+    "nats": ("esper_telemetry/jetstream/connection.py", "esper_telemetry/jetstream/nats_client.py"),
     "click": ("esper_telemetry/commands/",),
     "rich": ("esper_telemetry/commands/", "esper_telemetry/terminal/"),
     "textual": ("esper_telemetry/terminal/",),

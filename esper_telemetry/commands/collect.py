@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from esper_telemetry.commands.log_options import log_options, log_settings
 from esper_telemetry.commands.output import FINE, WRONG, fail, note
 from esper_telemetry.commands.service_verb import ServiceVerb, file_tables
 from esper_telemetry.errors import ConfigError
@@ -55,12 +56,7 @@ within 5 seconds. Operations page: esper_telemetry/collector/OPERATIONS.md."""
     help="Rewrite sealed segments into full frames, in a process of low priority, where a third is saved.",
 )
 @click.option("--max-streams", default=4096, show_default=True, help="Streams at once.")
-@click.option("--log-name", default="esper", show_default=True, help="What the names of stream and bucket start with.")
-@click.option("--log-partitions", default=8, show_default=True, help="Partitions, where the stream has to be made.")
-@click.option("--log-replicas", default=3, show_default=True, help="Replicas, where the stream has to be made.")
-@click.option(
-    "--log-gib", default=16.0, show_default=True, help="GiB that the stream may hold, where it has to be made."
-)
+@log_options
 @click.option("--check", is_flag=True, help="Check settings, tokens and certificates, report what is wrong, and end.")
 def command(
     *,
@@ -81,11 +77,8 @@ def command(
     retain_run_days: float,
     compact: bool,
     max_streams: int,
-    log_name: str,
-    log_partitions: int,
-    log_replicas: int,
-    log_gib: float,
     check: bool,
+    **log_given: Any,
 ) -> int:
     """Receive the records of many runs and store them below --dir, or pass them to consumers behind --engine.
 
@@ -100,10 +93,9 @@ def command(
     from esper_telemetry.collector.server import serve
     from esper_telemetry.collector.settings import Settings, examine
     from esper_telemetry.daemon.native_log import native_log
-    from esper_telemetry.jetstream.deployment import LogSettings
 
     try:
-        log = LogSettings.of(engine, log_name, log_partitions, log_replicas, log_gib) if engine is not None else None
+        log = log_settings(engine, log_given) if engine is not None else None
         settings = Settings(
             listen=listen,
             directory=directory,

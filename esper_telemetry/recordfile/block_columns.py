@@ -50,6 +50,7 @@ _WIRE_TYPES = {
     **dict.fromkeys((_TYPE.TYPE_FLOAT, _TYPE.TYPE_FIXED32, _TYPE.TYPE_SFIXED32), 5),
     _TYPE.TYPE_STRING: 2,
 }
+_TYPE_ID_TAG, _LONGEST_ID = b"\x08", 6
 _FIXED = {
     _TYPE.TYPE_FIXED64: struct.Struct("<Q").pack,
     _TYPE.TYPE_SFIXED64: struct.Struct("<q").pack,
@@ -169,6 +170,17 @@ def joined(columns: Iterable[ColumnValues], events: int) -> list[bytes]:
     return list(map(b"".join, zip(*parts, strict=True))) if parts else [b""] * events
 
 
+def type_of_block(serialized: bytes) -> int:
+    """Return the type id that a serialized `EventBlock` begins with; 0 where it begins with something else."""
+    value = 0
+    if serialized[:1] == _TYPE_ID_TAG:
+        for place, byte in enumerate(serialized[1:_LONGEST_ID]):
+            value |= (byte & 0x7F) << 7 * place
+            if byte < 0x80:  # noqa: PLR2004 - the last byte of a varint has no continuation bit
+                return value
+    return 0
+
+
 def block_columns(block: Any) -> BlockColumns:
     """Check a parsed block.
 
@@ -204,11 +216,26 @@ def _by_field(columns: Iterable[Any], events: int, where: str) -> dict[int, Colu
     for column in columns:
         if column.field in found:
             raise CorruptRecordError(f"{where} has two columns of field {column.field}")
-        found[column.field] = _column(column, events, where)
+        found[column.field] = one = column_values(column, events, where)
+        if one.representation in ("ints", "int_steps"):
+            numbers = accumulate(one.data) if one.representation == "int_steps" else one.data
+            _check_range(column.type, numbers, f"{where}: column {column.field}")
     return found
 
 
-def _column(column: Any, events: int, where: str) -> ColumnValues:
+def column_values(column: Any, events: int, where: str) -> ColumnValues:
+    """Check the shape of a parsed column: as many values as events, or one for all, and texts that exist.
+
+    Whether numbers fit the type of the field is left to the caller.
+
+    Args:
+        column: a `Column` whose doubles and floats are declared as bytes.
+        events: how many events its block has.
+        where: what an error begins with.
+
+    Raises:
+        CorruptRecordError: it contradicts itself.
+    """
     kinds = [kind for kind in _REPRESENTATIONS if len(getattr(column, kind))]
     takes = _TAKES.get(column.type, frozenset())
     where = f"{where}: column {column.field}"
@@ -221,12 +248,10 @@ def _column(column: Any, events: int, where: str) -> ColumnValues:
         count = events if len(data) == -(-events // 8) else 0
     shared = count == 1 and events > 1 and not len(indices) and kind != "flags"
     if len(indices):
-        if kind != "texts" or len(indices) != events or max(indices) >= count:
+        if kind != "texts" or len(indices) != events or max(indices[:]) >= count:
             raise CorruptRecordError(f"{where} has {len(indices):,} indices of {count:,} {kind}")
     elif rest or (count != events and not shared):
         raise CorruptRecordError(f"{where} has {count:,} {kind}; {events:,} were expected, or one for all")
-    if kind in ("ints", "int_steps"):
-        _check_range(column.type, accumulate(data) if kind == "int_steps" else data, where)
     return ColumnValues(column.field, column.type, events, shared, kind, data, indices)
 
 

@@ -21,8 +21,8 @@ _FIELD = descriptor_pb2.FieldDescriptorProto
 # FORMAT.md: an event states each of them once.
 _STATED = frozenset({"type_id", "time_unix_nano", "seq"})
 # A frame as messages whose own messages are bytes; with its events as one event of repeated fields; with required
-# fields.
-ENVELOPES, COLUMNS, STRICT = "envelopes", "columns", "strict"
+# fields; as `ENVELOPES` has it, but without blocks; and as elements that are all bytes.
+ENVELOPES, COLUMNS, STRICT, SINGLE, ELEMENTS = "envelopes", "columns", "strict", "single", "elements"
 _PACKAGE = "esper_telemetry.recordfile"
 
 
@@ -39,7 +39,13 @@ def _declared(view: str) -> descriptor_pb2.FileDescriptorProto:
     frame = file.message_type.add(name="Frame")
     frame.field.add(name="header", number=fields["header"].number, type=_FIELD.TYPE_BYTES, label=_FIELD.LABEL_REPEATED)
     for name, one in (("event", "Event"), ("block", "EventBlock")):
+        if (view, name) == (SINGLE, "block"):
+            continue
         merged = view == COLUMNS and name == "event"
+        if view == ELEMENTS:
+            number = fields[name].number
+            frame.field.add(name=name, number=number, type=_FIELD.TYPE_BYTES, label=_FIELD.LABEL_REPEATED)
+            continue
         frame.field.add(
             name=name,
             number=fields[name].number,
@@ -89,8 +95,14 @@ def _declare_block(message: descriptor_pb2.DescriptorProto) -> None:
 
 def envelopes_descriptor() -> MessageDescriptor:
     """Return the descriptor of a frame of envelopes, for decoders that take one: fields `header` and `event`."""
-    descriptor: MessageDescriptor = frame_class(ENVELOPES).DESCRIPTOR
+    descriptor: MessageDescriptor = frame_class(SINGLE).DESCRIPTOR
     return descriptor
+
+
+@cache
+def block_class() -> Any:
+    """Return the class of an `EventBlock` whose real numbers are bytes, for one that a frame of `ELEMENTS` has."""
+    return message_factory.GetMessageClass(frame_class(ENVELOPES).DESCRIPTOR.fields_by_name["block"].message_type)
 
 
 @cache

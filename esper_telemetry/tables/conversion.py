@@ -120,7 +120,12 @@ def _item(array: pa.Array, field: FieldDescriptor, inside: tuple[str, ...], *, u
         return _message(array, field.message_type, inside)
     if field.enum_type is not None:
         return labelled(array, field.enum_type, zero_is_unset=unset_is_null).cast(pa.string())
-    return _null_where(array, _is_default(array, field)) if unset_is_null else array
+    return null_where_default(array, field) if unset_is_null else array
+
+
+def null_where_default(array: pa.Array, field: FieldDescriptor) -> pa.Array:
+    """Return the values of a field without presence: its default was not measured."""
+    return _null_where(array, _is_default(array, field))
 
 
 def _is_default(array: pa.Array, field: FieldDescriptor) -> pa.Array:
@@ -130,7 +135,7 @@ def _is_default(array: pa.Array, field: FieldDescriptor) -> pa.Array:
         return pc.invert(array)
     if field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES):
         return pc.equal(pc.binary_length(array), 0)
-    return pc.equal(array, 0)
+    return pc.equal(array, pa.scalar(0, array.type))  # a bare 0 is an int64, which a uint64 would be cast to
 
 
 def _message(array: pa.Array, message: Descriptor, inside: tuple[str, ...]) -> pa.Array:

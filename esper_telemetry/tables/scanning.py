@@ -6,7 +6,8 @@ runs cost little more than a long one. What a run may hold never decides a colum
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
@@ -15,9 +16,10 @@ import pyarrow.compute as pc
 from esper_telemetry.decode.steps import rows as rows_of_block
 from esper_telemetry.decode.types import CONTEXT, STEP_BLOCK, descriptor_of
 from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.tables.blockarrays import FEW_EVENTS, block_shape, shape_key
 from esper_telemetry.tables.columntypes import TEXT, TIME
 from esper_telemetry.tables.conversion import conformed
-from esper_telemetry.tables.envelopes import BATCH_BYTES, RawFrame, decode_frames
+from esper_telemetry.tables.envelopes import BATCH_BYTES, BATCH_EVENTS, RawFrame, decode_frames, in_order
 from esper_telemetry.tables.layouts import PAYLOAD
 from esper_telemetry.tables.payloads import PayloadDecoder
 from esper_telemetry.tables.raw_frames import RawFrames
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
     from esper_telemetry.decode import Filter, Survey
     from esper_telemetry.decode.faults import Faults
     from esper_telemetry.decode.types import Schema
-    from esper_telemetry.tables.envelopes import Envelopes
+    from esper_telemetry.tables.blockarrays import BlockShape, ShapeKey
+    from esper_telemetry.tables.envelopes import Blocks, Envelopes, Home
     from esper_telemetry.tables.layouts import Layouts, TableLayout
 
     Batches = Iterator[tuple[TableLayout, pa.RecordBatch]]
@@ -88,27 +91,62 @@ class Scanner:
         return total
 
     def _batches(self, frames: Sequence[RawFrame]) -> Batches:
-        events, whole = decode_frames(frames, self._unreadable, fast=self._fast)
-        if not whole:
+        found = decode_frames(frames, self._unreadable, self, fast=self._fast)
+        if not found.whole:
             return
-        home = whole[0].home
-        schema = home.origin.schema
-        decoders = self._decoders.get(id(schema))
-        if decoders is None:
-            decoders = self._decoders[id(schema)] = _Decoders(schema, fast=self._fast)
-        mask = self._mask(events, whole)
-        events = events if mask is None else events.filter(mask)
+        pieces: dict[int, list[_Piece]] = defaultdict(list)
+        for blocks in found.blocks:
+            pieces[blocks.type_id] += self._of_blocks(blocks, found.whole)
+        home = found.whole[0].home
+        decoders = self._decoders_of(home)
+        mask = self._mask(found.events, found.whole)
+        events = found.events if mask is None else found.events.filter(mask)
         present = pc.unique(events.type_id).to_pylist()
-        for type_id in sorted(present):
+        for type_id in sorted({*present, *pieces}):
             full_name = home.types.get(type_id, f"type:{type_id}")
             is_block = full_name == STEP_BLOCK and self._expand
             if not is_block and not self._wants(full_name):
                 continue
-            chosen = events if len(present) == 1 else events.filter(pc.equal(events.type_id, type_id))
+            chosen = events if present == [type_id] else events.filter(pc.equal(events.type_id, type_id))
             if is_block:
-                yield from self._blocks(chosen, whole, decoders)
-            else:
-                yield from self._events(self._layouts.of(full_name), chosen, whole, decoders)
+                yield from self._blocks(chosen, found.whole, decoders)
+                continue
+            layout = self._layouts.of(full_name)
+            several = [*pieces[type_id], *self._events(layout, chosen, found.whole, decoders)]
+            if several:
+                yield layout, _joined(several)
+
+    def _decoders_of(self, home: Home) -> _Decoders:
+        schema = home.origin.schema
+        decoders = self._decoders.get(id(schema))
+        if decoders is None:
+            decoders = self._decoders[id(schema)] = _Decoders(schema, fast=self._fast)
+        return decoders
+
+    def wants_block(self, home: Home, type_id: int) -> bool:
+        """Tell whether the events of a block of such a type are wanted."""
+        full_name = home.types.get(type_id, f"type:{type_id}")
+        return self._wants(full_name) or (full_name == STEP_BLOCK and self._expand)
+
+    def shape(self, home: Home, block: Any) -> BlockShape | None:
+        """Return what a block is read as arrays with; None where it is not worth that, or not declared so."""
+        if len(block.seq_steps) < FEW_EVENTS or len(block.payloads) or not self.wants_block(home, block.type_id):
+            return None
+        return self._decoders_of(home).shape(home, shape_key(block))
+
+    def _of_blocks(self, blocks: Blocks, frames: Sequence[RawFrame]) -> Iterator[_Piece]:
+        """Yield what is wanted of blocks that were read as arrays."""
+        type_id, frame, arrays = blocks
+        layout = self._layouts.of(frames[0].home.types[type_id])
+        place = _Place(frame, arrays.seq, arrays.time)
+        masks = [self._mask(place, frames), self._in_env(arrays.context.get("env_id"), len(frame))]
+        masks = [mask for mask in masks if mask is not None]
+        if masks:
+            mask = masks[0] if len(masks) == 1 else pc.and_(*masks)
+            arrays = arrays.filter(mask)
+            place = _Place(frame.filter(mask), arrays.seq, arrays.time)
+        if len(place.seq):
+            yield _Piece(layout, place, _batch(layout, frames, place, arrays.context, arrays.payload))
 
     def _wants(self, full_name: str) -> bool:
         return self._names is None or full_name in self._names
@@ -116,7 +154,7 @@ class Scanner:
     def _unreadable(self, frame: RawFrame, error: CorruptRecordError) -> None:
         self._faults.unreadable(frame.home.origin.path, frame.ref, error)
 
-    def _mask(self, events: Envelopes, frames: Sequence[RawFrame]) -> pa.Array | None:
+    def _mask(self, events: Envelopes | _Place, frames: Sequence[RawFrame]) -> pa.Array | None:
         """Return which events are wanted by time and number; None if all are."""
         wanted, masks = self._wanted, []
         if wanted.since_ns is not None:
@@ -140,7 +178,7 @@ class Scanner:
 
     def _events(
         self, layout: TableLayout, events: Envelopes, frames: Sequence[RawFrame], decoders: _Decoders
-    ) -> Batches:
+    ) -> Iterator[_Piece]:
         context = decoders.context(events.context)
         in_env = self._in_env(context.get("env_id"), len(events.seq))
         if in_env is not None:
@@ -154,7 +192,8 @@ class Scanner:
             payload = {PAYLOAD: events.payload}
         else:
             payload = dict(zip(decoder.names, decoder.columns(events.payload), strict=True))
-        yield layout, _batch(layout, frames, _Place(events.frame, events.seq, events.time), context, payload)
+        place = _Place(events.frame, events.seq, events.time)
+        yield _Piece(layout, place, _batch(layout, frames, place, context, payload))
 
     def _in_env(self, env_ids: pa.Array | None, count: int) -> pa.Array | None:
         if self._wanted.envs is None:
@@ -179,7 +218,8 @@ class Scanner:
                 rest = blocks.filter(
                     pc.is_in(pa.array(range(len(blocks.seq)), pa.int32()), pa.array(broken, pa.int32()))
                 )
-                yield from self._events(self._layouts.of(STEP_BLOCK), rest, frames, decoders)
+                for piece in self._events(self._layouts.of(STEP_BLOCK), rest, frames, decoders):
+                    yield piece.layout, piece.batch
 
     def _rows(
         self, payload: bytes, context: bytes, place: _Place, frames: Sequence[RawFrame], decoders: _Decoders
@@ -220,6 +260,34 @@ class _Place(NamedTuple):
     time: Any
 
 
+class _Piece(NamedTuple):
+    """Some events of a table, in order."""
+
+    layout: TableLayout
+    place: _Place
+    batch: pa.RecordBatch
+
+
+def _joined(pieces: list[_Piece]) -> pa.RecordBatch:
+    """Return pieces of one table as a batch, in the order of their numbers."""
+    if len(pieces) == 1:
+        return pieces[0].batch
+    ordered = sorted(pieces, key=_first)
+    whole = pa.concat_batches([piece.batch for piece in ordered])
+    if all(_last(one) < _first(other) for one, other in pairwise(ordered)):
+        return whole
+    frame, seq = (pa.concat_arrays([piece.place[at] for piece in ordered]) for at in (0, 1))
+    return whole.take(in_order(frame, seq))
+
+
+def _first(piece: _Piece) -> tuple[int, int]:
+    return piece.place.frame[0].as_py(), piece.place.seq[0].as_py()
+
+
+def _last(piece: _Piece) -> tuple[int, int]:
+    return piece.place.frame[-1].as_py(), piece.place.seq[-1].as_py()
+
+
 class _Decoders:
     """The decoders of the types of one schema, made when they are needed."""
 
@@ -231,6 +299,7 @@ class _Decoders:
         cls = schema.message_class(CONTEXT) or context_pb2.Context
         self.context_descriptor = descriptor_of(cls)
         self._context = PayloadDecoder(cls, self._pools, fast=fast)
+        self._shapes: dict[tuple[str, ShapeKey], BlockShape | None] = {}
 
     def of(self, full_name: str) -> PayloadDecoder | None:
         """Return the decoder of a type; None where the record does not declare it."""
@@ -238,6 +307,15 @@ class _Decoders:
             cls = self.schema.message_class(full_name)
             self._by_name[full_name] = None if cls is None else PayloadDecoder(cls, self._pools, fast=self._fast)
         return self._by_name[full_name]
+
+    def shape(self, home: Home, key: ShapeKey) -> BlockShape | None:
+        """Return the shape of blocks, one object for all of them; None where they cannot be read as arrays."""
+        known = home.types.get(key.type_id, ""), key
+        if known not in self._shapes:
+            cls = self.schema.message_class(known[0])
+            made = None if cls is None else block_shape(key, descriptor_of(cls), self.context_descriptor)
+            self._shapes[known] = made
+        return self._shapes[known]
 
     def context(self, serialized: pa.Array) -> dict[str, pa.Array]:
         """Return a column for each field of Context. Few different ones come over and over: each is decoded once."""
@@ -259,13 +337,15 @@ class _Decoders:
 def _together(frames: Iterable[RawFrame]) -> Iterator[list[RawFrame]]:
     """Yield neighbouring frames of the same schema together, some MiB at a time."""
     group: list[RawFrame] = []
-    size = 0
+    size = events = 0
     for frame in frames:
-        if group and (size + len(frame.raw) > BATCH_BYTES or frame.home.key != group[0].home.key):
+        full = size + len(frame.raw) > BATCH_BYTES or events + frame.ref.records > BATCH_EVENTS
+        if group and (full or frame.home.key != group[0].home.key):
             yield group
-            group, size = [], 0
+            group, size, events = [], 0, 0
         group.append(frame)
         size += len(frame.raw)
+        events += frame.ref.records
     if group:
         yield group
 

@@ -32,6 +32,16 @@ def frames_of(path) -> list[RawFrame]:
     return list(RawFrames(survey(path), Filter(), Faults(strict=True), expand=True, latest=False))
 
 
+class Everything:
+    """Wants all blocks, as events."""
+
+    def shape(self, home, block) -> None:
+        pass
+
+    def wants_block(self, home, type_id) -> bool:
+        return True
+
+
 def test_short_runs_with_one_schema_are_one_batch(record_run, tmp_path):
     for number in range(5):
         record_run(name=f"run{number}")
@@ -61,8 +71,7 @@ def test_a_type_that_nothing_declares_is_its_bytes(write_record, scalars):
     path = write_record(scalars(3))
     reading = Reading(survey(path))
     frames = frames_of(path)
-    events, _ = decode_frames(frames, pytest.fail)
-    assert len(events.seq) == 3
+    assert len(decode_frames(frames, pytest.fail, Everything()).events.seq) == 3
     layout = reading.layouts.of("type:9")
     assert layout.schema.field("payload").type == pa.binary()
     assert et.table(path, "type:9").num_rows == 0
@@ -73,7 +82,8 @@ def test_a_frame_that_is_not_as_its_descriptor_states_is_left_out_alone(write_re
     good = frames_of(write_record(scalars(3), scalars(4), scalars(5)))
     lying = good[1]._replace(ref=good[1].ref._replace(records=9))
     refused = []
-    events, whole = decode_frames([good[0], lying, good[2]], lambda frame, _: refused.append(frame), fast=fast)
+    told = [good[0], lying, good[2]]
+    events, _, whole = decode_frames(told, lambda frame, _: refused.append(frame), Everything(), fast=fast)
     assert refused == [lying]
     assert whole == [good[0], good[2]]
     assert events.seq.to_pylist() == [1, 2, 3, 8, 9, 10, 11, 12]
@@ -82,8 +92,8 @@ def test_a_frame_that_is_not_as_its_descriptor_states_is_left_out_alone(write_re
 
 def test_both_ways_give_the_same_envelopes(write_record, scalars):
     frames = frames_of(write_record(scalars(300, env_id=1), scalars(4, device="cuda:0")))
-    fast, _ = decode_frames(frames, pytest.fail)
-    slow, _ = decode_frames(frames, pytest.fail, fast=False)
+    fast = decode_frames(frames, pytest.fail, Everything()).events
+    slow = decode_frames(frames, pytest.fail, Everything(), fast=False).events
     assert [column.to_pylist() for column in fast] == [column.to_pylist() for column in slow]
 
 

@@ -1,0 +1,255 @@
+"""Blocks of events to the columns of their table: what lies there by column becomes Arrow's, without a value between.
+
+Blocks with the same fields set are read as one, for a call of Arrow costs as much as a hundred values. Bytes of real
+numbers are taken as they are, texts as the dictionaries that they already are; integers and places of texts pass
+through Python, because protobuf hands them out so (50 ns each). The checks are those of `recordfile.block_columns`, on
+arrays; what they refuse is read again by that, which tells the frame.
+"""
+
+from __future__ import annotations
+
+from array import array
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from google.protobuf.descriptor import FieldDescriptor
+
+from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.recordfile.block_columns import column_values
+from esper_telemetry.schema import is_repeated
+from esper_telemetry.tables.columntypes import TEXT, column_type
+from esper_telemetry.tables.conversion import labelled, null_where_default, relabelled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from google.protobuf.descriptor import Descriptor
+
+    from esper_telemetry.recordfile.block_columns import ColumnValues
+
+# A block of fewer costs more as arrays than its events do one by one.
+FEW_EVENTS = 16
+_DOUBLE = FieldDescriptor.TYPE_DOUBLE
+_WIDE = frozenset({FieldDescriptor.TYPE_UINT64, FieldDescriptor.TYPE_FIXED64})
+_TO_ARROW = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError)
+
+
+class BlockArrays(NamedTuple):
+    """The events of a block.
+
+    Attributes:
+        seq: sequence numbers in the stream, rising.
+        time: nanoseconds since 1970 UTC.
+        context: columns of the fields of Context that are set, by name.
+        payload: columns of the fields of the message that are set, by name.
+    """
+
+    seq: pa.Array
+    time: pa.Array
+    context: dict[str, pa.Array]
+    payload: dict[str, pa.Array]
+
+    def filter(self, mask: pa.Array) -> BlockArrays:
+        """Return the events for which `mask` is true."""
+        return BlockArrays(
+            self.seq.filter(mask),
+            self.time.filter(mask),
+            {name: column.filter(mask) for name, column in self.context.items()},
+            {name: column.filter(mask) for name, column in self.payload.items()},
+        )
+
+
+class BlockShape(NamedTuple):
+    """What blocks have in common that are read as one.
+
+    Attributes:
+        type_id: number of their type.
+        context: fields of Context that they set, in the order of their columns.
+        fields: fields of the message that they set, in the same way.
+    """
+
+    type_id: int
+    context: tuple[FieldDescriptor, ...]
+    fields: tuple[FieldDescriptor, ...]
+
+
+class ShapeKey(NamedTuple):
+    """What tells the shape of a block, from itself alone: type id, and number and type of the fields of each column."""
+
+    type_id: int
+    context: tuple[tuple[int, int], ...]
+    fields: tuple[tuple[int, int], ...]
+
+
+def shape_key(block: Any) -> ShapeKey:
+    """Return what tells the shape of a parsed `EventBlock`."""
+    return ShapeKey(
+        block.type_id,
+        tuple((column.field, column.type) for column in block.context),
+        tuple((column.field, column.type) for column in block.columns),
+    )
+
+
+def block_shape(key: ShapeKey, message: Descriptor, context: Descriptor) -> BlockShape | None:
+    """Return the shape of blocks; None where they have a column that the record does not declare so.
+
+    Args:
+        key: of these blocks.
+        message: descriptor of the message of their events.
+        context: descriptor of Context.
+    """
+    where, fields = _declared(key.context, context), _declared(key.fields, message)
+    return None if where is None or fields is None else BlockShape(key.type_id, where, fields)
+
+
+def _declared(columns: Iterable[tuple[int, int]], message: Descriptor) -> tuple[FieldDescriptor, ...] | None:
+    """Return the fields that columns are of; None if the message has one of them not, or with another type."""
+    found: list[FieldDescriptor] = []
+    for number, kind in columns:
+        field = message.fields_by_number.get(number)
+        if field is None or field.type != kind or is_repeated(field) or field in found:
+            return None
+        if field.enum_type is not None and field.enum_type.is_closed:  # a number without a label is no value there
+            return None
+        found.append(field)
+    return tuple(found)
+
+
+def block_arrays(blocks: Sequence[Any], shape: BlockShape) -> BlockArrays:
+    """Return the events of blocks by column.
+
+    Args:
+        blocks: `EventBlock`s of one shape, their doubles and floats declared as bytes.
+        shape: that shape.
+
+    Raises:
+        CorruptRecordError: one contradicts itself.
+    """
+    counts = [len(block.seq_steps) for block in blocks]
+    if counts != [len(block.time_steps) for block in blocks] or any(len(block.payloads) for block in blocks):
+        raise CorruptRecordError("a block has not as many times or payloads as events")
+    try:
+        steps = array("Q")
+        times = array("q")
+        for block in blocks:
+            steps += array("Q", block.seq_steps[:])  # twice as fast as extend() with a list
+            times += array("q", block.time_steps[:])
+        numbers = _from_bytes(steps, pa.uint64(), len(steps))
+        if pc.any(pc.equal(numbers, 0)).as_py():
+            raise CorruptRecordError("a block has sequence numbers that do not rise")
+        time = _summed(_from_bytes(times, pa.int64(), len(times)), counts)
+        if pc.any(pc.less(time, 0)).as_py():
+            raise CorruptRecordError("a block has times before 1970")
+        return BlockArrays(
+            _summed(numbers, counts),
+            time.view(pa.uint64()),
+            _columns([block.context for block in blocks], shape.context, counts),
+            _columns([block.columns for block in blocks], shape.fields, counts),
+        )
+    except _TO_ARROW as error:
+        raise CorruptRecordError(f"a block holds numbers that do not fit their fields: {error}") from None
+
+
+def _summed(steps: pa.Array, counts: Sequence[int]) -> pa.Array:
+    """Return what blocks of steps state: in each the first value, then differences.
+
+    One sum over all, less what it was before each block: exact, as both wrap around at 64 bits.
+    """
+    sums = pc.cumulative_sum(steps)
+    if len(counts) == 1:
+        return sums
+    ends = pa.array(list(accumulate(counts)), pa.int32())
+    before = pa.concat_arrays([pa.array([0], steps.type), sums.take(pc.subtract(ends.slice(0, len(ends) - 1), 1))])
+    return pc.subtract(sums, pc.run_end_decode(pa.RunEndEncodedArray.from_arrays(ends, before)))
+
+
+def _columns(
+    columns: Sequence[Sequence[Any]], fields: Sequence[FieldDescriptor], counts: Sequence[int]
+) -> dict[str, pa.Array]:
+    return {
+        field.name: _column(
+            [column_values(each[at], count, "a block") for each, count in zip(columns, counts, strict=True)], field
+        )
+        for at, field in enumerate(fields)
+    }
+
+
+def _column(parts: Sequence[ColumnValues], field: FieldDescriptor) -> pa.Array:
+    if field.type == FieldDescriptor.TYPE_STRING:
+        return _texts(parts, field)
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        values = pa.concat_arrays([_bools(part) for part in parts])
+    elif field.type in (_DOUBLE, FieldDescriptor.TYPE_FLOAT):
+        values = _reals(parts)
+    else:
+        values = _numbers(parts)
+    if field.enum_type is not None:
+        return labelled(values.cast(pa.int32()), field.enum_type, zero_is_unset=not field.has_presence)
+    values = values.cast(column_type(field))
+    return values if field.has_presence else null_where_default(values, field)
+
+
+def _reals(parts: Sequence[ColumnValues]) -> pa.Array:
+    """Return real numbers: single precision if all parts have it, which is cast after."""
+    wide = any(part.representation == "doubles" for part in parts)
+    kind = pa.float64() if wide else pa.float32()
+    pieces = []
+    for part in parts:
+        data = part.data
+        if wide and part.representation == "floats":
+            data = array("d", array("f", data)).tobytes()
+        pieces.append(data * part.events if part.shared else data)
+    return _from_bytes(b"".join(pieces), kind, sum(part.events for part in parts))
+
+
+def _bools(part: ColumnValues) -> pa.Array:
+    if part.representation == "flags":
+        return _from_bytes(part.data, pa.bool_(), part.events)
+    numbers = list(part.data) if part.representation == "ints" else list(accumulate(part.data))
+    if not {*numbers} <= {0, 1}:
+        raise CorruptRecordError(f"column {part.field} holds a bool that is neither 0 nor 1")
+    values = pa.array(map(bool, numbers), pa.bool_())
+    return pa.repeat(values[0], part.events) if part.shared else values
+
+
+def _numbers(parts: Sequence[ColumnValues]) -> pa.Array:
+    """Return integers; those of unsigned 64 bits come as their two's complement."""
+    stepped = all(part.representation == "int_steps" for part in parts)
+    numbers = array("q")
+    for part in parts:
+        if part.shared:
+            numbers += array("q", part.data[:]) * part.events
+        else:
+            data = part.data[:]
+            summed = part.representation == "int_steps" and not stepped
+            numbers += array("q", list(accumulate(data)) if summed else data)
+    made = _from_bytes(numbers, pa.int64(), len(numbers))
+    if stepped:
+        made = _summed(made, [part.events for part in parts])
+    return made.view(pa.uint64()) if parts[0].type in _WIDE else made
+
+
+def _texts(parts: Sequence[ColumnValues], field: FieldDescriptor) -> pa.DictionaryArray:
+    places: dict[str, int] = {}
+    indices = array("i")
+    for part in parts:
+        own = [places.setdefault(text, len(places)) for text in part.data]
+        if part.shared:
+            indices += array("i", own) * part.events
+        elif not len(part.indices):
+            indices += array("i", own)
+        elif own == list(range(len(own))):
+            indices += array("i", part.indices[:])
+        else:
+            indices += array("i", list(map(own.__getitem__, part.indices[:])))
+    made = _from_bytes(indices, pa.int32(), len(indices))
+    if "" in places and not field.has_presence:
+        shown = pa.array([text or None for text in places], pa.string())
+        return relabelled(made, shown).cast(TEXT)
+    return pa.DictionaryArray.from_arrays(made, pa.array(places, pa.string())).cast(TEXT)
+
+
+def _from_bytes(raw: Any, kind: pa.DataType, count: int) -> pa.Array:
+    return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(raw)])
