@@ -127,8 +127,11 @@ def examine(settings: Settings) -> Iterator[str]:
     elif settings.log is not None:
         yield f"log: {len(settings.log.urls)} server(s), {settings.log.shown}; not asked"
     if settings.secure:
-        settings.certificates()
+        expiries = settings.certificates().expiries
         yield f"certificate: {settings.certificate} and its key fit"
+        for use, expiry in expiries.items():
+            until = datetime.fromtimestamp(expiry, UTC)
+            yield f"certificate: {use} {'holds until' if until > datetime.now(UTC) else 'has EXPIRED'} {until:%Y-%m-%d}"
     grants = TokenFile(settings.tokens).grants
     tenant_prefixes(settings.retention, grants)
     yield from (

@@ -180,6 +180,12 @@ class ProducerFiles:
         """Whether a segment is being written."""
         return self._appender is not None
 
+    def pause(self) -> None:
+        """Need no descriptor until something is stored again."""
+        appender = self._appender
+        if appender is not None and appender.synced_size == appender.size and not self._frames:
+            appender.pause()
+
     def fail(self, error: Exception) -> None:
         """Cut back to what is durable and can be opened, and take nothing more."""
         if self.failed is None:
