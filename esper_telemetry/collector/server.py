@@ -137,7 +137,7 @@ class CollectorServer:
         undo.callback(core.removeFilter, handshakes)
         self._certificates = settings.certificates() if settings.secure else None
         self._usage = TenantUsage(self.intake, self._tokens, self.metrics)
-        await self._usage.look()
+        self._usage.show()
         await self._gauge()
         await self._watch_certificates()
         self._server = self._build()
@@ -341,7 +341,13 @@ def _engine(settings: Settings, metrics: Metrics) -> Engine:
 
         return GatewayEngine(settings.log, metrics)
     assert settings.directory is not None  # noqa: S101 - `check` looked
-    return FileEngine(settings.directory, metrics.unread_runs.set, settings.archive, metrics.archived)
+    return FileEngine(
+        settings.directory,
+        metrics.unread_runs.set,
+        settings.archive,
+        metrics.archived,
+        compacts=settings.compact,
+    )
 
 
 def _drain(reason: collector_pb2.DrainReason) -> collector_pb2.Drain:
