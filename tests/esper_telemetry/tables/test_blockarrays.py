@@ -193,4 +193,4 @@ def test_a_faulty_block_costs_its_frame_alone(both, tmp_path):
         reading = Reading(survey(tmp_path / "faulty.esr.zst"), strict=False, fast=fast)
         rows = sum(batch.num_rows for _, batch in reading)
         assert rows == sum(frame.records for frame in frames) - frames[1].records
-        assert [damage.first_seq for damage in reading.damage] == [frames[1].first_seq]
+        assert [lost.damage.first_seq for lost in reading.damage] == [frames[1].first_seq]
