@@ -125,6 +125,10 @@ class Intake:
         """Streams that are open."""
         return self._quotas.streams.total()
 
+    def usage(self, tenant: str) -> tuple[int, int]:
+        """Return the streams and the readers of a tenant that are open."""
+        return self._quotas.streams[tenant], self._quotas.readers[tenant]
+
     @property
     def queued_bytes(self) -> int:
         """Payload bytes on their way to the disk."""
@@ -248,6 +252,7 @@ class Intake:
         metrics, size = self._metrics, len(payload)
         metrics.received_frames.inc()
         metrics.received_bytes.inc(size)
+        metrics.tenant_bytes.labels(admission.tenant.name).inc(size)
         desc = admission.check.check(batch, payload)
         duplicates = admission.session.duplicates
         if not admission.session.batch(batch, now):
@@ -255,6 +260,7 @@ class Intake:
             return 0.0
         metrics.accepted_frames.inc()
         metrics.accepted_events.inc(batch.count)
+        metrics.tenant_events.labels(admission.tenant.name).inc(batch.count)
         return self._put(admission, PutFrame(payload, desc), now)
 
     def _schema(self, admission: Admission, schema: collector_pb2.Schema, now: float) -> float:

@@ -22,6 +22,49 @@ if TYPE_CHECKING:
     from esper_telemetry.collector.metrics import Metrics
 
 
+class CallLimit(aio.ServerInterceptor):  # type: ignore[misc]  # grpc ships no types
+    """Bounds the calls of all services together, and counts what gRPC would refuse without a word.
+
+    gRPC has an option for it, which counts nothing and names no bound. It also answers methods that do not exist.
+
+    Args:
+        limit: calls at once.
+        metrics: where refusals are counted.
+    """
+
+    def __init__(self, limit: int, metrics: Metrics) -> None:
+        self._limit = limit
+        self._metrics = metrics
+        self._open = 0
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
+        """Return the handler of a call, counted while it runs."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            self._metrics.grpc_refused.labels("method").inc()
+            return None
+        for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
+            serve = getattr(handler, kind)
+            if serve is not None:
+                make = getattr(grpc, f"{kind}_rpc_method_handler")
+                return make(self._counted(serve), handler.request_deserializer, handler.response_serializer)
+        return handler
+
+    def _counted(self, serve: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Awaitable[Any]]:
+        async def counted(request: Any, context: Any) -> Any:
+            if self._open >= self._limit:
+                self._metrics.grpc_refused.labels("calls").inc()
+                message = f"{self._open} calls are open: no more may be; come back later"
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+            self._open += 1
+            try:
+                return await serve(request, context)
+            finally:
+                self._open -= 1
+
+        return counted
+
+
 class Malformed(aio.ServerInterceptor):  # type: ignore[misc]  # grpc ships no types
     """Parses the requests of all services; what cannot be parsed ends with INVALID_ARGUMENT.
 
@@ -121,6 +164,7 @@ class CallBudget(aio.ServerInterceptor):  # type: ignore[misc]  # grpc ships no 
                 message = f"{self._open} calls without a token are open: no more may be; use Check, come back later"
                 await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
             self._open += 1
+            self._metrics.watches.set(self._open)
             try:
                 answers = serve(request, context)
                 if hasattr(answers, "__aiter__"):
@@ -130,5 +174,6 @@ class CallBudget(aio.ServerInterceptor):  # type: ignore[misc]  # grpc ships no 
                     await answers
             finally:
                 self._open -= 1
+                self._metrics.watches.set(self._open)
 
         return counted

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -18,29 +19,36 @@ from grpc import aio
 
 from esper_telemetry.collector.auth import TokenFile
 from esper_telemetry.collector.expiry import WallClock, inspect
+from esper_telemetry.collector.handshakes import HandshakeFilter
 from esper_telemetry.collector.intake import Intake
-from esper_telemetry.collector.interceptors import CallBudget, Malformed
+from esper_telemetry.collector.interceptors import CallBudget, CallLimit, Malformed
 from esper_telemetry.collector.metrics import Metrics
+from esper_telemetry.collector.reflection import add_reflection
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.retention import carry_out, plan_retention, tenant_prefixes
 from esper_telemetry.collector.service import TICK_S, CollectorService
+from esper_telemetry.collector.usage import TenantUsage
 from esper_telemetry.daemon.metrics_port import MetricsServer
+from esper_telemetry.daemon.native_log import CORE
 from esper_telemetry.daemon.supervisor import Supervisor, run_until_signal
+from esper_telemetry.daemon.systemd_notify import tell_manager, watchdog_interval
 from esper_telemetry.errors import ConfigError, MissingExtraError
+from esper_telemetry.jetstream.deployment import WINDOW_FRAMES
 from esper_telemetry.storage.file_engine import FileEngine
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
 from esper_telemetry.wire import is_loopback, split_address
 
 try:
     from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-    from grpc_reflection.v1alpha import reflection
 except ImportError as error:
-    raise MissingExtraError("grpcio-health-checking or grpcio-reflection", "collector") from error
+    raise MissingExtraError("grpcio-health-checking", "collector") from error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from esper_telemetry.collector.limits import CollectorLimits
     from esper_telemetry.collector.settings import Settings
+    from esper_telemetry.collector.tls import Certificates
     from esper_telemetry.storage.engine import Engine
 
 LOG = logging.getLogger("esper_telemetry.collector")
@@ -85,11 +93,13 @@ class CollectorServer:
         self._service: CollectorService
         self._server: Any = None
         self._health = health.aio.HealthServicer()
-        self._duties = Supervisor(LOG, self.metrics.task_failures, self._fail)
+        self._duties = Supervisor(LOG, self.metrics.task_failures, self._fail, self.metrics.task_turns)
         self._undo = contextlib.AsyncExitStack()
         self._draining = False
         self._expire_at = 0.0
         self._clock: WallClock
+        self._usage: TenantUsage
+        self._certificates: Certificates | None = None
         self.ended = asyncio.Event()
         self.failure = ""
 
@@ -109,7 +119,7 @@ class CollectorServer:
     async def _start(self) -> None:
         """Begin piece by piece; `_undo` ends the pieces in the opposite order."""
         settings, undo = self._settings, self._undo
-        self.intake = Intake(_engine(settings, self.metrics), settings.limits, settings.validation, self.metrics)
+        self.intake = Intake(_engine(settings, self.metrics), _limits(settings), settings.validation, self.metrics)
         await self.intake.start()
         undo.push_async_callback(self.intake.stop, _SEAL_S)
         if settings.directory is not None:
@@ -119,6 +129,14 @@ class CollectorServer:
             LOG.warning("%s", note)
         self._service = CollectorService(self.intake, self._tokens, self.metrics)
         undo.push_async_callback(self._duties.end)
+        core, handshakes = logging.getLogger(CORE), HandshakeFilter(self.metrics.handshake_failures)
+        core.addFilter(handshakes)
+        undo.callback(core.removeFilter, handshakes)
+        self._certificates = settings.certificates() if settings.secure else None
+        self._usage = TenantUsage(self.intake, self._tokens, self.metrics)
+        await self._usage.look()
+        await self._gauge()
+        await self._watch_certificates()
         self._server = self._build()
         undo.push_async_callback(self._cut_calls, self._server)
         self.port = self._listen(self._server, settings.listen, secure=settings.secure)
@@ -131,7 +149,7 @@ class CollectorServer:
             self.health_port = self._listen(health_server, settings.health, secure=False)
             await health_server.start()
         if settings.metrics:
-            metrics_server = MetricsServer(settings.metrics, self.metrics, lambda: self._serving)
+            metrics_server = MetricsServer(settings.metrics, self.metrics, lambda: self._serving, self._duties.overdue)
             undo.push_async_callback(asyncio.to_thread, metrics_server.close)
             self.metrics_port = metrics_server.port
         self._begin_duties()
@@ -143,12 +161,18 @@ class CollectorServer:
         duties.every(_WATCH_S, "tokens", self._watch_tokens)
         duties.every(_WATCH_S, "storage", self._watch_storage)
         duties.every(_WATCH_S, "gauges", self._gauge)
+        duties.every(_WATCH_S, "usage", self._usage.look)
+        if self._certificates is not None:
+            duties.every(_WATCH_S, "certificates", self._watch_certificates)
+        if watchdog_interval():
+            duties.every(watchdog_interval(), "watchdog", self._tell_alive)
         if self._settings.directory is not None:
             duties.every(_WATCH_S, "retention", self._retain)
 
     async def stop(self) -> None:
         """Drain: what was taken becomes durable, is acked, and all streams end; at most 5 s."""
         self._draining = True
+        tell_manager("STOPPING=1")
         refused = Refused("DRAINING", "the collector stops; come back later", retry_after_ms=_RECONNECT_MS)
         self.intake.unavailable = refused
         await self._show()
@@ -173,23 +197,26 @@ class CollectorServer:
         limits = self._settings.limits
         server = aio.server(
             options=[
-                ("grpc.max_receive_message_length", limits.message_bytes),
+                # Beyond it gRPC ends a call as if its client had gone; below it the refusal is ours, with a reason.
+                ("grpc.max_receive_message_length", 2 * limits.message_bytes),
                 ("grpc.so_reuseport", 0),  # a second collector on the port must fail, not share it
                 ("grpc.max_concurrent_streams", limits.streams + 64),
                 ("grpc.keepalive_time_ms", 60_000),  # finds peers whose machine is gone; ours finds frozen ones
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ],
             compression=grpc.Compression.NoCompression,
-            # Streams before their Hello count too; gRPC answers RESOURCE_EXHAUSTED beyond.
-            maximum_concurrent_rpcs=limits.streams + limits.readers + limits.watches + _SPARE_CALLS,
-            interceptors=[Malformed(SERVICE, self.metrics), CallBudget(SERVICE, limits.watches, self.metrics)],
+            interceptors=[
+                # Streams before their Hello count too.
+                CallLimit(limits.streams + limits.readers + limits.watches + _SPARE_CALLS, self.metrics),
+                Malformed(SERVICE, self.metrics),
+                CallBudget(SERVICE, limits.watches, self.metrics),
+            ],
         )
         add_collector: Any = collector_pb2_grpc.add_CollectorServicer_to_server
         add_collector(self._service, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if is_loopback(self._settings.listen) or self._settings.client_ca is not None:
-            names = [SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
-            reflection.enable_server_reflection(names, server)
+            add_reflection([SERVICE, health.SERVICE_NAME], server)
         return server
 
     def _listen(self, server: Any, address: str, *, secure: bool) -> int:
@@ -206,7 +233,8 @@ class CollectorServer:
         return 0 if is_socket else int(port)
 
     def _credentials(self) -> grpc.ServerCredentials:
-        certificates = self._settings.certificates()
+        certificates = self._certificates
+        assert certificates is not None  # noqa: S101 - `_start` read them
         return grpc.dynamic_ssl_server_credentials(
             certificates.first, certificates.changed, require_client_authentication=self._settings.client_ca is not None
         )
@@ -225,6 +253,16 @@ class CollectorServer:
         if await asyncio.to_thread(self._tokens.refresh):
             LOG.warning("%s", self._tokens.problem or "the token file was read again")
         self._service.check_callers()
+
+    async def _watch_certificates(self) -> None:
+        if self._certificates is not None:
+            await asyncio.to_thread(self._certificates.refresh)
+            for use, expiry in self._certificates.expiries.items():
+                self.metrics.certificate_expiry.labels(use).set(expiry)
+
+    async def _tell_alive(self) -> None:
+        if not self._duties.overdue():
+            tell_manager("WATCHDOG=1")
 
     async def _retain(self) -> None:
         rules, now, believed = self._settings.retention, asyncio.get_running_loop().time(), await self._look_at_clock()
@@ -274,6 +312,7 @@ class CollectorServer:
         states = health_pb2.HealthCheckResponse
         status = states.SERVING if self._serving else states.NOT_SERVING
         self.metrics.serving.set(self._serving)
+        tell_manager(f"STATUS={'serving' if self._serving else self.intake.unavailable}")
         for name in ("", SERVICE):
             await self._health.set(name, status)
 
@@ -286,13 +325,20 @@ class CollectorServer:
         self.metrics.durable_lag_seconds.set(self.intake.lag(now))
 
 
+def _limits(settings: Settings) -> CollectorLimits:
+    """Return what is granted: the way through a log is longer, so more frames are on it."""
+    if settings.log is None:
+        return settings.limits
+    return replace(settings.limits, window_frames=max(settings.limits.window_frames, WINDOW_FRAMES))
+
+
 def _engine(settings: Settings, metrics: Metrics) -> Engine:
     if settings.log is not None:
         from esper_telemetry.jetstream.gateway import GatewayEngine
 
         return GatewayEngine(settings.log, metrics)
     assert settings.directory is not None  # noqa: S101 - `check` looked
-    return FileEngine(settings.directory)
+    return FileEngine(settings.directory, metrics.unread_runs.set, settings.archive, metrics.archived)
 
 
 def _drain(reason: collector_pb2.DrainReason) -> collector_pb2.Drain:
@@ -310,4 +356,9 @@ async def serve(settings: Settings, on_ready: Callable[[CollectorServer], None])
         ConfigError: it cannot run like this.
         SinkError: the disk refused at the start, or a part of the collector ended that must not.
     """
-    await run_until_signal(CollectorServer(settings), on_ready, LOG)
+
+    def ready(server: CollectorServer) -> None:
+        on_ready(server)
+        tell_manager("READY=1")
+
+    await run_until_signal(CollectorServer(settings), ready, LOG)

@@ -15,7 +15,7 @@ from esper_telemetry.collector.auth import Caller
 from esper_telemetry.collector.producers import check_run_id
 from esper_telemetry.collector.queries import delete_run, list_runs
 from esper_telemetry.collector.refusal import Refused
-from esper_telemetry.collector.stream import PublishStream
+from esper_telemetry.collector.stream import PublishStream, facts
 from esper_telemetry.collector.subscription import follow_run
 from esper_telemetry.daemon.supervisor import end_tasks
 from esper_telemetry.errors import MissingExtraError
@@ -42,6 +42,17 @@ LOG = logging.getLogger("esper_telemetry.collector")
 # Acks that are due "later" are looked at so often: half of the 50 ms after which one is due.
 TICK_S = 0.025
 _STATUS_KEY = "grpc-status-details-bin"
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What is known of a call when it is refused.
+
+    Attributes:
+        tenant: who called; empty while that is not known.
+    """
+
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,8 +109,8 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
 
     async def Publish(self, _request_iterator: Any, context: Any) -> None:  # noqa: N802 - named by the service
         """Serve one stream."""
-        async with self._answering(context):
-            caller, tenant = self._caller(context, "write")
+        async with self._answering(context) as asked:
+            caller, tenant = self._caller(context, "write", asked)
             stream = PublishStream(context, self._intake, tenant, self._owing.add)
             self.streams.add(stream)
             self.empty.clear()
@@ -114,8 +125,8 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
 
     async def PushBatch(self, request: collector_pb2.PushBatchRequest, context: Any) -> collector_pb2.Ack | None:  # noqa: N802
         """Take a short stream in one call; return when all of it is durable."""
-        async with self._answering(context):
-            caller, tenant = self._caller(context, "write")
+        async with self._answering(context) as asked:
+            caller, tenant = self._caller(context, "write", asked)
             listener = _Push()
             with self._lasting(_OpenCall(caller, tenant, lambda: request.hello.run_id, listener.stop)):
                 return await _unless(listener.stopped, _push(self._intake, request, tenant, listener))
@@ -124,13 +135,13 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
         self, request: collector_pb2.GetWatermarkRequest, context: Any
     ) -> collector_pb2.Welcome | None:
         """Return what is durable of a producer."""
-        async with self._answering(context):
-            return await self._intake.watermark(request, self._caller(context, "write")[1])
+        async with self._answering(context) as asked:
+            return await self._intake.watermark(request, self._caller(context, "write", asked)[1])
 
     async def Subscribe(self, request: collector_pb2.SubscribeRequest, context: Any) -> None:  # noqa: N802
         """Send the durable frames of a run, then what is added."""
-        async with self._answering(context):
-            caller, tenant = self._caller(context, "read")
+        async with self._answering(context) as asked:
+            caller, tenant = self._caller(context, "read", asked)
             check_run_id(request.run_id)
             tenant.check_run(request.run_id)
             self._check_readable()
@@ -145,8 +156,8 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
         self, request: collector_pb2.ListRunsRequest, context: Any
     ) -> collector_pb2.ListRunsResponse | None:
         """List the runs."""
-        async with self._answering(context):
-            tenant = self._caller(context, "read")[1]
+        async with self._answering(context) as asked:
+            tenant = self._caller(context, "read", asked)[1]
             self._check_readable()
             return await list_runs(self._intake, request, tenant)
 
@@ -154,8 +165,8 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
         self, request: collector_pb2.DeleteRunRequest, context: Any
     ) -> collector_pb2.DeleteRunResponse | None:
         """Delete a run that has no stream and no reader."""
-        async with self._answering(context):
-            tenant = self._caller(context, "delete")[1]
+        async with self._answering(context) as asked:
+            tenant = self._caller(context, "delete", asked)[1]
             self._check_readable()
             return collector_pb2.DeleteRunResponse(deleted_bytes=await delete_run(self._intake, request.run_id, tenant))
 
@@ -185,8 +196,8 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
         if self._intake.engine.elsewhere:
             raise Refused("ELSEWHERE", f"this gateway keeps no record files: {self._intake.engine.elsewhere}")
 
-    def _caller(self, context: Any, right: str) -> tuple[Caller, Tenant]:
-        """Return what a call brought, and who it proves to be.
+    def _caller(self, context: Any, right: str, asked: _Asked) -> tuple[Caller, Tenant]:
+        """Return what a call brought, and who it proves to be; `asked` learns that too.
 
         Raises:
             Refused: TOKEN or FORBIDDEN.
@@ -195,7 +206,9 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
         authorization = next((value for key, value in context.invocation_metadata() if key == "authorization"), None)
         decoded = tuple(name.decode(errors="replace") for name in names)
         caller = Caller(authorization if isinstance(authorization, str) else None, decoded, right)
-        return caller, caller.tenant(self._tokens.grants, datetime.now(UTC))
+        tenant = caller.tenant(self._tokens.grants, datetime.now(UTC))
+        asked.tenant = tenant.name
+        return caller, tenant
 
     @contextlib.contextmanager
     def _lasting(self, call: _OpenCall) -> Iterator[None]:
@@ -209,11 +222,20 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
     @contextlib.asynccontextmanager
     async def _answering(self, context: Any) -> Any:
         """End the call with the status of a refusal that its body raises."""
+        asked = _Asked()
         try:
-            yield
+            yield asked
         except Refused as refused:
             self._metrics.refused.labels(refused.reason.lower()).inc()
-            LOG.info("refused %s: %s (%s)", context.peer(), refused.message, refused.reason)
+            if asked.tenant:
+                self._metrics.tenant_refused.labels(asked.tenant).inc()
+            LOG.info(
+                "refused %s: %s (%s)",
+                context.peer(),
+                refused.message,
+                refused.reason,
+                extra={"peer": context.peer(), "reason": refused.reason, "tenant": asked.tenant or None},
+            )
             status = grpc.StatusCode[refused.status]
             await context.abort(status, refused.message, tuple(_details(refused, status)))
         except Exception as error:
@@ -291,7 +313,14 @@ async def _push(
         if listener.stopped.done():
             raise listener.stopped.result()
         key, numbers = admission.producer.key, admission.producer.numbers
-        LOG.info("%s: push %d of %s is durable up to %d", key, numbers.epoch, tenant.name, numbers.durable_seq)
+        LOG.info(
+            "%s: push %d of %s is durable up to %d",
+            key,
+            numbers.epoch,
+            tenant.name,
+            numbers.durable_seq,
+            extra=facts(admission),
+        )
         return admission.session.take_ack()
     finally:
         intake.leave(admission.producer, listener)

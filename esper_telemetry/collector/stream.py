@@ -66,7 +66,14 @@ class PublishStream:
         admission = await self._intake.admit(await self._read_hello(), self._tenant, self)
         self._admission = admission
         key, numbers = admission.producer.key, admission.producer.numbers
-        LOG.info("%s: stream %d of %s begins behind %d", key, numbers.epoch, self._tenant.name, numbers.durable_seq)
+        LOG.info(
+            "%s: stream %d of %s begins behind %d",
+            key,
+            numbers.epoch,
+            self._tenant.name,
+            numbers.durable_seq,
+            extra=facts(admission),
+        )
         why = "its client is gone"
         try:
             await self._context.write(collector_pb2.ServerMessage(welcome=admission.welcome))
@@ -77,7 +84,8 @@ class PublishStream:
             raise
         finally:
             epoch, durable_seq = admission.session.epoch, numbers.durable_seq
-            LOG.info("%s: stream %d ends, durable up to %d: %s", key, epoch, durable_seq, why)
+            told = facts(admission) | {"epoch": epoch, "why": why}
+            LOG.info("%s: stream %d ends, durable up to %d: %s", key, epoch, durable_seq, why, extra=told)
             self._intake.leave(admission.producer, self)
 
     @property
@@ -230,6 +238,18 @@ class PublishStream:
                 await self._context.write(collector_pb2.ServerMessage(ack=admission.session.take_ack()))
             if last:
                 return
+
+
+def facts(admission: Admission) -> dict[str, object]:
+    """Return what the log lines about a stream carry beside their sentence."""
+    key, numbers = admission.producer.key, admission.producer.numbers
+    return {
+        "run_id": key.run_id,
+        "producer_id": key.producer_id.hex(),
+        "tenant": admission.tenant.name,
+        "epoch": numbers.epoch,
+        "durable_seq": numbers.durable_seq,
+    }
 
 
 # What was taken before these is on its way to the disk all the same; the client may as well know how far it came.

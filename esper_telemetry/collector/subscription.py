@@ -17,13 +17,13 @@ from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.frame import FrameDecoder, crc32
-from esper_telemetry.recordfile.header import parse_header_frame
+from esper_telemetry.recordfile.header import is_further, parse_header_frame
 from esper_telemetry.recordfile.piece import Kind, Piece
 from esper_telemetry.recordfile.source import FileSource
 from esper_telemetry.recordfile.walk import walk
 from esper_telemetry.schema.descriptors import SchemaPool
-from esper_telemetry.schema.fingerprint import schema_fingerprint
-from esper_telemetry.v1 import collector_pb2, options_pb2
+from esper_telemetry.schema.fingerprint import merged_header, schema_fingerprint
+from esper_telemetry.v1 import collector_pb2, options_pb2, record_pb2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from esper_telemetry.storage.engine import Engine, ProducerLane
     from esper_telemetry.storage.naming import ProducerKey
     from esper_telemetry.storage.published import Published
-    from esper_telemetry.v1 import record_pb2
 
     Send = Callable[[collector_pb2.Frame], Awaitable[None]]
 
@@ -66,6 +65,7 @@ class SegmentCursor:
         self._types = types
         self._from_seq = from_seq
         self._mask = _EVERY_TYPE
+        self._declared = record_pb2.Header()
         self._source: FileSource | None = None
         self._path = ""
         self._at = 0
@@ -122,6 +122,7 @@ class SegmentCursor:
         if piece.kind is Kind.HEADER and desc is not None:
             frame = source.read_at(piece.offset, desc.compressed_size)
             header = parse_header_frame(self._decoder.decode(frame, desc.raw_size))
+            header = self._declared = self._declared_with(header)
             self._mask = _mask(header, self._types)
             schema = collector_pb2.Schema(fingerprint=schema_fingerprint(header), header=header)
             yield collector_pb2.Frame(producer_id=producer_id, schema=schema)
@@ -134,6 +135,15 @@ class SegmentCursor:
             if desc.last_seq >= self._from_seq and desc.type_mask & self._mask:
                 payload = source.read_at(piece.offset, piece.end - piece.offset)
                 yield collector_pb2.Frame(producer_id=producer_id, batch=_batch(desc, payload))
+
+    def _declared_with(self, header: record_pb2.Header) -> record_pb2.Header:
+        """Return what the headers of a segment declare together, this one being the last so far."""
+        if not is_further(header):
+            return header
+        first = self._declared
+        whole = merged_header(first, [first.file_descriptor_set, header.file_descriptor_set])
+        whole.types.extend(header.types)
+        return whole
 
 
 def _skip(skip: layout.Skip) -> collector_pb2.Skip:

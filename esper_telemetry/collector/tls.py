@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import ssl
+import threading
 from typing import TYPE_CHECKING
 
 import grpc
 
+from esper_telemetry.collector.validity import first_expiry
 from esper_telemetry.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,29 +35,44 @@ class Certificates:
 
     Attributes:
         first: the certificate to start with.
+        expiries: "server" and "client_ca" → when the first certificate of that file stops to be valid, seconds since
+            1970 UTC; of the files that are in force.
     """
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path | None) -> None:
         self._certificate, self._key, self._client_ca = certificate, key, client_ca
         self._paths = [path for path in (self._certificate, self._key, self._client_ca) if path is not None]
         self._refused: list[tuple[int, int]] = []
+        self._fresh: grpc.ServerCertificateConfiguration | None = None
+        self._lock = threading.Lock()  # connections come in threads of gRPC
+        self.expiries: dict[str, float] = {}
         self._stamp = self._look()
         self.first = self._read()
 
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
         """Return the new certificate, or None where the old one still holds; called for each connection."""
+        with self._lock:
+            self._refresh()
+            fresh, self._fresh = self._fresh, None
+        return fresh
+
+    def refresh(self) -> None:
+        """Read the files again if they changed; the next connection gets what they hold. It blocks."""
+        with self._lock:
+            self._refresh()
+
+    def _refresh(self) -> None:
         try:
             stamp = self._look()
             if stamp in (self._stamp, self._refused):
-                return None
+                return
             self._refused = stamp
-            fresh = self._read()
+            self._fresh = self._read()
         except ConfigError as error:
             LOG.warning("the old certificate stays: %s", error)
-            return None
+            return
         self._stamp = stamp
         LOG.info("a new certificate is in force: %s", self._certificate)
-        return fresh
 
     def _look(self) -> list[tuple[int, int]]:
         try:
@@ -69,6 +86,12 @@ class Certificates:
         except OSError as error:
             raise ConfigError(f"the certificate cannot be read: {error}") from error
         self._try()
+        self.expiries = {
+            use: first_expiry(data.decode("utf-8", "replace"), str(path))
+            for use, path, data in zip(
+                ("server", "client_ca"), self._paths[::2], [certificate, *client_ca], strict=False
+            )
+        }
         return grpc.ssl_server_certificate_configuration([(key, certificate)], client_ca[0] if client_ca else None)
 
     def _try(self) -> None:

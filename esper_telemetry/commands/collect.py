@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from esper_telemetry.commands.log_options import log_options, log_settings
 from esper_telemetry.commands.output import FINE, WRONG, fail, note
+from esper_telemetry.commands.service_verb import ServiceVerb, file_tables
 from esper_telemetry.errors import ConfigError
 
 if TYPE_CHECKING:
     from esper_telemetry.collector.server import CollectorServer
 
+LOG = logging.getLogger("esper_telemetry.collector")
 _FILE = click.Path(path_type=Path)
 _EPILOG = """SIGTERM drains: everything that was taken becomes durable and is acked, clients are told to come back,
 within 5 seconds. Operations page: esper_telemetry/collector/OPERATIONS.md."""
 
 
-@click.command(epilog=_EPILOG)
+@click.command("collect", cls=ServiceVerb, tables=("retention",), epilog=_EPILOG)
 @click.option("--listen", default="127.0.0.1:7575", show_default=True, help="HOST:PORT or unix:PATH.")
 @click.option("--dir", "directory", type=_FILE, help="Folder of runs; made if it does not exist.")
 @click.option(
@@ -42,17 +45,15 @@ within 5 seconds. Operations page: esper_telemetry/collector/OPERATIONS.md."""
     show_default=True,
     help="Which frames are decompressed and counted before they are stored.",
 )
+@click.option(
+    "--archive", default="", metavar="URL", help="Send sealed segments to s3://BUCKET/PREFIX; retention waits for that."
+)
 @click.option("--min-free", default=5.0, show_default=True, help="Percent of the disk that stay free.")
 @click.option("--retain-days", default=0.0, help="Delete segments older than this; the last of each producer stays.")
 @click.option("--retain-gib", default=0.0, help="GiB of all records together; beyond it the oldest go.")
 @click.option("--retain-run-days", default=0.0, help="Delete whole runs that nothing was written to for so long.")
 @click.option("--max-streams", default=4096, show_default=True, help="Streams at once.")
-@click.option("--log-name", default="esper", show_default=True, help="What the names of stream and bucket start with.")
-@click.option("--log-partitions", default=8, show_default=True, help="Partitions, where the stream has to be made.")
-@click.option("--log-replicas", default=3, show_default=True, help="Replicas, where the stream has to be made.")
-@click.option(
-    "--log-gib", default=16.0, show_default=True, help="GiB that the stream may hold, where it has to be made."
-)
+@log_options
 @click.option("--check", is_flag=True, help="Check settings, tokens and certificates, report what is wrong, and end.")
 def command(
     *,
@@ -67,16 +68,14 @@ def command(
     tokens: Path | None,
     insecure: bool,
     validate: str,
+    archive: str,
     min_free: float,
     retain_days: float,
     retain_gib: float,
     retain_run_days: float,
     max_streams: int,
-    log_name: str,
-    log_partitions: int,
-    log_replicas: int,
-    log_gib: float,
     check: bool,
+    **log_given: Any,
 ) -> int:
     """Receive the records of many runs and store them below --dir, or pass them to consumers behind --engine.
 
@@ -87,16 +86,17 @@ def command(
         raise click.UsageError("give a place for the records: either --dir, or --engine")
     from esper_telemetry.collector.frame_check import Validation
     from esper_telemetry.collector.limits import CollectorLimits
-    from esper_telemetry.collector.retention import RetentionRule
+    from esper_telemetry.collector.retention import RetentionRule, parse_rules
     from esper_telemetry.collector.server import serve
     from esper_telemetry.collector.settings import Settings, examine
-    from esper_telemetry.jetstream.deployment import LogSettings
+    from esper_telemetry.daemon.native_log import native_log
 
     try:
-        log = LogSettings.of(engine, log_name, log_partitions, log_replicas, log_gib) if engine is not None else None
+        log = log_settings(engine, log_given) if engine is not None else None
         settings = Settings(
             listen=listen,
             directory=directory,
+            archive=archive,
             log=log,
             metrics=metrics,
             health=health,
@@ -107,7 +107,10 @@ def command(
             insecure=insecure,
             validation=Validation(validate),
             min_free=min_free / 100,
-            retention=(RetentionRule(days=retain_days, gib=retain_gib, run_days=retain_run_days),),
+            retention=(
+                *parse_rules(file_tables("retention")),
+                RetentionRule(days=retain_days, gib=retain_gib, run_days=retain_run_days),
+            ),
             limits=CollectorLimits(streams=max_streams),
         )
         if check:
@@ -119,13 +122,14 @@ def command(
             raise
         fail(str(error))
         return WRONG
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    asyncio.run(serve(settings, lambda server: note(_listening(settings.listen, server))))
+    with native_log():
+        asyncio.run(serve(settings, lambda server: _listening(settings.listen, server)))
     return FINE
 
 
-def _listening(listen: str, server: CollectorServer) -> str:
+def _listening(listen: str, server: CollectorServer) -> None:
     place = listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{server.port}"
     metrics = f"; metrics on port {server.metrics_port}" if server.metrics_port else ""
     health = f"; health on port {server.health_port}" if server.health_port else ""
-    return f"listening on {place}{metrics}{health}"
+    ports = {"port": server.port, "metrics_port": server.metrics_port, "health_port": server.health_port}
+    LOG.info("listening on %s%s%s", place, metrics, health, extra=ports)

@@ -5,43 +5,37 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
+from typing import Any
 
 import click
 
-from esper_telemetry.commands.output import note
+from esper_telemetry.commands.log_options import log_options, log_settings
+from esper_telemetry.commands.service_verb import ServiceVerb
 
+LOG = logging.getLogger("esper_telemetry.consumer")
 _EPILOG = """Several consumers share the log's partitions; the others acquire those of a dead one within seconds.
 Each has a folder of its own. SIGTERM stores what was taken and releases the partitions. Operations page:
 esper_telemetry/collector/OPERATIONS.md."""
 
 
-@click.command(epilog=_EPILOG)
+@click.command("consume", cls=ServiceVerb, epilog=_EPILOG)
 @click.option("--engine", required=True, metavar="URL", help="nats://HOST:PORT[,HOST:PORT...]: where the log is.")
 @click.option("--dir", "directory", type=click.Path(path_type=Path), required=True, help="This consumer's own folder.")
 @click.option("--metrics", default="", help="HOST:PORT of /metrics and /healthz; none without it.")
 @click.option("--min-free", default=5.0, show_default=True, help="Percent of the disk that stay free.")
-@click.option("--log-name", default="esper", show_default=True, help="What the names of stream and bucket start with.")
-@click.option("--log-partitions", default=8, show_default=True, help="Partitions, where the stream has to be made.")
-@click.option("--log-replicas", default=3, show_default=True, help="Replicas, where the stream has to be made.")
-@click.option(
-    "--log-gib", default=16.0, show_default=True, help="GiB that the stream may hold, where it has to be made."
-)
+@log_options
 def command(
     *,
     engine: str,
     directory: Path,
     metrics: str,
     min_free: float,
-    log_name: str,
-    log_partitions: int,
-    log_replicas: int,
-    log_gib: float,
+    **log_given: Any,
 ) -> None:
     """Store what the gateways of a collector receive: record files below --dir."""
     from esper_telemetry.jetstream.consumer import consume
-    from esper_telemetry.jetstream.deployment import ConsumerSettings, LogSettings
+    from esper_telemetry.jetstream.deployment import ConsumerSettings
 
-    log = LogSettings.of(engine, log_name, log_partitions, log_replicas, log_gib)
+    log = log_settings(engine, log_given)
     settings = ConsumerSettings(log=log, directory=directory, metrics=metrics, min_free=min_free / 100)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    asyncio.run(consume(settings, lambda consumer: note(f"consuming as {consumer.id} below {directory}")))
+    asyncio.run(consume(settings, lambda consumer: LOG.info("consuming as %s below %s", consumer.id, directory)))

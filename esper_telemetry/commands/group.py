@@ -34,6 +34,7 @@ VERBS = {
     "diff": "compare two runs: settings, results, events, numbers",
     "filter": "write the events that are wanted to a new record",
     "merge": "join segments, ranks or files into one record",
+    "compact": "rewrite closed records into full frames, a third smaller or more",
     "verify": "check everything that a record states",
     "recover": "save what is whole of a damaged record",
     "report": "write the panels of runs as one HTML file",

@@ -1,7 +1,12 @@
-"""Metrics of one process for Prometheus, and the port that serves them: /metrics and /healthz."""
+"""Metrics of one process for Prometheus, and the port that serves them: /metrics, /healthz and /livez.
+
+/healthz answers whether work is taken, /livez whether the process does its duties at all: a full disk is no reason to
+restart it, an event loop that has stopped is one.
+"""
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +17,7 @@ from esper_telemetry.recordfile.header import writer_name
 from esper_telemetry.wire import split_address
 
 try:
-    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
     from prometheus_client.exposition import choose_encoder
 except ImportError as error:
     raise MissingExtraError("prometheus-client", "collector") from error
@@ -25,7 +30,7 @@ _SYNC_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.0
 
 
 class MetricSet:
-    """The metrics of one process: everything it counts has one prefix and one registry.
+    """The metrics of one process: everything it counts has one prefix and one registry; `process_*` are beside it.
 
     Args:
         prefix: what their names start with.
@@ -40,11 +45,15 @@ class MetricSet:
         self.task_failures = self._counter(
             "task_failures", "Turns of a background task that failed, and tasks that ended.", "task"
         )
+        self.task_turns = self._gauge(
+            "task_last_turn_timestamp_seconds", "When a background task last did its duty; seconds since 1970.", "task"
+        )
         self.sync_seconds = Histogram(
             prefix + "sync_seconds", "Duration of an fdatasync.", buckets=_SYNC_BUCKETS, registry=self.registry
         )
         info = self._gauge("build_info", "Always 1; the label names the software and its version.", "version")
         info.labels(writer_name()).set(1)
+        ProcessCollector(registry=self.registry)  # memory, processor time, files, start
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """Return all metrics in a format that `accept` allows, and its content type."""
@@ -62,9 +71,10 @@ class MetricsServer:
     """The second port.
 
     Args:
-        address: "HOST:PORT" to listen on; port 0 takes a free one.
+        address: "HOST:PORT" to listen on; port 0 takes a free one. A name, and [::], take both families of addresses.
         metrics: what to show.
         is_serving: whether /healthz answers 200; else 503.
+        stalled: names the background tasks that are overdue; /livez answers 503 where there are any.
 
     Raises:
         ConfigError: the address cannot be listened on.
@@ -73,7 +83,13 @@ class MetricsServer:
         port: the port it has.
     """
 
-    def __init__(self, address: str, metrics: MetricSet, is_serving: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        address: str,
+        metrics: MetricSet,
+        is_serving: Callable[[], bool],
+        stalled: Callable[[], list[str]] = list,
+    ) -> None:
         class Handler(BaseHTTPRequestHandler):
             timeout = 10  # a silent client holds its thread no longer
 
@@ -84,8 +100,12 @@ class MetricsServer:
                 elif self.path == "/healthz":
                     serving = is_serving()
                     self._answer(200 if serving else 503, b"SERVING\n" if serving else b"NOT_SERVING\n", "text/plain")
+                elif self.path == "/livez":
+                    overdue = stalled()
+                    text = f"overdue: {', '.join(overdue)}\n" if overdue else "alive\n"
+                    self._answer(503 if overdue else 200, text.encode(), "text/plain")
                 else:
-                    self._answer(404, b"there are /metrics and /healthz\n", "text/plain")
+                    self._answer(404, b"there are /metrics, /healthz and /livez\n", "text/plain")
 
             def _answer(self, status: int, body: bytes, content_type: str) -> None:
                 self.send_response(status)
@@ -98,17 +118,18 @@ class MetricsServer:
                 """Log nothing: every scrape would be a line."""
 
         try:
-            self._server = _listening(*split_address(address), Handler)
+            self._servers = _listening(*split_address(address), Handler)
         except OSError as error:
             raise ConfigError(f"cannot listen on {address} for metrics: {error}; choose another address") from error
-        self.port = int(self._server.server_address[1])
-        self._thread = threading.Thread(target=self._server.serve_forever, name="collector-metrics", daemon=True)
-        self._thread.start()
+        self.port = int(self._servers[0].server_address[1])
+        for server in self._servers:
+            threading.Thread(target=server.serve_forever, name="collector-metrics", daemon=True).start()
 
     def close(self) -> None:
         """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
 
 
 class _HttpServer(ThreadingHTTPServer):
@@ -118,13 +139,38 @@ class _HttpServer(ThreadingHTTPServer):
 class _HttpServer6(_HttpServer):
     address_family = socket.AF_INET6
 
+    def server_bind(self) -> None:
+        """Take IPv4 too where the address is the wildcard, whatever this machine's default is."""
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
-def _listening(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
-    """Listen on a name or address of either family; a name that has both is taken as IPv4.
+
+def _listening(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> list[ThreadingHTTPServer]:
+    """Listen on every address of a name, on the same port; a family that this machine lacks is left out.
 
     Raises:
-        OSError: it cannot be.
+        OSError: none can be listened on, or one is taken.
     """
-    found = {family for family, *_ in socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)}
-    server = _HttpServer if socket.AF_INET in found else _HttpServer6
-    return server((host, port), handler)
+    found = {(family, str(at[0])) for family, _, _, _, at in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+    servers: list[ThreadingHTTPServer] = []
+    try:
+        for family, address in sorted(found):  # IPv4 first
+            make = _HttpServer6 if family is socket.AF_INET6 else _HttpServer
+            try:
+                servers.append(make((address, servers[0].server_address[1] if servers else port), handler))
+            except OSError as error:
+                if error.errno not in _NO_FAMILY or address in _WILDCARDS or len(found) == 1:
+                    raise
+        if not servers:
+            raise OSError(errno.EADDRNOTAVAIL, "no address of it is this machine's")  # noqa: TRY301 - as the system
+    except OSError as error:
+        for server in servers:
+            server.server_close()
+        if host in _WILDCARDS and error.errno in _NO_FAMILY:
+            return [_HttpServer(("0.0.0.0", port), handler)]  # noqa: S104 - the same, on a machine without IPv6
+        raise
+    return servers
+
+
+_WILDCARDS = frozenset({"::"})
+_NO_FAMILY = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})

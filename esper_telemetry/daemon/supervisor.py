@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from esper_telemetry.errors import SinkError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
 _AGAIN_S = 0.2
+_PATIENCE_S = 30.0
 
 
 class FailureCounter(Protocol):
@@ -31,6 +33,17 @@ class _Counted(Protocol):
     def inc(self) -> None: ...
 
 
+class TurnClock(Protocol):
+    """Where the time of a duty's last turn is shown, by the name of the task."""
+
+    def labels(self, name: str, /) -> _Timed:
+        """Return the clock of one task."""
+
+
+class _Timed(Protocol):
+    def set(self, value: float, /) -> None: ...
+
+
 class Supervisor:
     """Owner of the tasks of one process.
 
@@ -38,21 +51,31 @@ class Supervisor:
         log: where failures are logged: one line when an error is new, one when a duty works again.
         failures: counts failed turns and ended tasks by name.
         on_death: called with a sentence when a task has ended that must not.
+        turns: shows when each duty was last done.
 
     Attributes:
         failing: duty → the error of its last turn, for those whose last turn failed.
     """
 
-    def __init__(self, log: logging.Logger, failures: FailureCounter, on_death: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        log: logging.Logger,
+        failures: FailureCounter,
+        on_death: Callable[[str], None],
+        turns: TurnClock | None = None,
+    ) -> None:
         self._log = log
         self._failures = failures
         self._on_death = on_death
+        self._turns = turns
+        self._due: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.failing: dict[str, str] = {}
 
     def every(self, seconds: float, name: str, turn: Callable[[], Awaitable[None]]) -> None:
         """Do a duty every `seconds`; a turn that raises is logged and counted, and changes nothing for the next."""
         self._failures.labels(name)
+        self._turned(name, seconds)
         self._keep(name, self._repeat(seconds, name, turn))
 
     def keep(self, name: str, work: Coroutine[object, object, None]) -> None:
@@ -60,8 +83,17 @@ class Supervisor:
         self._failures.labels(name)
         self._keep(name, work)
 
+    def overdue(self) -> list[str]:
+        """Return the duties whose turn should have ended 30 s ago and has not. Any thread may ask.
+
+        A turn that fails is a turn: what hangs is a disk that does not answer, or the event loop itself.
+        """
+        now = time.monotonic()
+        return sorted(name for name, due in self._due.items() if now > due + _PATIENCE_S)
+
     async def end(self) -> None:
         """End all tasks."""
+        self._due.clear()  # what ends is not overdue
         tasks, self._tasks = self._tasks, []
         await end_tasks(tasks)
 
@@ -80,6 +112,12 @@ class Supervisor:
             else:
                 if self.failing.pop(name, None):
                     self._log.warning("%s works again", name)
+            self._turned(name, seconds)
+
+    def _turned(self, name: str, seconds: float) -> None:
+        self._due[name] = time.monotonic() + seconds
+        if self._turns is not None:
+            self._turns.labels(name).set(time.time())
 
     def _note(self, name: str, error: Exception) -> None:
         self._failures.labels(name).inc()

@@ -1,6 +1,7 @@
 """The event types that files declare: how a type is called where two have one short name, and what a misspelling meant.
 
-Everything comes from the headers that a survey has read; no event is read for it.
+A record declares the types that it has events of. Those of this SDK are known without one: to ask for them is no
+mistake, there are none. All else comes from the headers that a survey has read; no event is read for it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from esper_telemetry.decode.types import short_names
+from esper_telemetry.schema.builtin import built_in_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,22 +42,28 @@ class DeclaredTypes:
         return full_name if full_name in self.ambiguous else self.short.get(full_name, full_name)
 
     def declares(self, wanted: str) -> bool:
-        """Tell whether `wanted`, a short or full name or a pattern, names a declared type.
+        """Tell whether `wanted`, a short or full name or a pattern, names a type that is declared, or one of this SDK.
 
         "type:7" names a type by the number that an undeclared one is shown under, and is never refused.
         """
         if wanted.startswith("type:"):
             return True
-        return any(fnmatchcase(name, wanted) for pair in self.short.items() for name in pair)
+        return any(fnmatchcase(name, wanted) for pair in (*self.short.items(), *_built_in()) for name in pair)
 
     def refusal(self, name: str) -> str:
         """Return what is wrong with `name`, which no declared type matches, with suggestions."""
-        known = [*dict.fromkeys([*self.short.values(), *self.short])]
+        built_in = dict(_built_in())
+        known = [*dict.fromkeys([*self.short.values(), *built_in.values(), *self.short, *built_in])]
         near = get_close_matches(name, known, _MOST_SUGGESTED)
         likeness = [SequenceMatcher(None, name, one).ratio() for one in near]
         meant = [one for one, like in zip(near, likeness, strict=True) if like > likeness[0] - _MUCH_LESS]
         ask = f"did you mean {' or '.join(meant)}?" if meant else "esper-telemetry schema lists the types"
         return f"no type {name} in this record; {ask}"
+
+
+def _built_in() -> list[tuple[str, str]]:
+    """Return full and short name of each type of this SDK."""
+    return [(kind.full_name, kind.name) for kind in built_in_types()]
 
 
 def declared_types(found: Survey) -> DeclaredTypes:

@@ -100,6 +100,11 @@ class _Surveyor:
 
     def _segments(self, path: Path, spare: Spare | None = None) -> Iterator[SegmentPlace]:
         with RecordReader(path, spare=spare and spare.header) as reader:
+            if spare is None and any(segment.lacks_types for segment in reader.segments):
+                spare = find_spare(path)
+                if spare is not None:
+                    yield from self._segments(path, spare)
+                    return
             for number, segment in enumerate(reader.segments):
                 self.schemas[tuple(segment.descriptor_sets), tuple(segment.types.values())] = None
                 # They take most of the memory, and are read again with the events.

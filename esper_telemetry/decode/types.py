@@ -6,14 +6,15 @@ their classes are the same objects. `Origin` is the segment that events come fro
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.message import DecodeError
 
 from esper_telemetry.decode.plain_plans import PlainPlans
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.schema import SchemaPool, enum_labels
+from esper_telemetry.schema import SchemaPool, enum_labels, file_closure
+from esper_telemetry.schema.builtin import built_in_types
 from esper_telemetry.v1 import context_pb2, options_pb2
 
 if TYPE_CHECKING:
@@ -168,6 +169,14 @@ class Schema:
         except DecodeError:
             return {"context": serialized}  # kept, as everything that cannot be decoded
         return self._plans.plan(self._context)(message)
+
+
+@cache
+def installed_schema() -> tuple[Schema, tuple[str, ...]]:
+    """Return the schema of all event types of this SDK, and their full names; a record declares those that it has."""
+    kinds = built_in_types()
+    files = file_closure([context_pb2.Context, *(kind.cls for kind in kinds)])
+    return Schema((files.SerializeToString(),)), tuple(kind.full_name for kind in kinds)
 
 
 @lru_cache(maxsize=8)

@@ -1,4 +1,4 @@
-"""A connection to NATS JetStream: publish, compare-and-set, pull. The one file that imports nats.
+"""A connection to NATS JetStream: publish, compare-and-set, pull. With `nats_client` the one that imports nats.
 
 It knows no producer and decides nothing. A PubAck is not trusted: with their leader killed, servers before 2.10.23 lose
 messages that they had acked. So a publish reports refusals only, and the watermark in the bucket counts. Errors of the
@@ -10,17 +10,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from esper_telemetry.daemon.supervisor import end_tasks
 from esper_telemetry.errors import ConfigError, MissingExtraError, SinkError
 from esper_telemetry.jetstream.entries import LEAST_PAYLOAD
+from esper_telemetry.jetstream.fast_ingest import FastIngest
 from esper_telemetry.jetstream.leases import LostError
+from esper_telemetry.jetstream.nats_client import START_S, log_client
 from esper_telemetry.jetstream.pull import Pull
 
 try:
-    import nats
     from nats.errors import Error as NatsError
     from nats.js.api import (
         AckPolicy,
@@ -51,16 +52,11 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("esper_telemetry.collector")
 
-# Errors of servers about a wrong user, password, token or account.
-_TURNED_AWAY = ("authorization violation", "authentication")
 _CALL_S = 3.0
-_CONNECT_S = 2.0
-# An election takes a few seconds, on a loaded machine more.
-_START_S = 20.0
 _AGAIN_S = 0.5
-_RECONNECT_S = 0.1
-# What may wait for a connection that is being made anew; more is refused, and sent again from the window.
-_OUTBOUND_BYTES = 16 << 20
+_SAY_S = 5.0
+# How servers 2.12 and 2.13 answer a configuration with a field that they do not know.
+_UNKNOWN_FIELD = 10025
 # A message that its consumer does not ack in time is delivered again. Cycles take milliseconds, a stuck disk longer.
 _ACK_WAIT_S = 10.0
 _ACK_PENDING = 4096
@@ -102,29 +98,30 @@ class JetStream:
     Attributes:
         settings: as given.
         partitions: of the stream, known after `open`.
+        batched: whether the stream takes fast-ingest batches, known after `open`.
         refused: the last error with which the stream refused a message; empty if it never did.
         refused_since: time of the first refusal after the last message that it took; None if it took that one.
         refused_at: time of the last refusal.
         refusals: how often it did not take a message.
         connects: how often a lost connection was made anew; what was asked for before will not be answered.
         acked: messages that it acked.
-        last_error: what the servers or the client library last complained of; empty before.
+        answers: in which it did.
     """
 
     def __init__(self, settings: LogSettings, name: str) -> None:
         self.settings = settings
         self.partitions = 0
+        self.batched = False
         self.refused = ""
         self.refused_since: float | None = None
         self.refused_at = 0.0
-        self.refusals = self.acked = self.connects = 0
+        self.refusals = self.acked = self.answers = self.connects = 0
+        self._ingest: FastIngest | None = None
         self._name = name
         self._nc: Any = None
         self._js: Any = None
         self._kv: Any = None
         self._inbox = ""
-        self._refused = asyncio.Event()
-        self.last_error = ""
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -134,8 +131,11 @@ class JetStream:
         Raises:
             ConfigError: no server can be reached, or what is there does not fit.
         """
-        LOG.info("waiting for the message log at %s, for at most %g s", self.settings.shown, _START_S)
-        self._nc = await self._connect()
+        shown = self.settings.shown
+        LOG.info("waiting for a server of the log at %s, for at most %g s", shown, START_S)
+        self._nc = log_client(self.settings, self._reconnected)
+        await self._nc.start(self._name)
+        LOG.info("waiting for stream and bucket of the log at %s, for at most %g s", shown, START_S)
         self._js = self._nc.jetstream(timeout=_CALL_S)
         try:
             await self._make_in_time()
@@ -144,39 +144,10 @@ class JetStream:
             raise
         self._inbox = self._nc.new_inbox()
         await self.subscribe(self._inbox, self._acknowledged)
-
-    async def _connect(self) -> Any:
-        """Return a connection. Being turned away is final: waiting and trying again would not help.
-
-        Raises:
-            ConfigError: user or password are refused, or no server can be reached in time.
-        """
-        shown = self.settings.shown
-        connecting = asyncio.ensure_future(
-            nats.connect(
-                self.settings.urls,
-                name=self._name,
-                connect_timeout=_CONNECT_S,
-                reconnect_time_wait=_RECONNECT_S,
-                max_reconnect_attempts=-1,
-                pending_size=_OUTBOUND_BYTES,
-                error_cb=self._complained,
-                reconnected_cb=self._reconnected,
-            )
-        )
-        refused = asyncio.ensure_future(self._refused.wait())
-        try:
-            await asyncio.wait({connecting, refused}, timeout=_START_S, return_when=asyncio.FIRST_COMPLETED)
-            if connecting.done():
-                return connecting.result()
-        except (NatsError, OSError, ValueError) as error:
-            raise ConfigError(f"{shown}: cannot be reached: {error!r}; is nats-server running?") from error
-        finally:
-            await end_tasks([task for task in (connecting, refused) if not task.done()])
-        if self._refused.is_set():
-            raise ConfigError(f"{shown}: the server refuses user or password ({self.last_error}); correct the URL")
-        reason = self.last_error or f"no answer within {_START_S:g} s"
-        raise ConfigError(f"{shown}: cannot be reached: {reason}; is nats-server running?")
+        if self.batched:
+            inbox = self._nc.new_inbox()
+            await self.subscribe(f"{inbox}.>", self._ingested)
+            self._ingest = FastIngest(inbox, lambda: secrets.token_hex(8))
 
     async def close(self) -> None:
         """Send what is waiting and disconnect."""
@@ -184,6 +155,11 @@ class JetStream:
             with suppress(NatsError, TimeoutError, OSError):
                 await asyncio.wait_for(self._nc.flush(), _CALL_S)
             await self._nc.close()
+
+    @property
+    def last_error(self) -> str:
+        """What the servers or the client library last complained of; empty before, and once reconnected."""
+        return str(self._nc.complaint) if self._nc is not None else ""
 
     @property
     def connected(self) -> bool:
@@ -204,7 +180,8 @@ class JetStream:
             SinkError: it was not even sent.
         """
         async with _translated("publish"):
-            await self._nc.publish(subject, data, reply=self._inbox)
+            reply = self._ingest and self._ingest.reply(asyncio.get_running_loop().time())
+            await self._nc.publish(subject, data, reply=reply or self._inbox)
 
     async def tell(self, subject: str, data: bytes, reply: str = "") -> None:
         """Send a message that the log does not keep.
@@ -226,24 +203,36 @@ class JetStream:
 
     async def _reconnected(self) -> None:
         self.connects += 1
-        self.last_error = ""
-
-    async def _complained(self, error: Exception) -> None:
-        """Keep what the client library reports: each reconnect, and why it does not come about."""
-        self.last_error = str(error) or type(error).__name__
-        if any(word in self.last_error.lower() for word in _TURNED_AWAY):
-            self._refused.set()
+        if self._ingest is not None:
+            self._ingest.end()
 
     async def _acknowledged(self, message: Msg) -> None:
+        """Take the answer to one message."""
         if message.data and b'"error"' not in message.data:
-            self.acked += 1
-            self.refused_since = None
+            self._took(1)
             return
+        error = json.loads(message.data).get("error", {}) if message.data else {"description": "no stream answers"}
+        self._refuse(str(error.get("description", error)))
+
+    async def _ingested(self, message: Msg) -> None:
+        """Take an answer to messages of a batch."""
+        assert self._ingest is not None  # noqa: S101 - subscribed to after it was made
+        answer = self._ingest.answered(message.subject, message.data, asyncio.get_running_loop().time())
+        if answer.acked:
+            self._took(answer.acked)
+        if answer.refused:
+            self._refuse(answer.refused)
+
+    def _took(self, messages: int) -> None:
+        self.acked += messages
+        self.answers += 1
+        self.refused_since = None
+
+    def _refuse(self, why: str) -> None:
+        self.refused = why
         self.refusals += 1
         self.refused_at = asyncio.get_running_loop().time()
         self.refused_since = self.refused_since or self.refused_at
-        error = json.loads(message.data).get("error", {}) if message.data else {"description": "no stream answers"}
-        self.refused = str(error.get("description", error))
 
     # --- the bucket ---------------------------------------------------------------------------------------------------
 
@@ -336,15 +325,19 @@ class JetStream:
                 f"{settings.shown}: max_payload is {self._nc.max_payload:,} bytes; a frame needs {LEAST_PAYLOAD:,}:"
                 " raise it in the servers' configuration"
             )
-        deadline = asyncio.get_running_loop().time() + _START_S
+        began = said = asyncio.get_running_loop().time()
         while True:
             try:
                 return await self._make()
             except (NatsError, TimeoutError) as error:
                 unanswered = isinstance(error, (TimeoutError, ServiceUnavailableError, NoStreamResponseError))
-                if not unanswered or asyncio.get_running_loop().time() > deadline:
+                now = asyncio.get_running_loop().time()
+                if not unanswered or now > began + START_S:
                     asked = f"is JetStream on, with {settings.replicas} servers?"
                     raise ConfigError(f"{settings.shown}: {error}; {asked}") from error
+                if now > said + _SAY_S:
+                    said, reason = now, _missing(error)
+                    LOG.info("waiting for the log at %s since %.0f s: %s", settings.shown, now - began, reason)
             await asyncio.sleep(_AGAIN_S)
 
     async def _make(self) -> None:
@@ -352,7 +345,7 @@ class JetStream:
         try:
             info = await self._js.stream_info(names.stream)
         except NotFoundError:
-            info = await self._js.add_stream(_stream(self.settings))
+            info = await self._add_stream(_stream(self.settings))
         try:
             self._kv = await self._js.key_value(names.bucket)
         except NotFoundError:
@@ -362,6 +355,17 @@ class JetStream:
             )
         self._check(info.config)
         self.partitions = len(info.config.subjects or ())
+        # What was asked for tells nothing: servers before 2.12 answer "created", and leave it out.
+        self.batched = bool(info.config.allow_batched)
+
+    async def _add_stream(self, wanted: StreamConfig) -> Any:
+        try:
+            return await self._js.add_stream(wanted)
+        except APIError as error:
+            if error.err_code != _UNKNOWN_FIELD:
+                raise
+            wanted.allow_batched = None
+            return await self._js.add_stream(wanted)
 
     def _check(self, config: StreamConfig) -> None:
         """Refuse a stream of that name which would lose what it took."""
@@ -384,7 +388,15 @@ def _stream(settings: LogSettings) -> StreamConfig:
         storage=StorageType.FILE,
         num_replicas=settings.replicas,
         max_bytes=settings.max_bytes,
+        allow_batched=True,
     )
+
+
+def _missing(error: Exception) -> str:
+    """Return what an answer that did not come tells of the servers."""
+    if isinstance(error, ServiceUnavailableError):
+        return f"JetStream has no leader, or too few servers: {error}"
+    return "JetStream is off, or most servers are not there: no answer"
 
 
 @asynccontextmanager

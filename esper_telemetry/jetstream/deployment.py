@@ -7,9 +7,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.errors import ConfigError
+from esper_telemetry.jetstream.credentials import LogAccess
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+# Frames of one stream on their way through a log; their bytes are bounded as ever. A window makes a round in 100 ms:
+# gather, publish, agree, deliver, sync, agree on the watermark. 64 frames, as a collector with a folder grants, would
+# be 640 frames a second at most.
+WINDOW_FRAMES = 512
 
 
 class Names(NamedTuple):
@@ -55,6 +62,7 @@ class LogSettings:
         partitions: of a stream that has to be made.
         replicas: of a stream that has to be made; 1 for a single server.
         max_bytes: size of a stream that has to be made.
+        access: how the servers are reached: TLS, credentials.
     """
 
     servers: str
@@ -62,9 +70,12 @@ class LogSettings:
     partitions: int = 8
     replicas: int = 3
     max_bytes: int = 16 << 30
+    access: LogAccess = field(default_factory=LogAccess)
 
     @classmethod
-    def of(cls, servers: str, name: str, partitions: int, replicas: int, gib: float) -> LogSettings:
+    def of(
+        cls, servers: str, name: str, partitions: int, replicas: int, gib: float, *, access: LogAccess | None = None
+    ) -> LogSettings:
         """Return the settings that options of a command line give.
 
         Raises:
@@ -77,9 +88,22 @@ class LogSettings:
                 raise ConfigError(f"{option} {value} must be above 0")
         if not 1 <= gib * (1 << 30) < _MOST_BYTES:
             raise ConfigError(f"--log-gib {gib:g} is no size of a log, e.g. 16")
+        access = access or LogAccess()
+        if access.credentials is not None and "@" in servers:
+            raise ConfigError("--log-credentials and a user in the URL of --engine: give one of them")
         return cls(
-            servers=servers, names=Names(name), partitions=partitions, replicas=replicas, max_bytes=int(gib * (1 << 30))
+            servers=servers,
+            names=Names(name),
+            partitions=partitions,
+            replicas=replicas,
+            max_bytes=int(gib * (1 << 30)),
+            access=access,
         )
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether nothing may be sent in the clear."""
+        return "tls://" in self.servers or self.access.wants_tls
 
     @property
     def shown(self) -> str:

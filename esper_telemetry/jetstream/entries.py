@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from google.protobuf.message import DecodeError
 
 from esper_telemetry.errors import CorruptRecordError
+from esper_telemetry.jetstream.varints import after_varint, varint
 from esper_telemetry.recordfile.frame import crc32
 from esper_telemetry.recordfile.header import header_frame_bytes, parse_header_frame
 from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES, ID_BYTES, MAX_RAW_BYTES, Skip, parse_descriptor
@@ -33,7 +34,6 @@ _FRAME_TAG = b"\x3a"
 _PAYLOAD_TAG = b"\x1a"
 # Bytes after the tag by wire type; a varint (0) and what states its length (2) are looked at.
 _FIXED_BYTES = {1: 8, 5: 4}
-_LONGEST_VARINT = 10
 
 
 class SessionId(NamedTuple):
@@ -128,8 +128,8 @@ def packed_skip(put: PutSkip) -> collector_pb2.Skip:
 # --- a consumer unpacks -----------------------------------------------------------------------------------------------
 
 
-def unpack_entry(data: bytes, decoder: FrameDecoder) -> ArrivedEntry:
-    """Return what a message of the log holds.
+def unpack_entry(data: bytes | memoryview, decoder: FrameDecoder) -> ArrivedEntry:
+    """Return what a serialized LogEntry holds; the payload of a frame is a view of `data`.
 
     Raises:
         RecordError: it is no entry, or it is damaged.
@@ -137,9 +137,9 @@ def unpack_entry(data: bytes, decoder: FrameDecoder) -> ArrivedEntry:
     view = memoryview(data)
     frame = _field(view, 0, len(view), _FRAME_TAG[0])
     try:
-        entry = log_pb2.LogEntry.FromString(data if frame is None else _without(view, frame))
+        entry = log_pb2.LogEntry.FromString(bytes(view) if frame is None else _without(view, frame))
     except DecodeError as error:
-        raise CorruptRecordError(f"a message of {len(data):,} bytes is no LogEntry: {error}") from None
+        raise CorruptRecordError(f"{len(data):,} bytes are no LogEntry: {error}") from None
     if len(entry.producer_id) != ID_BYTES or not entry.run_id:
         raise CorruptRecordError(
             f"a LogEntry of run {entry.run_id!r} has a producer_id of {len(entry.producer_id)} bytes"
@@ -231,13 +231,13 @@ def _field(data: memoryview, at: int, end: int, wanted: int) -> _Span | None:
     """
     while at < end:
         tag_at, tag = at, data[at]
-        at = _after_varint(data, at, end)
+        at = after_varint(data, at, end)
         kind = tag & 7
         if kind == 0:
-            at = _after_varint(data, at, end)
+            at = after_varint(data, at, end)
         elif kind == 2:  # noqa: PLR2004 - the wire type of bytes
-            behind = _after_varint(data, at, end)
-            length = _varint(data, at, behind)
+            behind = after_varint(data, at, end)
+            length = varint(data, at, behind)
             at = behind + length
             if tag == wanted and at <= end:
                 return _Span(tag_at, behind, at)
@@ -246,15 +246,3 @@ def _field(data: memoryview, at: int, end: int, wanted: int) -> _Span | None:
         else:
             return None
     return None
-
-
-def _after_varint(data: memoryview, at: int, end: int) -> int:
-    """Return the offset behind the varint at `at`; `end` where it does not end before."""
-    for place in range(at, min(end, at + _LONGEST_VARINT)):
-        if data[place] < 0x80:  # noqa: PLR2004 - the last byte of a varint has no continuation bit
-            return place + 1
-    return end
-
-
-def _varint(data: memoryview, at: int, end: int) -> int:
-    return sum((byte & 0x7F) << (7 * index) for index, byte in enumerate(data[at:end]))

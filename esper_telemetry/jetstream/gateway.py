@@ -12,6 +12,7 @@ reported that, so nothing of an older stream can be stored behind it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections import deque
@@ -29,6 +30,7 @@ from esper_telemetry.jetstream.entries import (
     packed_skip,
     partition_of,
 )
+from esper_telemetry.jetstream.messages import MESSAGE_BYTES, Packer
 from esper_telemetry.jetstream.producer_state import NO_STREAM, ProducerState
 from esper_telemetry.recordfile.frame import FrameEncoder
 from esper_telemetry.storage.engine import (
@@ -64,6 +66,9 @@ LOG = logging.getLogger("esper_telemetry.collector")
 STALL_S = 1.0
 _LONGEST_STALL_S = 8.0
 _TICK_S = 0.25
+# What comes within this time travels in one message: at first little, so that a lone entry is soon there, then more.
+_GATHER_S = 0.004
+_GATHER_BUSY_S = 0.025
 # An election of the stream's leader takes seconds; streams are not sent away for it.
 _UNREACHABLE_S = 10.0
 _REFUSED_S = 3.0
@@ -168,8 +173,9 @@ class GatewayEngine:
         self._names = settings.names
         self._lanes: dict[ProducerKey, GatewayLane] = {}
         self._encoder = FrameEncoder(3)
-        self._outgoing: deque[tuple[str, bytes]] = deque()
+        self._packer = Packer()
         self._wake = asyncio.Event()
+        self._full = asyncio.Event()
         self._broken = ""
         self._duties: Supervisor
         self._report: Callable[[Cycle], None]
@@ -268,7 +274,7 @@ class GatewayEngine:
         lane.session = SessionId(epoch, secrets.randbits(64))
         lane.told = NO_STREAM
         self._start_clock(lane)
-        self._send(lane, self._opening(lane))
+        self._send(lane, self._opening(lane), urgent=True)
         if dropped:
             self._report(_cycle(ProducerProgress(lane.key, lane.numbers.durable_seq, dropped, dropped)))
 
@@ -318,21 +324,28 @@ class GatewayEngine:
         lane.waiting.append(sent)
         self._send(lane, sent.data)
 
-    def _send(self, lane: GatewayLane, data: bytes) -> None:
-        self._outgoing.append((lane.subject, data))
+    def _send(self, lane: GatewayLane, data: bytes, *, urgent: bool = False) -> None:
+        self._packer.add(lane.subject, data)
         self._wake.set()
+        if urgent or self._packer.fullest >= MESSAGE_BYTES:
+            self._full.set()
 
     async def _pump(self) -> None:
         """Publish in order; what cannot even be sent is not durable in time, and is published again."""
+        loop, published_at = asyncio.get_running_loop(), 0.0
         while True:
             await self._wake.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(max(published_at + _GATHER_BUSY_S, loop.time() + _GATHER_S)):
+                    await self._full.wait()
+            published_at = loop.time()
             self._wake.clear()
-            while self._outgoing:
-                subject, data = self._outgoing.popleft()
-                try:
-                    await self._log.publish(subject, data)
-                except SinkError:
-                    self._outgoing.clear()
+            self._full.clear()
+            try:
+                for subject, message in self._packer.take():
+                    await self._log.publish(subject, message)
+            except SinkError:
+                self._packer.clear()
 
     def _opening(self, lane: GatewayLane) -> bytes:
         entry = entry_for(lane.key, lane.session)

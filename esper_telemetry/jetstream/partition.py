@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from esper_telemetry.errors import RecordError, SinkError
 from esper_telemetry.jetstream.entries import ArrivedEntry, Open, bucket_key, packed_schema, unpack_entry, unpack_schema
 from esper_telemetry.jetstream.leases import LostError
+from esper_telemetry.jetstream.messages import Receipt, entries_of, settled
 from esper_telemetry.jetstream.sequencer import Offered, Sequencer
 from esper_telemetry.storage.engine import ProducerProgress, PutFrame, PutSchema, Seal
 
@@ -42,6 +43,9 @@ _HELD_S = 30.0
 # Far below what the consumer leaves unacked: else what is missing could not be delivered any more.
 _HELD_MESSAGES = 2048
 _LOOK_S = 1.0
+# A watermark is a compare-and-set that three servers agree upon: a producer's moves so often at most. What is synced
+# meanwhile is covered by the next one; a window of frames is longer.
+_TELL_S = 0.05
 _IDLE_S = 60.0
 
 
@@ -55,11 +59,12 @@ class OwnedProducer:
         sequencer: its order.
         schemas: by fingerprint.
         fingerprint: of the schema that its segment has.
-        tokens: messages that are stored, and their last numbers.
+        tokens: receipts of entries that are stored, and their last numbers.
         moved_at: time of the last message or progress.
         sealed: its producer is done, until more comes all the same.
         behind: the bucket does not have the present state yet.
         telling: the task that writes it.
+        told_at: time of the last write.
     """
 
     files: ProducerFiles
@@ -68,10 +73,11 @@ class OwnedProducer:
     moved_at: float
     schemas: dict[bytes, PutSchema] = field(default_factory=dict)
     fingerprint: bytes = b""
-    tokens: deque[tuple[int, str]] = field(default_factory=deque)
+    tokens: deque[tuple[int, Receipt]] = field(default_factory=deque)
     sealed: bool = False
     behind: bool = False
     telling: asyncio.Task[None] | None = None
+    told_at: float = 0.0
 
     @property
     def stored_seq(self) -> int:
@@ -169,33 +175,47 @@ class Partition:
             return
         useless: list[str] = []
         for message in await self._pull.take(_TURN_S):
-            useless += await self._take(message)
+            useless += settled(await self._take(message))
         await self._pull.ack(useless)
         self._look_around()
 
     # --- what comes ---------------------------------------------------------------------------------------------------
 
-    async def _take(self, message: LogMessage) -> list[str]:
-        """Take a message; return the tokens of messages that need not come again."""
-        metrics = self._consumer.metrics
-        metrics.messages.inc()
+    async def _take(self, message: LogMessage) -> list[Receipt]:
+        """Take a message; return the receipts of its entries, and of others, that need not come again."""
+        self._consumer.metrics.messages.inc()
         try:
-            arrival = unpack_entry(message.data, self._consumer.decoder)
-        except RecordError:
-            metrics.useless.labels("damaged").inc()
-            LOG.exception("partition %d: a message is damaged; its gateway will publish it again", self.number)
-            return [message.reply]
+            entries = entries_of(message.data)
+        except RecordError as error:
+            return self._damaged(Receipt(message.reply, 1), error)
+        receipt = Receipt(message.reply, len(entries))
+        useless: list[Receipt] = []
+        for entry in entries:
+            try:
+                arrival = unpack_entry(entry, self._consumer.decoder)
+            except RecordError as error:
+                useless += self._damaged(receipt, error)
+            else:
+                useless += await self._take_entry(arrival, receipt)
+        return useless
+
+    def _damaged(self, receipt: Receipt, error: RecordError) -> list[Receipt]:
+        self._consumer.metrics.useless.labels("damaged").inc()
+        LOG.error("partition %d: an entry is damaged; its gateway will publish it again: %s", self.number, error)
+        return [receipt]
+
+    async def _take_entry(self, arrival: ArrivedEntry, receipt: Receipt) -> list[Receipt]:
         owned = self._owned.get(arrival.key) or await self._load(arrival.key)
         if owned.files.failed is not None:
-            return []  # it comes again
+            return []  # its message comes again
         owned.sealed &= isinstance(arrival.content, Seal)  # what comes now needs its schema
         if isinstance(arrival.content, PutSchema) and arrival.fingerprint not in owned.schemas:
             await self._keep_schema(owned, arrival)
         before = owned.sequencer.counts.copy()
-        step = owned.sequencer.offer(arrival, message.reply)
+        step = owned.sequencer.offer(arrival, receipt)
         for kind, count in (owned.sequencer.counts - before).items():
             if kind != "ready":
-                metrics.useless.labels(kind).inc(count)
+                self._consumer.metrics.useless.labels(kind).inc(count)
         for offered in step.ready:
             self._store(owned, offered)
         if isinstance(arrival.content, Open) or owned.sequencer.session != owned.held.state.session:
@@ -289,7 +309,8 @@ class Partition:
         """Put the watermark into the bucket, tell gateways, ack; again while there is more to tell."""
         try:
             while owned.behind and not self._lost:
-                owned.behind = False
+                await asyncio.sleep(owned.told_at + _TELL_S - self._loop.time())
+                owned.behind, owned.told_at = False, self._loop.time()
                 await self._move_once(owned)
         except LostError as error:
             LOG.warning("partition %d: %s", self.number, error)
@@ -307,8 +328,8 @@ class Partition:
         state, sequencer = owned.held.state, owned.sequencer
         stored = owned.stored_seq
         segment, file_id = owned.files.tail
-        settled = sequencer.numbers.taken_seq == stored  # else something of the stream before is on its way
-        session = sequencer.session if settled else state.session
+        whole = sequencer.numbers.taken_seq == stored  # else something of the stream before is on its way
+        session = sequencer.session if whole else state.session
         wanted = replace(state, durable_seq=stored, session=session, segment=segment, file_id=file_id)
         if wanted != state:
             owned.held = await self._consumer.watermarks.move(owned.held, wanted)
@@ -319,8 +340,8 @@ class Partition:
         while owned.tokens and owned.tokens[0][0] <= stored:
             done.append(owned.tokens.popleft()[1])
         if self._pull is not None:
-            await self._pull.ack(done)
-        if owned.sealed and settled:
+            await self._pull.ack(settled(done))
+        if owned.sealed and whole:
             await self._drop_schema(owned)
         self._consumer.metrics.durable_numbers.inc(stored - state.durable_seq)
 

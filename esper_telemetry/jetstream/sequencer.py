@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from esper_telemetry.jetstream.deployment import WINDOW_FRAMES
 from esper_telemetry.jetstream.entries import Open
 from esper_telemetry.storage.engine import PutFrame, PutSchema, Seal
 from esper_telemetry.storage.sequence import SequenceNumbers, Verdict
 
 if TYPE_CHECKING:
     from esper_telemetry.jetstream.entries import ArrivedEntry, SessionId
+    from esper_telemetry.jetstream.messages import Receipt
 
-# A gateway has at most two windows of 64 frames of one producer on their way.
-WINDOW = 256
+# A gateway has at most two windows of one producer on their way.
+WINDOW = 2 * WINDOW_FRAMES
 
 
 class Offered(NamedTuple):
@@ -26,11 +28,11 @@ class Offered(NamedTuple):
 
     Attributes:
         arrival: the entry.
-        token: what the message is acked with.
+        token: receipt of that message.
     """
 
     arrival: ArrivedEntry
-    token: str
+    token: Receipt
 
 
 class Step(NamedTuple):
@@ -38,11 +40,11 @@ class Step(NamedTuple):
 
     Attributes:
         ready: entries to be stored now, in order.
-        useless: tokens of messages that need not come again.
+        useless: receipts of entries that need not come again.
     """
 
     ready: list[Offered]
-    useless: list[str]
+    useless: list[Receipt]
 
 
 class Sequencer:
@@ -75,9 +77,9 @@ class Sequencer:
         contents = [held.arrival.content for held in self._held.values()]
         return len(contents), sum(len(each.payload) for each in contents if isinstance(each, PutFrame))
 
-    def offer(self, arrival: ArrivedEntry, token: str) -> Step:
+    def offer(self, arrival: ArrivedEntry, token: Receipt) -> Step:
         """Take an entry."""
-        useless: list[str] = []
+        useless: list[Receipt] = []
         if arrival.session.epoch > self.session.epoch:
             self.session = arrival.session
             useless += self.release()
@@ -99,7 +101,7 @@ class Sequencer:
         ready, more = self._advance()
         return Step(ready, useless + more)
 
-    def release(self) -> list[str]:
+    def release(self) -> list[Receipt]:
         """Forget what is held back; return its tokens."""
         tokens = [held.token for held in self._held.values()] + ([self._seal.token] if self._seal else [])
         self._held.clear()
@@ -111,7 +113,7 @@ class Sequencer:
         self.release()
         self.numbers.rewind()
 
-    def _place(self, offered: Offered) -> list[str]:
+    def _place(self, offered: Offered) -> list[Receipt]:
         """Hold an entry back, if it is of use; return the tokens of those that are not."""
         arrival = offered.arrival
         verdict = self.numbers.judge(arrival.first_seq, arrival.last_seq)
@@ -127,7 +129,7 @@ class Sequencer:
         self._held[arrival.first_seq] = offered
         return [before.token] if before is not None else []
 
-    def _advance(self) -> tuple[list[Offered], list[str]]:
+    def _advance(self) -> tuple[list[Offered], list[Receipt]]:
         ready: list[Offered] = []
         while (offered := self._held.get(self.numbers.taken_seq + 1)) is not None and self._explained(offered.arrival):
             del self._held[self.numbers.taken_seq + 1]

@@ -44,7 +44,9 @@ def spool_folder() -> Path:
     return folder
 
 
-def start_agent(folder: Path, address: str, stream: StreamOptions, *, temporary: bool) -> int | None:
+def start_agent(
+    folder: Path, address: str, stream: StreamOptions, *, temporary: bool, compact: bool = False
+) -> int | None:
     """Start the agent of a run folder; return its process id, or None (and log that) if that fails.
 
     Args:
@@ -52,10 +54,11 @@ def start_agent(folder: Path, address: str, stream: StreamOptions, *, temporary:
         address: of the collector.
         stream: how to send.
         temporary: remove the folder once everything is durable at the collector.
+        compact: rewrite the segments into full frames once everything is durable.
     """
     reap_agents()
     try:
-        command = agent_command(folder, address, stream, temporary=temporary)
+        command = agent_command(folder, address, stream, temporary=temporary, compact=compact)
         if not command[0]:
             raise FileNotFoundError("this Python does not know its own executable")
         with (folder / LOG_NAME).open("ab") as log:
@@ -90,7 +93,9 @@ def reap_agents() -> None:
             _agents.remove(agent)
 
 
-def agent_command(folder: Path, address: str, stream: StreamOptions, *, temporary: bool) -> Sequence[str]:
+def agent_command(
+    folder: Path, address: str, stream: StreamOptions, *, temporary: bool, compact: bool = False
+) -> Sequence[str]:
     """Return the command line of the agent."""
     command = [sys.executable or "", "-P", "-c", _BOOTSTRAP, str(Path(__file__).resolve().parents[2])]
     for name in CREDENTIALS:
@@ -101,4 +106,5 @@ def agent_command(folder: Path, address: str, stream: StreamOptions, *, temporar
             command += [option, str(Path(value).resolve())]
     command += ["--remove"] if temporary or not stream.keep_local else []
     command += ["--temporary"] if temporary else []
+    command += ["--compact"] if compact else []
     return [*command, "--give-up-after", str(stream.give_up_after), str(folder.resolve()), address]

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recorder.notices import write_line
+from esper_telemetry.schema import event_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from google.protobuf.message import Message
 
-    from esper_telemetry.recorder.buffer import Buffer, Plan
+    from esper_telemetry.recorder.buffer import Buffer
+    from esper_telemetry.recorder.plans import Entry
     from esper_telemetry.schema import EventType
 
 
@@ -98,8 +100,8 @@ class EventTarget(Protocol):
     def buffer(self) -> Buffer:
         """The buffer of this process."""
 
-    def plan(self, cls: type[Message], context: bytes) -> Plan:
-        """Return how events of `cls` are emitted in a context (serialized)."""
+    def entry_of(self, message: Message) -> Entry:
+        """Return a message as the buffer takes it, without a context."""
 
     def wants(self, one: EventType) -> bool:
         """Return whether events of this type are recorded at the level in force."""
@@ -149,7 +151,7 @@ class Background:
     @property
     def stored_by_program(self) -> int:
         """Bytes that the program itself has stored in the buffer so far: it grows with each of its events."""
-        return self._run.buffer.stored_bytes - self._own_bytes.total()
+        return self._run.buffer.stored - self._own_bytes.total()
 
     def emit(self, source: str, message: Message) -> None:
         """Record an event of the recorder's own; it is none of the program's, and breaks no silence of it.
@@ -158,11 +160,10 @@ class Background:
             source: which thread records it: one name for each.
             message: the event.
         """
-        plan = self._run.plan(type(message), b"")
-        if self._ended or not self._run.wants(plan.type):
+        if self._ended or not self._run.wants(event_type(type(message))):
             return
-        payload = message.SerializeToString()
-        size = plan.envelope.room + len(payload)
+        entry = self._run.entry_of(message)
+        size = entry.kind.held + entry.extra
         self._own_bytes[source] += size  # before it is stored: never does it look like an event of the program's
-        if not self._run.buffer.append(plan, payload):
+        if not self._run.buffer.append(*entry):
             self._own_bytes[source] -= size

@@ -1,11 +1,11 @@
 """What the emitters of one run share: the type table, the level in force, the buffer and the writer.
 
-An emitter asks it once per type and context for a plan; after that, emitting touches the plan and the buffer only. A
+An emitter asks it once for what it knows of a type or a context; after that, emitting touches plans and buffer only. A
 fork leaves a child without buffer, writer and file: its first event opens a stream of its own, and nothing of the
 parent's is used there. There is no lock: what must be done once is claimed by one C call.
 
-Background, housekeeping, files and forks see this class through small protocols of their own, and emitters are seen
-here through one, so that no two files import each other.
+Background, housekeeping, files and forks see this class through small protocols of their own, so that no two files
+import each other.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ import os
 import time
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recorder.background import Background
-from esper_telemetry.recorder.buffer import Buffer, Plan
+from esper_telemetry.recorder.buffer import CLOSED, Buffer, ClosedBuffer
 from esper_telemetry.recorder.forks import close_before_exit, watch_forks
 from esper_telemetry.recorder.housekeeping import Housekeeping
 from esper_telemetry.recorder.ledger import IN_CHILD, INVALID, SHUTDOWN, drop_counts
 from esper_telemetry.recorder.notices import Mistakes, notify
+from esper_telemetry.recorder.plans import NO_CONTEXT, NOWHERE, ContextPlans, Entry, KnownType, TypePlan
 from esper_telemetry.recorder.runfiles import child_sink
 from esper_telemetry.recorder.wakeup import Wakeup
 from esper_telemetry.recorder.writer_thread import WriterThread
 from esper_telemetry.schema import EventType, enum_labels, event_type
-from esper_telemetry.schema.encoder import payload_encoders
-from esper_telemetry.schema.envelope import EnvelopeParts
-from esper_telemetry.v1 import options_pb2, run_pb2
+from esper_telemetry.schema.call_shapes import CONTEXT_SHAPES, call_shapes
+from esper_telemetry.schema.context import build_context
+from esper_telemetry.v1 import run_pb2
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -43,22 +44,26 @@ if TYPE_CHECKING:
     from esper_telemetry.clock import Clock
     from esper_telemetry.errors import SchemaError
     from esper_telemetry.recorder.options import RecordOptions
+    from esper_telemetry.recorder.plans import EntryKind, Where
     from esper_telemetry.recorder.runfiles import RunFiles
+    from esper_telemetry.schema.row_shape import RowShape
     from esper_telemetry.sinks import Sink, Vanished
+
+    Append = Callable[[EntryKind, Where, Any, int], bool]
 
 _CHILD_TIMEOUT = 1.0  # seconds for a thread to begin; the file of a child is opened later
 _STREAM = "stream"
 Reason = Literal["closed", "failed", "exit"]
 
 
-class PlanHolder(Protocol):
-    """What keeps plans and the way into the buffer, and is called when either changes: an emitter."""
+# Types of what is bound again and again, and taken as it comes: a step, or None.
+_NUMBERED = frozenset({int, type(None)})
+# Shapes of contexts whose plans are kept; a program has a few.
+_MOST_CONTEXTS = 256
 
-    def connect(self, append: Callable[[Plan, bytes], bool]) -> None:
-        """Give events to `append` from now on."""
 
-    def forget_plans(self) -> None:
-        """Make new plans at the next event."""
+# What the end of a run may take for its files to become smaller.
+_COMPACTING_S = 2.0
 
 
 class Core:
@@ -79,8 +84,8 @@ class Core:
         token: 16 bytes that identify this run, the same in all its processes.
         clock: source of time.
         level: number of the level in force.
-        append: what emitters call with a plan and a payload.
-        plans: how events of a class are emitted without a context, of those that were emitted.
+        open_buffer: what emitters store events in themselves, up to its bound.
+        append: what emitters call with the kind of an event, its context, its row and the bytes of its texts.
         writer: the thread that writes this process's stream; None before a child's first event.
         closing: the end of this process's stream has been asked for, or had been when it was forked.
         closed: that end was reached.
@@ -118,8 +123,10 @@ class Core:
         self.closing = self.closed = False
         self.opened_at = time.monotonic()
         self.has_children = False
-        self._emitters: set[weakref.ref[PlanHolder]] = set()
-        self.plans: dict[type[Message], Plan] = {}
+        self._emitters: set[weakref.ref[object]] = set()
+        self._plans: set[weakref.ref[ContextPlans]] = set()
+        self._contexts: dict[RowShape, ContextPlans] = {}
+        self._known: dict[type[Message], KnownType] = {}
         self._mistakes = Mistakes()
         self._start_anew()
         if not self.child:
@@ -134,7 +141,8 @@ class Core:
         self._buffers: list[Buffer] = []
         self._unopened = {_STREAM: True}  # taken by the call that opens the stream of a child
         self.writer: WriterThread | None = None
-        self._connect(self._open_and_append)
+        self.append: Append = self._open_and_append
+        self.open_buffer: Buffer | ClosedBuffer = CLOSED
 
     @property
     def buffer(self) -> Buffer:
@@ -158,19 +166,14 @@ class Core:
             self.buffer, lambda: make_sink(self), self.wakeup, self.options.flush_interval, self.housekeeping.turn
         )
         sink = self.writer.start(timeout)
-        self._connect(self._append)
+        self.append = self._append
+        if self.options.on_error == "warn":
+            self.open_buffer = self.buffer
         return sink
 
     @property
-    def _append(self) -> Callable[[Plan, bytes], bool]:
+    def _append(self) -> Append:
         return self.buffer.append if self.options.on_error == "warn" else self._append_or_raise
-
-    def _connect(self, append: Callable[[Plan, bytes], bool]) -> None:
-        self.append = append
-        for ref in list(self._emitters):
-            emitter = ref()
-            if emitter is not None:
-                emitter.connect(append)
 
     def _number(self, one: EventType) -> int:
         """Return the number of a type; where two callers ask for a new one at once, a number stays unused."""
@@ -201,41 +204,81 @@ class Core:
     def set_level(self, level: int) -> None:
         """Put another level in force; emitters make new plans at their next event."""
         self.level = level
-        for ref in list(self._emitters):
-            emitter = ref()
-            if emitter is not None:
-                emitter.forget_plans()
+        self._forget_plans()
+
+    def forget_if_changed(self, level: int) -> None:
+        """Forget plans that were made at `level` while another thread changed it."""
+        if self.level != level:
+            self._forget_plans()
+
+    def _forget_plans(self) -> None:
+        for ref in list(self._plans):
+            plans = ref()
+            if plans is not None:
+                plans.forget()
 
     @property
     def has_emitters(self) -> bool:
         """Events can still be emitted: the run's own emitter is alive, which those that were bound keep."""
         return len(self._emitters) > 0
 
-    def adopt(self, emitter: PlanHolder) -> Callable[[Plan, bytes], bool]:
-        """Return what an emitter gives its events to, and remember it: it is called when that or the level changes."""
+    def adopt(self, emitter: object) -> None:
+        """Remember an emitter, as long as it is alive."""
         self._emitters.add(weakref.ref(emitter, self._emitters.discard))
-        return self.append
 
-    def plan(self, cls: type[Message], context: bytes) -> Plan:
-        """Return how events of `cls` are emitted in a context (serialized).
+    def placed(self, fields: dict[str, Any]) -> tuple[ContextPlans, Where]:
+        """Return what is known of a context, and what it is in the buffer.
+
+        Raises:
+            SchemaError: a name is not a field of Context, or a value does not fit it.
+        """
+        row = CONTEXT_SHAPES.of_message(build_context(fields))
+        plans = self._plans_for(row.shape)
+        return plans, (row.values, plans.held + row.extra)
+
+    def learn_step(self, base: ContextPlans, given: dict[str, Any], whole: ContextPlans) -> None:
+        """Let `bind` do what it just did without this class: contexts like `base` were given fields like `given`."""
+        row = CONTEXT_SHAPES.row(given)
+        check = row.shape.check
+        if row.values is given and check is not None and _NUMBERED.issuperset(row.shape.types):
+            base.steps[len(given)] = check, whole, whole.held - base.held
+
+    def _plans_for(self, shape: RowShape) -> ContextPlans:
+        plans = self._contexts.get(shape)
+        if plans is None:
+            if len(self._contexts) >= _MOST_CONTEXTS:
+                self._contexts.clear()
+            plans = self._contexts.setdefault(shape, self.fresh_plans(shape))
+        return plans
+
+    def fresh_plans(self, shape: RowShape) -> ContextPlans:
+        """Return plans that nothing is known in, which are told of changes of the level."""
+        plans = ContextPlans(shape)
+        self._plans.add(weakref.ref(plans, self._plans.discard))
+        return plans
+
+    def known(self, cls: type[Message]) -> KnownType:
+        """Return what the run knows of an event class.
 
         Raises:
             SchemaError: `cls` is no event.
         """
-        plan = self.plans.get(cls)
-        if plan is None:
-            plan = self.plans[cls] = self._first_plan(cls)
-        return plan.within(context) if context else plan
+        known = self._known.get(cls)
+        if known is None:
+            one = event_type(cls)
+            limit = self.buffer.limit(one.shedding)
+            known = self._known[cls] = KnownType(one, self._number(one), limit, call_shapes(cls))
+        return known
 
-    def _first_plan(self, cls: type[Message]) -> Plan:
-        one = event_type(cls)
-        return Plan(
-            type=one,
-            envelope=EnvelopeParts(self._number(one), b""),
-            limit=self.buffer.limit(one.shedding),
-            urgent=one.shedding == options_pb2.SHEDDING_NEVER,
-            encoders=payload_encoders(cls),
-        )
+    def entry_of(self, message: Message) -> Entry:
+        """Return what `append` takes for a message of the SDK's own, without a context.
+
+        Raises:
+            SchemaError: it is no event.
+        """
+        known = self.known(type(message))
+        row = known.shapes.of_message(message)
+        return Entry(TypePlan(known, NO_CONTEXT).kind(row.shape), NOWHERE, row.values, row.extra)
 
     def reject(self, name: str, error: SchemaError) -> None:
         """Count an event that could not be built and report that, or raise `error` with strict=True."""
@@ -262,8 +305,8 @@ class Core:
             raise self.writer.error
         self.background.check()
 
-    def _append_or_raise(self, plan: Plan, payload: bytes) -> bool:
-        accepted = self.buffer.append(plan, payload)
+    def _append_or_raise(self, kind: EntryKind, where: Where, row: Any, extra: int) -> bool:
+        accepted = self.buffer.append(kind, where, row, extra)
         self.check_sink()
         return accepted
 
@@ -316,13 +359,15 @@ class Core:
         try:
             self.background.stop(self.options.close_timeout / 2)  # the other half is the disk's
         except BaseException:  # an interrupt of the wait takes nothing from the end
-            self._write_last(self.plan(type(last), b""), build, deadline)
+            self._write_last(self.known(type(last)).type_id, build, deadline)
             raise
-        return self._write_last(self.plan(type(last), b""), build, deadline)
+        return self._write_last(self.known(type(last)).type_id, build, deadline)
 
-    def _write_last(self, plan: Plan, build: Callable[[int, Counter[tuple[str, int]]], bytes], deadline: float) -> bool:
+    def _write_last(
+        self, type_id: int, build: Callable[[int, Counter[tuple[str, int]]], bytes], deadline: float
+    ) -> bool:
         self.closing = True
-        self.buffer.end(plan, build)
+        self.buffer.end(type_id, build)
         if self.writer is None:
             self.buffer.drop_all(SHUTDOWN)
         elif not self.writer.finish(max(0.0, deadline - time.monotonic())):
@@ -330,6 +375,18 @@ class Core:
         self.housekeeping.end()
         self.closed = True
         return True
+
+    def compact(self) -> None:
+        """Rewrite the files of a run that was closed in good order into full frames, for two seconds at most.
+
+        Those of its child processes too, which do not take that time themselves.
+        """
+        files, writer = self.files, self.writer
+        if files is None or not files.compacts or self.child or writer is None or not writer.ended or writer.error:
+            return
+        from esper_telemetry.sinks.compacting import compact_run  # loaded since the run was opened, but for this
+
+        compact_run(files.folder, getattr(writer.sink, "paths", ()), files.rank, _COMPACTING_S)
 
     # --- child processes ----------------------------------------------------------------------------------------------
 
@@ -350,10 +407,10 @@ class Core:
         self.wakeup.set()  # its file is there at once: a trace of a child that is killed soon
         close_before_exit(partial(self.close_stream, "exit"))
 
-    def _open_and_append(self, plan: Plan, payload: bytes) -> bool:
+    def _open_and_append(self, kind: EntryKind, where: Where, row: Any, extra: int) -> bool:
         """Take the first event of a child process, on a road that is taken once."""
         self.open_child()
-        return self.buffer.append(plan, payload)
+        return self.buffer.append(kind, where, row, extra)
 
     def close_stream(self, reason: Reason, error_type: str | None = None) -> None:
         """End the stream of this child process; one that has emitted nothing has none. A second call does nothing."""

@@ -1,9 +1,9 @@
-"""Cuts what waits in the buffer into batches of one frame each: numbers, stamps and joins events. Writer thread only.
+"""Cuts what waits in the buffer into batches of one frame each: numbers, stamps and groups events. Writer thread only.
 
-The position of an entry in the deque is its number, so a number cannot be given out without an event (or a counted
-loss) behind it. Entries leave the deque into `taken` by one C call, and `taken` only when the batch that holds them is
-made: a cut that an exception breaks off is done again from the same entries. It never writes, and never waits for
-anything but the interpreter.
+The position of an entry in the buffer is its number, so a number cannot be given out without an event (or a counted
+loss) behind it. Entries leave the buffer into `taken` by steps that nothing can come between, and `taken` only when the
+batch that holds them is made: a cut that an exception breaks off is done again from the same entries. It never writes,
+and never waits for anything but the interpreter.
 
 Other threads may read; while `version` is None, or when it changed between two readings, what they read does not
 belong together.
@@ -11,36 +11,42 @@ belong together.
 
 from __future__ import annotations
 
-import itertools
+import operator
 import time
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.recorder.ledger import TOO_LARGE
 from esper_telemetry.schema import MAX_BATCH_BYTES, MAX_EVENT_BYTES, Batch
-from esper_telemetry.schema.envelope import EnvelopeParts, Joined, join_events
+from esper_telemetry.schema.envelope import frame_event
+from esper_telemetry.schema.frame_builder import BuiltFrame, build_frame
 
 if TYPE_CHECKING:
-    from collections import deque
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from esper_telemetry.clock import Anchor
     from esper_telemetry.recorder.ledger import LossLedger
     from esper_telemetry.recorder.timeline import Timeline
     from esper_telemetry.schema import EventType
+    from esper_telemetry.schema.frame_builder import EventGroup
 
-# Per event in the deque: envelope, monotonic time, payload. Flat, because a tuple for each would be an object that the
-# garbage collector follows.
-WIDTH = 3
-# Events whose envelopes are joined before another thread may run: 0.1 ms of the interpreter.
+# Per event in the buffer: kind, context, monotonic time, row, bytes that it takes in memory. Flat, because a tuple for
+# each would be an object that the garbage collector follows.
+WIDTH = 5
+_KIND, _WHERE, _TIME, _ROW, _ROOM = range(WIDTH)
+# Events that are looked at at once to find where a frame ends.
 _SLICE = 256
+# Events that are taken from the buffer at once: some slices, for each time moves all that wait behind them.
+_AT_ONCE = 4096
 _NO_TYPE = 0
+_spare = operator.attrgetter("spare")
 
 
-class Loss(EnvelopeParts):
-    """An entry in the place of an event that could not be built: it has a number, and is counted when it is taken.
+class Loss:
+    """The kind of an entry in the place of an event that could not be built: it is counted when it is taken.
 
     Attributes:
         full_name: full message name of the event.
@@ -49,8 +55,10 @@ class Loss(EnvelopeParts):
 
     __slots__ = ("cause", "full_name")
 
+    type_id = _NO_TYPE
+    held = spare = 200  # bytes in memory; none of them come into a frame
+
     def __init__(self, full_name: str, cause: int) -> None:
-        super().__init__(_NO_TYPE, b"")
         self.full_name = full_name
         self.cause = cause
 
@@ -75,29 +83,28 @@ class LastEvent(NamedTuple):
     """The last event of a stream, built when everything before it has its number.
 
     Attributes:
-        envelope: of its type and context.
+        type_id: id of its type.
         time: monotonic, nanoseconds.
         build: makes the payload from its number and the losses before it, by type and cause.
     """
 
-    envelope: EnvelopeParts
+    type_id: int
     time: int
     build: Callable[[int, Counter[tuple[str, int]]], bytes]
 
 
+_NOTHING = BuiltFrame(b"", None, None)
+
+
 @dataclass(slots=True)
 class _Frame:
-    """A frame in the making. Until `_drop_losses`, entries of losses are in it as events of no type.
-
-    Times in it are monotonic ones: the offset of its anchor makes wall time of them.
-    """
+    """A frame in the making. Times in it are monotonic ones: the offset of its anchor makes wall time of them."""
 
     first: int
     latest: int
     anchor: Anchor
-    events: list[bytes] = field(default_factory=list)
-    type_ids: list[int] = field(default_factory=list)
-    size: int = 0
+    built: BuiltFrame = _NOTHING
+    counts: Counter[int] = field(default_factory=Counter)
     room: int = 0
     min_time: int | None = None
     entries: int = 0
@@ -126,7 +133,7 @@ class FrameCutter:
 
     def __init__(
         self,
-        entries: deque[Any],
+        entries: list[Any],
         ledger: LossLedger,
         types: Mapping[int, EventType],
         *,
@@ -166,12 +173,13 @@ class FrameCutter:
             ending: goes into the batch that empties the deque.
         """
         anchor = self._timeline.anchor
-        frame = _Frame(self.given.seq + 1, self.given.latest - anchor.offset, anchor)
-        while frame.size < self._frame_bytes and self._add_slice(frame):
-            if patient:
-                time.sleep(0)
-        if _NO_TYPE in frame.type_ids:
-            self._drop_losses(frame)
+        entries = self._fitting()
+        while True:
+            frame = _Frame(self.given.seq + 1, self.given.latest - anchor.offset, anchor)
+            self._fill(frame, entries, _let_others_run if patient else _go_on)
+            if len(frame.built.raw) <= MAX_BATCH_BYTES or entries == 1:
+                break
+            entries //= 2  # it was reckoned at less
         losses = self._ledger.losses
         seq = self.given.seq + frame.entries + losses.total() - self.given.losses
         if ending is not None and self._has_room_for_the_end(frame):
@@ -204,7 +212,7 @@ class FrameCutter:
         """Count everything that was not written as lost."""
         if self.batch is not None:
             self._drop_batch(self.batch, cause)
-        self._pull(len(self._entries) // WIDTH)
+        self._pull(len(self._entries))
         self._drop_taken(cause)
 
     def take_back(self, events: Counter[int], cause: int) -> None:
@@ -226,66 +234,76 @@ class FrameCutter:
         self.version = object()
 
     def _drop_taken(self, cause: int) -> None:
-        self.version = None
-        for parts in self.taken[::WIDTH]:
-            self._count(parts, cause)
         events, given = len(self.taken) // WIDTH, self.given
-        self.given = given._replace(seq=given.seq + events, losses=given.losses + events)
+        given = given._replace(seq=given.seq + events, losses=given.losses + events)
+        kinds = Counter(self.taken[::WIDTH])
+        self.version = None
+        for kind, count in kinds.items():  # an entry of a loss keeps its own cause
+            self._ledger.count(kind.full_name, kind.cause if isinstance(kind, Loss) else cause, count)
+        self.given = given
         self.taken.clear()
         self.version = object()
 
-    def _add_slice(self, frame: _Frame) -> bool:
-        """Join some entries more; return False if there are none, or if the frame is full."""
-        start = frame.entries * WIDTH
-        if start == len(self.taken) and not self._pull(self._slice_events(frame)):
-            return False
-        entries = self.taken[start : start + _SLICE * WIDTH]
-        if not self._timeline.is_plain(entries[1]):
-            entries[1::WIDTH] = self._timeline.slowed(entries[1::WIDTH])
-        joined = self._join(frame, entries)
-        size = sum(map(len, joined.events))
-        if frame.size + size > self._frame_bytes:
-            fit = _fitting(joined.events, frame.size, self._frame_bytes)
-            if fit < len(joined.events):
-                entries = entries[: fit * WIDTH]
-                joined = self._join(frame, entries)
-                size = sum(map(len, joined.events))
-        if not entries:
-            return False
-        type_ids = [parts.type_id for parts in entries[::WIDTH]]
-        if frame.min_time is None:
-            first = next((time for number, time in zip(type_ids, entries[1::WIDTH], strict=True) if number), None)
-            frame.min_time = None if first is None else max(frame.latest, first)
-        frame.latest = joined.latest
-        frame.events += joined.events
-        frame.type_ids += type_ids
-        frame.entries += len(type_ids)
-        frame.size += size
-        frame.room += joined.room
-        return True
+    def _pull(self, most: int) -> None:
+        """Move so many of the events that wait to `taken`, as far as there are so many. Others only append to them.
 
-    def _join(self, frame: _Frame, entries: list[Any]) -> Joined:
-        return join_events(entries, frame.anchor.offset, frame.first + frame.entries, frame.latest)
-
-    def _slice_events(self, frame: _Frame) -> int:
-        """Return how many entries to take at once: to the end of the frame, if they are like the next one."""
-        waiting = len(self._entries) // WIDTH
-        if not waiting:
-            return 0
-        size: int = self._entries[0].room + len(self._entries[2])
-        return min(waiting, _SLICE, 1 + (self._frame_bytes - frame.size) // size)
-
-    def _pull(self, events: int) -> bool:
-        """Move so many entries from the deque to `taken`."""
+        No signal, exception or other thread comes between the two statements: CPython looks for them at calls and
+        backward jumps only.
+        """
+        end = most * WIDTH
         self.version = None
-        self.taken.extend(itertools.starmap(self._entries.popleft, itertools.repeat((), events * WIDTH)))
+        self.taken += self._entries[:end]
+        del self._entries[:end]
         self.version = object()
-        return events > 0
+
+    def _fitting(self) -> int:
+        """Take the entries of the next frame, up to the one that fills it as far as is known; return how many."""
+        entries = size = 0
+        while size < self._frame_bytes:
+            start, end = entries * WIDTH, (entries + _SLICE) * WIDTH
+            if len(self.taken) < end:
+                self._pull(_AT_ONCE)
+            spare = map(_spare, self.taken[start:end:WIDTH])
+            sizes = list(accumulate(map(operator.sub, self.taken[start + _ROOM : end : WIDTH], spare), initial=size))
+            more = len(sizes) - 1
+            if not more:
+                break
+            if sizes[-1] >= self._frame_bytes:
+                more = bisect_left(sizes, self._frame_bytes)
+            entries, size = entries + more, sizes[more]
+        return entries
+
+    def _fill(self, frame: _Frame, entries: int, pause: Callable[[], None]) -> None:
+        """Put so many entries into an empty frame."""
+        frame.entries = entries
+        if not entries:
+            return
+        end = entries * WIDTH
+        kinds = self.taken[:end:WIDTH]
+        times = self.taken[_TIME:end:WIDTH]
+        frame.losses = [one for one in kinds if one.type_id == _NO_TYPE]
+        if frame.losses:  # which have no time of their own: that of an event before
+            times = [0 if one.type_id == _NO_TYPE else time for one, time in zip(kinds, times, strict=True)]
+        if not self._timeline.is_plain(min(times)):
+            times = self._timeline.slowed(times)
+        if times[0] < frame.latest or times != sorted(times):
+            # What lies between reading a clock and storing an event, other threads may use.
+            times = list(accumulate(times, max, initial=frame.latest))[1:]
+        frame.min_time = next((time for one, time in zip(kinds, times, strict=True) if one.type_id != _NO_TYPE), None)
+        frame.latest = times[-1]
+        frame.room = sum(self.taken[_ROOM:end:WIDTH])
+        offset = frame.anchor.offset
+        stamps = [offset + time for time in times]
+        seqs = range(frame.first, frame.first + entries)
+        groups = list(_groups(kinds, (seqs, stamps, self.taken[_WHERE:end:WIDTH], self.taken[_ROW:end:WIDTH])))
+        for group in groups:
+            frame.counts[group.type_id] += len(group.seqs)
+        frame.built = build_frame(groups, pause)
 
     def _has_room_for_the_end(self, frame: _Frame) -> bool:
         """Tell whether everything is in `frame`, and an event more fits in."""
         waiting = self._entries or frame.entries * WIDTH < len(self.taken) or frame.losses
-        return not (self.ended or waiting) and frame.size + MAX_EVENT_BYTES <= MAX_BATCH_BYTES
+        return not (self.ended or waiting) and len(frame.built.raw) + MAX_EVENT_BYTES <= MAX_BATCH_BYTES
 
     def _end(self, frame: _Frame, ending: LastEvent, seq: int, losses: Counter[tuple[str, int]]) -> None:
         """Add the last event, which knows what was offered and lost before it."""
@@ -294,30 +312,21 @@ class FrameCutter:
         self._ending_fails = False
         frame.ends = True
         if len(payload) > MAX_EVENT_BYTES:
-            frame.losses.append(Loss(self._types[ending.envelope.type_id].full_name, TOO_LARGE))
+            frame.losses.append(Loss(self._types[ending.type_id].full_name, TOO_LARGE))
             return
         offset = frame.anchor.offset
         frame.latest = max(frame.latest, self._timeline.unix_nano(ending.time) - offset)
         if frame.min_time is None:
             frame.min_time = frame.latest
-        frame.events += join_events((ending.envelope, frame.latest, payload), offset, seq).events
-        frame.size += len(frame.events[-1])
-        frame.type_ids.append(ending.envelope.type_id)
-
-    def _drop_losses(self, frame: _Frame) -> None:
-        """Take the entries of losses out of `frame`; they are counted when it is committed."""
-        parts = self.taken[: frame.entries * WIDTH : WIDTH]
-        frame.losses = [one for one in parts if one.type_id == _NO_TYPE]
-        frame.events = [event for event, number in zip(frame.events, frame.type_ids, strict=True) if number]
-        frame.type_ids = list(filter(None, frame.type_ids))
-        frame.size = sum(map(len, frame.events))
+        last = frame_event(ending.type_id, offset + frame.latest, seq, b"", payload)
+        frame.built = frame.built._replace(raw=frame.built.raw + last)
+        frame.counts[ending.type_id] += 1
 
     def _commit(self, frame: _Frame, seq: int, losses: int) -> None:
         """Make the batch, and release its entries: all that can fail comes before anything is changed."""
         used = frame.entries * WIDTH
-        counts = Counter(frame.type_ids)
-        batch = self._batch(frame, counts, seq) if frame.events else None
-        given = Given(seq, losses, self.given.recorded + counts, frame.latest + frame.anchor.offset)
+        batch = self._batch(frame, seq) if frame.counts else None
+        given = Given(seq, losses, self.given.recorded + frame.counts, frame.latest + frame.anchor.offset)
         self.version = None
         for one in frame.losses:
             self._ledger.count(one.full_name, one.cause)
@@ -326,29 +335,44 @@ class FrameCutter:
         del self.taken[:used]
         self.version = object()
 
-    def _batch(self, frame: _Frame, counts: Counter[int], last_seq: int) -> Batch:
+    def _batch(self, frame: _Frame, last_seq: int) -> Batch:
         return Batch(
-            raw=b"".join(frame.events),
-            type_counts=counts,
-            records=len(frame.events),
+            raw=frame.built.raw,
+            type_counts=frame.counts,
+            records=frame.counts.total(),
             first_seq=self._covered + 1,
             last_seq=last_seq,
             min_time=frame.anchor.offset + (frame.min_time or 0),
             max_time=frame.anchor.offset + frame.latest,
-            new_types=[(number, self._types[number]) for number in counts if number not in self._declared],
+            new_types=[(number, self._types[number]) for number in frame.counts if number not in self._declared],
             anchor=frame.anchor,
+            batch_range=frame.built.batch_range,
+            step_range=frame.built.step_range,
         )
 
-    def _count(self, parts: EnvelopeParts, cause: int) -> None:
-        """Count the event of an entry as lost; an entry of a loss keeps its own cause."""
-        if isinstance(parts, Loss):
-            self._ledger.count(parts.full_name, parts.cause)
-        else:
-            self._ledger.count(self._types[parts.type_id].full_name, cause)
+
+def _groups(kinds: list[Any], parts: tuple[Sequence[Any], ...]) -> Iterator[EventGroup]:
+    """Yield the events of each kind, without the entries of losses.
+
+    Args:
+        kinds: of all entries.
+        parts: sequence number, time, context and row of each.
+    """
+    if kinds.count(kinds[0]) == len(kinds):
+        if kinds[0].type_id != _NO_TYPE:
+            yield kinds[0].group(*parts)
+        return
+    places: dict[Any, list[int]] = {}
+    for place, kind in enumerate(kinds):
+        places.setdefault(kind, []).append(place)
+    for kind, found in places.items():
+        if kind.type_id != _NO_TYPE:
+            yield kind.group(*([part[place] for place in found] for part in parts))
 
 
-def _fitting(events: list[bytes], size: int, frame_bytes: int) -> int:
-    """Return how many of `events` belong to a frame of so many bytes: up to the one that fills it."""
-    sizes = list(itertools.accumulate(map(len, events), initial=size))
-    fit = min(bisect_left(sizes, frame_bytes), len(events))
-    return fit if sizes[fit] <= MAX_BATCH_BYTES else fit - 1
+def _let_others_run() -> None:
+    time.sleep(0)
+
+
+def _go_on() -> None:
+    """Hold the interpreter: a writer that is behind and released it ten times a frame would never catch up."""

@@ -1,9 +1,10 @@
-"""The hot path: from `emit(EventClass, **fields)` to bytes in the buffer.
+"""The hot path: from `emit(EventClass, **fields)` to the call's own fields in the buffer.
 
-What can be computed once per type and context is kept in a plan; what is filtered by level costs a dictionary
-look-up; a payload is packed without building a message where its shape is known (schema/encoder.py). Everything
-else leaves the hot path: a type seen first, a ready message, a call that gives its own context (schema/placed.py),
-and what is no event at all, which is counted and reported once.
+What can be computed once per type, context and shape of call is kept (plans.py); what is filtered by level costs two
+dictionary look-ups. A call whose names and types are known is kept as it is, after a look at its values where their
+types do not suffice; nothing is built, packed or serialized in the thread that emits. Everything else leaves the hot
+path: a type or shape seen first, a ready message, values that must be converted or serialized at once
+(schema/call_shapes.py), and what is no event at all, which is counted and reported once.
 """
 
 from __future__ import annotations
@@ -12,26 +13,25 @@ from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.errors import SchemaError
 from esper_telemetry.recorder.handle import revived_emitter, ticket_of
-from esper_telemetry.schema import encode_context, event_type
-from esper_telemetry.schema.encoder import UNSEEN, PayloadEncoders
-from esper_telemetry.schema.misfit import is_misfit, is_of_this_line
-from esper_telemetry.schema.placed import HOW, placed_encoders
+from esper_telemetry.recorder.ledger import TOO_LARGE
+from esper_telemetry.recorder.plans import NO_CONTEXT, NOWHERE, OFF
+from esper_telemetry.schema import MAX_EVENT_BYTES
+from esper_telemetry.schema.call_shapes import CONTEXT_SHAPES, HOW
+from esper_telemetry.schema.misfit import is_misfit
 from esper_telemetry.schema.shown import reason, shown, type_name
-from esper_telemetry.v1 import context_pb2
+from esper_telemetry.schema.value_checks import LONGEST_TEXTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from google.protobuf.message import Message
 
-    from esper_telemetry.recorder.buffer import Plan
     from esper_telemetry.recorder.core import Core
+    from esper_telemetry.recorder.plans import KnownType
+    from esper_telemetry.schema import EventType
 
 # Under this name is counted what names no message at all: a text, None, a class that is no event.
 NO_EVENT = "(no event)"
-
-# Of an event that requires more than is bound: no call fits the hot path, each is asked for its context.
-_CONTEXT_FIRST = PayloadEncoders(context_pb2.Context)
+# Bytes of an event beside its payload and its context.
+_ENVELOPE = 64
 
 
 class Emitter:
@@ -42,57 +42,25 @@ class Emitter:
 
     Args:
         core: of the run; None of one that is off.
-        context: what is added to each event.
-        root: the run's own emitter, which is kept alive: one that was bound is known to the run only from its second
-            event on, because many are made for a single one, and being known costs as much as the event.
-        run_class: of the run whose own emitter this is: what it becomes where it is unpickled.
+        run_class: of the run.
 
     Attributes:
         error: why its context cannot be used; None if it can.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_append",
-        "_context",
-        "_core",
-        "_encoded",
-        "_plans",
-        "_root",
-        "_run_class",
-        "_used",
-        "error",
-    )
+    __slots__ = ("__weakref__", "_context", "_core", "_root", "_run_class", "_where")
+    error: SchemaError | None = None
 
-    def __init__(
-        self,
-        core: Core | None,
-        context: dict[str, Any],
-        root: Emitter | None = None,
-        *,
-        run_class: type[Any] | None = None,
-    ) -> None:
+    def __init__(self, core: Core | None, *, run_class: type[Any] | None = None) -> None:
         self._core = core
-        self._context = context
-        self._plans: dict[Any, Plan | None] = UNSEEN
-        self.error: SchemaError | None = None
-        try:
-            self._encoded = encode_context(context)
-        except SchemaError as error:
-            if core is not None and core.strict:
-                raise
-            self._encoded = b""
-            self.error = error
-        self._append: Callable[[Plan, bytes], bool]
-        self._root = root
-        self._used = root is None
-        if root is None:
-            self._run_class = run_class
-            if core is not None:
-                self._append = core.adopt(self)
+        self._context, self._where = (OFF, NOWHERE) if core is None else core.placed({})
+        self._root: Emitter | None = None  # of one that was bound: the run's own, which is kept alive
+        self._run_class = run_class
+        if core is not None:
+            core.adopt(self)
 
     def __repr__(self) -> str:
-        bound = ", ".join(f"{name}={shown(value)}" for name, value in self._context.items() if value is not None)
+        bound = ", ".join(f"{name}={shown(value)}" for name, value in self._where[0].items() if value is not None)
         return f"<Emitter: {bound or 'no context'}{', off' if self._core is None else ''}>"
 
     def __copy__(self) -> Emitter:
@@ -103,14 +71,14 @@ class Emitter:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Take along what `handle.py` needs; the values of a context that cannot be used stay behind."""
-        root, context = self._root or self, self._context if self.error is None else {}
-        return revived_emitter, (root._run_class, ticket_of(self._core), context, self.error)  # noqa: SLF001 - of the same class
+        root = self._root or self
+        return revived_emitter, (root._run_class, ticket_of(self._core), self._where[0], self.error)  # noqa: SLF001 - of the same class
 
     def bind(self, *wrong: object, **context: Any) -> Emitter:
         """Return an emitter that adds `context` to what this one adds.
 
-        It is cheap enough for each step of a loop; a context that many events share is cheaper bound once, and one of
-        a single event may be given in the call: `emit(Event, loss=0.5, step=7)`.
+        It costs about half an event, and may be called at each step of a loop. A context of a single event may be
+        given in the call as well: `emit(Event, loss=0.5, step=7)`.
 
         Args:
             *wrong: nothing: a context has names.
@@ -120,10 +88,20 @@ class Emitter:
         Raises:
             SchemaError: only with strict=True; else the emitter's events are counted as invalid.
         """
-        whole = {**self._context, **context} if self._context else context
-        emitter = Emitter(self._core, whole, self._root or self)
-        if wrong:
-            emitter._spoil(SchemaError(f"bind was given {shown(wrong[0])}; give names, such as bind(env_id=0)"))
+        try:
+            check, plans, more = self._context.steps[len(context)]
+            fits = check(context) >= 0 and not wrong
+        except Exception as error:  # so many names were not bound before
+            if not is_misfit(error):
+                raise
+            fits = False
+        if not fits:
+            return self._bind_any(wrong, context)
+        emitter = _new(Emitter)
+        # At half the price of a constructor. What is bound is `context` itself where nothing is below it.
+        values, held = self._where
+        emitter._core, emitter._context, emitter._root = self._core, plans, self._root or self  # noqa: SLF001 - of the same class
+        emitter._where = {**values, **context} if values else context, held + more  # noqa: SLF001
         return emitter
 
     def emit(self, event: type[Message] | Message | None = None, /, *wrong: object, **fields: Any) -> None:
@@ -143,125 +121,122 @@ class Emitter:
             SchemaError: only with strict=True, when a field is unknown, holds a tensor or does not fit.
             SinkError: only with on_error="raise", when the sink has failed.
         """
-        plans = self._plans
         try:
-            plan = plans[event]
-        except Exception as error:  # a type not seen yet, or a message or an object that cannot be hashed
+            calls = self._context.calls[event]
+            if calls is None:  # filtered by its level
+                return
+            kind = calls[len(fields)]
+            extra = kind.check(fields)
+        except Exception as error:  # a type or a shape not seen often, a message, an object that cannot be hashed
             if not is_misfit(error):
                 raise
-            self._emit_first(event, wrong, fields)
+            extra = -1
+        if extra < 0 or wrong:
+            self._emit_any(event, wrong, fields)
             return
-        if plan is None:  # filtered by its level
-            if plans is UNSEEN:
-                self._emit_first(event, wrong, fields)
-            return
+        # As Buffer.append does it; the call alone would be a tenth of all this.
+        where, buffer = self._where, self._core.open_buffer  # type: ignore[union-attr]  # there is one where a kind is
+        room = kind.held + extra if where is buffer.where else kind.held + extra + where[1]
+        size = buffer.stored + room
+        if size > buffer.bound:
+            self._core.append(kind, where, fields, extra)  # type: ignore[union-attr]
+        else:
+            buffer.stored = size
+            buffer.where = where
+            buffer.extend((kind, where, buffer.monotonic_ns(), fields, room))
+
+    def spoiled(self, error: SchemaError) -> Emitter:
+        """Return an emitter that refuses every event.
+
+        Raises:
+            SchemaError: with strict=True.
+        """
+        core = self._core
+        if core is not None and core.strict:
+            raise error
+        emitter = _new(_Spoiled)
+        emitter._core, emitter._root, emitter._where = core, self._root or self, self._where  # noqa: SLF001 - of the same class
+        emitter._context = OFF if core is None else core.fresh_plans(NO_CONTEXT)  # noqa: SLF001
+        emitter.error = error
+        return emitter
+
+    def _bind_any(self, wrong: tuple[object, ...], context: dict[str, Any]) -> Emitter:
+        """Bind a context of a shape that has not come often, or one that cannot be used."""
+        core, whole = self._core, {**self._where[0], **context}
+        if self.error is not None:
+            return self.spoiled(self.error)
         if wrong:
-            self._emit_any(plan, None, wrong, fields)
-            return
+            return self.spoiled(SchemaError(f"bind was given {shown(wrong[0])}; give names, such as bind(env_id=0)"))
         try:
-            payload = plan.encoders[len(fields)](**fields)
-        except TypeError as error:  # other names than those of the function of the moment
-            if not is_of_this_line(error):
-                raise
-            payload = None
-        if payload is None:
-            self._emit_any(plan, None, wrong, fields)
-            return
-        self._append(plan, payload)
+            if core is None:
+                plans, where = OFF, (CONTEXT_SHAPES.row(whole).values, 0)
+            else:
+                plans, where = core.placed(whole)
+                core.learn_step(self._context, context, plans)
+        except SchemaError as error:
+            return self.spoiled(error)
+        emitter = _new(Emitter)
+        emitter._core, emitter._root, emitter._context, emitter._where = core, self._root or self, plans, where  # noqa: SLF001 - of the same class
+        return emitter
 
-    def connect(self, append: Callable[[Plan, bytes], bool]) -> None:
-        """Give events to `append` from now on."""
-        self._append = append
-
-    def forget_plans(self) -> None:
-        """Make new plans at the next event: the level changed."""
-        self._plans = UNSEEN
-
-    def _emit_first(self, event: Any, wrong: tuple[object, ...], fields: Mapping[str, Any]) -> None:
-        """Emit an event of a type that this emitter has not seen, or a ready message."""
+    def _emit_any(self, event: Any, wrong: tuple[object, ...], fields: dict[str, Any]) -> None:
+        """Emit what the hot path did not: the first of a type or a shape, a ready message, a misfit; or refuse it."""
         core = self._core
         if core is None:
             return
-        message = None if isinstance(event, type) else event
-        plan = self._first_plan(core, event if message is None else type(event), event)
-        if plan is None:
-            return
-        payload = None
-        if message is None and not wrong:
-            try:
-                payload = plan.encoders[len(fields)](**fields)
-            except TypeError as error:  # as in `emit`
-                if not is_of_this_line(error):
-                    raise
-        if payload is None:
-            self._emit_any(plan, message, wrong, fields)
-        else:
-            self._append(plan, payload)
-
-    def _emit_any(
-        self, plan: Plan, message: Message | None, wrong: tuple[object, ...], fields: Mapping[str, Any]
-    ) -> None:
-        """Emit what the hot path did not: a ready message, a call with context, a misfit; or refuse it."""
-        try:
-            encoders = placed_encoders(plan.type.cls)
-            payload, context = encoders.pack((message, wrong, fields), self._context, self._encoded)
-        except Exception as error:
-            if not is_misfit(error):
-                raise
-            self._reject(plan, error)
-            return
-        # A plan that waits for its context has none of the emitter's yet.
-        bound = context is self._encoded and plan.encoders is not _CONTEXT_FIRST
-        self._append(plan if bound else plan.within(context), payload)
-
-    def _first_plan(self, core: Core, cls: Any, event: Any) -> Plan | None:
-        """Return the plan of a type seen first; None if it is filtered or was refused."""
+        cls: Any = event if isinstance(event, type) else type(event)
         level = core.level
         try:
-            known = core.plans.get(cls)
-            one = known.type if known is not None else event_type(cls)
+            known = core.known(cls)
         except Exception as error:
             if not is_misfit(error):
                 raise
             core.reject(_name_of(cls), _no_event(event, error))
-            return None
-        plan: Plan | None = None
-        if one.level <= level:
-            if self.error is not None:
-                core.reject(one.full_name, self.error)
-                return None
-            plan = known if known is not None else core.plan(cls, b"")
-            if one.requires and placed_encoders(cls).lacking({}, self._context) is not None:
-                plan = plan._replace(encoders=_CONTEXT_FIRST)
-            elif self._encoded:
-                plan = plan.within(self._encoded)
-        if self._used:
-            self._keep(core, cls, plan, level)
+            return
+        if known.type.level > level:
+            self._context.calls[cls] = None
+            core.forget_if_changed(level)
+        elif self.error is not None:
+            core.reject(known.type.full_name, self.error)
         else:
-            self._used = True
-            self._append = core.append
-        return plan
+            self._emit_known(core, known, (None if event is cls else event, wrong, fields), level)
 
-    def _keep(self, core: Core, cls: Any, plan: Plan | None, level: int) -> None:
-        """Keep the plan that was made at a level, and be notified of what changes it."""
-        if self._plans is UNSEEN:
-            self._append = core.adopt(self)
-            self._plans = {cls: plan}
-        else:
-            self._plans[cls] = plan
-        if core.level != level:  # changed by another thread while the plan was made
-            self.forget_plans()
+    def _emit_known(
+        self, core: Core, known: KnownType, call: tuple[Message | None, tuple[object, ...], dict[str, Any]], level: int
+    ) -> None:
+        plans, where, fields = self._context, self._where, call[2]
+        try:
+            row = known.shapes.take(*call, where[0])
+            if row.where is not None:
+                plans, where = core.placed({**where[0], **row.where})
+        except Exception as error:
+            if not is_misfit(error):
+                raise
+            self._reject(core, known.type, error)
+            return
+        texts = where[1] - plans.held
+        if row.extra + texts + _ENVELOPE > MAX_EVENT_BYTES:
+            core.buffer.refuse(known.type.full_name, TOO_LARGE)
+            core.check_sink()
+            return
+        plan = plans.plan(known, keep=texts <= LONGEST_TEXTS)
+        kind = plan.use(row.shape) if row.values is fields else plan.kind(row.shape)
+        core.forget_if_changed(level)
+        core.append(kind, where, row.values, row.extra)
 
-    def _spoil(self, error: SchemaError) -> None:
-        """Refuse every event from now on."""
-        if self._core is not None and self._core.strict:
-            raise error
-        self.error = error
+    @staticmethod
+    def _reject(core: Core, one: EventType, error: Exception) -> None:
+        about = error.about if isinstance(error, SchemaError) else type_name(type(error))
+        core.reject(one.full_name, SchemaError(f"{one.name}: {reason(error)}", about=about))
 
-    def _reject(self, plan: Plan, error: Exception) -> None:
-        if self._core is not None:
-            about = error.about if isinstance(error, SchemaError) else type_name(type(error))
-            self._core.reject(plan.type.full_name, SchemaError(f"{plan.type.name}: {reason(error)}", about=about))
+
+class _Spoiled(Emitter):
+    """Refuses every event, because of what was bound."""
+
+    __slots__ = ("error",)
+
+
+_new = object.__new__
 
 
 def _name_of(event: Any) -> str:

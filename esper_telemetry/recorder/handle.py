@@ -114,8 +114,7 @@ def revived_emitter(
     """
     run_id = ticket.files.run_id if ticket is not None and ticket.files is not None else ""
     emitter = revived_run(run_class, ticket, run_id).bind(**context)
-    emitter.error = error
-    return emitter
+    return emitter if error is None else emitter.spoiled(error)
 
 
 def _child_core(ticket: Ticket) -> Core | None:

@@ -53,6 +53,9 @@ class RecordOptions:
             that are secrets by the SDK's own rule; they are held against names in `config` (`"db.host"`, or `"host"`
             alone), `tags` and the command line, whatever their case. RunStarted.redacted lists what was left out.
         argv: record the command line, less the secrets in it.
+        compact: once the run is closed, rewrite its closed segments into full frames where that makes them a third
+            smaller, for two seconds at most; what they hold stays the same. With a collector the agent does it, when
+            everything is durable there.
     """
 
     flush_interval: float = 1.0
@@ -69,6 +72,7 @@ class RecordOptions:
     children: ChildPolicy = "record"
     redact: tuple[str, ...] = ()
     argv: bool = True
+    compact: bool = True
 
     def __post_init__(self) -> None:
         """Check every value.

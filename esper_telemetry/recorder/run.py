@@ -95,7 +95,7 @@ class Run(Shorthand):
         self.run_id = run_id
         self._core = core
         self._folder = folder
-        self._emitter = Emitter(core, {}, run_class=type(self))
+        self._emitter = Emitter(core, run_class=type(self))
         # Bound here: one call less than the methods below, which give them a signature and their help.
         self.emit = self._emitter.emit  # type: ignore[method-assign]
         self.bind = self._emitter.bind  # type: ignore[method-assign]
@@ -181,7 +181,7 @@ class Run(Shorthand):
     def emit_always(self, message: Message) -> None:
         """Record a ready message whatever the level: RunStarted and the notice that telemetry is off."""
         if self._core is not None:
-            self._core.append(self._core.plan(type(message), b""), message.SerializeToString())
+            self._core.append(*self._core.entry_of(message))
 
     def bind(self, *wrong: object, **context: Any) -> Emitter:
         """Return an emitter that adds `context` (env_id, device, inner_epoch, ...) to every event."""

@@ -59,6 +59,7 @@ class RunFiles:
         attempt: attempt at the run, from 1.
         launch: launch of the process; empty where no launcher names it.
         watch_earlier: no other process may take closed segments away.
+        compacts: closed segments are rewritten into full frames when the run is closed.
         producer_id: 16 bytes, of the stream of the process that started the run.
     """
 
@@ -71,6 +72,7 @@ class RunFiles:
     attempt: int = 1
     launch: str = ""
     watch_earlier: bool = True
+    compacts: bool = True
     producer_id: bytes = field(default_factory=lambda: os.urandom(16))
 
     @property

@@ -160,6 +160,7 @@ def start_run(
         attempt=attempt.number,
         launch=attempt.launch,
         watch_earlier=collector is None or stream is None or (stream.keep_local and folder.parent != spool),
+        compacts=record.compact and collector is None,
     )
     core = Core(record, clock, event_types(schemas), chosen, strict=strict, files=files)
     if mirrored:
@@ -180,7 +181,7 @@ def start_run(
         from esper_telemetry.recorder.agent_process import start_agent
 
         try:
-            start_agent(folder, collector, stream, temporary=folder.parent == spool)
+            start_agent(folder, collector, stream, temporary=folder.parent == spool, compact=record.compact)
         except BaseException as error:  # an interrupt
             _break_off(core, run, error)
             raise

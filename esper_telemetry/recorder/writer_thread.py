@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from esper_telemetry.schema import Batch
     from esper_telemetry.sinks import Sink
 
-# An event that is never shed is on its way within 50 ms; until then its neighbours may join its frame.
+# An urgent event is on its way within 50 ms; until then its neighbours may join its frame.
 URGENT_DELAY = 0.03
 _RETRY_FIRST, _RETRY_LAST = 0.1, 5.0
 # Seconds after which a thread that has not begun is taken for one that never will.

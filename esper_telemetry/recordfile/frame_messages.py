@@ -9,9 +9,9 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, message_factory
 
-from esper_telemetry.schema.descriptors import envelope_closure
+from esper_telemetry.schema.descriptors import base_pool, context_closure
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
@@ -109,11 +109,11 @@ def block_class() -> Any:
 @cache
 def frame_class(view: str) -> Any:
     """Return the class of a frame as `view` has it; its pool is its own, for these are no types of the schema."""
-    pool = descriptor_pool.DescriptorPool()
+    pool = base_pool()
     declared = _declared(view)
     if view == STRICT:  # the one that declares messages
-        for needed in envelope_closure().file:
+        for needed in context_closure().file:
             pool.Add(needed)
-        declared.dependency.extend(file.name for file in record_pb2.DESCRIPTOR.dependencies)
+            declared.dependency.append(needed.name)
     pool.Add(declared)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.Frame"))

@@ -1,7 +1,8 @@
 """Header frames: who wrote a file and what its type ids mean.
 
-The first header identifies the file and carries the envelope's own descriptors;
-a further one declares types first used later. Messages in, messages out: no I/O.
+The first header identifies the file and carries the descriptors of Context; types are declared when they are first
+used, by the first header or by a further one. Each declaration carries what its types need and no earlier one has.
+Messages in, messages out: no I/O.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from esper_telemetry.recordfile.layout import FORMAT_MAJOR, FORMAT_MINOR, ID_BYT
 from esper_telemetry.recordfile.parity import pack_parity
 from esper_telemetry.schema.descriptors import MAX_DESCRIPTOR_BYTES, file_closure
 from esper_telemetry.schema.fingerprint import schema_fingerprint
-from esper_telemetry.v1 import record_pb2
+from esper_telemetry.v1 import context_pb2, record_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -107,7 +108,7 @@ class TypeTable:
         self._files: set[str] = set()
 
     def first_header(self, info: HeaderInfo, types: Sequence[tuple[int, EventType]]) -> record_pb2.Header:
-        """Return the first header of a file; its envelope descriptors are embedded even without types."""
+        """Return the first header of a file, which declares `types`; Context is embedded even without any."""
         header = record_pb2.Header(
             format_major=FORMAT_MAJOR,
             format_minor=FORMAT_MINOR,
@@ -133,7 +134,7 @@ class TypeTable:
             launch=info.launch,
             parent_producer_id=info.parent_producer_id,
         )
-        self._fill(header, types, [record_pb2.RecordFile, *(kind.cls for _, kind in types)])
+        self._fill(header, types, [context_pb2.Context, *(kind.cls for _, kind in types)])
         return header
 
     def further_header(self, file_id: bytes, types: Sequence[tuple[int, EventType]]) -> record_pb2.Header | None:
@@ -155,7 +156,7 @@ class TypeTable:
             header.types.add(type_id=number, full_name=kind.full_name)
         closure = file_closure(classes, known=self._files)
         if closure.file:
-            header.file_descriptor_set = closure.SerializeToString()
+            header.file_descriptor_set = closure.SerializeToString(deterministic=True)
 
 
 def descriptor_files(serialized_set: bytes) -> list[str]:
@@ -178,7 +179,7 @@ def parse_header_frame(raw: bytes) -> record_pb2.Header:
         content = record_pb2.RecordFile.FromString(raw)
     except DecodeError as error:
         raise CorruptRecordError(f"the header frame is no protobuf: {error}") from None
-    if len(content.header) != 1 or content.event:
+    if len(content.header) != 1 or content.event or content.block:
         raise CorruptRecordError(
             f"the header frame holds {len(content.header)} headers and {len(content.event)} events, not one header"
         )
@@ -206,6 +207,11 @@ def add_types(types: dict[int, str], header: record_pb2.Header) -> None:
             )
 
 
+def is_further(header: record_pb2.Header) -> bool:
+    """Tell whether a header is a further one, which names its file and nothing else."""
+    return not header.run_id and not header.producer_id
+
+
 def header_descriptor(frame: bytes, raw: bytes) -> Descriptor:
     """Return the descriptor of a header frame: no events, no sequence numbers, no times."""
     return Descriptor(len(frame), len(raw), 0, 0, 0, 0, 0, 0)
@@ -214,6 +220,7 @@ def header_descriptor(frame: bytes, raw: bytes) -> Descriptor:
 def header_parity(frame: bytes, header: record_pb2.Header) -> bytes:
     """Return what follows a header frame and its descriptor, so that damage does not cost the segment.
 
-    A header without descriptors names nothing that is worth it: nothing follows it.
+    A header that declares nothing names nothing that is worth it: nothing follows it.
     """
-    return pack_parity(frame, schema_fingerprint(header)) if header.file_descriptor_set else b""
+    declares = header.types or header.file_descriptor_set
+    return pack_parity(frame, schema_fingerprint(header)) if declares else b""

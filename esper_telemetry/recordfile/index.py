@@ -224,6 +224,10 @@ def _skippable(source: Source, offset: int, size: int, number: int, count: int) 
     return Piece(Kind.OTHER, offset, offset + size)
 
 
+# The bit of a type mask that all types from the 32nd on share.
+SHARED_BIT = 1 << 31
+
+
 def mask_of(type_ids: Iterable[int]) -> int:
     """Return the type mask of the types `type_ids`."""
     mask = 0

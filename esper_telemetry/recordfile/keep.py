@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from google.protobuf import descriptor_pb2
+
 from esper_telemetry.errors import CorruptRecordError, UnsupportedRecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.damage import Damage
@@ -17,9 +19,11 @@ from esper_telemetry.recordfile.frame import FrameEncoder
 from esper_telemetry.recordfile.frame_events import whole_events
 from esper_telemetry.recordfile.header import (
     add_types,
+    descriptor_files,
     header_descriptor,
     header_frame_bytes,
     header_parity,
+    is_further,
     parse_header_frame,
 )
 from esper_telemetry.recordfile.index import parse_index_message
@@ -27,6 +31,7 @@ from esper_telemetry.recordfile.parity import PARITY_TAG
 from esper_telemetry.recordfile.piece import Kind
 from esper_telemetry.recordfile.salvage import REBUILT, restore_header
 from esper_telemetry.recordfile.source import BytesSource
+from esper_telemetry.schema.descriptors import needed_files
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
@@ -96,6 +101,7 @@ class Context:
         header: its first header.
         items: everything kept, in file order.
         damaged: ranges of the frames that could not be kept, where their descriptors survived.
+        files: names of the files that its headers carry.
         known_last_seq: highest sequence number that is known to have been written.
         closed: a footer confirms its end: its writer had nothing more to write.
     """
@@ -103,6 +109,7 @@ class Context:
     header: record_pb2.Header
     items: list[KeptItem] = field(default_factory=list)
     types: dict[int, str] = field(default_factory=dict)
+    files: set[str] = field(default_factory=set)
     damaged: list[tuple[int, int]] = field(default_factory=list)
     known_last_seq: int = 0
     closed: bool = False
@@ -160,6 +167,7 @@ class Keep:
         self._source = source
         self._find_spare = find_spare
         self._header_lost = False
+        self._early: list[tuple[Piece, record_pb2.Header]] = []
         self._decoder = decoder
         self._current: Context | None = None
         self._fresh = True
@@ -186,6 +194,7 @@ class Keep:
     def _add(self, piece: Piece) -> None:
         if piece.kind is Kind.PROLOGUE:
             self._fresh = True
+            self._lose_early()
         elif piece.kind is Kind.HEADER:
             self._header(piece)
         elif piece.kind is Kind.DATA:
@@ -211,12 +220,16 @@ class Keep:
         desc = _described(piece)
         try:
             frame, header = self._header_frame(piece, desc)
+            if self._comes_early(header):
+                self._early.append((piece, header))
+                return
             context = self._context_of(header)
             add_types(context.types, header)
         except (CorruptRecordError, UnsupportedRecordError) as error:
             self._lose(piece, f"a header frame is damaged: {error}")
             self._header_lost = True  # events of the types it declares can no longer be named
             return
+        context.files.update(descriptor_files(header.file_descriptor_set))
         known = any(item.data[: desc.compressed_size] == frame for item in context.items if item.header is not None)
         if not known:
             context.items.append(KeptItem(frame + layout.pack_descriptor(desc), header=desc))
@@ -247,6 +260,16 @@ class Keep:
         self.damage.append(Damage(piece.offset, piece.offset, reason))
         return restored.frame, restored.header
 
+    def _comes_early(self, header: record_pb2.Header) -> bool:
+        """Tell whether a header is a further one before any first one: that is lost, and may be assumed."""
+        known = any(context.header.file_id == header.file_id for context in self.contexts)
+        return is_further(header) and not known and (self._fresh or self._current is None)
+
+    def _lose_early(self) -> None:
+        early, self._early = self._early, []
+        for piece, _ in early:
+            self._lose(piece, "a header frame is here without the one that names its file")
+
     def _context_of(self, header: record_pb2.Header) -> Context:
         """Return the context `header` belongs to: a new one, or the present one that it adds types to."""
         for context in self.contexts:
@@ -254,7 +277,7 @@ class Keep:
                 self._current = context
                 self._fresh = False
                 return context
-        if not header.run_id and not self._fresh:
+        if is_further(header):
             raise CorruptRecordError("it declares types for a file that is not there")
         self._current = Context(header, known_last_seq=header.previous_last_seq)
         self.contexts.append(self._current)
@@ -267,6 +290,7 @@ class Keep:
             self._assume(desc.first_seq)
         context = self._current
         if context is None or self._fresh:
+            self._lose_early()
             self._lose(piece, "a frame is here without a header that declares its types")
             self.open_end = True
             return
@@ -281,6 +305,9 @@ class Keep:
         if contradiction(desc, facts):
             rebuilt = True
             desc = facts.descriptor(desc.compressed_size, desc.raw_size)
+        if self.damage and not context.types.keys() >= facts.type_counts.keys():
+            self._assume_types(context)
+            self._header_lost |= not context.types.keys() >= facts.type_counts.keys()  # nobody can name them
         checksum = layout.seek_entry(frame, desc.raw_size).checksum
         kept = KeptFrame(desc, facts, self._source, piece.offset, checksum, rebuilt)
         context.items.append(KeptItem(frame=kept))
@@ -298,14 +325,36 @@ class Keep:
         header = record_pb2.Header()
         header.CopyFrom(spare.header)
         header.previous_last_seq = first_seq - 1
+        early, self._early = self._early, []
+        if early:
+            header.file_id = early[0][1].file_id
+        self._place_header(self._context_of(header), header)
+        self.assumed.append(spare.origin)
+        self._header_lost = self._gap = False
+        for piece, _ in early:
+            self._header(piece)
+
+    def _assume_types(self, context: Context) -> None:
+        """Put a declaration that is lent where a further header is lost that declares types of the next frame."""
+        spare = self._find_spare()
+        new = [entry for entry in spare.header.types if entry.type_id not in context.types] if spare is not None else []
+        if spare is None or not new:
+            return
+        there = descriptor_pb2.FileDescriptorSet.FromString(spare.header.file_descriptor_set).file
+        files = needed_files({file.name: file for file in there}, [one.full_name for one in new], context.files)
+        header = record_pb2.Header(format_major=layout.FORMAT_MAJOR, file_id=context.header.file_id, types=new)
+        header.file_descriptor_set = files.SerializeToString(deterministic=True)
+        self._place_header(context, header)
+        self.assumed.append(spare.origin)
+        self._header_lost = False
+
+    def _place_header(self, context: Context, header: record_pb2.Header) -> None:
         raw = header_frame_bytes(header)
         frame = FrameEncoder(_LEVEL).encode(raw)
         desc = header_descriptor(frame, raw)
-        context = self._context_of(header)
         context.items.append(KeptItem(frame + layout.pack_descriptor(desc), header_parity(frame, header), header=desc))
         add_types(context.types, header)
-        self.assumed.append(spare.origin)
-        self._header_lost = self._gap = False
+        context.files.update(descriptor_files(header.file_descriptor_set))
 
     def _damaged(self, piece: Piece) -> None:
         self._lose(piece, piece.reason, piece.descriptor)

@@ -1,4 +1,4 @@
-"""The parity of a header: a few hundred bytes after it from which a damaged stretch of it can be made again.
+"""The parity of a header: a few bytes after it from which a damaged stretch of it can be made again.
 
 The parity of a header frame is the exclusive or of its blocks, those at even places and those at odd places apart.
 Any two blocks that follow each other can be made again from it, so damage of up to a block's length costs nothing,
@@ -23,14 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PARITY_TAG = b"EPAR"
+# As many bytes of the SHA-256 as no two schemas share by accident.
+FINGERPRINT_BYTES = 16
 # magic, size, tag, block bytes, header bytes, schema fingerprint; then two blocks of parity; then size, tag, CRC-32.
-_HEAD = Struct("<4sI4sII32s")
+_HEAD = Struct(f"<4sI4sII{FINGERPRINT_BYTES}s")
 _TAIL = Struct("<I4sI")
 PARITY_END_BYTES = _TAIL.size
-# Blocks of 256 bytes for headers from 8 to 32 KiB; smaller ones for smaller headers, so that their parity stays small.
-# Each pair of blocks costs a reader one try, so there are never more than 128: of a larger header they are longer.
-_SMALLEST_BLOCK, _USUAL_BLOCK = 16, 256
-_FEW_BLOCKS, _MOST_BLOCKS = 32, 128
+# Two blocks are a fortieth of a header: 5 %, with 48 bytes beside. Each pair of blocks costs a reader one try, so there
+# are never more than 128: in headers of more than 32 KiB they are longer than the usual.
+_SMALLEST_BLOCK, _USUAL_BLOCK = 8, 256
+_FEW_BLOCKS, _MOST_BLOCKS = 40, 128
 MAX_PARITY_BYTES = _HEAD.size + 2 * (MAX_HEADER_BYTES // _MOST_BLOCKS + 256) + _TAIL.size
 
 
@@ -40,7 +42,7 @@ class Parity(NamedTuple):
     Attributes:
         block_bytes: length of a block.
         frame_bytes: length of the header frame.
-        fingerprint: SHA-256 of the types and descriptors that the header declares.
+        fingerprint: first 16 bytes of the SHA-256 of the types and descriptors that the header declares.
         even: exclusive or of the blocks 0, 2, 4 ...
         odd: exclusive or of the blocks 1, 3, 5 ...
     """
@@ -57,13 +59,13 @@ def pack_parity(frame: bytes, fingerprint: bytes) -> bytes:
 
     Args:
         frame: the frame, its descriptor not included.
-        fingerprint: SHA-256 of what it declares.
+        fingerprint: SHA-256 of what it declares; 16 bytes of it are kept.
     """
     size = max(_SMALLEST_BLOCK, min(_USUAL_BLOCK, -(-len(frame) // _FEW_BLOCKS)), -(-len(frame) // _MOST_BLOCKS))
     blocks = _blocks(frame, size)
     body = _xor(blocks[::2], size) + _xor(blocks[1::2], size)
     whole = _HEAD.size + len(body) + _TAIL.size
-    start = _HEAD.pack(OUR_MAGIC, whole - 8, PARITY_TAG, size, len(frame), fingerprint) + body
+    start = _HEAD.pack(OUR_MAGIC, whole - 8, PARITY_TAG, size, len(frame), fingerprint[:FINGERPRINT_BYTES]) + body
     ending = _TAIL.pack(whole, PARITY_TAG, 0)[:-4]
     return start + ending + crc32(start + ending).to_bytes(4, "little")
 

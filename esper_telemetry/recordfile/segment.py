@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from esper_telemetry.errors import CorruptRecordError, UnsupportedRecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.damage import Damage, Truncation
-from esper_telemetry.recordfile.header import ASSUMED, add_types, header_descriptor, parse_header_frame
-from esper_telemetry.recordfile.index import FrameRef
+from esper_telemetry.recordfile.header import ASSUMED, add_types, header_descriptor, is_further, parse_header_frame
+from esper_telemetry.recordfile.index import SHARED_BIT, FrameRef, mask_of
 from esper_telemetry.recordfile.piece import Kind, Piece
 from esper_telemetry.recordfile.salvage import find_header, restore_header
 from esper_telemetry.recordfile.walk import read_footer
@@ -44,6 +44,7 @@ class Segment:
         index: the index, if a footer may be trusted.
         assumed: its own header is lost, and `header` is one that was lent.
         repairs: headers that are damaged and were made again: nothing is lost, but bytes were changed.
+        lacks_types: frames after damage have types that no header declares: a further header is lost.
     """
 
     number: int
@@ -59,6 +60,7 @@ class Segment:
     next_seq: int = 1
     assumed: bool = False
     repairs: list[str] = field(default_factory=list)
+    lacks_types: bool = False
 
     @classmethod
     def of_header(cls, header: record_pb2.Header) -> Segment:
@@ -109,7 +111,7 @@ class Assembler:
     Args:
         source: the file; headers and footers are read from it.
         decoder: decompresses header frames.
-        spare: header to assume for frames whose own header is lost.
+        spare: header to assume for frames whose own header, or the further one that declares their types, is lost.
 
     Attributes:
         segments: the segments so far.
@@ -124,6 +126,10 @@ class Assembler:
         self._current: Segment | None = None
         self._gap: Piece | None = None
         self._repair = ""
+        self._is_damaged = False
+        self._lost_header: Damage | None = None
+        # Further headers that come before any first one, which is lost then.
+        self._early: list[tuple[Piece, layout.Descriptor, record_pb2.Header]] = []
         self.segments: list[Segment] = []
         self.damage: list[Damage] = []
         self.truncation: Truncation | None = None
@@ -184,6 +190,8 @@ class Assembler:
     def _open(self, piece: Piece) -> Segment:
         segment = Segment(len(self.segments), piece.offset, piece.end)
         self.segments.append(segment)
+        self._early.clear()
+        self._is_damaged, self._lost_header = False, None
         self._current = segment
         return segment
 
@@ -192,7 +200,11 @@ class Assembler:
         try:
             header = self.read_header(piece.offset, piece.descriptor)
         except (CorruptRecordError, UnsupportedRecordError) as error:
-            self._note(Damage(piece.offset, piece.end, f"a header frame is damaged: {error}"))
+            self._is_damaged = True
+            self._lost_header = Damage(piece.offset, piece.end, f"a header frame is damaged: {error}")
+            if self._spare is None or self._current is None or not self._current.described:
+                self._note(self._lost_header)
+                self._lost_header = None
             return
         self._declare(piece, piece.descriptor, header)
 
@@ -201,11 +213,14 @@ class Assembler:
         try:
             if segment is None or (segment.headers and header.file_id != segment.header.file_id):
                 segment = self._open(piece)  # the prologue before it is damaged
+            if not segment.described and is_further(header):
+                self._early.append((piece, desc, header))
+                return
             add_types(segment.types, header)
         except (CorruptRecordError, UnsupportedRecordError) as error:
             self._note(Damage(piece.offset, piece.end, f"a header frame is damaged: {error}"))
             return
-        if segment.headers:
+        if segment.described:
             segment.header.types.extend(header.types)
             segment.header.attributes.update(header.attributes)
         else:
@@ -219,7 +234,7 @@ class Assembler:
             self._repair = ""
 
     def _find_header(self) -> None:
-        """Look for the header of the present segment in the damage before its first frame."""
+        """Look for a header of the present segment in the damage before a frame."""
         gap = self._gap
         found = None if gap is None else find_header(self._source, self._decoder, gap)
         if gap is not None and found is not None:
@@ -231,7 +246,7 @@ class Assembler:
     def _data(self, piece: Piece) -> None:
         assert piece.descriptor is not None  # noqa: S101 - a DATA piece has one
         desc = piece.descriptor
-        if self._current is None or not self._current.described:
+        if self._gap is not None:
             self._find_header()
         if self._spare is not None and (self._current is None or not self._current.described):
             self._settle(None)
@@ -246,6 +261,8 @@ class Assembler:
         if desc.first_seq < segment.next_seq:
             reason = f"the frame covers {desc.first_seq:,} to {desc.last_seq:,}, but {segment.next_seq:,} was to follow"
             segment.items.append(Damage(piece.offset, piece.offset, f"{reason}: repeated or reordered"))
+        if self._is_damaged:
+            self._lend(segment, desc.type_mask)
         segment.items.append(FrameRef(piece.offset, *desc, segment.number))
         segment.next_seq = max(segment.next_seq, desc.last_seq + 1)
 
@@ -261,6 +278,28 @@ class Assembler:
         )
         segment.descriptor_sets.append(spare.file_descriptor_set)
         add_types(segment.types, spare)
+        early = list(self._early)
+        self._early.clear()
+        for further in early:
+            segment.header.file_id = further[2].file_id
+            self._declare(*further)
+
+    def _lend(self, segment: Segment, type_mask: int) -> None:
+        """Give a segment the types of the header that was lent, if a frame after damage has types that it lacks."""
+        lost, self._lost_header = self._lost_header, None
+        if type_mask & (~mask_of(segment.types) | SHARED_BIT):  # the last bit is shared by many types
+            spare = self._spare
+            new = [entry for entry in spare.types if entry.type_id not in segment.types] if spare is not None else []
+            segment.lacks_types |= spare is None
+            if new and spare is not None:
+                segment.types.update((entry.type_id, entry.full_name) for entry in new)
+                segment.header.types.extend(new)
+                segment.descriptor_sets.append(spare.file_descriptor_set)
+                origin = spare.attributes.get(ASSUMED, "another file")
+                segment.repairs.append(f"a header that declares types is lost; assumed are those of {origin}")
+                lost = None
+        if lost is not None:
+            self._note(lost)
 
     def _skip(self, piece: Piece) -> None:
         if self._current is not None and piece.skip is not None:
@@ -303,6 +342,7 @@ class Assembler:
         self._note(Damage(gap.offset, gap.end, gap.reason, first, last))
 
     def _note(self, damage: Damage) -> None:
+        self._is_damaged = True
         if self._current is not None and self._current.described:
             self._current.items.append(damage)
         else:

@@ -1,45 +1,43 @@
-"""A header for a file that has lost its own: that of another segment, or the one this SDK would have written.
+"""What may be assumed for a file that has lost headers: other segments' declarations, or this SDK's.
 
-Segments of one stream share their types and ids, so a sibling's header fits. The header that this SDK writes for its
-built-in events is taken only if the damaged file still proves, by the fingerprint after its header, that its
-own was the same. Who the writer was is then taken from the name of the file. What was assumed is always reported.
+Segments of one stream share their types and ids, so what the others declare fits; each declares only what it uses, so
+all are asked. What this SDK declares of its built-in events is taken only as far as the damaged file proves it, by the
+fingerprints after its headers. Who the writer was is in the first header alone: it is taken from another segment, else
+from the name of the file. What was assumed is always reported.
 """
 
 from __future__ import annotations
 
 import hashlib
-from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
+from google.protobuf import descriptor_pb2
 from google.protobuf.message import DecodeError
 
 from esper_telemetry.errors import RecordError
-from esper_telemetry.recordfile.header import ASSUMED, HeaderInfo, TypeTable
+from esper_telemetry.recordfile.frame import FrameDecoder
+from esper_telemetry.recordfile.header import ASSUMED, HeaderInfo, TypeTable, add_types
 from esper_telemetry.recordfile.layout import ID_BYTES
-from esper_telemetry.recordfile.parity import parse_parity
 from esper_telemetry.recordfile.paths import SegmentName
-from esper_telemetry.recordfile.piece import Kind
+from esper_telemetry.recordfile.proof import Declarable, LostHeaders
 from esper_telemetry.recordfile.reader import RecordReader
 from esper_telemetry.recordfile.run_folder import look_into
 from esper_telemetry.recordfile.source import FileSource
-from esper_telemetry.recordfile.walk import walk
 from esper_telemetry.schema.builtin import built_in_types
-from esper_telemetry.schema.fingerprint import merged_header, schema_fingerprint
+from esper_telemetry.schema.descriptors import file_closure
+from esper_telemetry.schema.fingerprint import merged_header
+from esper_telemetry.v1 import context_pb2, record_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
-
-    from esper_telemetry.v1 import record_pb2
-
-# What precedes the first frame of a file: prologue, header, descriptor, parity. A few more if they are damaged.
-_PIECES_BEFORE_FRAMES = 8
 
 
 class Spare(NamedTuple):
     """A header that may be assumed.
 
     Attributes:
-        header: the header, with every type and descriptor of the segment it is from.
+        header: the header, with every type and descriptor that is known for the file.
         origin: where it is from, in words.
     """
 
@@ -48,7 +46,7 @@ class Spare(NamedTuple):
 
 
 def find_spare(path: Path, schema_from: Path | None = None) -> Spare | None:
-    """Return a header to assume for a file that has lost its own, or None.
+    """Return a header to assume for a file that has lost its own or a further one, or None.
 
     Args:
         path: the file.
@@ -59,74 +57,105 @@ def find_spare(path: Path, schema_from: Path | None = None) -> Spare | None:
     """
     if schema_from is not None:
         return _vouched(path, schema_from)
-    return _of_sibling(path) or _of_sdk(path)
+    siblings, proven = _of_siblings(path), _of_sdk(path)
+    if siblings is None or proven is None:
+        return siblings or proven
+    added = _add(siblings.header, [proven.header])
+    return _named(siblings.header, f"{siblings.origin} and {proven.origin}" if added else siblings.origin)
 
 
-def _of_sibling(path: Path) -> Spare | None:
-    """Return the header of the nearest segment of the same stream; those after it know all its types."""
+def _of_siblings(path: Path) -> Spare | None:
+    """Return the header of the nearest segment of the same stream, with what all of them declare."""
     name = SegmentName.parse(path)
     if name is None:
         return None
     found = [(other, each) for each in look_into(path.parent).records if (other := SegmentName.parse(each)) is not None]
     siblings = [one for one in found if one[0].same_stream(name) and one[0].segment != name.segment]
     siblings.sort(key=lambda one: (one[0].segment < name.segment, abs(one[0].segment - name.segment)))
-    for other, sibling in siblings:
-        header = _header_of(sibling)
-        if header is not None and header.producer_id[:4].hex() == name.boot:
-            header.file_id = header.previous_file_id if other.segment == name.segment + 1 else _made_up(path)
-            header.segment = name.segment
-            header.previous_file_id = b""
-            return _named(header, f"segment {other.segment:,} of the same stream")
-    return None
+    headers = [(other, header) for other, each in siblings if (header := _header_of(each, name.boot)) is not None]
+    if not headers:
+        return None
+    other, header = headers[0]
+    header.file_id = header.previous_file_id if other.segment == name.segment + 1 else _made_up(path)
+    header.segment = name.segment
+    header.previous_file_id = b""
+    more = _add(header, [further for _, further in headers[1:]])
+    return _named(header, f"segment {other.segment:,} of the same stream{' and further ones' if more else ''}")
 
 
 def _of_sdk(path: Path) -> Spare | None:
-    """Return the header of this SDK for its built-in events, if the file proves that its own declared the same."""
-    fingerprint = _fingerprint_in(path)
-    types = list(enumerate(built_in_types(), 1))
-    header = TypeTable().first_header(_identity(path), types)
-    if not fingerprint or fingerprint != schema_fingerprint(header):
+    """Return what this SDK declares of its built-in events, as far as the file proves that its own headers did."""
+    kinds = dict(enumerate(built_in_types(), 1))
+    files = file_closure([context_pb2.Context, *(kind.cls for kind in kinds.values())]).file
+    could = Declarable({number: kind.full_name for number, kind in kinds.items()}, {file.name: file for file in files})
+    found = _lost_headers(path, could)
+    if found is None or not found.proven or not found.whole.first:
         return None
+    header = _without_types(path)
+    _add(header, found.proven)
     return _named(header, "the installed SDK, whose fingerprint the file holds; run and writer are those of its name")
 
 
 def _vouched(path: Path, schema_from: Path) -> Spare:
     with RecordReader(schema_from) as reader:
-        segment = reader.segments[0]
-        donor = merged_header(segment.header, segment.descriptor_sets)
-    name, fingerprint = SegmentName.parse(path), _fingerprint_in(path)
+        donor, *others = (merged_header(segment.header, segment.descriptor_sets) for segment in reader.segments)
+    _add(donor, others)
+    name = SegmentName.parse(path)
     header = donor
     if name is None or donor.producer_id[:4].hex() != name.boot:
-        header = TypeTable().first_header(_identity(path), [])
-        header.types.MergeFrom(donor.types)
-        header.file_descriptor_set = donor.file_descriptor_set
+        header = _without_types(path)
+        _add(header, [donor])
     else:
         header.file_id, header.segment, header.previous_file_id = _made_up(path), name.segment, b""
-    doubt = "" if fingerprint in (b"", schema_fingerprint(donor)) else ", which is not the schema it was written with"
+    declared = descriptor_pb2.FileDescriptorSet.FromString(donor.file_descriptor_set).file
+    types = {entry.type_id: entry.full_name for entry in donor.types}
+    found = _lost_headers(path, Declarable(types, {file.name: file for file in declared}))
+    doubt = "" if found is None or not found.unproven else ", which is not proven to be what it was written with"
     return _named(header, f"{schema_from.name}{doubt}")
 
 
-def _header_of(path: Path) -> record_pb2.Header | None:
+def _lost_headers(path: Path, could: Declarable) -> LostHeaders | None:
+    """Return what the lost headers of a file declared; None where it cannot be read."""
+    try:
+        source = FileSource(path)
+    except RecordError:  # bytes in memory have no path
+        return None
+    try:
+        return LostHeaders(source, FrameDecoder(), could)
+    finally:
+        source.close()
+
+
+def _header_of(path: Path, boot: str) -> record_pb2.Header | None:
+    """Return the header of a segment with all that it declares; None of another producer, or if it is lost too."""
     try:
         with RecordReader(path) as reader:
+            if reader.header.producer_id[:4].hex() != boot:
+                return None
             return merged_header(reader.header, reader.descriptor_sets)
     except (RecordError, DecodeError):
         return None
 
 
-def _fingerprint_in(path: Path) -> bytes:
-    """Return the fingerprint after a damaged header; empty where none can be read."""
-    try:
-        source = FileSource(path)
-    except RecordError:  # bytes in memory have no path
-        return b""
-    try:
-        for piece in islice(walk(source), _PIECES_BEFORE_FRAMES):
-            if piece.kind is Kind.PARITY:
-                return parse_parity(source.read_at(piece.offset, piece.end - piece.offset)).fingerprint
-        return b""
-    finally:
-        source.close()
+def _add(header: record_pb2.Header, others: Iterable[record_pb2.Header]) -> bool:
+    """Add the types and descriptors of other headers of the same program; return whether there were any new types."""
+    types = {entry.type_id: entry.full_name for entry in header.types}
+    before = len(types)
+    sets = [header.file_descriptor_set]
+    for other in others:
+        new = [entry for entry in other.types if entry.type_id not in types]
+        add_types(types, other)
+        header.types.extend(new)
+        sets.append(other.file_descriptor_set)
+    header.file_descriptor_set = merged_header(header, sets).file_descriptor_set
+    return len(types) > before
+
+
+def _without_types(path: Path) -> record_pb2.Header:
+    """Return a first header of who wrote a file, without any types or descriptors."""
+    header = TypeTable().first_header(_identity(path), [])
+    header.ClearField("file_descriptor_set")
+    return header
 
 
 def _identity(path: Path) -> HeaderInfo:

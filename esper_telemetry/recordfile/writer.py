@@ -23,7 +23,7 @@ from esper_telemetry.schema.batch import MAX_BATCH_BYTES
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from esper_telemetry.recordfile.header import HeaderInfo
     from esper_telemetry.recordfile.layout import Skip
@@ -52,7 +52,8 @@ class RecordWriter:
     Args:
         path: the file to create; it must not exist.
         header: its identity.
-        types: types to declare in the first header, with their ids.
+        types: event types by id; each is declared when a batch first has one. Those that a batch brings are added.
+        first: ids of the types that the first header declares: those of the batch that the file is opened for.
         level: zstd compression level.
 
     Raises:
@@ -70,8 +71,9 @@ class RecordWriter:
         self,
         path: str | os.PathLike[str],
         header: HeaderInfo,
-        types: Sequence[tuple[int, EventType]],
+        types: Iterable[tuple[int, EventType]],
         *,
+        first: Iterable[int] = (),
         level: int = 3,
     ) -> None:
         self.path = Path(path)
@@ -80,11 +82,12 @@ class RecordWriter:
         self.records = 0
         self.last_seq = header.previous_last_seq
         self._encode = FrameEncoder(level).encode
+        self._types = dict(types)
         self._table = TypeTable()
         self._footer = FooterBuilder()
         self._file = AppendFile(self.path)
         try:
-            self._start(self._table.first_header(header, types))
+            self._start(self._table.first_header(header, self._known(first)))
         except BaseException:
             self._file.discard()
             raise
@@ -111,7 +114,8 @@ class RecordWriter:
         if not batch.records:
             return
         desc, frame, counts = self._build(batch)
-        declaration = self._table.further_header(self.file_id, batch.new_types) if batch.new_types else None
+        self._types.update(batch.new_types)
+        declaration = self._table.further_header(self.file_id, self._known(counts))
         pieces = [frame, layout.pack_descriptor(desc)]
         start = self._file.size
         declared = parity = b""
@@ -169,6 +173,10 @@ class RecordWriter:
     def type_counts(self) -> Counter[int]:
         """Return the events written, by type id."""
         return self._footer.type_counts()
+
+    def _known(self, type_ids: Iterable[int]) -> list[tuple[int, EventType]]:
+        """Return the types with these ids; one that was never given stays undeclared."""
+        return [(number, self._types[number]) for number in sorted(type_ids) if number in self._types]
 
     def _start(self, header: record_pb2.Header) -> None:
         prologue = layout.pack_prologue()

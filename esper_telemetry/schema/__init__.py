@@ -8,7 +8,8 @@ from esper_telemetry.schema.batch import MAX_BATCH_BYTES, MAX_EVENT_BYTES, Batch
 from esper_telemetry.schema.context import CONTEXT_FIELDS, encode_context
 from esper_telemetry.schema.descriptors import (
     SchemaPool,
-    envelope_closure,
+    base_pool,
+    context_closure,
     event_classes,
     file_closure,
     proto_include,
@@ -27,10 +28,11 @@ __all__ = [
     "Batch",
     "EventType",
     "SchemaPool",
+    "base_pool",
+    "context_closure",
     "effective_level",
     "encode_context",
     "enum_labels",
-    "envelope_closure",
     "event_classes",
     "event_type",
     "file_closure",

@@ -1,30 +1,30 @@
 """Descriptors in and out of a record: what a writer embeds, what a reader without our code uses.
 
-A file's descriptors come from the generated class; its comments from `schema.binpb`,
+A definition's descriptor comes from the generated class; its comments from `schema.binpb`,
 which a package may ship beside its generated modules
 (`protoc --include_source_info --descriptor_set_out=acme/v1/schema.binpb`).
 """
 
 from __future__ import annotations
 
-import sys
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.message import DecodeError
 
 from esper_telemetry.errors import CorruptRecordError, SchemaError
+from esper_telemetry.schema.definitions import DESCRIPTOR_PROTO, definition_file, definition_of
 from esper_telemetry.schema.event_type import event_type
-from esper_telemetry.v1 import record_pb2
+from esper_telemetry.v1 import context_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from google.protobuf.message import Message
 
 MAX_DESCRIPTOR_BYTES = 1 << 20
+
+Placed = TypeVar("Placed")
 
 
 def proto_include() -> Path:
@@ -34,7 +34,10 @@ def proto_include() -> Path:
 
 
 def file_closure(classes: Iterable[type[Message]], known: Iterable[str] = ()) -> descriptor_pb2.FileDescriptorSet:
-    """Return the .proto files that `classes` need, in dependency order, comments included where known.
+    """Return the files of definitions that `classes` need, in dependency order, comments included where known.
+
+    Each message or enum that is needed is a file of its own, see `schema.definitions`. google/protobuf/descriptor.proto
+    is never among them: a reader takes that of its own protobuf.
 
     Args:
         classes: generated message classes.
@@ -43,78 +46,77 @@ def file_closure(classes: Iterable[type[Message]], known: Iterable[str] = ()) ->
     Raises:
         SchemaError: the set is over the limit of the format (1 MiB).
     """
-    seen = set(known)
-    closure = descriptor_pb2.FileDescriptorSet()
-
-    def add(file: Any, cls: type[Message] | None) -> None:
-        if file.name in seen:
-            return
-        seen.add(file.name)
-        for dependency in file.dependencies:
-            add(dependency, None)
-        closure.file.add().CopyFrom(_with_comments(file, cls))
-
-    for cls in classes:
-        add(cls.DESCRIPTOR.file, cls)
+    wanted = [definition_file(definition_of(cls.DESCRIPTOR)) for cls in classes]
+    placed = _in_order(wanted, lambda one: one.proto.name, lambda one: map(definition_file, one.needs), known)
+    closure = descriptor_pb2.FileDescriptorSet(file=[one.proto for one in placed])
     if closure.ByteSize() > MAX_DESCRIPTOR_BYTES:
         raise SchemaError(
             f"the schemas take {closure.ByteSize():,} bytes of descriptors, over the format's {MAX_DESCRIPTOR_BYTES:,};"
-            " split the .proto files so that the events import less"
+            " split the events, or shorten the comments in their schema.binpb"
         )
     return closure
 
 
-def envelope_closure() -> descriptor_pb2.FileDescriptorSet:
-    """Return the files of the envelope, which every first header carries."""
-    return file_closure([record_pb2.RecordFile])
+def needed_files(
+    files: Mapping[str, descriptor_pb2.FileDescriptorProto], full_names: Iterable[str], known: Iterable[str] = ()
+) -> descriptor_pb2.FileDescriptorSet:
+    """Return those of `files` that messages need, in the order in which `file_closure` has them.
 
-
-def _with_comments(file: Any, cls: type[Message] | None) -> descriptor_pb2.FileDescriptorProto:
-    plain = descriptor_pb2.FileDescriptorProto.FromString(file.serialized_pb)
-    commented = commented_files(folder_of(cls.__module__ if cls is not None else _module_name(file.name))).get(
-        file.name
+    Args:
+        files: descriptors by name; what they lack is left out.
+        full_names: the messages.
+        known: names of files to leave out, with all they import.
+    """
+    home = {
+        f"{file.package}.{one.name}".lstrip("."): file for file in files.values() for one in file.message_type
+    }  # fmt: skip
+    wanted = [home[top] for name in full_names for top in _outwards(name) if top in home]
+    placed = _in_order(
+        wanted,
+        lambda file: file.name,
+        lambda file: [files[one] for one in file.dependency if one in files],
+        known,
     )
-    if commented is not None and _structure(commented) == _structure(plain):
-        plain.source_code_info.CopyFrom(commented.source_code_info)
-    return plain
+    return descriptor_pb2.FileDescriptorSet(file=placed)
 
 
-def _module_name(proto: str) -> str:
-    return proto.removesuffix(".proto").replace("/", ".").replace("-", "_") + "_pb2"
+def _outwards(full_name: str) -> Iterator[str]:
+    """Yield a name and what it may lie in: a.B.C, a.B, a."""
+    while full_name:
+        yield full_name
+        full_name = full_name.rpartition(".")[0]
 
 
-def folder_of(module: str) -> Path | None:
-    """Return the folder of a loaded module; None if it is none, or has no file."""
-    file = getattr(sys.modules.get(module), "__file__", None)
-    return Path(file).parent if file else None
+def _in_order(
+    wanted: Iterable[Placed],
+    name: Callable[[Placed], str],
+    needs: Callable[[Placed], Iterable[Placed]],
+    known: Iterable[str],
+) -> Iterator[Placed]:
+    """Yield files with what they import, each once and after its imports; no recursion, for chains of any length."""
+    seen = {DESCRIPTOR_PROTO, *known}
+    for file in wanted:
+        ahead = [(file, False)]
+        while ahead:
+            here, imports_are_placed = ahead.pop()
+            if imports_are_placed:
+                yield here
+            elif name(here) not in seen:
+                seen.add(name(here))
+                ahead.append((here, True))
+                ahead += [(needed, False) for needed in reversed(list(needs(here)))]
 
 
-@cache
-def commented_files(folder: Path | None) -> dict[str, descriptor_pb2.FileDescriptorProto]:
-    """Return name → file of the `schema.binpb` of a package; a missing or foreign one only costs the comments."""
-    if folder is None:
-        return {}
-    try:
-        files = descriptor_pb2.FileDescriptorSet.FromString((folder / "schema.binpb").read_bytes()).file
-    except (OSError, DecodeError):
-        return {}
-    return {file.name: file for file in files}
+def context_closure() -> descriptor_pb2.FileDescriptorSet:
+    """Return the files of Context, which every first header carries: what an event may have beside its message."""
+    return file_closure([context_pb2.Context])
 
 
-def _structure(file: descriptor_pb2.FileDescriptorProto) -> bytes:
-    """Return `file` as bytes less what does not change a structure: comments and JSON names."""
-    bare = descriptor_pb2.FileDescriptorProto()
-    bare.CopyFrom(file)
-    bare.ClearField("source_code_info")
-    messages = list(bare.message_type)
-    while messages:
-        message = messages.pop()
-        messages.extend(message.nested_type)
-        for field in (*message.field, *message.extension):
-            field.ClearField("json_name")
-    for field in bare.extension:
-        field.ClearField("json_name")
-    return bare.SerializeToString(deterministic=True)
+def base_pool() -> descriptor_pool.DescriptorPool:
+    """Return a new pool that has what no record embeds: google/protobuf/descriptor.proto, of this protobuf."""
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(descriptor_pb2.DESCRIPTOR.serialized_pb)
+    return pool
 
 
 class SchemaPool:
@@ -122,7 +124,7 @@ class SchemaPool:
 
     def __init__(self) -> None:
         """Start without any type."""
-        self._pool = descriptor_pool.DescriptorPool()
+        self._pool = base_pool()
         self._files: dict[str, descriptor_pb2.FileDescriptorProto] = {}
 
     @property
@@ -139,7 +141,7 @@ class SchemaPool:
         try:
             files = descriptor_pb2.FileDescriptorSet.FromString(serialized_set).file
             for file in files:
-                if file.name not in self._files:
+                if file.name not in self._files and file.name != DESCRIPTOR_PROTO:
                     self._pool.Add(file)
                     self._files[file.name] = file
         except Exception as error:  # noqa: BLE001 - protobuf raises DecodeError, TypeError or ValueError, by backend

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.schema.comments import Comments
-from esper_telemetry.schema.descriptors import commented_files, folder_of
+from esper_telemetry.schema.definitions import commented_files, folder_of
 from esper_telemetry.schema.encoder import descriptor_of
 from esper_telemetry.schema.event_type import event_type
 from esper_telemetry.schema.plain import SCALAR_NAMES, enum_labels, is_map, is_repeated

@@ -32,6 +32,7 @@ class EventType:
         level: number of the Level at which it is recorded.
         shedding: number of its Shedding class.
         requires: context fields without which it cannot be emitted.
+        urgent: it is written within 50 ms.
     """
 
     cls: type[Message]
@@ -40,6 +41,7 @@ class EventType:
     level: int
     shedding: int
     requires: frozenset[str]
+    urgent: bool
 
 
 _known: dict[type[Message], EventType] = {}
@@ -72,5 +74,6 @@ def event_type(cls: type[Message]) -> EventType:
         level=meta.level or options_pb2.LEVEL_NORMAL,
         shedding=meta.shedding or options_pb2.SHEDDING_LATER,
         requires=frozenset(_CONTEXT_FIELDS[key].name for key in meta.requires if key in _CONTEXT_FIELDS),
+        urgent=meta.urgent,
     )
     return _known[cls]

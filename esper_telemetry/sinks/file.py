@@ -22,7 +22,7 @@ from esper_telemetry.sinks.synced_folder import SyncedFolder
 if TYPE_CHECKING:
     import os
     from collections import Counter
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from esper_telemetry.clock import Clock
     from esper_telemetry.recordfile import HeaderInfo
@@ -40,7 +40,7 @@ class FileSink:
     Args:
         root: folder of runs; the run folder `<root>/<run_id>` is made inside.
         header: identity of the first segment. A zero anchor is replaced by the clock's time.
-        types: types to declare in the first header, with their ids.
+        types: event types by id; each segment declares those that it uses, when it first does.
         level: zstd compression level.
         sync: when data and names are forced to the disk: "none" never, "close" when a segment ends, "interval" with
             the first write after `sync_interval_s`, "every" with every write. `sync()` always does.
@@ -124,12 +124,12 @@ class FileSink:
             SinkError: it was not written; the same batch may be written again.
         """
         self.check()
+        self._types.update(batch.new_types)
         if batch.last_seq > self._writer.last_seq:  # else it was written, and only the sync after it failed
             anchor = batch.anchor or self._anchor
             if self._vanished or self._must_rotate(anchor):
-                self._rotate(anchor)
+                self._rotate(anchor, batch.type_counts)
             self._writer.write(batch)
-            self._types.update(batch.new_types)
         if self._must_sync():
             self.sync()
 
@@ -189,8 +189,8 @@ class FileSink:
         old = self._clock.monotonic_ns() - self._opened_ns >= self._max_age_ns
         return bool(writer.frames) and (full or old)
 
-    def _rotate(self, anchor: Anchor) -> None:
-        """Open the next segment, then close the present one.
+    def _rotate(self, anchor: Anchor, type_ids: Collection[int]) -> None:
+        """Open the next segment, whose first header declares these types, then close the present one.
 
         In this order a footer without a next segment means to a follower that the stream is over.
         """
@@ -202,7 +202,7 @@ class FileSink:
             previous_file_id=old.file_id,
             previous_last_seq=old.last_seq,
         )
-        self._writer, self._vanished = self._open(_anchored(header, anchor)), None
+        self._writer, self._vanished = self._open(_anchored(header, anchor), type_ids), None
         self._closed_bytes += old.bytes_written
         durable = self._sync != "none"
         # Its frames are whole without a footer, and the batch at hand belongs to the new segment.
@@ -233,11 +233,11 @@ class FileSink:
             with contextlib.suppress(OSError, RecordError):
                 self._earlier.forget(prune(self._folder.path, self._keep_bytes, stream=SegmentName.parse(self.path)))
 
-    def _open(self, header: HeaderInfo) -> RecordWriter:
+    def _open(self, header: HeaderInfo, type_ids: Collection[int] = ()) -> RecordWriter:
         name = SegmentName.of(header.stream, header.rank, self._started, header.producer_id, header.segment)
         self._folder.make()
         path = self._folder.path / name.format()
-        writer = RecordWriter(path, header, list(self._types.items()), level=self._level)
+        writer = RecordWriter(path, header, self._types.items(), first=type_ids, level=self._level)
         self._folder.named()
         self._header = header
         self._opened_ns = self._synced_ns = self._clock.monotonic_ns()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from esper_telemetry.storage.segment_index import SegmentJournal
     from esper_telemetry.v1 import record_pb2
 
 
@@ -57,11 +58,13 @@ class Weighed(NamedTuple):
         run_id: the run.
         segments: its segments.
         size: of all files in its folder, bytes.
+        spared: it may not be deleted as a whole: a part of it is not where it is to be archived.
     """
 
     run_id: str
     segments: tuple[WeighedSegment, ...]
     size: int
+    spared: bool = False
 
 
 class Expired(NamedTuple):
@@ -115,18 +118,28 @@ def producers_of(root: Path, run_id: str) -> list[ProducerKey]:
     return sorted(found)
 
 
-def expire(root: Path, before: Callable[[str], float], kept: frozenset[ProducerKey]) -> list[Expired]:
+def expire(
+    root: Path,
+    before: Callable[[str], float],
+    kept: frozenset[ProducerKey],
+    journal: SegmentJournal | None = None,
+) -> list[Expired]:
     """Delete sealed segments that are older than is kept of their run, but the last one of each producer.
 
     Args:
         root: folder of runs.
         before: run id → wall clock, seconds since 1970 UTC: what was last written before that goes; 0 keeps all.
         kept: producers that are written to now: their own files know what may go.
+        journal: asked before a file is deleted, and told.
     """
     gone = []
     for run_id in run_ids(root):
-        outdated = list(_outdated(root, run_id, before(run_id), kept))
-        sizes = [size for path in outdated for size in _delete(path, run_id)]
+        outdated = [
+            (key, path)
+            for key, path in _outdated(root, run_id, before(run_id), kept)
+            if journal is None or journal.may_delete(key, path.name)
+        ]
+        sizes = [size for key, path in outdated for size in _delete(path, key, journal)]
         if sizes:
             gone.append(Expired(run_id, sizes))
     return gone
@@ -198,7 +211,9 @@ def _run_id(folder: Path) -> str | None:
     return None
 
 
-def _outdated(root: Path, run_id: str, before: float, kept: frozenset[ProducerKey]) -> Iterator[Path]:
+def _outdated(
+    root: Path, run_id: str, before: float, kept: frozenset[ProducerKey]
+) -> Iterator[tuple[ProducerKey, Path]]:
     """Yield the old segments of a run that are not the last of their producer.
 
     Its name tells whose a file may be: stream, rank and start change with each schema that a producer sends, a part of
@@ -212,8 +227,9 @@ def _outdated(root: Path, run_id: str, before: float, kept: frozenset[ProducerKe
             owned[_producer_of(path, run_id) or b""].append(path)
         owned.pop(b"", None)
         for producer_id, mine in owned.items():
-            if ProducerKey(run_id, producer_id) not in kept:
-                yield from (path for path in mine[:-1] if _is_older(path, before))
+            key = ProducerKey(run_id, producer_id)
+            if key not in kept:
+                yield from ((key, path) for path in mine[:-1] if _is_older(path, before))
 
 
 def _grouped(folder: Path, key: Callable[[SegmentName], Any]) -> Iterator[list[Path]]:
@@ -244,11 +260,15 @@ def _is_older(path: Path, before: float) -> bool:
     return False
 
 
-def _delete(path: Path, run_id: str) -> Iterator[int]:
+def _delete(path: Path, key: ProducerKey, journal: SegmentJournal | None) -> Iterator[int]:
     with contextlib.suppress(OSError):
         size = path.stat().st_size
+        if journal is not None:
+            journal.dropped(key, [path.name])
         path.unlink()
-        LOG.info("run %s: retention deleted %s, %d bytes", run_id, path.name, size)
+        if journal is not None:
+            journal.dropped(key, [path.name])
+        LOG.info("run %s: retention deleted %s, %d bytes", key.run_id, path.name, size)
         yield size
 
 

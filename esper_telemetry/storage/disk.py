@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has fsync only
 
 
-_LOCK_NAME = ".collector.lock"
+LOCK_NAME = ".collector.lock"
 _PROBE_NAME = ".collector.probe"
 
 
@@ -39,7 +39,7 @@ def claim_folder(directory: Path) -> BufferedWriter:
     """
     try:
         directory.mkdir(mode=0o750, exist_ok=True)
-        lock = (directory / _LOCK_NAME).open("ab")
+        lock = (directory / LOCK_NAME).open("ab")
     except OSError as error:
         raise SinkError(f"{directory}: cannot be used: {error}; check path and permissions") from error
     if fcntl is not None:

@@ -1,23 +1,37 @@
 """The engine of a collector on one machine: record files below one folder, one writer thread.
 
-It claims the folder, recovers its files, and hands items to the store. A producer without a stream is on the disk only,
-and is restored from there when a stream begins. The engine never decides what may be stored.
+It claims the folder, compares it with its index, and hands items to the store. What the index does not have as it is on
+the disk is read at the start, for a second at most, and beside the streams. A producer without a stream is on the disk
+only, and is restored from there, its files in order, when a stream begins. The engine never decides what may be stored.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from esper_telemetry.recordfile.append import sync_folder
 from esper_telemetry.storage import archive
 from esper_telemetry.storage.disk import claim_folder, raise_file_limit, try_storage
-from esper_telemetry.storage.engine import Expire, Health, ProducerLane, RestoredProducer, Watermark
+from esper_telemetry.storage.engine import (
+    Cycle,
+    Expire,
+    Health,
+    ProducerLane,
+    ProducerProgress,
+    RestoredProducer,
+    Watermark,
+)
+from esper_telemetry.storage.folder_check import FolderCheck
 from esper_telemetry.storage.naming import run_folder
+from esper_telemetry.storage.object_archive import ObjectArchive
 from esper_telemetry.storage.producer_files import ProducerFiles
-from esper_telemetry.storage.recovery import recover, recover_producer
+from esper_telemetry.storage.recovery import recover_producer
+from esper_telemetry.storage.segment_index import SegmentIndex
 from esper_telemetry.storage.store import Store
 from esper_telemetry.v1 import collector_pb2
 
@@ -27,10 +41,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from esper_telemetry.storage.archive import Expired, Weighed
-    from esper_telemetry.storage.engine import Cycle, Item
+    from esper_telemetry.storage.engine import Item
     from esper_telemetry.storage.naming import ProducerKey
+    from esper_telemetry.storage.object_archive import ArchiveProgress
+    from esper_telemetry.storage.recovery import StoredProducer
 
 LOG = logging.getLogger("esper_telemetry.collector")
+
+# What the index does not have is read for so long before the first stream is served, and so long at the end.
+_READ_S = 1.0
+_LIST_S = 0.5
 
 
 class FileEngine:
@@ -38,21 +58,37 @@ class FileEngine:
 
     Args:
         root: folder of runs.
+        on_progress: called with the number of runs that are still to be read; from any thread.
+        archive_url: where sealed segments are sent to, such as "s3://bucket/runs"; empty for nowhere.
+        on_archived: called with what was sent; from any thread.
 
     Attributes:
         durability, elsewhere, notes: as in Engine.
+        listing: held while files of a producer are looked up or changed: no restored producer may miss a file a moment
+            later.
     """
 
     durability = collector_pb2.DURABILITY_FILE
     elsewhere = ""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(
+        self,
+        root: Path,
+        on_progress: Callable[[int], object] = int,
+        archive_url: str = "",
+        on_archived: Callable[[ArchiveProgress], object] = tuple,
+    ) -> None:
         self.notes: list[str] = []
+        self.listing = threading.Lock()
         self._root = root
+        self._on_progress = on_progress
         self._failed = False
         self._lock: BufferedWriter | None = None
-        # Held while files of a producer are looked up or deleted: no restored producer may miss a file a moment later.
-        self._listing = threading.Lock()
+        self._index: SegmentIndex | None = None
+        self._check: FolderCheck | None = None
+        self._archive_url = archive_url
+        self._on_archived = on_archived
+        self._archive: ObjectArchive | None = None
         # Those that are in use: an entry vanishes with the last reference.
         self._restored: WeakValueDictionary[ProducerKey, ProducerFiles] = WeakValueDictionary()
         self._report: Callable[[Cycle], None]
@@ -64,12 +100,21 @@ class FileEngine:
         raise_file_limit()
         self._lock = await asyncio.to_thread(claim_folder, self._root)
         try:
-            problems = await asyncio.to_thread(archive.sweep, self._root)
-            self.notes = problems + (await asyncio.to_thread(recover, self._root)).notes
+            self.notes = await asyncio.to_thread(archive.sweep, self._root)
+            self._index = await asyncio.to_thread(SegmentIndex, self._root)
+            if self._archive_url:
+                self._archive = ObjectArchive(self._root, self._index, self._archive_url, self._on_archived)
+            self._check = FolderCheck(self._root, self._index, self, self._on_progress)
+            self.notes += await asyncio.to_thread(self._check.begin, _READ_S)
         except BaseException:
+            if self._index is not None:
+                self._index.close()
             self._lock.close()
             raise
         self._store.start()
+        self._check.start()
+        if self._archive is not None:
+            self._archive.start()
 
     @property
     def broken(self) -> str:
@@ -79,6 +124,11 @@ class FileEngine:
     async def stop(self, seal_s: float) -> None:
         """Store what is waiting, seal, unlock the folder."""
         await asyncio.to_thread(self._store.stop, seal_s)
+        if self._check is not None and self._index is not None:
+            await asyncio.to_thread(self._check.close, _LIST_S)
+            if self._archive is not None:
+                await asyncio.to_thread(self._archive.close, _LIST_S)
+            self._index.close()
         if self._lock is not None:
             self._lock.close()
 
@@ -95,8 +145,8 @@ class FileEngine:
         return await asyncio.to_thread(archive.producers_of, self._root, run_id)
 
     async def weigh(self) -> list[Weighed]:
-        """Return what every run takes on the disk."""
-        return await asyncio.to_thread(archive.weigh, self._root)
+        """Return what every run takes on the disk; a run is spared that is not archived whole."""
+        return await asyncio.to_thread(self._weigh)
 
     async def expire(self, before: Callable[[str], float]) -> list[Expired]:
         """Delete old segments: of producers that are not in memory while none can be restored, of others by an Expire.
@@ -112,7 +162,7 @@ class FileEngine:
 
     async def delete(self, run_id: str, why: str) -> int:
         """Take a run's folder away, then remove what was in it, while others may be restored."""
-        size, grave = await asyncio.to_thread(self._locked, archive.bury_run, self._root, run_id, why)
+        size, grave = await asyncio.to_thread(self._locked, self._bury, run_id, why)
         await asyncio.to_thread(archive.remove, grave)
         return int(size)
 
@@ -144,28 +194,87 @@ class FileEngine:
                 problem = f"only {free:.1%} of the disk is free, {min_free:.1%} must be"
         return Health(free, problem)
 
+    # --- what the check of the folder asks, and what writers tell the index -------------------------------------------
+
+    def is_restored(self, key: ProducerKey) -> bool:
+        """Return whether a producer is in memory."""
+        return key in self._restored
+
+    def lost(self, key: ProducerKey, ranges: list[tuple[int, int]]) -> None:
+        """Report numbers that were found to be gone, of a producer that is not in memory."""
+        self._report(Cycle([ProducerProgress(key, 0, 0, lost=tuple(ranges))], [], []))
+
+    def sealed(self, key: ProducerKey) -> None:
+        """Have the run listed again."""
+        if self._check is not None:
+            self._check.touch(run_folder(key.run_id))
+
+    def dropped(self, key: ProducerKey, names: list[str]) -> None:
+        """Have files forgotten that are deleted on purpose or were reported."""
+        if self._index is not None:
+            self._index.drop(run_folder(key.run_id), names)
+
+    def may_delete(self, key: ProducerKey, name: str) -> bool:
+        """Return whether an archive has a segment, if there is to be one."""
+        return self._archive is None or self._index is None or self._index.is_archived(run_folder(key.run_id), name)
+
+    # --- in threads ---------------------------------------------------------------------------------------------------
+
     def _restore(self, key: ProducerKey) -> RestoredProducer:
-        with self._listing:
+        with self.listing:
             files, header = self._restored.get(key), None
             if files is None:  # else its files are in use and must not be recovered
-                notes: list[str] = []
-                stored = recover_producer(self._root / run_folder(key.run_id), key, notes)
-                for note in notes:
-                    LOG.warning("%s", note)
-                files = self._restored[key] = ProducerFiles(self._root, key, stored)
+                stored = self._recover(key)
+                files = self._restored[key] = ProducerFiles(self._root, key, stored, journal=self)
                 header = stored.segments[-1].header if stored is not None else None
             elif files.published:
                 header = archive.header_of(files.published[-1].path)
             size = archive.run_bytes(self._root, key.run_id)
         return RestoredProducer(files, header, files.stored_bytes, size)
 
+    def _weigh(self) -> list[Weighed]:
+        weighed = archive.weigh(self._root)
+        return (
+            weighed if self._archive is None else [run._replace(spared=not self._is_archived(run)) for run in weighed]
+        )
+
+    def _is_archived(self, run: Weighed) -> bool:
+        folder = self._root / run_folder(run.run_id)
+        assert self._index is not None  # noqa: S101 - there is an archive
+        with contextlib.suppress(OSError):
+            is_listed = self._index.settled_at(folder.name) == folder.stat().st_mtime_ns
+            return is_listed and not self._index.count_not_archived(folder.name)
+        return False
+
+    def _recover(self, key: ProducerKey) -> StoredProducer | None:
+        """Bring the files of a producer into order; what is told of them afterwards has to be durable."""
+        folder = self._root / run_folder(key.run_id)
+        notes: list[str] = []
+        stored = recover_producer(folder, key, notes)
+        for note in notes:
+            LOG.warning("%s", note)
+        settled_ns = self._index.settled_at(folder.name) if self._index is not None else 0
+        if stored is not None and settled_ns != folder.stat().st_mtime_ns:
+            sync_folder(folder)
+            sync_folder(self._root)
+            self.sealed(key)
+        return stored
+
+    def _bury(self, run_id: str, why: str) -> tuple[int, Path]:
+        if self._index is not None:
+            self._index.drop_run(run_folder(run_id))
+        buried = archive.bury_run(self._root, run_id, why)
+        if self._index is not None:
+            self._index.drop_run(run_folder(run_id))
+        return buried
+
     def _expire(self, before: Callable[[str], float]) -> tuple[list[Expired], list[ProducerFiles]]:
         """Return what was deleted, and the producers whose own files have to do it."""
         restored = list(self._restored.values())
-        return archive.expire(self._root, before, frozenset(files.key for files in restored)), restored
+        return archive.expire(self._root, before, frozenset(files.key for files in restored), self), restored
 
     def _locked(self, action: Callable[..., Any], *arguments: object) -> Any:
-        with self._listing:
+        with self.listing:
             return action(*arguments)
 
     def _hand_over(self, cycle: Cycle) -> None:

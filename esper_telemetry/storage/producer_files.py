@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import RecordError, SinkError
 from esper_telemetry.recordfile.append import sync_folder
+from esper_telemetry.storage.declarations import Declarations
 from esper_telemetry.storage.disk import cut_file
 from esper_telemetry.storage.engine import Claim, CutBack, Expire, Inspect, PutFrame, PutSchema, PutSkip, Seal
 from esper_telemetry.storage.naming import run_folder, segment_names
@@ -25,12 +26,14 @@ from esper_telemetry.storage.sequence import SequenceNumbers
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from esper_telemetry.storage.disk import Identity
     from esper_telemetry.storage.engine import Item
     from esper_telemetry.storage.naming import ProducerKey
     from esper_telemetry.storage.recovery import StoredProducer
+    from esper_telemetry.storage.segment_index import SegmentJournal
 
 LOG = logging.getLogger("esper_telemetry.collector")
 
@@ -51,6 +54,7 @@ class ProducerFiles:
         key: the producer.
         stored: what recovery found of it.
         rewinds: whether what is gone from the end may be asked for again: durable_seq goes back then.
+        journal: told what becomes of sealed segments.
 
     Attributes:
         key: as given.
@@ -64,7 +68,13 @@ class ProducerFiles:
     """
 
     def __init__(
-        self, root: Path, key: ProducerKey, stored: StoredProducer | None = None, *, rewinds: bool = True
+        self,
+        root: Path,
+        key: ProducerKey,
+        stored: StoredProducer | None = None,
+        *,
+        rewinds: bool = True,
+        journal: SegmentJournal | None = None,
     ) -> None:
         segments = stored.segments if stored else []
         self.key = key
@@ -77,10 +87,12 @@ class ProducerFiles:
         self.rewound = False
         self._root = root
         self._rewinds = rewinds
+        self._journal = journal
         self._folder = root / run_folder(key.run_id)
         self._segment = segments[-1].header.segment if segments else 0
         self._file_id = segments[-1].header.file_id if segments else b""
         self._schema: PutSchema | None = None
+        self._declared: Declarations | None = None
         self._appender: SegmentWriter | None = None
         self._new_name = False
         self._uncut: tuple[Path, int, Identity] | None = None
@@ -197,13 +209,24 @@ class ProducerFiles:
             if self._run_ends():
                 self._write()
         elif isinstance(item, PutSchema):
-            self._seal()
-            self._schema = item
+            self._declare(item)
         elif isinstance(item, Seal):
             self._seal()
         elif isinstance(item, PutSkip):
             self._write()
             self._open().append_skip(item.skip)
+
+    def _declare(self, schema: PutSchema) -> None:
+        """Let frames of another schema follow: in the same segment, unless it contradicts what that one declares."""
+        self._write()  # what came before it needs the schema before it
+        self._schema = schema
+        if self._appender is None or self._declared is None:
+            return
+        header = self._declared.add(schema)
+        if header is None:
+            self._seal()
+        elif header.types or header.file_descriptor_set:
+            self._appender.append_header(header)
 
     def _begin(self) -> None:
         """Look for what was promised, and try a disk that failed again."""
@@ -251,6 +274,15 @@ class ProducerFiles:
             appender.seal()
             self._publish(appender)
             self._appender = None
+            self._tell_sealed()
+
+    def _tell_sealed(self) -> None:
+        if self._journal is not None:
+            self._journal.sealed(self.key)
+
+    def _tell_dropped(self, segments: Iterable[Published]) -> None:
+        if self._journal is not None:
+            self._journal.dropped(self.key, [segment.path.name for segment in segments])
 
     def _open(self) -> SegmentWriter:
         appender = self._appender
@@ -277,27 +309,36 @@ class ProducerFiles:
             for name in segment_names(own, self._segment):
                 path = self._folder / name
                 if not path.exists():
+                    self._declared = Declarations(self._schema)
                     return SegmentWriter(path, own, self.sync_seconds.append)
         raise SinkError(f"{path}: this name and the next {_NUMBERS_TRIED} are taken; move the files away")
 
     # --- what became of it --------------------------------------------------------------------------------------------
 
     def _expire(self, before: float) -> None:
-        old = []
-        for segment in self.published[:-1]:
+        old = [segment for segment in self.published[:-1] if self._is_outdated(segment, before)]
+        self._tell_dropped(old)
+        gone = []
+        for segment in old:
             with contextlib.suppress(OSError):
-                if segment.path.stat().st_mtime < before:
-                    segment.path.unlink()
-                    old.append(segment)
-                    self.expired.append(segment.size)
-                    LOG.info(
-                        "%s: retention deleted %s, numbers %d to %d",
-                        self.key,
-                        segment.path.name,
-                        segment.first_seq,
-                        segment.last_seq,
-                    )
-        self.published = tuple(segment for segment in self.published if segment not in old)
+                segment.path.unlink()
+                gone.append(segment)
+                self.expired.append(segment.size)
+                LOG.info(
+                    "%s: retention deleted %s, numbers %d to %d",
+                    self.key,
+                    segment.path.name,
+                    segment.first_seq,
+                    segment.last_seq,
+                )
+        self._tell_dropped(gone)
+        self.published = tuple(segment for segment in self.published if segment not in gone)
+
+    def _is_outdated(self, segment: Published, before: float) -> bool:
+        with contextlib.suppress(OSError):
+            if segment.path.stat().st_mtime < before:
+                return self._journal is None or self._journal.may_delete(self.key, segment.path.name)
+        return False
 
     def _stock_is_short(self) -> bool:
         return any(segment.absence() for segment in self.published)
@@ -319,6 +360,8 @@ class ProducerFiles:
                 LOG.error("%s: numbers %d to %d were durable and are lost", self.key, first, segment.last_seq)
         if kept != list(promised):
             self.published = tuple(kept)
+            self._tell_dropped(set(promised) - set(kept))
+            self._tell_sealed()
             self._go_back(promised)
 
     def _what_is_left(self, segment: Published) -> Published | None:

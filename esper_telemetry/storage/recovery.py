@@ -1,9 +1,10 @@
 """Recovery at the start: torn tails are cut, segments sealed, watermarks rebuilt from the collector's own files.
 
-Only files with the collector's mark in their header are changed, and only those without a footer. An unsealed segment
-is read frame by frame, every checksum verified: a power loss may have kept a later page and lost an earlier one. It is
-cut behind the last frame of the unbroken sequence, synced and sealed. Whole frames behind damage, which a disk error
-made, are copied aside first. Nothing is deleted.
+All of a folder is brought into order at once (`recover`, for a consumer), or one producer (`recover_producer`, when a
+stream of it begins or `folder_check` comes by). Only files with the collector's mark in their header are changed, and
+only those without a footer. An unsealed segment is read frame by frame, every checksum verified: a power loss may have
+kept a later page and lost an earlier one. It is cut behind the last frame of the unbroken sequence, synced and
+sealed. Whole frames behind damage, which a disk error made, are copied aside first. Nothing is deleted.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from esper_telemetry.storage.segment_writer import OWNER_ATTRIBUTE
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from esper_telemetry.recordfile.source import Source
@@ -107,15 +109,26 @@ def recover(root: Path) -> RecoveredFolder:
     return recovery
 
 
-def recover_producer(folder: Path, key: ProducerKey, notes: list[str]) -> StoredProducer | None:
+def recover_producer(
+    folder: Path, key: ProducerKey, notes: list[str], also: Collection[str] = ()
+) -> StoredProducer | None:
     """Return what a run folder holds of one producer, brought into order; None where that is nothing.
+
+    What was sealed just now has a name that is not synced yet, perhaps: `sync_folder` before anything is acked.
+
+    Args:
+        folder: the run's folder.
+        key: the producer.
+        notes: gets a sentence for each file that was cut, set aside or passed over.
+        also: names of files that are its own though they are named otherwise.
 
     Raises:
         SinkError: a file cannot be cut or synced; nothing may be acked then.
     """
     found = StoredProducer(key)
     for path in sorted(folder.glob("*" + SUFFIX)):
-        segment = _read(path, notes) if may_be_of(path, key.producer_id) else None
+        is_candidate = path.name in also or may_be_of(path, key.producer_id)
+        segment = _read(path, notes) if is_candidate else None
         if segment is not None and (segment.header.run_id, segment.header.producer_id) == key:
             found.segments.append(segment)
     found.segments.sort(key=lambda segment: (segment.header.segment, segment.path.name))
@@ -218,6 +231,7 @@ class _Row:
         self._limit = limit
         self._decoder = FrameDecoder()
         self.started = False
+        self._file_id = b""
         self.footer = FooterBuilder()
         self.end = 0
         self.last_seq = 0
@@ -259,11 +273,16 @@ class _Row:
         return False
 
     def _take_header(self, piece: Piece) -> bool:
-        if self.started or piece.descriptor is None:
+        if piece.descriptor is None:
             return False
         frame = self._source.read_at(piece.offset, piece.descriptor.compressed_size)
         header = parse_header_frame(self._decoder.decode(frame, piece.descriptor.raw_size))
+        if self.started and header.file_id != self._file_id:
+            return False
         self.footer.add_header(piece.offset, frame, piece.descriptor.raw_size)
+        if self.started:
+            return True
+        self._file_id = header.file_id
         self.last_seq = header.previous_last_seq
         self.started = True
         return True

@@ -10,13 +10,19 @@ from __future__ import annotations
 import time
 from array import array
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.append import AppendFile
 from esper_telemetry.recordfile.frame import FrameEncoder
-from esper_telemetry.recordfile.header import header_frame_bytes, header_parity, random_id, writer_name
+from esper_telemetry.recordfile.header import (
+    header_descriptor,
+    header_frame_bytes,
+    header_parity,
+    random_id,
+    writer_name,
+)
 from esper_telemetry.recordfile.index import FooterBuilder
 from esper_telemetry.storage.disk import Identity, absence, cut_file
 from esper_telemetry.v1 import record_pb2
@@ -58,6 +64,15 @@ def own_header(producers: record_pb2.Header, segment: int, previous_file_id: byt
     return header
 
 
+class _FurtherHeader(NamedTuple):
+    """A header after the first: how many frames and skips are before it, its entry, and the size of its parity."""
+
+    frames: int
+    skips: int
+    entry: layout.SeekEntry
+    parity_bytes: int
+
+
 class SegmentWriter:
     """A segment that is being written.
 
@@ -88,6 +103,7 @@ class SegmentWriter:
         self.first_seq = header.previous_last_seq + 1
         self._ends = bytearray()
         self._skips = array("Q")
+        self._headers: list[_FurtherHeader] = []
         self._file = AppendFile(path)
         self.identity = Identity(*self._file.identity)
         try:
@@ -122,6 +138,21 @@ class SegmentWriter:
         self._file.append(layout.pack_skip(skip))
         self._skips.append(self.frames)
         self.last_seq = skip.last_seq
+
+    def append_header(self, header: record_pb2.Header) -> None:
+        """Append a further header: the types and descriptors of `header`.
+
+        Raises:
+            SinkError: the operating system refused; call `cut_back`.
+        """
+        header.format_major, header.format_minor = layout.FORMAT_MAJOR, layout.FORMAT_MINOR
+        header.file_id = self.file_id
+        raw = header_frame_bytes(header)
+        frame = FrameEncoder(3).encode(raw)
+        parity = header_parity(frame, header)
+        self._file.append(frame + layout.pack_descriptor(header_descriptor(frame, raw)) + parity)
+        entry = layout.seek_entry(frame, len(raw))
+        self._headers.append(_FurtherHeader(self.frames, len(self._skips), entry, len(parity)))
 
     def sync(self) -> None:
         """Force what was appended to the disk, and see that it is there under the file's name.
@@ -165,7 +196,7 @@ class SegmentWriter:
         prologue = layout.pack_prologue()
         raw = header_frame_bytes(header)
         frame = FrameEncoder(3).encode(raw)
-        desc = layout.Descriptor(len(frame), len(raw), 0, 0, 0, 0, 0, 0)
+        desc = header_descriptor(frame, raw)
         parity = header_parity(frame, header)
         self._file.append(prologue + frame + layout.pack_descriptor(desc) + parity)
         self._header_entry = layout.seek_entry(frame, len(raw))
@@ -179,15 +210,29 @@ class SegmentWriter:
         if self._parity_bytes:
             builder.add_skippable(self._parity_bytes)
             offset += self._parity_bytes
-        skips = Counter(self._skips)
+        skips, headers, placed = Counter(self._skips), list(reversed(self._headers)), 0
         for number in range(self.frames + 1):
+            offset = _list_headers(builder, offset, headers, (number, placed))
             for _ in range(skips[number]):
                 builder.add_skippable(layout.SKIP_BYTES)
                 offset += layout.SKIP_BYTES
+                placed += 1
+                offset = _list_headers(builder, offset, headers, (number, placed))
             if number < self.frames:
                 end = self._ends[number * _END_BYTES : (number + 1) * _END_BYTES]
                 offset = _list_frame(builder, offset, bytes(end))
         return builder.footer()
+
+
+def _list_headers(builder: FooterBuilder, offset: int, headers: list[_FurtherHeader], behind: tuple[int, int]) -> int:
+    """Take the headers behind so many frames and skips from the end of a list; return the offset after them."""
+    while headers and (headers[-1].frames, headers[-1].skips) == behind:
+        header = headers.pop()
+        builder.add_header_entry(offset, header.entry)
+        offset += header.entry.compressed_size + layout.DESCRIPTOR_BYTES + header.parity_bytes
+        if header.parity_bytes:
+            builder.add_skippable(header.parity_bytes)
+    return offset
 
 
 def _list_frame(builder: FooterBuilder, offset: int, end: bytes) -> int:

@@ -126,6 +126,12 @@ class Layouts:
                 fields.comment = comments.of_message(descriptor)
                 fields.add(descriptor, comments)
 
+    def add_missing(self, schema: Schema, full_names: Iterable[str]) -> None:
+        """Take those types that no segment declares: their tables are empty, and have the columns of `schema`."""
+        missing = [name for name in full_names if name not in self._messages]
+        if missing:
+            self.add(schema, missing)
+
     @property
     def names(self) -> list[str]:
         """Names of all tables, sorted."""

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from esper_telemetry.decode import Filter, survey
 from esper_telemetry.decode.faults import FaultReport, Faults
 from esper_telemetry.decode.streams import OpenReaders
-from esper_telemetry.decode.types import segment_schema
+from esper_telemetry.decode.types import Schema, descriptor_of, installed_schema, segment_schema
 from esper_telemetry.errors import RecordError
+from esper_telemetry.schema import file_closure
 from esper_telemetry.tables.layouts import Layouts
 from esper_telemetry.tables.scanning import Scanner
+from esper_telemetry.v1 import context_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,7 +51,7 @@ class Reading(FaultReport):
         CorruptRecordError: the descriptors of a record are invalid.
 
     Attributes:
-        layouts: the tables that all records together declare.
+        layouts: the tables that all records together declare, and empty ones of this SDK's other types.
         chosen: those that are wanted, by name.
     """
 
@@ -66,6 +68,10 @@ class Reading(FaultReport):
     ) -> None:
         super().__init__(Faults(strict=strict))
         self.layouts = declared(found)
+        for cls in _several(types or ()):
+            if not isinstance(cls, str):  # what it is known by without a record
+                schema = Schema((file_closure([context_pb2.Context, cls]).SerializeToString(),))
+                self.layouts.add_missing(schema, [descriptor_of(cls).full_name])
         self._found = found
         self._wanted = wanted or Filter()
         self._expand, self._latest, self._fast = expand, latest, fast
@@ -137,7 +143,9 @@ def chosen_events(
 
 
 def declared(found: Survey) -> Layouts:
-    """Return the tables that records declare; of a file that is gone meanwhile, reading it tells.
+    """Return the tables that records declare, and those of this SDK's types that none does: they are empty.
+
+    Of a file that is gone meanwhile, reading it tells.
 
     Raises:
         CorruptRecordError: the descriptors of a record are invalid.
@@ -155,13 +163,18 @@ def declared(found: Survey) -> Layouts:
             readers.give_back(place.path)
     finally:
         readers.close()
+    if found.places:
+        layouts.add_missing(*installed_schema())
     return layouts
 
 
 def type_names(types: TypeName | Iterable[TypeName]) -> tuple[str, ...]:
     """Return the names of types that are given as names or classes."""
-    several: Iterable[Any] = [types] if isinstance(types, (str, type)) else types
-    return tuple(name if isinstance(name, str) else name.DESCRIPTOR.full_name for name in several)
+    return tuple(name if isinstance(name, str) else name.DESCRIPTOR.full_name for name in _several(types))
+
+
+def _several(types: TypeName | Iterable[TypeName]) -> list[Any]:
+    return [types] if isinstance(types, (str, type)) else list(types)
 
 
 def _with_types(wanted: Filter, full_names: tuple[str, ...]) -> Filter:

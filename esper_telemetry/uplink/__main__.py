@@ -31,13 +31,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.add_argument(f"--{name.replace('_', '-')}", action="store_true" if name == "tls" else "store")
     parser.add_argument("--remove", action="store_true", help="remove files that are durable at the collector")
     parser.add_argument("--temporary", action="store_true", help="remove the folder as well, when it is empty")
+    parser.add_argument("--compact", action="store_true", help="rewrite files that are durable there into full frames")
     parser.add_argument("--give-up-after", type=float, default=GIVE_UP_S, metavar="SECONDS")
     args = parser.parse_args(argv)
     # Nothing is forked here, and the handlers of gRPC for it cost threads.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     try:
         endpoint = Endpoint(args.address, **{name: getattr(args, name) for name in CREDENTIALS})
-        options = PushOptions(follow=True, keep_local=not args.remove, give_up_s=args.give_up_after)
+        options = PushOptions(
+            follow=True, keep_local=not args.remove, give_up_s=args.give_up_after, compact=args.compact
+        )
         reports = follow(args.folder, endpoint, options, _log)
     except TelemetryError as error:
         _log(str(error))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import TelemetryError
+from esper_telemetry.recordfile.compaction import compact_file
 from esper_telemetry.recordfile.header import writer_name
 from esper_telemetry.uplink.backlog_rate import BacklogRate
 from esper_telemetry.uplink.session import Session
@@ -34,11 +35,13 @@ class PushOptions:
         follow: wait for living writers, and for further ones in the folder.
         keep_local: keep files that are durable at the collector.
         give_up_s: seconds without progress, once no writer lives, after which the rest is left to a later push.
+        compact: rewrite the files into full frames, once all of them are durable at the collector.
     """
 
     follow: bool = False
     keep_local: bool = True
     give_up_s: float = GIVE_UP_S
+    compact: bool = False
 
 
 @dataclass(slots=True)
@@ -107,6 +110,7 @@ class Delivery:
             report.error = str(error)
         finally:
             self._finish()
+        await self._compact()
         return report
 
     def _on_progress(self) -> None:
@@ -152,6 +156,15 @@ class Delivery:
             self._release()
         self._spool.close()
         self._log(f"{report.name}: {report.error or 'complete'}; durable up to {report.durable_seq:,}")
+
+    async def _compact(self) -> None:
+        """Make the files smaller that nobody writes and nobody sends any more."""
+        if not (self._options.compact and self._session.finished and self._session.promised):
+            return
+        for path in self._spool.paths:
+            done = await asyncio.to_thread(compact_file, path)
+            if not done.kept:
+                self._log(f"{self._report.name}: {path.name} takes {done.after:,} bytes now, of {done.before:,}")
 
     def _tell_end(self) -> None:
         if not (self._session.finished or self._session.stopped):

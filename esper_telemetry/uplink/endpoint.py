@@ -59,12 +59,14 @@ class Endpoint(Credentials):
         """Read every file once, to report a mistake at the start; later one may be missing while it is replaced.
 
         Raises:
-            ConfigError: one cannot be read or is empty.
+            ConfigError: one cannot be read or is empty, or the key is not that of the certificate.
         """
         self.token()
         for path in (self.tls_ca, self.tls_cert, self.tls_key):
             if path is not None:
                 read_file(path, "the PEM file")
+        if self.tls_cert is not None:
+            self._load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
 
     def token(self) -> str | None:
         """Return the token, or None without a token file.
@@ -141,6 +143,8 @@ class Endpoint(Credentials):
             context = self._context()
             with socket.create_connection((host, port), _HANDSHAKE_S) as plain:
                 return _handshake(plain, host, context, self)
+        except ConfigError as error:
+            return str(error)
         except OSError:
             return ""
 
@@ -151,9 +155,26 @@ class Endpoint(Credentials):
             return context
         context = ssl.create_default_context(cafile=self.tls_ca)
         if self.tls_cert is not None:
-            context.load_cert_chain(self.tls_cert, self.tls_key)
+            self._load_pair(context)
         context.set_alpn_protocols(["h2"])
         return context
+
+    def _load_pair(self, context: ssl.SSLContext) -> None:
+        """Give a context the client's certificate and its key.
+
+        Raises:
+            ConfigError: they do not fit together, or are no such files.
+        """
+        assert self.tls_cert is not None  # noqa: S101 - the callers looked
+        try:
+            context.load_cert_chain(self.tls_cert, self.tls_key, password=lambda: "")
+        except (ssl.SSLError, ValueError) as error:
+            if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
+                raise ConfigError(f"{self.tls_key} is not the key of the certificate {self.tls_cert}") from None
+            pair = f"{self.tls_cert} and {self.tls_key} cannot be used as certificate and key"
+            raise ConfigError(f"{pair}: {error}; give PEM files, the key without a password") from error
+        except OSError as error:
+            raise ConfigError(f"{self.tls_cert}, {self.tls_key}: cannot be read: {error}") from error
 
 
 def _handshake(plain: socket.socket, host: str, context: ssl.SSLContext, endpoint: Endpoint) -> str:

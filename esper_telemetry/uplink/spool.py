@@ -15,6 +15,7 @@ from esper_telemetry.recordfile import RecordReader, SegmentName, Skip, SkipReas
 from esper_telemetry.recordfile.follow import next_segment
 from esper_telemetry.recordfile.lock import writer_gone
 from esper_telemetry.uplink.segment_frames import Frame, SegmentFrames, merge_headers
+from esper_telemetry.uplink.straddling import rest_of
 from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
@@ -106,6 +107,11 @@ class Spool:
         """What could not be read, as sentences."""
         return [sentence for sentences in self._damages.values() for sentence in sentences]
 
+    @property
+    def paths(self) -> list[Path]:
+        """The files that hold this producer's frames and nothing else."""
+        return [place.path for place in self._places if _stands_alone(place)]
+
     def add(self, places: Iterable[SpoolSegment]) -> None:
         """Add segments of the same producer; one that is known already (by its file id) is left out."""
         known = {place.header.file_id for place in self._places}
@@ -147,8 +153,8 @@ class Spool:
             damaged = self._damaged or self._current.damaged
             reason = SkipReason.CORRUPT if damaged else SkipReason.SPOOL_LOST
             item = Skip(self._next, item.first_seq - 1, reason)
-        elif item.first_seq < self._next:  # a collector takes no half of a frame
-            item = Skip(self._next, item.last_seq, SkipReason.CORRUPT)
+        elif item.first_seq < self._next:  # a collector takes no half of a frame, and a record may be compacted
+            item = rest_of(item, self._next) if isinstance(item, Frame) else item._replace(first_seq=self._next)
         self._next = item.last_seq + 1
         self._damaged = self._current.damaged = False
         return item

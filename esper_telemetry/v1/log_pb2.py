@@ -25,21 +25,23 @@ _sym_db = _symbol_database.Default()
 from esper_telemetry.v1 import collector_pb2 as esper__telemetry_dot_v1_dot_collector__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65sper_telemetry/v1/log.proto\x12\x12\x65sper_telemetry.v1\x1a\"esper_telemetry/v1/collector.proto\"\xcc\x02\n\x08LogEntry\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x13\n\x0bproducer_id\x18\x02 \x01(\x0c\x12\x15\n\rsession_epoch\x18\x03 \x01(\x04\x12\x15\n\rsession_nonce\x18\x04 \x01(\x06\x12+\n\x04open\x18\x05 \x01(\x0b\x32\x1b.esper_telemetry.v1.LogOpenH\x00\x12/\n\x06schema\x18\x06 \x01(\x0b\x32\x1d.esper_telemetry.v1.LogSchemaH\x00\x12-\n\x05\x66rame\x18\x07 \x01(\x0b\x32\x1c.esper_telemetry.v1.LogFrameH\x00\x12(\n\x04skip\x18\x08 \x01(\x0b\x32\x18.esper_telemetry.v1.SkipH\x00\x12+\n\x04seal\x18\t \x01(\x0b\x32\x1b.esper_telemetry.v1.LogSealH\x00\x42\t\n\x07\x63ontent\"\t\n\x07LogOpen\"G\n\tLogSchema\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\x0c\x12\x14\n\x0cheader_frame\x18\x02 \x01(\x0c\x12\x0f\n\x07raw_len\x18\x03 \x01(\r\"F\n\x08LogFrame\x12\x1a\n\x12schema_fingerprint\x18\x01 \x01(\x0c\x12\r\n\x05\x63rc32\x18\x02 \x01(\x07\x12\x0f\n\x07payload\x18\x03 \x01(\x0c\"\x1c\n\x07LogSeal\x12\x11\n\tfinal_seq\x18\x01 \x01(\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65sper_telemetry/v1/log.proto\x12\x12\x65sper_telemetry.v1\x1a\"esper_telemetry/v1/collector.proto\";\n\nLogMessage\x12-\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1c.esper_telemetry.v1.LogEntry\"\xcc\x02\n\x08LogEntry\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x13\n\x0bproducer_id\x18\x02 \x01(\x0c\x12\x15\n\rsession_epoch\x18\x03 \x01(\x04\x12\x15\n\rsession_nonce\x18\x04 \x01(\x06\x12+\n\x04open\x18\x05 \x01(\x0b\x32\x1b.esper_telemetry.v1.LogOpenH\x00\x12/\n\x06schema\x18\x06 \x01(\x0b\x32\x1d.esper_telemetry.v1.LogSchemaH\x00\x12-\n\x05\x66rame\x18\x07 \x01(\x0b\x32\x1c.esper_telemetry.v1.LogFrameH\x00\x12(\n\x04skip\x18\x08 \x01(\x0b\x32\x18.esper_telemetry.v1.SkipH\x00\x12+\n\x04seal\x18\t \x01(\x0b\x32\x1b.esper_telemetry.v1.LogSealH\x00\x42\t\n\x07\x63ontent\"\t\n\x07LogOpen\"G\n\tLogSchema\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\x0c\x12\x14\n\x0cheader_frame\x18\x02 \x01(\x0c\x12\x0f\n\x07raw_len\x18\x03 \x01(\r\"F\n\x08LogFrame\x12\x1a\n\x12schema_fingerprint\x18\x01 \x01(\x0c\x12\r\n\x05\x63rc32\x18\x02 \x01(\x07\x12\x0f\n\x07payload\x18\x03 \x01(\x0c\"\x1c\n\x07LogSeal\x12\x11\n\tfinal_seq\x18\x01 \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'esper_telemetry.v1.log_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LOGENTRY']._serialized_start=89
-  _globals['_LOGENTRY']._serialized_end=421
-  _globals['_LOGOPEN']._serialized_start=423
-  _globals['_LOGOPEN']._serialized_end=432
-  _globals['_LOGSCHEMA']._serialized_start=434
-  _globals['_LOGSCHEMA']._serialized_end=505
-  _globals['_LOGFRAME']._serialized_start=507
-  _globals['_LOGFRAME']._serialized_end=577
-  _globals['_LOGSEAL']._serialized_start=579
-  _globals['_LOGSEAL']._serialized_end=607
+  _globals['_LOGMESSAGE']._serialized_start=88
+  _globals['_LOGMESSAGE']._serialized_end=147
+  _globals['_LOGENTRY']._serialized_start=150
+  _globals['_LOGENTRY']._serialized_end=482
+  _globals['_LOGOPEN']._serialized_start=484
+  _globals['_LOGOPEN']._serialized_end=493
+  _globals['_LOGSCHEMA']._serialized_start=495
+  _globals['_LOGSCHEMA']._serialized_end=566
+  _globals['_LOGFRAME']._serialized_start=568
+  _globals['_LOGFRAME']._serialized_end=638
+  _globals['_LOGSEAL']._serialized_start=640
+  _globals['_LOGSEAL']._serialized_end=668
 # @@protoc_insertion_point(module_scope)

@@ -25,25 +25,25 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n esper_telemetry/v1/options.proto\x12\x12\x65sper_telemetry.v1\x1a google/protobuf/descriptor.proto\"\xb7\x01\n\tFieldMeta\x12\x0c\n\x04unit\x18\x01 \x01(\t\x12\x10\n\x03min\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12&\n\x04kind\x18\x04 \x01(\x0e\x32\x18.esper_telemetry.v1.Kind\x12&\n\x04goal\x18\x05 \x01(\x0e\x32\x18.esper_telemetry.v1.Goal\x12\x18\n\x10\x61llow_non_finite\x18\x06 \x01(\x08\x42\x06\n\x04_minB\x06\n\x04_max\"\xa5\x01\n\tEventMeta\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x05level\x18\x02 \x01(\x0e\x32\x19.esper_telemetry.v1.Level\x12.\n\x08shedding\x18\x03 \x01(\x0e\x32\x1c.esper_telemetry.v1.Shedding\x12\x30\n\x08requires\x18\x04 \x03(\x0e\x32\x1e.esper_telemetry.v1.ContextKey*_\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n\nKIND_GAUGE\x10\x01\x12\x0e\n\nKIND_DELTA\x10\x02\x12\x13\n\x0fKIND_CUMULATIVE\x10\x03\x12\x0c\n\x08KIND_KEY\x10\x04*B\n\x04Goal\x12\x14\n\x10GOAL_UNSPECIFIED\x10\x00\x12\x11\n\rGOAL_MINIMIZE\x10\x01\x12\x11\n\rGOAL_MAXIMIZE\x10\x02*x\n\x05Level\x12\x15\n\x11LEVEL_UNSPECIFIED\x10\x00\x12\r\n\tLEVEL_OFF\x10\x01\x12\x13\n\x0fLEVEL_LIFECYCLE\x10\x02\x12\x11\n\rLEVEL_MINIMAL\x10\x03\x12\x10\n\x0cLEVEL_NORMAL\x10\x04\x12\x0f\n\x0bLEVEL_DEBUG\x10\x05*`\n\x08Shedding\x12\x18\n\x14SHEDDING_UNSPECIFIED\x10\x00\x12\x12\n\x0eSHEDDING_FIRST\x10\x01\x12\x12\n\x0eSHEDDING_LATER\x10\x02\x12\x12\n\x0eSHEDDING_NEVER\x10\x03*\xaf\x02\n\nContextKey\x12\x1b\n\x17\x43ONTEXT_KEY_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43ONTEXT_KEY_ENV_ID\x10\x01\x12\x16\n\x12\x43ONTEXT_KEY_DEVICE\x10\x02\x12\x17\n\x13\x43ONTEXT_KEY_EPISODE\x10\x03\x12\x19\n\x15\x43ONTEXT_KEY_BATCH_IDX\x10\x04\x12\x1b\n\x17\x43ONTEXT_KEY_INNER_EPOCH\x10\x05\x12\x1c\n\x18\x43ONTEXT_KEY_GLOBAL_EPOCH\x10\x06\x12\"\n\x1e\x43ONTEXT_KEY_EPISODES_COMPLETED\x10\x07\x12\x14\n\x10\x43ONTEXT_KEY_STEP\x10\x08\x12\x14\n\x10\x43ONTEXT_KEY_RANK\x10\t\x12\x15\n\x11\x43ONTEXT_KEY_GROUP\x10\n:L\n\x04meta\x12\x1d.google.protobuf.FieldOptions\x18\xa8\x95\x03 \x01(\x0b\x32\x1d.esper_telemetry.v1.FieldMeta:O\n\x05\x65vent\x12\x1f.google.protobuf.MessageOptions\x18\xa8\x95\x03 \x01(\x0b\x32\x1d.esper_telemetry.v1.EventMeta:2\n\x05label\x12!.google.protobuf.EnumValueOptions\x18\xa8\x95\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n esper_telemetry/v1/options.proto\x12\x12\x65sper_telemetry.v1\x1a google/protobuf/descriptor.proto\"\xb7\x01\n\tFieldMeta\x12\x0c\n\x04unit\x18\x01 \x01(\t\x12\x10\n\x03min\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12&\n\x04kind\x18\x04 \x01(\x0e\x32\x18.esper_telemetry.v1.Kind\x12&\n\x04goal\x18\x05 \x01(\x0e\x32\x18.esper_telemetry.v1.Goal\x12\x18\n\x10\x61llow_non_finite\x18\x06 \x01(\x08\x42\x06\n\x04_minB\x06\n\x04_max\"\xb5\x01\n\tEventMeta\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x05level\x18\x02 \x01(\x0e\x32\x19.esper_telemetry.v1.Level\x12.\n\x08shedding\x18\x03 \x01(\x0e\x32\x1c.esper_telemetry.v1.Shedding\x12\x30\n\x08requires\x18\x04 \x03(\x0e\x32\x1e.esper_telemetry.v1.ContextKey\x12\x0e\n\x06urgent\x18\x05 \x01(\x08*_\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n\nKIND_GAUGE\x10\x01\x12\x0e\n\nKIND_DELTA\x10\x02\x12\x13\n\x0fKIND_CUMULATIVE\x10\x03\x12\x0c\n\x08KIND_KEY\x10\x04*B\n\x04Goal\x12\x14\n\x10GOAL_UNSPECIFIED\x10\x00\x12\x11\n\rGOAL_MINIMIZE\x10\x01\x12\x11\n\rGOAL_MAXIMIZE\x10\x02*x\n\x05Level\x12\x15\n\x11LEVEL_UNSPECIFIED\x10\x00\x12\r\n\tLEVEL_OFF\x10\x01\x12\x13\n\x0fLEVEL_LIFECYCLE\x10\x02\x12\x11\n\rLEVEL_MINIMAL\x10\x03\x12\x10\n\x0cLEVEL_NORMAL\x10\x04\x12\x0f\n\x0bLEVEL_DEBUG\x10\x05*`\n\x08Shedding\x12\x18\n\x14SHEDDING_UNSPECIFIED\x10\x00\x12\x12\n\x0eSHEDDING_FIRST\x10\x01\x12\x12\n\x0eSHEDDING_LATER\x10\x02\x12\x12\n\x0eSHEDDING_NEVER\x10\x03*\xaf\x02\n\nContextKey\x12\x1b\n\x17\x43ONTEXT_KEY_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43ONTEXT_KEY_ENV_ID\x10\x01\x12\x16\n\x12\x43ONTEXT_KEY_DEVICE\x10\x02\x12\x17\n\x13\x43ONTEXT_KEY_EPISODE\x10\x03\x12\x19\n\x15\x43ONTEXT_KEY_BATCH_IDX\x10\x04\x12\x1b\n\x17\x43ONTEXT_KEY_INNER_EPOCH\x10\x05\x12\x1c\n\x18\x43ONTEXT_KEY_GLOBAL_EPOCH\x10\x06\x12\"\n\x1e\x43ONTEXT_KEY_EPISODES_COMPLETED\x10\x07\x12\x14\n\x10\x43ONTEXT_KEY_STEP\x10\x08\x12\x14\n\x10\x43ONTEXT_KEY_RANK\x10\t\x12\x15\n\x11\x43ONTEXT_KEY_GROUP\x10\n:L\n\x04meta\x12\x1d.google.protobuf.FieldOptions\x18\xa8\x95\x03 \x01(\x0b\x32\x1d.esper_telemetry.v1.FieldMeta:O\n\x05\x65vent\x12\x1f.google.protobuf.MessageOptions\x18\xa8\x95\x03 \x01(\x0b\x32\x1d.esper_telemetry.v1.EventMeta:2\n\x05label\x12!.google.protobuf.EnumValueOptions\x18\xa8\x95\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'esper_telemetry.v1.options_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KIND']._serialized_start=444
-  _globals['_KIND']._serialized_end=539
-  _globals['_GOAL']._serialized_start=541
-  _globals['_GOAL']._serialized_end=607
-  _globals['_LEVEL']._serialized_start=609
-  _globals['_LEVEL']._serialized_end=729
-  _globals['_SHEDDING']._serialized_start=731
-  _globals['_SHEDDING']._serialized_end=827
-  _globals['_CONTEXTKEY']._serialized_start=830
-  _globals['_CONTEXTKEY']._serialized_end=1133
+  _globals['_KIND']._serialized_start=460
+  _globals['_KIND']._serialized_end=555
+  _globals['_GOAL']._serialized_start=557
+  _globals['_GOAL']._serialized_end=623
+  _globals['_LEVEL']._serialized_start=625
+  _globals['_LEVEL']._serialized_end=745
+  _globals['_SHEDDING']._serialized_start=747
+  _globals['_SHEDDING']._serialized_end=843
+  _globals['_CONTEXTKEY']._serialized_start=846
+  _globals['_CONTEXTKEY']._serialized_end=1149
   _globals['_FIELDMETA']._serialized_start=91
   _globals['_FIELDMETA']._serialized_end=274
   _globals['_EVENTMETA']._serialized_start=277
-  _globals['_EVENTMETA']._serialized_end=442
+  _globals['_EVENTMETA']._serialized_end=458
 # @@protoc_insertion_point(module_scope)

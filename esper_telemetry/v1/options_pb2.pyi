@@ -104,13 +104,15 @@ class FieldMeta(_message.Message):
     def __init__(self, unit: _Optional[str] = ..., min: _Optional[float] = ..., max: _Optional[float] = ..., kind: _Optional[_Union[Kind, str]] = ..., goal: _Optional[_Union[Goal, str]] = ..., allow_non_finite: bool = ...) -> None: ...
 
 class EventMeta(_message.Message):
-    __slots__ = ("name", "level", "shedding", "requires")
+    __slots__ = ("name", "level", "shedding", "requires", "urgent")
     NAME_FIELD_NUMBER: _ClassVar[int]
     LEVEL_FIELD_NUMBER: _ClassVar[int]
     SHEDDING_FIELD_NUMBER: _ClassVar[int]
     REQUIRES_FIELD_NUMBER: _ClassVar[int]
+    URGENT_FIELD_NUMBER: _ClassVar[int]
     name: str
     level: Level
     shedding: Shedding
     requires: _containers.RepeatedScalarFieldContainer[ContextKey]
-    def __init__(self, name: _Optional[str] = ..., level: _Optional[_Union[Level, str]] = ..., shedding: _Optional[_Union[Shedding, str]] = ..., requires: _Optional[_Iterable[_Union[ContextKey, str]]] = ...) -> None: ...
+    urgent: bool
+    def __init__(self, name: _Optional[str] = ..., level: _Optional[_Union[Level, str]] = ..., shedding: _Optional[_Union[Shedding, str]] = ..., requires: _Optional[_Iterable[_Union[ContextKey, str]]] = ..., urgent: bool = ...) -> None: ...

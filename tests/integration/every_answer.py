@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "esper_telemetry" /
 from foreign import foreign, scalars
 
 from esper_telemetry.errors import SchemaError
-from esper_telemetry.schema.encoder import PayloadEncoders
+from esper_telemetry.schema.call_shapes import CallShapes
 
 
 class Stage(enum.IntEnum):
@@ -70,11 +70,12 @@ VALUES = [*INTEGERS, *REALS, *TEXTS, *OTHERS]
 FITTING = [1, 0.5, True, "FIRST", b"x"]
 
 
-def answer(encoders: PayloadEncoders, field: str, value: object) -> str:
+def answer(shapes: CallShapes, field: str, value: object) -> str:
     """Return the payload of a call, or that it was refused."""
     required = {"must": 1} if field in ("left", "right") else {}
     try:
-        return encoders.encode({**required, field: value}).hex()[:200]
+        row = shapes.row({**required, field: value})
+        return row.shape.payload(row.values).hex()[:200]
     except SchemaError:
         return "refused"
 
@@ -87,11 +88,11 @@ def main() -> None:
             cls = foreign(message, syntax)
             for field in (name for name in cls.DESCRIPTOR.fields_by_name if name.split("_")[-1] in [*fields, "inner"]):
                 for value in VALUES:
-                    encoders = PayloadEncoders(cls)
-                    first = answer(encoders, field, value)
+                    shapes = CallShapes(cls)
+                    first = answer(shapes, field, value)
                     for fitting in FITTING * 20:
-                        answer(encoders, field, fitting)
-                    later = answer(encoders, field, value)
+                        answer(shapes, field, fitting)
+                    later = answer(shapes, field, value)
                     answers[f"{syntax} {message}.{field} {value!r:.60}"] = [first, later]
     print(json.dumps(answers))  # noqa: T201 - a program speaks on its standard output
 

@@ -13,13 +13,18 @@ import random
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import esper_telemetry
 from esper_telemetry import read
 from esper_telemetry.decode import json_line
 from esper_telemetry.errors import RecordError
 from esper_telemetry.recordfile import RecordReader
+from esper_telemetry.recordfile.frame_events import parse_envelopes
+from esper_telemetry.schema.event_block import Field, encode_block, encode_column
 from esper_telemetry.v1 import training_pb2
+from tests.esper_telemetry.schema.test_event_block import VALUES
 
 TOOL = Path(__file__).parents[2] / "tools" / "decode_records.py"
 CASES = 1_000
@@ -114,3 +119,30 @@ def test_both_give_nothing_that_was_not_written_and_agree_where_nothing_is_wrong
         silent += not said and not told
         capsys.readouterr()
     assert silent < CASES // 4, "most changes were to be noticed"
+
+
+@st.composite
+def frame(draw):
+    """Return the columns of a block: the types of its fields, and the values of each."""
+    count = draw(st.integers(1, 20))
+    kinds = draw(st.lists(st.sampled_from(sorted(VALUES)), min_size=1, max_size=6))
+    return kinds, [
+        draw(st.lists(VALUES[kind], min_size=count, max_size=count)) if draw(st.booleans())
+        else [draw(VALUES[kind])] * count
+        for kind in kinds
+    ]  # fmt: skip
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(frame(), frame())
+def test_both_make_the_same_envelopes_of_a_block(tool, one, other):
+    elements = []
+    for first, (kinds, columns) in enumerate((one, other)):
+        seqs = [3 * at + first + 1 for at in range(len(columns[0]))]
+        encoded = list(map(encode_column, map(Field, range(1, len(kinds) + 1), kinds), columns))
+        times = [1_700_000_000_000_000_000 - seq**5 for seq in seqs]
+        elements.append(encode_block(first + 1, seqs, times, encoded[:1], encoded))
+    raw = b"".join(reversed(elements))
+    found = tool.events_of(tool.MESSAGES["RecordFile"].FromString(raw))
+    stated = [(e.type_id, e.seq, e.time_unix_nano, e.context, e.payload) for e in found]
+    assert stated == [(e.type_id, e.seq, e.time_unix_nano, e.context, e.payload) for e in parse_envelopes(raw)]

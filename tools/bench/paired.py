@@ -64,6 +64,7 @@ def alternate(
     rounds: int = 9,
     warm: int = 1,
     settle: Callable[[], object] = lambda: None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Timings:
     """Run every contender once a round and return their times.
 
@@ -72,19 +73,40 @@ def alternate(
         rounds: counted rounds; every other round runs them in reverse order.
         warm: rounds that are not counted, first.
         settle: called after each contender, not timed: it ends what would run on beside the next one.
+        clock: seconds; `time.process_time` where other programs use the machine, and waiting is not what is measured.
     """
+    work = {name: timed(one, clock, settle) for name, one in contenders.items()}
+    return take_turns(work, rounds=rounds, warm=warm)
+
+
+def timed(
+    work: Callable[[], object],
+    clock: Callable[[], float] = time.process_time,
+    settle: Callable[[], object] = lambda: None,
+) -> Callable[[], float]:
+    """Return a function that does `work` and returns the seconds it took; `settle` follows it, not timed."""
+
+    def seconds() -> float:
+        gc.collect()
+        gc.disable()
+        start = clock()
+        work()
+        taken = clock() - start
+        gc.enable()
+        settle()
+        return taken
+
+    return seconds
+
+
+def take_turns(contenders: Mapping[str, Callable[[], float]], *, rounds: int = 9, warm: int = 1) -> Timings:
+    """Return the seconds that each contender states of its rounds; arguments as of `alternate`."""
     for _ in range(warm):
-        for work in contenders.values():
-            work()
+        for take in contenders.values():
+            take()
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     for number in range(rounds):
         for name in names if number % 2 == 0 else reversed(names):
-            gc.collect()
-            gc.disable()
-            start = time.perf_counter()
-            contenders[name]()
-            seconds[name].append(time.perf_counter() - start)
-            gc.enable()
-            settle()
+            seconds[name].append(contenders[name]())
     return Timings(seconds)

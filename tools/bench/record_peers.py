@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 import json
 import os
+from collections import Counter
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import zstandard
@@ -17,21 +19,23 @@ import zstandard
 import esper_telemetry as et
 from esper.v1 import seed_pb2
 from esper_telemetry.recordfile import HeaderInfo, RecordReader, RecordWriter, Selection, random_id
-from esper_telemetry.schema import Batch, encode_context, event_type
-from esper_telemetry.schema.encoder import payload_encoders
-from esper_telemetry.schema.envelope import EnvelopeParts, join_events
-from esper_telemetry.v1 import record_pb2
+from esper_telemetry.schema import Batch, event_type
+from esper_telemetry.schema.frame_builder import EventGroup, build_frame, fields_of
+from esper_telemetry.v1 import context_pb2, record_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from google.protobuf.message import Message
     from workload import Made
 
     from esper_telemetry import Emitter
     from esper_telemetry.schema import EventType
+    from esper_telemetry.schema.event_block import Field
 
 FRAME_BYTES = 256 * 1024
+_VALUE_BYTES = 10  # of a double with its tag
 
 
 class Peer:
@@ -78,26 +82,51 @@ def type_table(made: Iterable[Made]) -> dict[type, tuple[int, EventType]]:
 
 
 def batches(made: Sequence[Made], types: dict[type, tuple[int, EventType]]) -> Iterator[Batch]:
-    """Pack and join events into batches of a frame, with the recorder's own means: encoders and parts of envelopes."""
-    contexts: dict[int, dict[type, EnvelopeParts]] = {}  # the workload shares the dicts of its contexts
-    encoders = {cls: payload_encoders(cls).encode for cls in types}
-    entries: list[Any] = []
-    type_ids: list[int] = []
+    """Group and pack events into batches of a frame, with the recorder's own means: the frame builder."""
+    shapes: dict[Any, tuple[int, tuple[Field, ...], tuple[Field, ...], Any, Any]] = {}
+    rows: dict[Any, tuple[list[int], list[int], list[Any], list[Any]]] = {}
     size, first = 0, 1
     for seq, one in enumerate(made, 1):
-        parts = contexts.get(id(one.context))
-        if parts is None:
-            context = encode_context(one.context)
-            parts = {cls: EnvelopeParts(number, context) for cls, (number, _) in types.items()}
-            contexts[id(one.context)] = parts
-        envelope, payload = parts[one.cls], encoders[one.cls](one.fields)
-        entries += (envelope, one.time, payload)
-        type_ids.append(envelope.type_id)
-        size += envelope.room + len(payload)
+        key = one.cls, tuple(one.context), tuple(one.fields)
+        if key not in rows:
+            shapes.setdefault(key, _shape(one, types))
+            rows[key] = [], [], [], []
+        seqs, times, contexts, payloads = rows[key]
+        seqs.append(seq)
+        times.append(one.time)
+        contexts.append(one.context)
+        payloads.append(one.fields)
+        size += _VALUE_BYTES * (len(one.context) + len(one.fields))
         if size >= FRAME_BYTES or seq == len(made):
-            elements = join_events(entries, 0, first).events
-            yield Batch.of_events(elements, type_ids, (first, seq), (made[first - 1].time, one.time))
-            entries, type_ids, size, first = [], [], 0, seq + 1
+            groups, counts = [], Counter[int]()
+            for kind, (seqs, times, contexts, payloads) in rows.items():
+                number, where, fields, place_of, values_of = shapes[kind]
+                columns = (
+                    list(zip(*map(place_of, contexts), strict=True)),
+                    list(zip(*map(values_of, payloads), strict=True)),
+                )
+                groups.append(EventGroup(number, seqs, times, where, columns[0], fields, columns[1]))
+                counts[number] += len(seqs)
+            built = build_frame(groups)
+            span = made[first - 1].time, one.time
+            yield Batch(
+                built.raw, counts, seq - first + 1, first, seq, *span,
+                batch_range=built.batch_range, step_range=built.step_range,
+            )  # fmt: skip
+            rows, size, first = {}, 0, seq + 1
+
+
+def _shape(
+    one: Made, types: dict[type, tuple[int, EventType]]
+) -> tuple[int, tuple[Field, ...], tuple[Field, ...], Any, Any]:
+    """Return id, fields of context and message, and what takes their values out of a dict."""
+    where, fields = fields_of(context_pb2.Context, one.context), fields_of(one.cls, one.fields)
+    return types[one.cls][0], where, fields, _getter(context_pb2.Context, where), _getter(one.cls, fields)
+
+
+def _getter(cls: type[Message], fields: Sequence[Field]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    names = [cls.DESCRIPTOR.fields_by_number[field.number].name for field in fields]
+    return itemgetter(*names) if len(names) > 1 else lambda values: (values[names[0]],)
 
 
 class Record(Peer):

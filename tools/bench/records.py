@@ -2,8 +2,9 @@
 
     python tools/bench/records.py [--events 20000] [--window-events 200000] [--rounds 5]
 
-Ratios are taken round by round: "mcap 2.1x" means that MCAP took 2.1 times as long as the record file in the
-same round; in brackets the quartiles. Peers that are not installed are named and left out:
+Times are processor time of all threads, for other programs may use the machine. Ratios are taken round by round:
+"mcap 2.1x" means that MCAP took 2.1 times as long as the record file in the same round; in brackets the quartiles.
+Peers that are not installed are named and left out:
 pip install mcap mcap-protobuf-support orjson tensorboard wandb pyarrow.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,17 +61,25 @@ def written(peer: Peer, made: Sequence[Made], folder: Path) -> tuple[Path, int]:
 def bench_write(peers: Sequence[Peer], made: Sequence[Made], root: Path, rounds: int) -> dict[str, Path]:
     """Measure writing; return every peer's file."""
     work = {peer.name: partial(written, peer, made, root / peer.name) for peer in peers}
-    timings = alternate(work, rounds=rounds)
+    timings = alternate(work, rounds=rounds, clock=time.process_time)
     show(
         "write: built from plain fields, to a closed file",
         each(timings, {p.name: len(part_of(made, p)) for p in peers}),
     )
-    print("\nbytes an event")
-    paths = {}
+    paths: dict[str, Path] = {}
+    sizes: dict[str, float] = {}
     for peer in peers:
         paths[peer.name], size = written(peer, made, root / peer.name)
         if size:
-            print(f"  {peer.name:<34} {size / len(part_of(made, peer)):>12,.1f}")
+            sizes[peer.name] = size / len(part_of(made, peer))
+    print(f"\nbytes an event, and those of {OURS} as parts of them")
+    for name, each_size in sizes.items():
+        print(f"  {name:<34} {each_size:>12.1f} {sizes[OURS] / each_size:>12.3f}x")
+    orjson = "JSON lines (orjson)"
+    if orjson in sizes:
+        for name in (OURS, "run.emit"):
+            part = sizes[name] / sizes[orjson]
+            print(f"{name}: {timings.ratio(name, orjson)} of the time of {orjson}, {part:.3f}x of its bytes")
     return paths
 
 
@@ -83,7 +93,7 @@ def bench_read(peers: Sequence[Peer], made: Sequence[Made], paths: dict[str, Pat
                 raise SystemExit(f"{peer.name} read {count:,} of {len(part_of(made, peer)):,} events")
             work[peer.name] = partial(peer.read, paths[peer.name])
     counts = {peer.name: len(part_of(made, peer)) for peer in peers}
-    show("read: every event decoded", each(alternate(work, rounds=rounds), counts))
+    show("read: every event decoded", each(alternate(work, rounds=rounds, clock=time.process_time), counts))
 
 
 def bench_window(peers: Sequence[Peer], made: Sequence[Made], root: Path, rounds: int) -> None:
@@ -98,7 +108,7 @@ def bench_window(peers: Sequence[Peer], made: Sequence[Made], root: Path, rounds
         if (counts := searched(peer, paths[peer.name], windows)) != expected:
             raise SystemExit(f"{peer.name} found {counts} events in the windows; there are {expected}")
     work = {peer.name: partial(searched, peer, paths[peer.name], windows) for peer in found}
-    timings = each(alternate(work, rounds=rounds), {p.name: sum(expected) for p in found})
+    timings = each(alternate(work, rounds=rounds, clock=time.process_time), {p.name: sum(expected) for p in found})
     show(f"window: 1 % of the time of {len(made):,} events, at {len(windows)} places", timings)
 
 

@@ -45,7 +45,8 @@ def scene(collector):
     assert stored(collector.folder, good) == good.raw
     outside = [path.name for path in collector.folder.parent.iterdir()]
     assert sorted(outside) == ["collector.log", collector.folder.name]
-    assert {path.name for path in collector.folder.iterdir()} <= {".collector.lock", ".collector.clock", good.run_id}
+    own = {".collector.lock", ".collector.clock", ".collector.index", ".collector.index-wal"}
+    assert {path.name for path in collector.folder.iterdir()} <= {*own, good.run_id}
 
 
 def assert_serves(collector) -> None:

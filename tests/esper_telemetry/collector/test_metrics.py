@@ -50,6 +50,33 @@ def test_healthz_follows_the_collector(serving):
     assert get(port, "/other")[0] == 404
 
 
+def test_livez_names_the_duties_that_are_overdue_and_a_full_disk_is_none():
+    overdue: list[str] = []
+    server = MetricsServer("127.0.0.1:0", Metrics(), lambda: False, lambda: overdue)
+    try:
+        assert get(server.port, "/livez") == (200, "alive\n")
+        overdue.append("storage")
+        assert get(server.port, "/livez") == (503, "overdue: storage\n")
+    finally:
+        server.close()
+
+
+def test_the_process_is_shown_as_every_prometheus_client_shows_it():
+    text = Metrics().render("")[0].decode()
+    for name in ("resident_memory_bytes", "cpu_seconds_total", "open_fds", "max_fds", "start_time_seconds"):
+        assert f"\nprocess_{name} " in text
+
+
+def test_a_wildcard_takes_both_families():
+    server = MetricsServer("[::]:0", Metrics(), lambda: True)
+    try:
+        for host in ("127.0.0.1", "[::1]"):
+            with urllib.request.urlopen(f"http://{host}:{server.port}/healthz", timeout=10) as answer:
+                assert answer.read() == b"SERVING\n"
+    finally:
+        server.close()
+
+
 def test_two_collectors_of_one_process_count_apart():
     one, other = Metrics(), Metrics()
     one.received_frames.inc()

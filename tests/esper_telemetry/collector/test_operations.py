@@ -22,6 +22,7 @@ from esper_telemetry.jetstream.consumer_metrics import ConsumerMetrics
 FOLDER = Path(collector.__file__).parent
 DEPLOY = FOLDER / "deploy"
 PAGE = (FOLDER / "OPERATIONS.md").read_text()
+UNIT, MANIFEST = DEPLOY / "esper-telemetry-collector.service", DEPLOY / "kubernetes.yaml"
 METRIC = re.compile(r"esper_(?:collector|consumer)_[a-z_]+")
 
 
@@ -30,7 +31,8 @@ def exposed() -> set[str]:
     names = set()
     for registry in (Metrics().registry, ConsumerMetrics().registry):
         for family in registry.collect():
-            names.add(family.name + ("_total" if family.type == "counter" else ""))
+            if not family.name.startswith("process_"):
+                names.add(family.name + ("_total" if family.type == "counter" else ""))
     return names
 
 
@@ -75,12 +77,47 @@ def test_the_manifests_are_yaml(name):
     assert all(isinstance(document, dict) for document in documents)
 
 
-def test_the_unit_starts_what_there_is(tmp_path):
-    text = (DEPLOY / "esper-telemetry-collector.service").read_text().replace("\\\n", " ")
+def test_the_unit_starts_what_there_is_with_the_example_of_a_configuration():
+    text = UNIT.read_text()
     start = shlex.split(next(line for line in text.splitlines() if line.startswith("ExecStart=")).partition("=")[2])
-    assert start[1] == "collect"
-    context = command.make_context("collect", start[2:])
-    assert context.params["listen"] == "0.0.0.0:7575"
+    assert start[1:3] == ["collect", "--config"]
+    assert start[3].startswith("/etc/esper-telemetry/")
+    context = command.make_context("collect", ["--config", str(DEPLOY / "collector.example.toml")])
+    assert context.params["listen"] == "[::]:7575"
+    assert context.params["tokens"] == DEPLOY / "tokens.toml"
+
+
+def test_the_unit_needs_little_of_its_machine():
+    analyse = ["systemd-analyze", "security", "--offline=true", "--threshold=40", "--no-pager", str(UNIT)]
+    try:
+        found = subprocess.run(analyse, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("systemd-analyze is not installed")
+    assert found.returncode == 0, found.stdout.splitlines()[-1:]
+
+
+def test_the_manifest_bounds_what_it_takes_and_whom_it_talks_to():
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: nothing here can read a manifest")
+    found = {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(MANIFEST.read_text())}
+    pods = found["StatefulSet", "esper-telemetry-collector"]["spec"]
+    assert found["Service", pods["serviceName"]]["spec"]["clusterIP"] == "None"
+    (container,) = pods["template"]["spec"]["containers"]
+    assert set(container["resources"]["limits"]) == {"cpu", "memory"}
+    policy = found["NetworkPolicy", "esper-telemetry-collector"]["spec"]
+    assert policy["egress"] == []
+    labels = pods["template"]["metadata"]["labels"]
+    for (kind, name), document in found.items():
+        spec = document.get("spec", {})
+        selector = spec.get("podSelector") or spec.get("selector") or {}
+        assert selector.get("matchLabels", selector) in ({}, labels), f"{kind} {name} selects no pod"
+
+
+def test_the_manifest_holds_a_configuration_that_a_start_would_take(tmp_path):
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: nothing here can read a manifest")
+    config = next(each for each in yaml.safe_load_all(MANIFEST.read_text()) if each["kind"] == "ConfigMap")
+    (tmp_path / "collector.toml").write_text(config["data"]["collector.toml"])
+    context = command.make_context("collect", ["--config", str(tmp_path / "collector.toml")])
+    assert context.params["health"] == "[::]:7576"
 
 
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path):

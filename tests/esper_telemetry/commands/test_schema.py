@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from esper.v1 import seed_pb2
+
 
 def test_text_has_policy_units_ranges_and_comments(cli, record_run):
     finished = cli("schema", "--type", "epoch.completed", record_run())
@@ -14,10 +16,12 @@ def test_text_has_policy_units_ranges_and_comments(cli, record_run):
 
 
 def test_a_chosen_type_brings_the_messages_and_enums_that_it_holds(cli, record_run):
-    shown = cli("schema", "--type", "seed.gate_evaluated", record_run()).out
+    checks = [{"metric": "GATE_METRIC_STAGE", "value": 1.0}]
+    seat = {"env_id": 0, "device": "cpu", "inner_epoch": 1, "global_epoch": 1}
+    folder = record_run(lambda run: run.bind(**seat).emit(seed_pb2.SeedGateEvaluated, slot_id="mid", checks=checks))
+    shown = cli("schema", "--type", "seed.gate_evaluated", folder).out
     assert "esper.v1.GateCheck\n" in shown
     assert "esper.v1.GateMetric\n" in shown, "which GateCheck holds"
-    assert "SeedStage" not in shown
     assert "HeadStats" not in shown
 
 

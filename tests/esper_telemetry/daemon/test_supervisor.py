@@ -157,3 +157,32 @@ def test_who_ends_tasks_and_is_ended_meanwhile_leaves_none_behind():
                 continue
 
     asyncio.run(scenario())
+
+
+def test_a_duty_that_hangs_is_overdue_and_the_others_are_not(monkeypatch):
+    metrics = MetricSet("test_")
+
+    async def scenario():
+        monkeypatch.setattr("esper_telemetry.daemon.supervisor._PATIENCE_S", 0.05)
+        hangs, turns = asyncio.Event(), []
+
+        async def done() -> None:
+            turns.append(1)
+
+        async def hang() -> None:
+            await hangs.wait()
+
+        supervisor = Supervisor(logging.getLogger("duties"), metrics.task_failures, [].append, metrics.task_turns)
+        supervisor.every(0.001, "hung", hang)
+        supervisor.every(0.001, "done", done)
+        assert supervisor.overdue() == []
+        await until(supervisor.overdue)
+        assert supervisor.overdue() == ["hung"]
+        hangs.set()
+        await until(lambda: not supervisor.overdue())
+        await supervisor.end()
+        assert supervisor.overdue() == []
+
+    asyncio.run(scenario())
+    last = metrics.registry.get_sample_value("test_task_last_turn_timestamp_seconds", {"task": "done"})
+    assert last > 1_700_000_000

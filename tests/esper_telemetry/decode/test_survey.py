@@ -20,6 +20,7 @@ from esper_telemetry.decode import (
     survey,
 )
 from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordError
+from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.v1 import training_pb2
 
 BAD = {
@@ -132,7 +133,9 @@ def test_a_segment_without_header_is_read_by_that_of_its_sibling(tmp_path):
                 run.flush()
     paths = sorted(run.folder.iterdir())
     data = bytearray(paths[1].read_bytes())
-    data[24:12_000] = bytes(12_000 - 24)
+    with RecordReader(paths[1]) as reader:
+        end = next(reader.frames()).offset
+    data[24:end] = bytes(end - 24)
     paths[1].write_bytes(data)
     with pytest.raises(CorruptRecordError):
         list(read(run.folder))

@@ -8,14 +8,14 @@ from esper.v1 import seed_pb2
 from esper_telemetry.decode.types import KindTable, Schema, descriptor_of, field_metas, segment_schema
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import RecordReader
-from esper_telemetry.schema import encode_context, envelope_closure, file_closure
+from esper_telemetry.schema import context_closure, encode_context, file_closure
 from esper_telemetry.v1 import training_pb2
 
 
 @pytest.fixture
 def schema():
     files = file_closure([seed_pb2.SeedCulled, training_pb2.PpoUpdateCompleted])
-    return Schema((envelope_closure().SerializeToString(), files.SerializeToString()))
+    return Schema((context_closure().SerializeToString(), files.SerializeToString()))
 
 
 def test_a_kind_has_the_short_name_of_its_descriptors(schema):

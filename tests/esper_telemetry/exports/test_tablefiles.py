@@ -50,7 +50,7 @@ def test_csv_says_what_it_cannot_tell(record_run, tmp_path):
     assert [(row["slot_id"], row["alpha"], row["contribution"]) for row in rows] == [("mid", "0.25", "")]
     assert "empty text" in report.lost["seed.culled.reason"]
     assert "seed.culled.alpha" not in report.lost
-    assert (tmp_path / "csv" / "seed.fossilized.csv").read_text().count("\n") == 1, "a type without events has a head"
+    assert (tmp_path / "csv" / "checkpoint.saved.csv").read_text().count("\n") == 1, "a type without events has a head"
 
 
 def test_a_payload_that_nothing_explains_is_left_out_and_named(write_record, tmp_path):

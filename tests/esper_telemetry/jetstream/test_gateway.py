@@ -20,6 +20,7 @@ from esper_telemetry.collector.session import Session, claim
 from esper_telemetry.jetstream import gateway as module
 from esper_telemetry.jetstream.entries import Open, bucket_key, partition_of, unpack_entry
 from esper_telemetry.jetstream.gateway import GatewayEngine
+from esper_telemetry.jetstream.messages import entries_of
 from esper_telemetry.jetstream.producer_state import NO_STREAM, ProducerState
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.layout import Skip
@@ -60,7 +61,7 @@ class Bench:
             while len(self._came) < count:
                 messages = await self._pulls[number].take(1)
                 await self._pulls[number].ack([message.reply for message in messages])
-                for arrival in (unpack_entry(message.data, DECODER) for message in messages):
+                for arrival in (unpack_entry(e, DECODER) for message in messages for e in entries_of(message.data)):
                     if again or not isinstance(arrival.content, Open) or arrival.session not in self._opened:
                         self._came.append(arrival)
                     self._opened.add(arrival.session)
@@ -140,7 +141,7 @@ def test_only_a_watermark_makes_anything_durable(log_settings, produced):
             lane, state = await one.open(key_of(produced))
             one.engine.put(lane, put_frame(produced, 0))
             one.engine.put(lane, put_frame(produced, 1))
-            await until(lambda: one.engine._log.acked >= 3)  # JetStream has them all
+            await until(lambda: one.engine._log.acked >= 1)  # JetStream has them all
             assert len(lane.waiting) == 2
             assert lane.numbers.durable_seq == 0
             await one.say(replace(state, durable_seq=25))

@@ -22,6 +22,7 @@ from esper_telemetry.jetstream.entries import (
     partition_of,
     unpack_schema,
 )
+from esper_telemetry.jetstream.messages import Packer
 from esper_telemetry.jetstream.producer_state import ProducerState
 from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.recordfile.frame import FrameDecoder, FrameEncoder
@@ -41,6 +42,13 @@ if TYPE_CHECKING:
     from esper_telemetry.jetstream.connection import JetStream
 
 FIRST, SECOND = SessionId(1, 11), SessionId(2, 22)
+
+
+def packed(subject: str, *entries: bytes) -> list[tuple[str, bytes]]:
+    packer = Packer()
+    for entry in entries:
+        packer.add(subject, entry)
+    return packer.take()
 
 
 class Gateway:
@@ -66,8 +74,12 @@ class Gateway:
             entry.open.SetInParent()
         await self.publish(entry.SerializeToString())
 
-    async def publish(self, data: bytes) -> None:
-        await self.log.publish(self.log.settings.names.partition(partition_of(self.key, self.log.partitions)), data)
+    async def publish(self, *entries: bytes) -> None:
+        """Publish entries, in one message."""
+        for subject, message in packed(
+            self.log.settings.names.partition(partition_of(self.key, self.log.partitions)), *entries
+        ):
+            await self.log.publish(subject, message)
 
     async def state(self) -> ProducerState:
         entry = await self.log.get(bucket_key("state", self.key))
@@ -123,6 +135,26 @@ def test_any_order_and_any_repetition_is_stored_once_and_every_message_is_acked(
 
     asyncio.run(scenario())
     assert stored(tmp_path, produced) == produced.raw
+
+
+def test_a_damaged_entry_among_whole_ones_costs_that_entry_alone(log_settings, tmp_path, produced):
+    async def scenario():
+        async with consuming(log_settings, tmp_path, produced) as (consumer, gateway):
+            await gateway.say(open=True)
+            await gateway.say(schema=True)
+            first, second, third = (
+                frame_entry(gateway.key, FIRST, put_frame(produced, number), produced.schema.fingerprint)
+                for number in range(3)
+            )
+            await gateway.publish(first, second[:-1] + bytes([second[-1] ^ 1]), third)
+            await gateway.told(25)
+            await gateway.publish(second)  # as its gateway does
+            await gateway.told(75)
+            await gateway.emptied()
+            assert 'useless_total{reason="damaged"} 1.0' in consumer.metrics.render("")[0].decode()
+
+    asyncio.run(scenario())
+    assert stored(tmp_path, produced) == produced.raw[:3]
 
 
 def test_a_schema_stands_in_the_bucket_for_whoever_takes_over(log_settings, tmp_path, produced):

@@ -12,16 +12,13 @@ from esper_telemetry.schema import event_type
 def test_a_type_keeps_its_number_whoever_asks_first():
     core = Core(RecordOptions(), testing.FakeClock(), [event_type(events.ScalarLogged)], 4, strict=True)
     seen = []
-    threads = [
-        threading.Thread(target=lambda: seen.append(core.plan(events.LevelChanged, b"").envelope.type_id))
-        for _ in range(8)
-    ]
+    threads = [threading.Thread(target=lambda: seen.append(core.known(events.LevelChanged).type_id)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert seen == [2] * 8
-    assert core.plan(events.ScalarLogged, b"").envelope.type_id == 1
+    assert core.known(events.ScalarLogged).type_id == 1
     assert core.names == {1: "esper_telemetry.v1.ScalarLogged", 2: "esper_telemetry.v1.LevelChanged"}
 
 

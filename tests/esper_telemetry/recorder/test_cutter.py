@@ -6,8 +6,10 @@ from esper_telemetry import events, testing
 from esper_telemetry.recorder.core import Core
 from esper_telemetry.recorder.ledger import INVALID, SHUTDOWN, WRITER_FAILED
 from esper_telemetry.recorder.options import RecordOptions
+from esper_telemetry.recorder.plans import NO_CONTEXT, NOWHERE, TypePlan
 from esper_telemetry.recordfile.frame_events import parse_events
 from esper_telemetry.schema import MAX_BATCH_BYTES
+from esper_telemetry.schema.row_shape import PAYLOAD
 
 NAME = "esper_telemetry.v1.ScalarLogged"
 
@@ -16,13 +18,13 @@ def filled(payloads, **options):
     """A buffer that holds one event for each payload, and a loss for each None."""
     clock = testing.FakeClock()
     core = Core(RecordOptions(**options), clock, [], 5, strict=True)
-    plan = core.plan(events.ScalarLogged, b"")
+    kind = TypePlan(core.known(events.ScalarLogged), NO_CONTEXT).kind(PAYLOAD)
     for payload in payloads:
         clock.monotonic += 1
         if payload is None:
             core.buffer.lose("x.Y", INVALID)
         else:
-            assert core.buffer.append(plan, payload)
+            assert core.buffer.append(kind, NOWHERE, payload, len(payload))
     return core.buffer
 
 
@@ -93,7 +95,7 @@ def test_the_numbers_of_a_dropped_batch_are_covered_by_the_next():
 
 
 def test_a_type_of_a_dropped_batch_is_declared_by_the_next():
-    buffer = filled([b"a"] * 40, frame_bytes=200)
+    buffer = filled([b"a"] * 400, frame_bytes=200)
     dropped = buffer.take()
     buffer.drop(WRITER_FAILED)
     assert buffer.take().new_types == dropped.new_types != []
@@ -111,7 +113,7 @@ def test_everything_that_was_not_written_is_counted_each_under_its_own_cause():
 
 def test_a_cut_that_an_exception_breaks_off_is_done_again_from_the_same_events(mocker):
     buffer = filled([b"a", None, b"b", b"c"])
-    mocker.patch("esper_telemetry.recorder.cutter.join_events", side_effect=MemoryError)
+    mocker.patch("esper_telemetry.recorder.cutter.build_frame", side_effect=MemoryError)
     with pytest.raises(MemoryError):
         buffer.take()
     assert buffer.account().offered == 4
@@ -124,11 +126,11 @@ def test_a_cut_that_an_exception_breaks_off_is_done_again_from_the_same_events(m
 def test_times_of_threads_that_overtook_each_other_do_not_step_back():
     clock = testing.FakeClock()
     core = Core(RecordOptions(), clock, [], 5, strict=True)
-    plan = core.plan(events.ScalarLogged, b"")
+    kind = TypePlan(core.known(events.ScalarLogged), NO_CONTEXT).kind(PAYLOAD)
     start = clock.monotonic
     for time in (5, 3, 9, 8, 1):
         clock.monotonic = start + time
-        core.buffer.append(plan, b"")
+        core.buffer.append(kind, NOWHERE, b"", 0)
         if time == 9:
             (first,) = taken(core.buffer)
     (second,) = taken(core.buffer)

@@ -126,7 +126,7 @@ def test_a_sink_that_fails_for_a_while_goes_on_and_costs_the_others_nothing(tmp_
 
 
 def test_a_sink_that_hangs_holds_up_neither_record_nor_close(tmp_path, monkeypatch):
-    monkeypatch.setattr(usersinks, "MOST_WAITING_BYTES", 10_000)
+    monkeypatch.setattr(usersinks, "MOST_WAITING_BYTES", 1_000)
     release = threading.Event()
 
     class Hanging:

@@ -8,6 +8,7 @@ import time
 import pytest
 
 import esper_telemetry as et
+from esper.v1 import trainer_pb2
 from esper_telemetry import errors, events, testing
 from esper_telemetry.recorder.writer_thread import WriterThread
 from esper_telemetry.recordfile import RecordReader
@@ -138,10 +139,10 @@ def test_on_error_raise_raises_the_sinks_error_at_the_next_call():
         run.close()
 
 
-def test_an_event_that_is_never_shed_reaches_the_file_without_a_flush(tmp_path):
+def test_an_urgent_event_reaches_the_file_without_a_flush_with_all_before_it(tmp_path):
     with et.start_run(tmp_path, name="urgent", record=et.RecordOptions(flush_interval=1000)) as run:
         run.emit(events.ScalarLogged, name="before")
-        run.emit(events.LevelChanged, reason="urgent")
+        run.bind(env_id=0, device="cpu").emit(trainer_pb2.GovernorPanicked)
 
         def arrived():
             with RecordReader(run.paths[0]) as reader:

@@ -63,8 +63,9 @@ def make_header(**changes) -> HeaderInfo:
 def write_record(
     path: Path, frames: int = 3, per_frame: int = 40, *, close: bool = True, types=TYPES, **header
 ) -> Path:
-    """Write a record of `frames` frames with `per_frame` events each."""
-    writer = RecordWriter(path, make_header(**header), types)
+    """Write a record of `frames` frames with `per_frame` events each, whose types its one header declares."""
+    used = [number for number, _ in types if number in (SCALAR, EPOCH)]
+    writer = RecordWriter(path, make_header(**header), types, first=used)
     first = header.get("previous_last_seq", 0) + 1
     for number in range(frames):
         writer.write(make_batch(first + number * per_frame, per_frame))

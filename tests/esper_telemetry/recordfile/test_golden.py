@@ -17,11 +17,11 @@ from esper_telemetry.schema import SchemaPool, proto_include
 ROOT = Path(__file__).resolve().parents[3]
 GOLDEN = ROOT / "tests" / "golden"
 HASHES = {
-    "v1.esr.zst": "184a9b59b81d3e55b43d63a4f2828c5a577a85418a9a3b000ce65169c86d127c",
-    "v1.jsonl": "6934021baba9e8488be67201e50930b737bee47c2b9ad79cc109481bcaed9ef1",
+    "v1.esr.zst": "c7a5c8da64c46041729aea0bd7dce26255f91d0ee8e39cbe9f60c2cb46ccc2c5",
+    "v1.jsonl": "a52a2dec91918dabe2363ca9b5f2bbabe93d55264a8c40abf6a47fdf47657f7f",
 }
 V1 = GOLDEN / "v1.esr.zst"
-SEQS = [*range(101, 110), 113, 114, 116, 121]
+SEQS = [*range(101, 110), *range(113, 119), *range(120, 124), 128]
 
 
 def test_no_golden_file_was_rewritten_and_none_is_missing():
@@ -49,13 +49,12 @@ def test_version_1_is_read_with_everything_it_says(cut):
     assert header.file_id == bytes(range(16, 32))
     assert header.previous_last_seq == 100
     assert header.attributes == {"purpose": "golden file of format version 1"}
-    assert sorted(reader.types) == [1, 2, 3, 4, 5]
-    assert reader.segments[0].skips == [Skip(117, 120, 2)]
+    assert sorted(reader.types) == [1, 2, 3, 4, 5, 6, 7]
+    assert reader.segments[0].skips == [Skip(124, 127, 2)]
     assert [(frame.first_seq, frame.last_seq, frame.records) for frame in reader.frames()] == [
-        (101, 112, 9),
-        (113, 114, 2),
-        (115, 116, 1),
-        (121, 121, 1),
+        (101, 118, 15),
+        (119, 123, 4),
+        (128, 128, 1),
     ]
     assert [event.seq for event in reader.events()] == SEQS
     assert reader.damage == []
@@ -69,7 +68,7 @@ def test_version_1_decodes_by_its_own_descriptors():
     finished = list(reader.events())[-1]
     message = pool.message_class(reader.types[finished.type_id]).FromString(finished.payload)
     assert message.results["val_accuracy"] == 99.5
-    assert message.dropped == 3
+    assert message.dropped == 4
 
 
 def test_version_1_verifies_and_recovers_to_itself(tmp_path):
@@ -95,7 +94,8 @@ def test_zstd_and_protoc_read_it():
     text = subprocess.run(
         [*decode, "esper_telemetry/v1/record.proto"], input=raw, check=True, capture_output=True
     ).stdout
-    assert text.decode().count("\nevent {") == len(SEQS)
+    single, blocks = text.decode().count("\nevent {"), text.decode().count("\nblock {")
+    assert (single, blocks) == (6, 3)
 
 
 def test_the_seek_table_is_read_by_its_reference():

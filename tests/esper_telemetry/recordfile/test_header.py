@@ -32,13 +32,22 @@ def test_the_first_header_says_who_wrote_the_file_and_what_its_types_are(records
     assert header.flush_policy.frame_bytes == 262144
 
 
-def test_the_descriptors_of_a_header_are_enough_to_build_every_class_and_the_envelope(records):
+def test_the_descriptors_of_a_header_are_enough_to_build_every_class_and_the_context(records):
     header = TypeTable().first_header(records.header(), records.types)
     pool = SchemaPool()
     pool.add(header.file_descriptor_set)
     for entry in header.types:
         assert pool.message_class(entry.full_name).DESCRIPTOR.full_name == entry.full_name
-    assert pool.message_class("esper_telemetry.v1.RecordFile").DESCRIPTOR.fields_by_name["event"].number == 2
+    assert pool.message_class("esper_telemetry.v1.Context").DESCRIPTOR.fields_by_name["step"].number == 8
+
+
+def test_a_first_header_without_types_declares_the_context_alone(records):
+    header = TypeTable().first_header(records.header(), [])
+    assert not header.types
+    assert descriptor_files(header.file_descriptor_set) == [
+        "esper_telemetry/v1/options.proto",
+        "esper_telemetry/v1/context.proto/Context",
+    ]
 
 
 def test_a_type_first_used_later_is_declared_with_only_what_is_new(records):
@@ -47,7 +56,7 @@ def test_a_type_first_used_later_is_declared_with_only_what_is_new(records):
     table.declared(table.first_header(info, records.types[:1]))
     further = table.further_header(info.file_id, records.types)
     assert [entry.type_id for entry in further.types] == [number for number, _ in records.types[1:]]
-    assert "esper_telemetry/v1/record.proto" not in descriptor_files(further.file_descriptor_set)
+    assert "esper_telemetry/v1/options.proto" not in descriptor_files(further.file_descriptor_set)
     assert further.file_id == info.file_id
     table.declared(further)
     assert table.further_header(info.file_id, records.types) is None

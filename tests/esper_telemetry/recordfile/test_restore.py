@@ -35,7 +35,7 @@ def test_a_changed_bit_anywhere_before_the_first_frame_costs_no_event(record):
 def test_a_stretch_of_zeros_in_a_header_is_made_good_and_told(records, closed):
     data = bytearray(records.bytes(frames=2, per_frame=10, close=closed))
     written = RecordReader(bytes(data)).header
-    data[3_000:3_250] = bytes(250)
+    data[1_000:1_050] = bytes(50)
     reader = RecordReader(bytes(data))
     assert reader.header == written
     assert seqs(bytes(data)) == list(range(1, 21))
@@ -45,14 +45,14 @@ def test_a_stretch_of_zeros_in_a_header_is_made_good_and_told(records, closed):
 
 
 def test_a_later_header_is_made_good_too(records):
-    writer = RecordWriter(records.path(), records.header(), records.types[:1])
-    writer.write(records.batch(1, 10, new_types=records.types[1:]))
+    writer = RecordWriter(records.path(), records.header(), records.types)
+    writer.write(records.batch(1, 10))
     writer.close()
     data = bytearray(writer.path.read_bytes())
     offset, desc = RecordReader(bytes(data)).segments[0].headers[1]
     data[offset + desc.compressed_size // 2] ^= 0xFF
     reader = RecordReader(bytes(data))
-    assert len(reader.types) == len(records.types)
+    assert list(reader.types) == [records.scalar, records.epoch]
     assert len(reader.repairs) == 1
 
 
@@ -60,7 +60,7 @@ def test_recovery_writes_the_header_as_it_was(records, tmp_path):
     path = records.write(frames=3, per_frame=10)
     whole = path.read_bytes()
     damaged = bytearray(whole)
-    damaged[5_000] ^= 0x10
+    damaged[1_000] ^= 0x10
     path.write_bytes(damaged)
     result = recover(path, tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == whole
@@ -72,7 +72,7 @@ def test_a_damaged_parity_costs_nothing_and_is_found_by_a_check(records, tmp_pat
     path = records.write(frames=2, per_frame=10)
     whole = path.read_bytes()
     damaged = bytearray(whole)
-    damaged[header_end(whole) - 100] ^= 1
+    damaged[header_end(whole) - 60] ^= 1
     path.write_bytes(damaged)
     assert seqs(path) == list(range(1, 21))
     assert "parity" in " ".join(map(str, verify(path).problems))
@@ -83,7 +83,7 @@ def test_a_damaged_parity_costs_nothing_and_is_found_by_a_check(records, tmp_pat
 def test_a_follower_reads_behind_a_damaged_header(records):
     path = records.write(frames=2, per_frame=10, close=False)
     data = bytearray(path.read_bytes())
-    data[4_000:4_100] = random.Random(3).randbytes(100)
+    data[1_500:1_540] = random.Random(3).randbytes(40)
     path.write_bytes(data)
     follower = StreamFollower(path)
     assert [event.seq for found in follower.poll() for event in found.events] == list(range(1, 21))

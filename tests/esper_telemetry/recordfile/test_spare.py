@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
+import zstandard
 
 import esper_telemetry
-from esper_telemetry import RecordOptions
+from esper_telemetry import RecordOptions, decode
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import RecordReader, StreamFollower, merge, recover, verify
+from esper_telemetry.recordfile.header import parse_header_frame
 from esper_telemetry.recordfile.spare import ASSUMED, find_spare
 from esper_telemetry.v1 import training_pb2
 
@@ -28,11 +31,15 @@ def segments(tmp_path):
     return found
 
 
-def lose_header(path, *, parity: bool = False) -> None:
-    """Overwrite the header of a record; its parity too where that is asked for."""
+def lose_header(path, *, which: int = 0, parity: bool = False) -> None:
+    """Overwrite a header of a record, the first or a further one; its parity too where that is asked for."""
     with RecordReader(path) as reader:
-        offset, desc = reader.segments[0].headers[0]
-        end = next(reader.frames()).offset if parity else offset + desc.compressed_size
+        headers = reader.segments[0].headers
+        offset, desc = headers[which]
+        end = offset + desc.compressed_size
+        if parity:
+            after = [at for at, _ in headers] + [frame.offset for frame in reader.frames()]
+            end = min(at for at in after if at > offset)
     data = bytearray(path.read_bytes())
     data[offset:end] = bytes(end - offset)
     path.write_bytes(data)
@@ -98,11 +105,78 @@ def test_a_schema_that_somebody_vouches_for_is_taken(segments, tmp_path):
 
 def test_a_schema_that_is_not_the_files_own_is_said_to_be_another(segments, records, tmp_path):
     path = tmp_path / "renamed.esr.zst"
-    shutil.copy(segments[0], path)
+    shutil.copy(segments[1], path)  # its first header declares types
     lose_header(path)
-    other = records.write(types=records.types[:1])
+    other = records.write(types=[(number + 1, kind) for number, kind in records.types])
     result = recover(path, tmp_path / "out.esr.zst", schema_from=other)
-    assert "not the schema it was written with" in result.assumed[str(path)][0]
+    assert "not proven to be what it was written with" in result.assumed[str(path)][0]
+
+
+# --- a further header -------------------------------------------------------------------------------------------------
+
+
+def alone(path, tmp_path):
+    """Return a copy of a segment in a folder of its own."""
+    folder = tmp_path / "alone"
+    folder.mkdir()
+    return shutil.copy(path, folder / path.name)
+
+
+def test_segments_declare_what_they_use_where_they_first_do(segments):
+    with RecordReader(segments[0]) as first, RecordReader(segments[1]) as second:
+        assert len(first.segments[0].headers) > 1
+        assert [kind.rpartition(".")[2] for kind in second.types.values()] == ["ScalarLogged"]
+        assert len(second.segments[0].headers) == 1
+
+
+@pytest.mark.parametrize("parity", [False, True], ids=["proven", "of_a_sibling"])
+def test_a_further_header_that_is_lost_costs_nothing(segments, tmp_path, parity):
+    path = segments[0] if parity else alone(segments[0], tmp_path)
+    whole = [(event.type, event.seq, event.data) for event in decode.read(path)]
+    with RecordReader(path) as reader:
+        which = next(at for at in range(1, 9) if "ScalarLogged" in str(headers_of(reader)[at].types))
+    lose_header(path, which=which, parity=parity)
+    assert [(event.type, event.seq, event.data) for event in decode.read(path, strict=False)] == whole
+    result = recover(path, tmp_path / "out.esr.zst")
+    assert [(event.type, event.seq, event.data) for event in decode.read(result.output)] == whole
+    assert ("of the same stream" if parity else "installed SDK") in result.assumed[str(path)][0]
+    assert verify(result.output).good
+
+
+def headers_of(reader):
+    """Return the headers of a file of one segment."""
+    data = Path(reader.path).read_bytes()
+    found = [data[at : at + desc.compressed_size] for at, desc in reader.segments[0].headers]
+    return [parse_header_frame(zstandard.decompress(frame)) for frame in found]
+
+
+def test_all_headers_that_are_lost_are_proven_together(segments, tmp_path):
+    path = alone(segments[0], tmp_path)
+    with RecordReader(path) as reader:
+        whole, count = list(reader.events()), len(reader.segments[0].headers)
+    for which in reversed(range(count)):  # the first one last: without it a file can be opened by nobody
+        lose_header(path, which=which)
+    result = recover(path, tmp_path / "out.esr.zst")
+    with RecordReader(result.output) as reader:
+        assert list(reader.events()) == whole
+    assert next(event.type for event in decode.read(result.output)) == "run.started"
+
+
+def test_of_a_further_header_that_is_lost_for_good_the_events_are_kept_without_their_names(segments, tmp_path):
+    path = alone(segments[0], tmp_path)
+    with RecordReader(path) as reader:
+        whole, types = [event.seq for event in reader.events()], reader.types
+        last = len(reader.segments[0].headers) - 1
+        gone = {entry.type_id for entry in headers_of(reader)[last].types}
+    lose_header(path, which=last, parity=True)
+    events = list(decode.read(path, strict=False))
+    assert [event.seq for event in events] == whole
+    assert {event.type for event in events if event.type.startswith("type:")} == {f"type:{one}" for one in gone}
+    assert types.keys() >= gone
+    result = recover(path, tmp_path / "out.esr.zst")
+    assert not result.complete
+    with RecordReader(result.output) as reader:
+        assert [event.seq for event in reader.events()] == whole
 
 
 def test_recovering_twice_gives_the_same_bytes(segments, tmp_path):

@@ -82,14 +82,13 @@ def test_an_existing_file_is_never_touched(records):
 
 def test_a_type_used_later_is_declared_just_before_its_frame(records):
     path = records.path()
-    first, later = records.types[:1], records.types[1:]
-    writer = RecordWriter(path, records.header(), first)
-    writer.write(records.batch(1, 10, new_types=later))
-    writer.write(records.batch(11, 10, new_types=later))
+    writer = RecordWriter(path, records.header(), records.types[:1], first=[records.types[0][0]])
+    writer.write(records.batch(1, 10, new_types=records.types[1:]))
+    writer.write(records.batch(11, 10, new_types=records.types[1:]))
     writer.close()
     for data in (path.read_bytes(), path.read_bytes()[:-100]):
         reader = RecordReader(data)
-        assert reader.types == {number: kind.full_name for number, kind in records.types}
+        assert list(reader.types) == [1, records.scalar, records.epoch]
         assert len(reader.segments[0].headers) == 2
         assert [event.seq for event in reader.events()] == list(range(1, 21))
     with RecordReader(path) as reader:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from esper_telemetry.schema.comments import Comments
-from esper_telemetry.schema.descriptors import commented_files
+from esper_telemetry.schema.definitions import commented_files
 from esper_telemetry.v1 import options_pb2, run_pb2
 
 COMMENTS = Comments(commented_files(Path(run_pb2.__file__).parent).values())

@@ -9,21 +9,21 @@ from pathlib import Path
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from esper.v1 import seed_pb2, trainer_pb2
+from esper.v1 import seed_pb2
 from esper_telemetry.errors import CorruptRecordError, SchemaError
 from esper_telemetry.schema import (
     SchemaPool,
-    envelope_closure,
+    context_closure,
     event_classes,
     event_type,
     file_closure,
     proto_include,
 )
-from esper_telemetry.v1 import options_pb2, record_pb2, run_pb2, training_pb2
+from esper_telemetry.v1 import options_pb2, run_pb2, training_pb2
 from tests.esper_telemetry.schema.strategies import EVENTS, MESSAGES, MODULES, name_of
 
 OPTIONS = "esper_telemetry/v1/options.proto"
-DESCRIPTOR = "google/protobuf/descriptor.proto"
+CULLED = ["esper/v1/seed.proto/SeedStage", OPTIONS, "esper/v1/seed.proto/SeedCulled"]
 
 
 def names(files: descriptor_pb2.FileDescriptorSet) -> list[str]:
@@ -31,27 +31,25 @@ def names(files: descriptor_pb2.FileDescriptorSet) -> list[str]:
 
 
 def test_a_file_comes_after_all_it_imports_and_once():
-    closure = file_closure([seed_pb2.SeedCulled, trainer_pb2.ActionTaken, training_pb2.ScalarLogged])
+    closure = file_closure([seed_pb2.SeedCulled, training_pb2.ScalarLogged, seed_pb2.SeedStageChanged])
     assert names(closure) == [
-        DESCRIPTOR,
-        OPTIONS,
-        "esper/v1/seed.proto",
-        "esper/v1/trainer.proto",
-        "esper_telemetry/v1/training.proto",
+        *CULLED,
+        "esper_telemetry/v1/training.proto/ScalarLogged",
+        "esper/v1/seed.proto/SeedStageChanged",
     ]
 
 
 def test_what_the_reader_has_is_left_out_with_all_it_imports():
-    assert names(file_closure([seed_pb2.SeedCulled], known=[OPTIONS])) == ["esper/v1/seed.proto"]
-    assert names(file_closure([seed_pb2.SeedCulled], known=["esper/v1/seed.proto"])) == []
+    assert names(file_closure([seed_pb2.SeedCulled], known=[OPTIONS])) == [CULLED[0], CULLED[2]]
+    assert names(file_closure([seed_pb2.SeedCulled], known=CULLED[2:])) == []
 
 
-def test_the_envelope_carries_all_that_a_record_file_is_made_of():
+def test_every_file_carries_what_an_event_may_have_beside_its_message():
+    assert names(context_closure()) == [OPTIONS, "esper_telemetry/v1/context.proto/Context"]
     pool = SchemaPool()
-    pool.add(envelope_closure().SerializeToString())
-    stranger = pool.message_class("esper_telemetry.v1.RecordFile")
-    assert stranger.DESCRIPTOR.file.name == record_pb2.DESCRIPTOR.name
-    assert pool.message_class("esper_telemetry.v1.Context")
+    pool.add(context_closure().SerializeToString())
+    step = pool.message_class("esper_telemetry.v1.Context").DESCRIPTOR.fields_by_name["step"]
+    assert step.GetOptions().Extensions[options_pb2.meta].unit == "{step}"
 
 
 def comments(file: descriptor_pb2.FileDescriptorProto) -> dict[tuple[int, ...], str]:
@@ -60,22 +58,16 @@ def comments(file: descriptor_pb2.FileDescriptorProto) -> dict[tuple[int, ...], 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.DESCRIPTOR.name)
 def test_every_message_field_and_value_carries_its_comment(module):
-    cls = next(cls for cls in MESSAGES if cls.DESCRIPTOR.file is module.DESCRIPTOR)
-    file = file_closure([cls]).file[-1]
-    said = comments(file)
-    for m, message in enumerate(file.message_type):
-        assert said.get((4, m)), f"{message.name} has no comment"
-        for f, field in enumerate(message.field):
-            assert said.get((4, m, 2, f)), f"{message.name}.{field.name} has no comment"
-    for e, enum in enumerate(file.enum_type):
-        for v, value in enumerate(enum.value):
-            assert said.get((5, e, 2, v)), f"{enum.name}.{value.name} has no comment"
-
-
-def test_comments_of_imported_files_are_carried_too():
-    options = file_closure([seed_pb2.SeedCulled]).file[1]
-    assert options.name == OPTIONS
-    assert any("UCUM unit" in text for text in comments(options).values())
+    classes = [cls for cls in MESSAGES if cls.DESCRIPTOR.file is module.DESCRIPTOR]
+    for file in file_closure(classes, known=[OPTIONS]).file:
+        said = comments(file)
+        for m, message in enumerate(file.message_type):
+            assert said.get((4, m)), f"{message.name} has no comment"
+            for f, field in enumerate(message.field):
+                assert said.get((4, m, 2, f)), f"{message.name}.{field.name} has no comment"
+        for e, enum in enumerate(file.enum_type):
+            for v, value in enumerate(enum.value):
+                assert said.get((5, e, 2, v)), f"{enum.name}.{value.name} has no comment"
 
 
 def stranger_class(name: str, fields: int = 1) -> type:
@@ -91,7 +83,7 @@ def stranger_class(name: str, fields: int = 1) -> type:
 
 def test_a_class_whose_package_ships_no_comments_is_carried_without():
     file = file_closure([stranger_class("quiet_stranger")]).file[0]
-    assert file.name == "quiet_stranger.proto"
+    assert file.name == "quiet_stranger.proto/Event"
     assert not file.source_code_info.location
 
 
@@ -116,11 +108,11 @@ def test_a_damaged_comment_file_costs_the_comments_only(tmp_path, monkeypatch):
     module.__file__ = str(tmp_path / "damaged_pb2.py")
     monkeypatch.setitem(sys.modules, "damaged_pb2", module)
     monkeypatch.setattr(cls, "__module__", "damaged_pb2")
-    assert names(file_closure([cls])) == ["damaged.proto"]
+    assert names(file_closure([cls])) == ["damaged.proto/Event"]
 
 
 def test_descriptors_over_the_limit_of_the_format_are_refused_with_the_next_step():
-    with pytest.raises(SchemaError, match=r"over the format's 1,048,576; split the \.proto files"):
+    with pytest.raises(SchemaError, match=r"over the format's 1,048,576; split the events"):
         file_closure([stranger_class("giant", fields=1_600)])
 
 
@@ -139,7 +131,7 @@ def test_a_pool_takes_a_file_once_and_shows_what_it_has():
     pool = SchemaPool()
     for _ in range(2):
         pool.add(file_closure([seed_pb2.SeedCulled]).SerializeToString())
-    assert list(pool.files) == [DESCRIPTOR, OPTIONS, "esper/v1/seed.proto"]
+    assert list(pool.files) == CULLED
     pool.files.clear()
     assert pool.files
 

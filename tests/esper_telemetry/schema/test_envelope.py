@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from esper_telemetry.schema import frame_event, varint
-from esper_telemetry.schema.envelope import EnvelopeParts, join_events
 from esper_telemetry.v1.context_pb2 import Context
 from esper_telemetry.v1.record_pb2 import Event, RecordFile
 from tests.esper_telemetry.schema.strategies import EVENTS, THOROUGH, messages
@@ -64,40 +61,6 @@ def test_joined_elements_are_parsed_in_order():
     assert [(event.seq, event.time_unix_nano, event.payload) for event in RecordFile.FromString(raw).event] == [
         (seq, 10 * seq, b"p%d" % seq) for seq in range(1, 6)
     ]
-
-
-NUMBERS = st.one_of(
-    SEQS.filter(lambda seq: seq < 2**35), st.sampled_from([127, 128, 2**14 - 1, 2**14, 2**14 + 1, 2**21 - 10])
-)
-
-
-@THOROUGH
-@given(
-    NUMBERS,
-    st.integers(0, 2**62),
-    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2**62), st.binary(max_size=300)), max_size=30),
-)
-def test_many_joined_at_once_are_those_joined_one_by_one_and_no_time_steps_back(seq, earliest, drawn):
-    contexts = [b"", b"\x08\x01", b"\x12\x03cpu"]
-    parts = [EnvelopeParts(number + 1, context) for number, context in enumerate(contexts)]
-    entries = [value for which, time, payload in drawn for value in (parts[which], time, payload)]
-    joined, latest, room = join_events(entries, 1000, seq, earliest)
-    times = list(itertools.accumulate((time for _, time, _ in drawn), max, initial=earliest))[1:]
-    assert latest == max([earliest, *times])
-    assert room == sum(parts[which].room + len(payload) for which, _, payload in drawn)
-    assert joined == [
-        frame_event(which + 1, time + 1000, number, contexts[which], payload)
-        for number, time, (which, _, payload) in zip(itertools.count(seq), times, drawn, strict=False)
-    ]
-    for element, (which, _, payload) in zip(joined, drawn, strict=True):
-        assert len(element) <= parts[which].room + len(payload)
-
-
-def test_an_element_takes_no_more_than_the_room_reckoned_for_it():
-    parts = EnvelopeParts(2**20, b"c" * 200)
-    for size in (0, 127, 128, 16_383, 16_384, 512 * 1024):
-        ((element,), _, _) = join_events([parts, 2**62, bytes(size)], 0, 2**35 - 1)
-        assert len(element) <= parts.room + size
 
 
 def test_every_cut_inside_an_element_is_an_error_and_between_elements_a_shorter_list():

@@ -23,7 +23,13 @@ def test_the_policy_of_an_event_stands_in_its_schema():
         "level": options_pb2.LEVEL_LIFECYCLE,
         "shedding": options_pb2.SHEDDING_NEVER,
         "requires": frozenset({"env_id", "device", "inner_epoch", "global_epoch"}),
+        "urgent": False,
     }
+
+
+def test_what_is_likely_to_be_the_last_word_is_urgent():
+    urgent = {event_type(cls).name for cls in EVENTS if event_type(cls).urgent}
+    assert urgent == {"governor.panicked", "governor.rolled_back", "run.finished", "stream.finished"}
 
 
 def test_an_event_that_says_nothing_is_normal_and_shed_later():

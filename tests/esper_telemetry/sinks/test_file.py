@@ -47,7 +47,7 @@ def test_a_full_segment_is_followed_by_the_next_between_frames(stream, tmp_path)
     assert sink.bytes_written == sum(path.stat().st_size for path in sink.paths)
 
 
-def test_segments_refer_to_each_other_and_share_types_and_producer(stream, tmp_path, clock):
+def test_segments_refer_to_each_other_and_declare_what_each_of_them_uses(stream, tmp_path, clock):
     sink = FileSink(tmp_path, stream.header(), stream.types, max_age_s=60, clock=clock)
     sink.write(stream.batch(10, new_types=[stream.later]))
     for _ in range(2):
@@ -60,7 +60,10 @@ def test_segments_refer_to_each_other_and_share_types_and_producer(stream, tmp_p
     assert [reader.header.previous_last_seq for reader in readers] == [0, 10, 20]
     assert [reader.header.previous_file_id for reader in readers] == [b"", *(r.header.file_id for r in readers[:2])]
     assert {reader.header.producer_id for reader in readers} == {bytes(range(16))}
-    assert [len(reader.types) for reader in readers] == [2, 2, 2]
+    assert [reader.types for reader in readers] == [{1: stream.types[0][1].full_name}] * 3
+    assert [len(reader.segments[0].headers) for reader in readers] == [2, 1, 1], (
+        "the first frame is known at a rotation"
+    )
     names = [SegmentName.parse(path) for path in sink.paths]
     assert all(name.same_stream(names[0]) for name in names)
 

@@ -21,12 +21,12 @@ def produced():
 def files(tmp_path, produced) -> ProducerFiles:
     """Two segments of two frames each."""
     files = ProducerFiles(tmp_path, ProducerKey(produced.run_id, produced.producer_id))
+    files.apply(schema_of(produced))
     for items in ((0, 1), (2, 3)):
-        files.apply(schema_of(produced))
         for number in items:
             files.apply(put_frame(produced, number))
         files.sync()
-    files.apply(Seal())
+        files.apply(Seal())
     return files
 
 

@@ -12,6 +12,7 @@ from esper_telemetry.recordfile.append import sync_folder
 from esper_telemetry.recordfile.verification import verify
 from esper_telemetry.storage.disk import cut_file
 from esper_telemetry.storage.segment_writer import OWNER_ATTRIBUTE, SegmentWriter, own_header
+from esper_telemetry.v1 import record_pb2
 from tests.esper_telemetry.collector.publisher import Produced
 
 
@@ -64,6 +65,26 @@ def test_the_header_is_the_producers_with_the_collectors_own_identity(tmp_path, 
         assert (own.segment, own.previous_last_seq) == (3, 7)
         assert own.attributes[OWNER_ATTRIBUTE].startswith("esper-telemetry-python/")
         assert reader.types == {1: "esper_telemetry.v1.ScalarLogged"}
+
+
+@pytest.mark.parametrize("place", [0, 2, 5])
+def test_a_further_header_declares_what_follows_it(tmp_path, produced, place):
+    path = tmp_path / "a.esr.zst"
+    appender = start(path, produced)
+    fill(appender, produced, range(place))
+    appender.append_skip(Skip(place * 30 + 1, place * 30 + 1, SkipReason.CORRUPT))
+    for number in (7, 8):
+        appender.append_header(
+            record_pb2.Header(types=[{"type_id": number, "full_name": "esper_telemetry.v1.Context"}])
+        )
+    appender.append_skip(Skip(place * 30 + 2, place * 30 + 2, SkipReason.CORRUPT))
+    appender.seal()
+    with RecordReader(path) as reader:
+        assert reader.closed
+        assert list(reader.types) == [1, 7, 8]
+        assert [reader.read_raw(ref) for ref in reader.frames()] == produced.raw[:place]
+        assert list(reader.index.header_offsets) == [offset for offset, _ in reader.segments[0].headers[1:]]
+    assert verify(path).good
 
 
 def test_a_segment_can_be_read_at_every_moment(tmp_path, produced):

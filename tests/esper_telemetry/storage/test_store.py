@@ -106,10 +106,12 @@ def test_the_syncs_of_a_seal_are_reported_with_the_frames_it_made_durable(tmp_pa
     assert len(cycle.sync_seconds) == 2  # of the frames, then of the footer behind them
 
 
-def test_a_new_schema_and_a_seal_each_end_a_segment(bench, produced):
+def test_a_schema_that_contradicts_and_a_seal_each_end_a_segment(bench, produced):
     files = bench.files(produced)
     bench.put(files, produced, [0])
-    bench.store.put(files, SchemaCheck(CollectorLimits()).check(produced.schema, files.key))
+    put = SchemaCheck(CollectorLimits()).check(produced.schema, files.key)
+    put.header.types[0].full_name = "esper_telemetry.v1.Context"
+    bench.store.put(files, put)
     bench.put(files, produced, [1])
     bench.store.put(files, Seal())
     bench.put(files, produced, [2])

@@ -21,10 +21,10 @@ def test_a_type_is_a_view_with_quotes_and_without(record_run):
         assert answer.to_pylist() == [{"n": 2, "total": 0.35}]
 
 
-def test_a_declared_type_without_events_answers_with_no_row(record_run):
+def test_a_type_of_the_sdk_without_events_answers_with_no_row(record_run):
     folder = record_run()
-    assert len(et.query("SELECT * FROM governor.rolled_back", folder)) == 0
-    assert et.query("SELECT count(*) AS n FROM seed.fossilized JOIN runs USING (run)", folder)["n"].to_pylist() == [0]
+    assert len(et.query("SELECT * FROM off_policy.update_completed", folder)) == 0
+    assert et.query("SELECT count(*) AS n FROM checkpoint.saved JOIN runs USING (run)", folder)["n"].to_pylist() == [0]
 
 
 def test_what_was_not_measured_is_null_and_nan_is_a_number(record_run):

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 import esper_telemetry as et
-from esper_telemetry.errors import CorruptRecordError
+from esper.v1 import seed_pb2
+from esper_telemetry.errors import CorruptRecordError, SchemaError
 from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.tables import RecordWarning
 from esper_telemetry.tables.table import joined
@@ -70,10 +71,20 @@ def test_unset_is_null_and_nan_is_a_measurement(record_run):
     assert epochs["train_accuracy"] == [None]
 
 
-def test_a_declared_type_without_events_is_an_empty_table(record_run):
-    table = et.table(record_run(), "seed.fossilized")
+def test_a_type_of_the_sdk_without_events_is_an_empty_table(record_run):
+    table = et.table(record_run(), "off_policy.update_completed")
+    assert len(table) == 0
+    assert {"run", "time", "env_id", "critic_loss"} <= set(table.column_names)
+    assert table.schema.field("critic_loss").metadata[b"description"]
+
+
+def test_a_type_that_is_given_as_a_class_is_an_empty_table_where_no_record_declares_it(record_run):
+    folder = record_run()
+    table = et.table(folder, seed_pb2.SeedFossilized)
     assert len(table) == 0
     assert {"run", "time", "env_id", "slot_id"} <= set(table.column_names)
+    with pytest.raises(SchemaError, match=r"no type 'seed\.fossilized' is declared by these records"):
+        et.table(folder, "seed.fossilized")
 
 
 def test_a_killed_run_and_its_resume_are_read_as_read_does(killed):

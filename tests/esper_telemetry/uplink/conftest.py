@@ -24,13 +24,15 @@ RUN_ID = "20261122T223328Z-test-1f3a9c"
 
 
 def make_batch(first: int, count: int, *, noise: int = 0, last_seq: int | None = None, new_types=()) -> Batch:
-    """Return `count` events from number `first`; `noise` bytes of each do not compress."""
+    """Return `count` events from number `first`, the last ones of `new_types`; `noise` bytes of others are random."""
     made = []
-    for seq in range(first, first + count):
+    ids = [*[1] * (count - len(new_types)), *(number for number, _ in new_types)]
+    for type_id, seq in zip(ids, range(first, first + count), strict=True):
         payload = training_pb2.ScalarLogged(name=f"loss{seq}{os.urandom(noise).hex()}", value=seq / 7, step=seq)
-        made.append(frame_event(1, START + seq * 1_000_000, seq, b"", payload.SerializeToString()))
+        content = payload.SerializeToString() if type_id == 1 else b""
+        made.append(frame_event(type_id, START + seq * 1_000_000, seq, b"", content))
     times = START + first * 1_000_000, START + (first + count - 1) * 1_000_000
-    batch = Batch.of_events(made, [1] * count, (first, last_seq or first + count - 1), times)
+    batch = Batch.of_events(made, ids, (first, last_seq or first + count - 1), times)
     batch.new_types = list(new_types)
     return batch
 

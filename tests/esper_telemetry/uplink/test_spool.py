@@ -165,7 +165,7 @@ def test_the_same_segment_given_twice_is_one(producer, kit, tmp_path):
 
 
 def test_only_finished_files_are_released_and_only_up_to_what_is_durable(tmp_path, kit):
-    producer = kit.Producer(tmp_path, max_bytes=3000).write(frames=40, noise=20)
+    producer = kit.Producer(tmp_path, max_bytes=1).write(frames=40, noise=20)
     spool = producer.spool(follow=True)
     kit.drain(spool)
     paths = producer.sink.paths

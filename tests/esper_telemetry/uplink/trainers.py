@@ -22,7 +22,9 @@ options = dict(arg.split("=") for arg in sys.argv[5:])
 run = et.start_run(
     None if folder == "none" else folder, name="trainer", collector=address, rank=int(options.get("rank", 0)),
     stream=et.StreamOptions(keep_local=options.get("keep") != "no", flush_interval=0.02, give_up_after=20.0),
-    record=et.RecordOptions(segment_bytes=int(options.get("segment", 1 << 28))),
+    record=et.RecordOptions(
+        segment_bytes=int(options.get("segment", 1 << 28)), compact=options.get("compact") == "yes"
+    ),
 )
 print(run.folder, flush=True)
 for step in range(steps):
