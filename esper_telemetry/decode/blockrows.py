@@ -74,19 +74,15 @@ class BlockEvent(Event):
     def __init__(
         self,
         shared: BlockShared,
-        seq: int,
-        time_unix_nano: int,
-        size: int,
+        envelope: tuple[int, int, int],
         data: dict[str, Any],
         parts: tuple[dict[str, Any], dict[str, Any]] | None = None,
     ) -> None:
         self._shared = shared
         self._kind = shared.kind
         self._origin = shared.origin
-        self.seq = seq
-        self.time_unix_nano = time_unix_nano
+        self.seq, self.time_unix_nano, self._size = envelope
         self._data: dict[str, Any] = data
-        self._size = size
         self._parts = parts  # payload and context, where `data` does not tell them apart
 
     @property
@@ -141,13 +137,13 @@ def block_events(
     shared = BlockShared(kind, origin, payload, context)
     if wanted.by_place and not payload.gaps:
         places = _in_place(wanted, payload, context, places)
-    each = [_taken(column, places) for column in (block.seqs, block.times, block.sizes())]
+    each = zip(*(_taken(column, places) for column in (block.seqs, block.times, block.sizes())), strict=True)
     if not payload.gaps and payload.shown.keys().isdisjoint(context.shown):
         both = _Part(payload.shown | context.shown, payload.names + context.names, payload.columns + context.columns)
-        return list(map(BlockEvent, repeat(shared), *each, _dicts(both, places)))
+        return list(map(BlockEvent, repeat(shared), each, _dicts(both, places)))
     own, where = _dicts(payload, places), _dicts(context, places)
     data = [one | other | one for one, other in zip(own, where, strict=True)]
-    events = list(map(BlockEvent, repeat(shared), *each, data, zip(own, where, strict=True)))
+    events = list(map(BlockEvent, repeat(shared), each, data, zip(own, where, strict=True)))
     if wanted.by_place and payload.gaps:  # where a field is unset, that of the context counts
         return [event for event in events if wanted.wants_place(event.data)]
     return events
