@@ -11,7 +11,6 @@ import importlib
 import json
 import os
 from collections import Counter
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import zstandard
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
     from esper_telemetry import Emitter
     from esper_telemetry.schema import EventType
-    from esper_telemetry.schema.event_block import Field
 
 FRAME_BYTES = 256 * 1024
 _VALUE_BYTES = 10  # of a double with its tag
@@ -83,50 +81,56 @@ def type_table(made: Iterable[Made]) -> dict[type, tuple[int, EventType]]:
 
 def batches(made: Sequence[Made], types: dict[type, tuple[int, EventType]]) -> Iterator[Batch]:
     """Group and pack events into batches of a frame, with the recorder's own means: the frame builder."""
-    shapes: dict[Any, tuple[int, tuple[Field, ...], tuple[Field, ...], Any, Any]] = {}
-    rows: dict[Any, tuple[list[int], list[int], list[Any], list[Any]]] = {}
+    shapes: dict[Any, Shape] = {}
+    places: dict[int, tuple[tuple[str, ...], tuple[Any, ...]]] = {}  # the workload shares the dicts of its contexts
+    rows: dict[Any, list[Any]] = {}
     size, first = 0, 1
-    for seq, one in enumerate(made, 1):
-        key = one.cls, tuple(one.context), tuple(one.fields)
-        if key not in rows:
-            shapes.setdefault(key, _shape(one, types))
-            rows[key] = [], [], [], []
-        seqs, times, contexts, payloads = rows[key]
-        seqs.append(seq)
-        times.append(one.time)
-        contexts.append(one.context)
-        payloads.append(one.fields)
-        size += _VALUE_BYTES * (len(one.context) + len(one.fields))
+    for seq, (cls, time, context, fields) in enumerate(made, 1):
+        place = places.get(id(context))
+        if place is None:
+            place = places[id(context)] = tuple(context), tuple(context.values())
+        key = cls, place[0], tuple(fields)
+        row = rows.get(key)
+        if row is None:
+            if key not in shapes:
+                shapes[key] = Shape(types[cls][0], cls, context, fields)
+            row = rows[key] = []
+        row.append((seq, time, place[1], fields.values()))
+        size += _VALUE_BYTES * (len(context) + len(fields))
         if size >= FRAME_BYTES or seq == len(made):
-            groups, counts = [], Counter[int]()
-            for kind, (seqs, times, contexts, payloads) in rows.items():
-                number, where, fields, place_of, values_of = shapes[kind]
-                columns = (
-                    list(zip(*map(place_of, contexts), strict=True)),
-                    list(zip(*map(values_of, payloads), strict=True)),
-                )
-                groups.append(EventGroup(number, seqs, times, where, columns[0], fields, columns[1]))
-                counts[number] += len(seqs)
-            built = build_frame(groups)
-            span = made[first - 1].time, one.time
-            yield Batch(
-                built.raw, counts, seq - first + 1, first, seq, *span,
-                batch_range=built.batch_range, step_range=built.step_range,
-            )  # fmt: skip
+            built = build_frame(shapes[key].group(of_kind) for key, of_kind in rows.items())
+            counts = Counter[int]()
+            for key, of_kind in rows.items():
+                counts[shapes[key].type_id] += len(of_kind)
+            seqs, times = (first, seq), (made[first - 1].time, time)
+            batch = Batch(built.raw, counts, seq - first + 1, *seqs, *times)
+            batch.batch_range, batch.step_range = built.batch_range, built.step_range
+            yield batch
             rows, size, first = {}, 0, seq + 1
 
 
-def _shape(
-    one: Made, types: dict[type, tuple[int, EventType]]
-) -> tuple[int, tuple[Field, ...], tuple[Field, ...], Any, Any]:
-    """Return id, fields of context and message, and what takes their values out of a dict."""
-    where, fields = fields_of(context_pb2.Context, one.context), fields_of(one.cls, one.fields)
-    return types[one.cls][0], where, fields, _getter(context_pb2.Context, where), _getter(one.cls, fields)
+class Shape:
+    """Events of one type whose context and fields have the same names in the same order."""
+
+    def __init__(self, type_id: int, cls: type[Message], context: dict[str, Any], fields: dict[str, Any]) -> None:
+        self.type_id = type_id
+        self._context = fields_of(context_pb2.Context, context)
+        self._fields = fields_of(cls, fields)
+        self._context_order = _order(context_pb2.Context, context)
+        self._field_order = _order(cls, fields)
+
+    def group(self, rows: list[tuple[int, int, Any, Any]]) -> EventGroup:
+        """Return rows of sequence number, time, values of the context and of the fields as a group."""
+        seqs, times, contexts, values = zip(*rows, strict=True)
+        where, columns = list(zip(*contexts, strict=True)), list(zip(*values, strict=True))
+        where, columns = [where[at] for at in self._context_order], [columns[at] for at in self._field_order]
+        return EventGroup(self.type_id, seqs, times, self._context, where, self._fields, columns)
 
 
-def _getter(cls: type[Message], fields: Sequence[Field]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-    names = [cls.DESCRIPTOR.fields_by_number[field.number].name for field in fields]
-    return itemgetter(*names) if len(names) > 1 else lambda values: (values[names[0]],)
+def _order(cls: type[Message], names: Iterable[str]) -> list[int]:
+    """Return the places of `names` in the order of the numbers of the fields."""
+    numbers = [cls.DESCRIPTOR.fields_by_name[name].number for name in names]
+    return sorted(range(len(numbers)), key=numbers.__getitem__)
 
 
 class Record(Peer):
@@ -174,11 +178,11 @@ class Read(Record):
 
     def read(self, path: Path) -> int:
         """Decode every payload."""
-        return sum(1 for event in et.read(path) if event.message is not None)
+        return sum(1 for event in et.read(path) if event.data)
 
     def window(self, path: Path, since: int, until: int) -> int:
         """Decode the payloads of a window."""
-        return sum(1 for event in et.read(path, since=since, until=until) if event.message is not None)
+        return sum(1 for event in et.read(path, since=since, until=until) if event.data)
 
 
 class RecordCut(Record):
