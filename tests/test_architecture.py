@@ -80,6 +80,7 @@ HEAVY = {
     "zstandard": ("esper_telemetry/recordfile/", "tools/decode_records.py"),
     "grpc": ("esper_telemetry/uplink/", "esper_telemetry/collector/", "esper_telemetry/decode/live.py"),
     "isal": ("esper_telemetry/recordfile/frame.py",),
+    "obstore": ("esper_telemetry/recordfile/remote.py", "esper_telemetry/storage/object_archive.py"),
     "nats": ("esper_telemetry/jetstream/connection.py", "esper_telemetry/jetstream/nats_client.py"),
     "click": ("esper_telemetry/commands/",),
     "rich": ("esper_telemetry/commands/", "esper_telemetry/terminal/"),

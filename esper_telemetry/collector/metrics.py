@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from prometheus_client import Counter, Gauge
 
+    from esper_telemetry.storage.object_archive import ArchiveProgress
+
 
 GRPC_REASONS = ("calls", "method")
 """What no handler sees: calls beyond those that may be open at once, calls of methods that there are not."""
@@ -59,6 +61,10 @@ class Metrics(MetricSet):
         self.free_ratio = gauge("disk_free_ratio", "Free part of the disk, 0 to 1.")
         self.serving = gauge("serving", "1 while the collector takes streams, 0 while it drains or its disk is full.")
         self.unread_runs = gauge("unread_runs", "Runs that are still to be read into the index since the start.")
+        self.archive_waiting = gauge("archive_waiting_segments", "Sealed segments that are not in object storage yet.")
+        self.archive_failing = gauge("archive_failing", "1 while object storage refuses.")
+        self.archived_segments = counter("archived_segments", "Segments sent to object storage and verified there.")
+        self.archived_bytes = counter("archived_bytes", "Bytes of segments sent to object storage.")
         self.failed_calls = counter("failed_calls", "Calls that an error inside the collector ended; its log has them.")
         self.handshake_failures = counter(
             "handshake_failures", "TLS handshakes that gRPC refused, by reason.", "reason"
@@ -85,6 +91,13 @@ class Metrics(MetricSet):
             self.refused.labels(reason.lower())
         for number in collector_pb2.SkipReason.values():
             self.skipped_numbers.labels(skip_label(number))
+
+    def archived(self, progress: ArchiveProgress) -> None:
+        """Count what was sent to object storage; from any thread."""
+        self.archive_waiting.set(progress.waiting)
+        self.archive_failing.set(progress.failed)
+        self.archived_segments.inc(progress.segments)
+        self.archived_bytes.inc(progress.sent_bytes)
 
     def know_tenants(self, names: Iterable[str]) -> None:
         """Show these tenants, with 0 where they have done nothing yet, and no others any more."""

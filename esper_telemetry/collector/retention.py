@@ -153,7 +153,7 @@ def plan_retention(
 def _apply(rule: RetentionRule, runs: list[Weighed], plan: RetentionPlan, now: float) -> float:
     """Add to the plan what a rule wants of its runs; return the bytes that stay beyond its size."""
     if rule.run_days:
-        dead = [run for run in runs if _last_written(run) < now - rule.run_days * _DAY_S]
+        dead = [run for run in runs if not run.spared and _last_written(run) < now - rule.run_days * _DAY_S]
         plan.runs.update(dict.fromkeys((run.run_id for run in dead), f"after {rule.run_days:g} days without a write"))
         runs = [run for run in runs if run.run_id not in plan.runs]
     before = now - rule.days * _DAY_S if rule.days else 0.0
@@ -171,6 +171,8 @@ def _apply(rule: RetentionRule, runs: list[Weighed], plan: RetentionPlan, now: f
     for run in sorted(runs, key=_last_written):
         if total <= 0 or _last_written(run) >= now - _IDLE_S:
             break
+        if run.spared:
+            continue
         plan.runs[run.run_id] = f"for a limit of {rule.gib:g} GiB"
         total -= sum(each.size for each in run.segments if each.is_last or each.written >= before)
     return max(0.0, total)

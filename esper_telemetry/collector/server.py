@@ -338,7 +338,7 @@ def _engine(settings: Settings, metrics: Metrics) -> Engine:
 
         return GatewayEngine(settings.log, metrics)
     assert settings.directory is not None  # noqa: S101 - `check` looked
-    return FileEngine(settings.directory, metrics.unread_runs.set)
+    return FileEngine(settings.directory, metrics.unread_runs.set, settings.archive, metrics.archived)
 
 
 def _drain(reason: collector_pb2.DrainReason) -> collector_pb2.Drain:

@@ -31,6 +31,7 @@ class Settings:
     Attributes:
         listen: "HOST:PORT" or "unix:PATH"; port 0 takes a free one.
         directory: folder of runs; made if its parent exists. Either this or `log`.
+        archive: URL in object storage that sealed segments are sent to, such as "s3://bucket/runs"; empty for none.
         log: the message log that it is a gateway of.
         metrics: "HOST:PORT" of /metrics and /healthz; empty for none.
         health: "HOST:PORT" of grpc.health.v1 alone, in the clear, for probes that speak no TLS; empty for none.
@@ -47,6 +48,7 @@ class Settings:
 
     listen: str
     directory: Path | None = None
+    archive: str = ""
     log: LogSettings | None = None
     metrics: str = ""
     health: str = ""
@@ -89,6 +91,8 @@ class Settings:
             raise ConfigError("--tls-client-ca needs TLS: give --tls-cert and --tls-key")
         if (self.directory is None) == (self.log is None):
             raise ConfigError("give a place for the records: either --dir, or --engine nats://HOST:PORT")
+        if self.log is not None and self.archive:
+            raise ConfigError("--archive goes with --dir: a gateway has no files")
         if self.log is not None and any(rule.limits for rule in self.retention):
             raise ConfigError("retention goes with --dir: a gateway has no files")
         if not 0 <= self.min_free <= 1:
@@ -121,8 +125,11 @@ def examine(settings: Settings) -> Iterator[str]:
     elif settings.log is not None:
         yield f"log: {len(settings.log.urls)} server(s), {settings.log.shown}; not asked"
     if settings.secure:
-        settings.certificates()
+        expiries = settings.certificates().expiries
         yield f"certificate: {settings.certificate} and its key fit"
+        for use, expiry in expiries.items():
+            until = datetime.fromtimestamp(expiry, UTC)
+            yield f"certificate: {use} {'holds until' if until > datetime.now(UTC) else 'has EXPIRED'} {until:%Y-%m-%d}"
     grants = TokenFile(settings.tokens).grants
     tenant_prefixes(settings.retention, grants)
     yield from (

@@ -45,6 +45,9 @@ within 5 seconds. Operations page: esper_telemetry/collector/OPERATIONS.md."""
     show_default=True,
     help="Which frames are decompressed and counted before they are stored.",
 )
+@click.option(
+    "--archive", default="", metavar="URL", help="Send sealed segments to s3://BUCKET/PREFIX; retention waits for that."
+)
 @click.option("--min-free", default=5.0, show_default=True, help="Percent of the disk that stay free.")
 @click.option("--retain-days", default=0.0, help="Delete segments older than this; the last of each producer stays.")
 @click.option("--retain-gib", default=0.0, help="GiB of all records together; beyond it the oldest go.")
@@ -65,6 +68,7 @@ def command(
     tokens: Path | None,
     insecure: bool,
     validate: str,
+    archive: str,
     min_free: float,
     retain_days: float,
     retain_gib: float,
@@ -92,6 +96,7 @@ def command(
         settings = Settings(
             listen=listen,
             directory=directory,
+            archive=archive,
             log=log,
             metrics=metrics,
             health=health,

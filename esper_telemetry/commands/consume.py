@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any
 
 import click
 
 from esper_telemetry.commands.log_options import log_options, log_settings
-from esper_telemetry.commands.output import note
 from esper_telemetry.commands.service_verb import ServiceVerb
 
+LOG = logging.getLogger("esper_telemetry.consumer")
 _EPILOG = """Several consumers share the log's partitions; the others acquire those of a dead one within seconds.
 Each has a folder of its own. SIGTERM stores what was taken and releases the partitions. Operations page:
 esper_telemetry/collector/OPERATIONS.md."""
@@ -37,4 +38,4 @@ def command(
 
     log = log_settings(engine, log_given)
     settings = ConsumerSettings(log=log, directory=directory, metrics=metrics, min_free=min_free / 100)
-    asyncio.run(consume(settings, lambda consumer: note(f"consuming as {consumer.id} below {directory}")))
+    asyncio.run(consume(settings, lambda consumer: LOG.info("consuming as %s below %s", consumer.id, directory)))

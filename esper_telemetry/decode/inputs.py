@@ -1,5 +1,6 @@
-"""What a person passes as a record, as files: a file, a run folder, a pattern, or several of them.
+"""What a person passes as a record, as files: a file, a run folder, a pattern, or several of them, here or at a URL.
 
+A file at a URL (s3://bucket/run, or any that fsspec knows) is a Path of that URL, which only `open_source` opens.
 Only a file that is named alone must be a record: what a folder or a pattern brings along, or a shell that
 spelled a pattern out, is passed over with a reason where it is none.
 """
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import NotARecordError
-from esper_telemetry.recordfile import PassedOver, look_into
-from esper_telemetry.recordfile.run_folder import no_record_in, nothing_to_read, objection
+from esper_telemetry.recordfile import SUFFIX, PassedOver, look_into
+from esper_telemetry.recordfile.remote import RemoteFolder, url_of
+from esper_telemetry.recordfile.run_folder import no_record_in, nothing_to_read, objection, segment_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,11 +51,13 @@ def record_files(path: RecordPath | Iterable[RecordPath] | RecordFiles | None) -
     """Return the record files that `path` means. None is opened.
 
     Args:
-        path: a file, a run folder, a pattern such as "runs/*/main-r0-*", or several of these. None is the folder of
-            a run that records nothing, and means no file.
+        path: a file, a run folder, a pattern such as "runs/*/main-r0-*", a URL of one of these, or several. None is
+            the folder of a run that records nothing, and means no file.
 
     Raises:
-        NotARecordError: nothing is there.
+        NotARecordError: nothing is there, or a URL cannot be reached.
+        MissingExtraError: a URL needs a package that is not installed.
+        ConfigError: no file system is known for a URL.
     """
     if path is None:
         return RecordFiles(())
@@ -85,8 +89,11 @@ class _Gathered:
     named: int = 0
 
     def add(self, text: str) -> None:
+        text = text.removeprefix("file://")
         path = Path(text)
-        if glob.has_magic(text) and not os.path.lexists(text):
+        if url_of(text) is not None:
+            self._remote(RemoteFolder(text))
+        elif glob.has_magic(text) and not os.path.lexists(text):
             self._pattern(text)
         elif path.is_dir():
             self._folder(path)
@@ -122,10 +129,40 @@ class _Gathered:
         for file in found.records:
             self._file(file)
 
+    def _remote(self, place: RemoteFolder) -> None:
+        if glob.has_magic(place.url):
+            matches = place.matches()
+            if not matches:
+                raise NotARecordError("no file matches this pattern; check the URL", path=place.url)
+            for url in matches:
+                if url.endswith(SUFFIX):
+                    self._file(Path(url))
+                else:
+                    self._remote_folder(RemoteFolder(url))
+        elif place.url.endswith(SUFFIX) or place.is_file():
+            self.named += 1
+            self._file(Path(place.url))
+        else:
+            self._remote_folder(place)
+
+    def _remote_folder(self, place: RemoteFolder) -> None:
+        records = sorted((Path(url) for url in place.files() if url.endswith(SUFFIX)), key=segment_order)
+        folder = Path(place.url)
+        if not records:
+            inside = [Path(url).name for url in place.folders()][:5]
+            hint = (
+                f"it has folders: {', '.join(inside)}; pass one of them, or '{place.url}/*'" if inside else "check it"
+            )
+            self.passed_over.append(PassedOver(folder, f"nothing at this URL ends in {SUFFIX}; {hint}"))
+        self.folders.append(folder)
+        for file in records:
+            self._file(file)
+
     def _file(self, path: Path) -> None:
-        self.files.setdefault(os.path.realpath(path), path)
+        self.files.setdefault(url_of(path) or os.path.realpath(path), path)
 
     def nothing(self, paths: list[RecordPath]) -> NotARecordError:
         if len(paths) == 1 and len(self.passed_over) == 1:
-            return NotARecordError(self.passed_over[0].reason, path=str(self.passed_over[0].path))
+            path, reason = self.passed_over[0]
+            return NotARecordError(reason, path=url_of(path) or str(path))
         return nothing_to_read(self.passed_over)

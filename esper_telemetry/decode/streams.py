@@ -14,7 +14,7 @@ from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.recordfile.filtered import FILTERED
 from esper_telemetry.recordfile.frame import FrameDecoder
-from esper_telemetry.recordfile.source import FileSource, OpenFiles
+from esper_telemetry.recordfile.source import OpenFiles, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -166,7 +166,7 @@ class OpenReaders:
         """
         reader = self._open.get(place.path)
         if reader is None:
-            source = FileSource(place.path, self._files)
+            source = open_source(place.path, self._files)
             reader = self._open[place.path] = RecordReader(source, spare=place.spare, decoder=self._decoder)
             self._faults.opened(reader)
             self._share_schemas(reader)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.errors import ConfigError, MissingExtraError, SinkError
 from esper_telemetry.jetstream.entries import LEAST_PAYLOAD
+from esper_telemetry.jetstream.fast_ingest import FastIngest
 from esper_telemetry.jetstream.leases import LostError
 from esper_telemetry.jetstream.nats_client import START_S, log_client
 from esper_telemetry.jetstream.pull import Pull
@@ -53,6 +55,8 @@ LOG = logging.getLogger("esper_telemetry.collector")
 _CALL_S = 3.0
 _AGAIN_S = 0.5
 _SAY_S = 5.0
+# How servers 2.12 and 2.13 answer a configuration with a field that they do not know.
+_UNKNOWN_FIELD = 10025
 # A message that its consumer does not ack in time is delivered again. Cycles take milliseconds, a stuck disk longer.
 _ACK_WAIT_S = 10.0
 _ACK_PENDING = 4096
@@ -94,21 +98,25 @@ class JetStream:
     Attributes:
         settings: as given.
         partitions: of the stream, known after `open`.
+        batched: whether the stream takes fast-ingest batches, known after `open`.
         refused: the last error with which the stream refused a message; empty if it never did.
         refused_since: time of the first refusal after the last message that it took; None if it took that one.
         refused_at: time of the last refusal.
         refusals: how often it did not take a message.
         connects: how often a lost connection was made anew; what was asked for before will not be answered.
         acked: messages that it acked.
+        answers: in which it did.
     """
 
     def __init__(self, settings: LogSettings, name: str) -> None:
         self.settings = settings
         self.partitions = 0
+        self.batched = False
         self.refused = ""
         self.refused_since: float | None = None
         self.refused_at = 0.0
-        self.refusals = self.acked = self.connects = 0
+        self.refusals = self.acked = self.answers = self.connects = 0
+        self._ingest: FastIngest | None = None
         self._name = name
         self._nc: Any = None
         self._js: Any = None
@@ -136,6 +144,10 @@ class JetStream:
             raise
         self._inbox = self._nc.new_inbox()
         await self.subscribe(self._inbox, self._acknowledged)
+        if self.batched:
+            inbox = self._nc.new_inbox()
+            await self.subscribe(f"{inbox}.>", self._ingested)
+            self._ingest = FastIngest(inbox, lambda: secrets.token_hex(8))
 
     async def close(self) -> None:
         """Send what is waiting and disconnect."""
@@ -168,7 +180,8 @@ class JetStream:
             SinkError: it was not even sent.
         """
         async with _translated("publish"):
-            await self._nc.publish(subject, data, reply=self._inbox)
+            reply = self._ingest and self._ingest.reply(asyncio.get_running_loop().time())
+            await self._nc.publish(subject, data, reply=reply or self._inbox)
 
     async def tell(self, subject: str, data: bytes, reply: str = "") -> None:
         """Send a message that the log does not keep.
@@ -190,17 +203,36 @@ class JetStream:
 
     async def _reconnected(self) -> None:
         self.connects += 1
+        if self._ingest is not None:
+            self._ingest.end()
 
     async def _acknowledged(self, message: Msg) -> None:
+        """Take the answer to one message."""
         if message.data and b'"error"' not in message.data:
-            self.acked += 1
-            self.refused_since = None
+            self._took(1)
             return
+        error = json.loads(message.data).get("error", {}) if message.data else {"description": "no stream answers"}
+        self._refuse(str(error.get("description", error)))
+
+    async def _ingested(self, message: Msg) -> None:
+        """Take an answer to messages of a batch."""
+        assert self._ingest is not None  # noqa: S101 - subscribed to after it was made
+        answer = self._ingest.answered(message.subject, message.data, asyncio.get_running_loop().time())
+        if answer.acked:
+            self._took(answer.acked)
+        if answer.refused:
+            self._refuse(answer.refused)
+
+    def _took(self, messages: int) -> None:
+        self.acked += messages
+        self.answers += 1
+        self.refused_since = None
+
+    def _refuse(self, why: str) -> None:
+        self.refused = why
         self.refusals += 1
         self.refused_at = asyncio.get_running_loop().time()
         self.refused_since = self.refused_since or self.refused_at
-        error = json.loads(message.data).get("error", {}) if message.data else {"description": "no stream answers"}
-        self.refused = str(error.get("description", error))
 
     # --- the bucket ---------------------------------------------------------------------------------------------------
 
@@ -313,7 +345,7 @@ class JetStream:
         try:
             info = await self._js.stream_info(names.stream)
         except NotFoundError:
-            info = await self._js.add_stream(_stream(self.settings))
+            info = await self._add_stream(_stream(self.settings))
         try:
             self._kv = await self._js.key_value(names.bucket)
         except NotFoundError:
@@ -323,6 +355,17 @@ class JetStream:
             )
         self._check(info.config)
         self.partitions = len(info.config.subjects or ())
+        # What was asked for tells nothing: servers before 2.12 answer "created", and leave it out.
+        self.batched = bool(info.config.allow_batched)
+
+    async def _add_stream(self, wanted: StreamConfig) -> Any:
+        try:
+            return await self._js.add_stream(wanted)
+        except APIError as error:
+            if error.err_code != _UNKNOWN_FIELD:
+                raise
+            wanted.allow_batched = None
+            return await self._js.add_stream(wanted)
 
     def _check(self, config: StreamConfig) -> None:
         """Refuse a stream of that name which would lose what it took."""
@@ -345,6 +388,7 @@ def _stream(settings: LogSettings) -> StreamConfig:
         storage=StorageType.FILE,
         num_replicas=settings.replicas,
         max_bytes=settings.max_bytes,
+        allow_batched=True,
     )
 
 

@@ -84,7 +84,7 @@ class Consumer:
         self._disk_problem = ""
         self._loop = asyncio.get_running_loop()
         self._born = self._loop.time()
-        self._duties = Supervisor(LOG, self.metrics.task_failures, self._fail)
+        self._duties = Supervisor(LOG, self.metrics.task_failures, self._fail, self.metrics.task_turns)
         self._undo = contextlib.AsyncExitStack()
         self.ended = asyncio.Event()
         self.failure = ""
@@ -125,7 +125,9 @@ class Consumer:
         await self.put_right(list(self._files))
         await self.log.subscribe(self.log.settings.names.consumers, self._hear)
         if self._settings.metrics:
-            metrics_server = MetricsServer(self._settings.metrics, self.metrics, lambda: not self.problem)
+            metrics_server = MetricsServer(
+                self._settings.metrics, self.metrics, lambda: not self.problem, self._duties.overdue
+            )
             undo.push_async_callback(asyncio.to_thread, metrics_server.close)
             self.metrics_port = metrics_server.port
         await self._look()

@@ -22,6 +22,7 @@ from esper_telemetry.recordfile.lock import is_locked
 from esper_telemetry.recordfile.paths import SUFFIX, SegmentName
 from esper_telemetry.recordfile.piece import Kind
 from esper_telemetry.recordfile.reader import check_prologue
+from esper_telemetry.recordfile.remote import url_of
 from esper_telemetry.recordfile.source import FileSource
 from esper_telemetry.recordfile.walk import read_footer, walk
 
@@ -48,7 +49,7 @@ class PassedOver(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.path}: passed over: {self.reason}"
+        return f"{url_of(self.path) or self.path}: passed over: {self.reason}"
 
 
 class FolderContents(NamedTuple):
@@ -84,7 +85,7 @@ def look_into(folder: Path) -> FolderContents:
             found.passed_over.append(PassedOver(folder / name, reason))
         else:
             found.records.append(folder / name)
-    found.records.sort(key=_order)
+    found.records.sort(key=segment_order)
     found.passed_over.sort()
     return found
 
@@ -117,7 +118,8 @@ def nothing_to_read(passed_over: Iterable[PassedOver]) -> NotARecordError:
     """Return the error for files none of which can be read."""
     first, *others = passed_over
     more = f" ({len(others):,} more were passed over)" if others else ""
-    return NotARecordError(f"{first.reason}; nothing else is there to read{more}", path=str(first.path))
+    shown = url_of(first.path) or str(first.path)
+    return NotARecordError(f"{first.reason}; nothing else is there to read{more}", path=shown)
 
 
 def objection(path: Path) -> str:
@@ -140,7 +142,8 @@ def _by_name(name: str) -> str:
     return ""
 
 
-def _order(path: Path) -> tuple[int, SegmentName | None, str]:
+def segment_order(path: Path) -> tuple[int, SegmentName | None, str]:
+    """Return what files are sorted by: streams and segments, then what is named otherwise."""
     name = SegmentName.parse(path)
     return (0, name, "") if name is not None else (1, None, path.name)
 

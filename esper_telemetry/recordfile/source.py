@@ -1,4 +1,4 @@
-"""Where a reader's bytes come from: a file read by position, or bytes in memory.
+"""Where a reader's bytes come from: a file read by position, one behind a URL (`remote`), or bytes in memory.
 
 Nothing is mapped: a mapped file that another process cuts kills this one with SIGBUS.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from esper_telemetry.errors import NotARecordError, RecordError
+from esper_telemetry.recordfile.remote import RemoteSource, url_of
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -228,7 +229,7 @@ class LastRead:
 
 
 def open_source(source: str | os.PathLike[str] | bytes | Source, files: OpenFiles | None = None) -> Source:
-    """Return a source for a path or bytes; a source is returned as it is.
+    """Return a source for a path, a URL or bytes; a source is returned as it is.
 
     Args:
         source: what to read.
@@ -240,5 +241,7 @@ def open_source(source: str | os.PathLike[str] | bytes | Source, files: OpenFile
     if isinstance(source, bytes):
         return BytesSource(source)
     if isinstance(source, (str, os.PathLike)):
+        if url_of(source) is not None:
+            return RemoteSource(os.fspath(source))
         return FileSource(Path(source), files)
     return source

@@ -58,11 +58,13 @@ class Weighed(NamedTuple):
         run_id: the run.
         segments: its segments.
         size: of all files in its folder, bytes.
+        spared: it may not be deleted as a whole: a part of it is not where it is to be archived.
     """
 
     run_id: str
     segments: tuple[WeighedSegment, ...]
     size: int
+    spared: bool = False
 
 
 class Expired(NamedTuple):

@@ -8,6 +8,7 @@ only, and is restored from there, its files in order, when a stream begins. The 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from esper_telemetry.storage.engine import (
 )
 from esper_telemetry.storage.folder_check import FolderCheck
 from esper_telemetry.storage.naming import run_folder
+from esper_telemetry.storage.object_archive import ObjectArchive
 from esper_telemetry.storage.producer_files import ProducerFiles
 from esper_telemetry.storage.recovery import recover_producer
 from esper_telemetry.storage.segment_index import SegmentIndex
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from esper_telemetry.storage.archive import Expired, Weighed
     from esper_telemetry.storage.engine import Item
     from esper_telemetry.storage.naming import ProducerKey
+    from esper_telemetry.storage.object_archive import ArchiveProgress
     from esper_telemetry.storage.recovery import StoredProducer
 
 LOG = logging.getLogger("esper_telemetry.collector")
@@ -56,6 +59,8 @@ class FileEngine:
     Args:
         root: folder of runs.
         on_progress: called with the number of runs that are still to be read; from any thread.
+        archive_url: where sealed segments are sent to, such as "s3://bucket/runs"; empty for nowhere.
+        on_archived: called with what was sent; from any thread.
 
     Attributes:
         durability, elsewhere, notes: as in Engine.
@@ -66,7 +71,13 @@ class FileEngine:
     durability = collector_pb2.DURABILITY_FILE
     elsewhere = ""
 
-    def __init__(self, root: Path, on_progress: Callable[[int], object] = int) -> None:
+    def __init__(
+        self,
+        root: Path,
+        on_progress: Callable[[int], object] = int,
+        archive_url: str = "",
+        on_archived: Callable[[ArchiveProgress], object] = tuple,
+    ) -> None:
         self.notes: list[str] = []
         self.listing = threading.Lock()
         self._root = root
@@ -75,6 +86,9 @@ class FileEngine:
         self._lock: BufferedWriter | None = None
         self._index: SegmentIndex | None = None
         self._check: FolderCheck | None = None
+        self._archive_url = archive_url
+        self._on_archived = on_archived
+        self._archive: ObjectArchive | None = None
         # Those that are in use: an entry vanishes with the last reference.
         self._restored: WeakValueDictionary[ProducerKey, ProducerFiles] = WeakValueDictionary()
         self._report: Callable[[Cycle], None]
@@ -88,6 +102,8 @@ class FileEngine:
         try:
             self.notes = await asyncio.to_thread(archive.sweep, self._root)
             self._index = await asyncio.to_thread(SegmentIndex, self._root)
+            if self._archive_url:
+                self._archive = ObjectArchive(self._root, self._index, self._archive_url, self._on_archived)
             self._check = FolderCheck(self._root, self._index, self, self._on_progress)
             self.notes += await asyncio.to_thread(self._check.begin, _READ_S)
         except BaseException:
@@ -97,6 +113,8 @@ class FileEngine:
             raise
         self._store.start()
         self._check.start()
+        if self._archive is not None:
+            self._archive.start()
 
     @property
     def broken(self) -> str:
@@ -108,6 +126,8 @@ class FileEngine:
         await asyncio.to_thread(self._store.stop, seal_s)
         if self._check is not None and self._index is not None:
             await asyncio.to_thread(self._check.close, _LIST_S)
+            if self._archive is not None:
+                await asyncio.to_thread(self._archive.close, _LIST_S)
             self._index.close()
         if self._lock is not None:
             self._lock.close()
@@ -125,8 +145,8 @@ class FileEngine:
         return await asyncio.to_thread(archive.producers_of, self._root, run_id)
 
     async def weigh(self) -> list[Weighed]:
-        """Return what every run takes on the disk."""
-        return await asyncio.to_thread(archive.weigh, self._root)
+        """Return what every run takes on the disk; a run is spared that is not archived whole."""
+        return await asyncio.to_thread(self._weigh)
 
     async def expire(self, before: Callable[[str], float]) -> list[Expired]:
         """Delete old segments: of producers that are not in memory while none can be restored, of others by an Expire.
@@ -195,9 +215,8 @@ class FileEngine:
             self._index.drop(run_folder(key.run_id), names)
 
     def may_delete(self, key: ProducerKey, name: str) -> bool:
-        """Return True: nothing else has to have a segment before it goes."""
-        del key, name
-        return True
+        """Return whether an archive has a segment, if there is to be one."""
+        return self._archive is None or self._index is None or self._index.is_archived(run_folder(key.run_id), name)
 
     # --- in threads ---------------------------------------------------------------------------------------------------
 
@@ -212,6 +231,20 @@ class FileEngine:
                 header = archive.header_of(files.published[-1].path)
             size = archive.run_bytes(self._root, key.run_id)
         return RestoredProducer(files, header, files.stored_bytes, size)
+
+    def _weigh(self) -> list[Weighed]:
+        weighed = archive.weigh(self._root)
+        return (
+            weighed if self._archive is None else [run._replace(spared=not self._is_archived(run)) for run in weighed]
+        )
+
+    def _is_archived(self, run: Weighed) -> bool:
+        folder = self._root / run_folder(run.run_id)
+        assert self._index is not None  # noqa: S101 - there is an archive
+        with contextlib.suppress(OSError):
+            is_listed = self._index.settled_at(folder.name) == folder.stat().st_mtime_ns
+            return is_listed and not self._index.count_not_archived(folder.name)
+        return False
 
     def _recover(self, key: ProducerKey) -> StoredProducer | None:
         """Bring the files of a producer into order; what is told of them afterwards has to be durable."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 INDEX_NAME = ".collector.index"
 _BESIDE = ("", "-wal", "-shm", "-journal")
-_VERSION = 1
+_VERSION = 2
 _MOST_RENEWALS = 2
 _TABLES = """
 CREATE TABLE runs (
@@ -38,7 +38,14 @@ CREATE TABLE segments (
     size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL, generation INTEGER NOT NULL,
     PRIMARY KEY (folder, name)
 ) WITHOUT ROWID;
+CREATE TABLE archived (
+    folder TEXT NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    inode INTEGER NOT NULL, sha256 TEXT NOT NULL,
+    PRIMARY KEY (folder, name)
+) WITHOUT ROWID;
 """
+# A row of `archived` counts as long as the file is the one that was sent.
+_SENT = "archived USING (folder, name, size, mtime_ns, inode)"
 
 
 class IndexedSegment(NamedTuple):
@@ -104,13 +111,15 @@ class SegmentIndex:
         self._root = root
         self._path = root / INDEX_NAME
         self._renewals = 0
+        self._closed = False
         self._lock = threading.RLock()
         self.problem = ""
         self._db = self._open()
 
     def close(self) -> None:
-        """Close it; what was committed stays."""
+        """Close it; what was committed stays, and calls that come later do nothing."""
         with self._lock, contextlib.suppress(sqlite3.Error):
+            self._closed = True
             self._db.close()
 
     def take_problem(self) -> str:
@@ -147,6 +156,7 @@ class SegmentIndex:
             [
                 ("DELETE FROM runs WHERE folder = ?", [(folder,)]),
                 ("DELETE FROM segments WHERE folder = ?", [(folder,)]),
+                ("DELETE FROM archived WHERE folder = ?", [(folder,)]),
             ]
         )
 
@@ -169,12 +179,52 @@ class SegmentIndex:
 
     def drop(self, folder: str, names: Iterable[str]) -> None:
         """Forget segments of a run: before they are deleted, so that they are not taken for lost, and after it."""
-        self._change([("DELETE FROM segments WHERE folder = ? AND name = ?", [(folder, name) for name in names])])
+        keys = [(folder, name) for name in names]
+        if keys:
+            self._change(
+                [
+                    ("DELETE FROM segments WHERE folder = ? AND name = ?", keys),
+                    ("DELETE FROM archived WHERE folder = ? AND name = ?", keys),
+                ]
+            )
+
+    # --- what is in object storage ------------------------------------------------------------------------------------
+
+    def not_archived(self, limit: int) -> dict[str, list[IndexedSegment]]:
+        """Return segments that were not sent as they are now, by folder, at most `limit`."""
+        columns = ", ".join(IndexedSegment._fields)
+        rows = self._rows(
+            f"SELECT folder, {columns} FROM segments LEFT JOIN {_SENT} WHERE sha256 IS NULL LIMIT ?",  # noqa: S608 - our own columns
+            limit,
+        )
+        found: dict[str, list[IndexedSegment]] = {}
+        for folder, *row in rows:
+            found.setdefault(folder, []).append(IndexedSegment(*row))
+        return found
+
+    def count_not_archived(self, folder: str | None = None) -> int:
+        """Return how many segments, of a run or of all, are not in object storage as they are now."""
+        where, values = ("folder = ? AND", (folder,)) if folder is not None else ("", ())
+        statement = f"SELECT count(*) FROM segments LEFT JOIN {_SENT} WHERE {where} ifnull(sha256, '') = ''"  # noqa: S608 - no value in it
+        rows = self._rows(statement, *values)
+        return int(rows[0][0]) if rows else 0
+
+    def archive(self, folder: str, segments: Iterable[tuple[IndexedSegment, str]]) -> None:
+        """Record segments that are in object storage, each with its SHA-256, hex; "" is one that it refuses."""
+        rows = [(folder, one.name, one.size, one.mtime_ns, one.inode, sha256) for one, sha256 in segments]
+        self._change([("INSERT OR REPLACE INTO archived VALUES (?, ?, ?, ?, ?, ?)", rows)])
+
+    def is_archived(self, folder: str, name: str) -> bool:
+        """Return whether a segment is in object storage as it is now."""
+        statement = f"SELECT 1 FROM segments JOIN {_SENT} WHERE folder = ? AND name = ? AND sha256 != ''"  # noqa: S608 - no value in it
+        return bool(self._rows(statement, folder, name))
 
     # --- the file -----------------------------------------------------------------------------------------------------
 
     def _rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock:
+            if self._closed:
+                return []
             try:
                 return self._db.execute(statement, values).fetchall()
             except (sqlite3.Error, OverflowError) as error:
@@ -183,6 +233,8 @@ class SegmentIndex:
 
     def _change(self, statements: list[tuple[str, list[tuple[Any, ...]]]]) -> None:
         with self._lock:
+            if self._closed:
+                return
             try:
                 with self._db:
                     self._db.execute("BEGIN")

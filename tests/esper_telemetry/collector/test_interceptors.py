@@ -1,9 +1,11 @@
 """What happens to calls before their handlers: malformed requests are refused, calls without a token are counted."""
 
+import asyncio
 import contextlib
 
 import grpc
 import pytest
+from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -115,3 +117,24 @@ def test_a_watch_of_a_service_that_is_not_there_takes_one_place_only(channel):
     calls = [health_pb2_grpc.HealthStub(channel).Watch(request, timeout=60) for _ in range(5)]
     assert all(next(call).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN for call in calls)
     assert watch(channel)[1] == EXHAUSTED
+
+
+def test_what_no_handler_sees_is_counted(start_collector):
+    collector = start_collector(limits={"watches": 1, "streams": 1, "readers": 1, "hello_s": 60.0})
+    address, own = f"127.0.0.1:{collector.port}", [("grpc.use_local_subchannel_pool", 1)]
+
+    async def scenario() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            # A connection has 65 calls at most, all of them 259.
+            channels = [await stack.enter_async_context(aio.insecure_channel(address, own)) for _ in range(6)]
+            with pytest.raises(grpc.RpcError) as caught:
+                await channels[0].unary_unary(OURS + "NotThere")(b"", timeout=30)
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+            calls = [channel.stream_stream(OURS + "Publish")(timeout=60) for channel in channels for _ in range(60)]
+            ended = asyncio.as_completed([asyncio.ensure_future(call.code()) for call in calls])
+            assert await next(ended) is EXHAUSTED
+            for call in calls:
+                call.cancel()
+
+    asyncio.run(scenario())
+    assert metric(collector, "esper_collector_grpc_refused_total") >= 2

@@ -33,6 +33,7 @@ def test_what_is_right_is_listed_and_nothing_is_made(tmp_path):
     lines = list(examine(settings(tmp_path, certificate=certificate, key=key, tokens=tokens, metrics="[::1]:0")))
     assert "tokens: 2 tokens and 1 certificate names of 1 tenants" in lines
     assert any("one of a has expired" in line for line in lines)
+    assert any(line.startswith("certificate: server holds until 20") for line in lines)
     assert "secret" not in str(lines)
     assert sorted(tmp_path.iterdir()) == before
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.recordfile import RecordReader
 from tests.esper_telemetry.collector import chaos_client
+from tests.esper_telemetry.collector.certificate_files import make_certificate
 from tests.esper_telemetry.collector.chaos import Trial
 from tests.esper_telemetry.jetstream.deployment import ENVIRONMENT, Deployment
 from tests.esper_telemetry.jetstream.natscluster import NatsCluster, wait_until
@@ -43,6 +44,15 @@ class Outcome:
     seconds: float = 0.0
 
 
+def _secured(folder: Path) -> tuple[str, tuple[object, ...]]:
+    """Return what servers are told that want TLS and a user, and the options with which they are reached."""
+    certificate, key = make_certificate(folder, "servers")
+    (folder / "user.toml").write_text('user = "esper"\npassword = "secret"\n')
+    tls = f'tls {{ cert_file: "{certificate}", key_file: "{key}" }}\n'
+    options = ("--log-tls-ca", certificate, "--log-credentials", folder / "user.toml")
+    return tls + "authorization { user: esper, password: secret }\n", options
+
+
 class LogTrial:
     """A cluster, gateways, consumers and producers that stream through them.
 
@@ -53,19 +63,23 @@ class LogTrial:
         rate: frames a second of each producer.
         seed: of everything random.
         program: runs the consumers; the real one unless a control is wanted.
+        secured: the servers want TLS with an authority of their own, and a user.
+        nats_server: the servers' program.
     """
 
     def __init__(
         self, root: Path, *, producers: int, frames: int, rate: float, seed: int, gateways: int, consumers: int,
-        servers: int = 3, program: tuple[object, ...] = ("-m", "esper_telemetry", "consume"),
+        servers: int = 3, program: tuple[object, ...] = ("-m", "esper_telemetry", "consume"), secured: bool = False,
+        nats_server: str | None = None,
     ) -> None:  # fmt: skip
         self.outcome = Outcome(frames=producers * frames)
         self._rng = random.Random(seed)
         self._rate = rate
         self._ports, self._go = root / "ports", root / "go"
         self._clients: list[subprocess.Popen] = []
-        self.cluster = NatsCluster(root / "nats", servers)
-        self.deployment = Deployment(root, self.cluster.url, replicas=servers)
+        extra, options = _secured(root) if secured else ("", ())
+        self.cluster = NatsCluster(root / "nats", servers, extra, program=nats_server)
+        self.deployment = Deployment(root, self.cluster.url, servers, *options)
         for _ in range(consumers):
             self.deployment.add_consumer(program=program)
         for _ in range(gateways):

@@ -8,6 +8,7 @@ import pytest
 
 from tests.esper_telemetry.jetstream import consumer_process
 from tests.esper_telemetry.jetstream.nats_chaos import LogTrial
+from tests.esper_telemetry.jetstream.natscluster import PROGRAMS
 
 
 @pytest.fixture
@@ -32,6 +33,17 @@ def test_the_leader_a_gateway_and_a_consumer_die_and_nothing_is_lost_or_doubled(
     assert (outcome.lost, outcome.unfinished) == (0, 0), outcome
     assert outcome.kills == {"leader": 1, "consumer": 1, "gateway": 1}
     assert outcome.left == 0, "every message was acked"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS.keys())
+def test_the_leader_of_a_log_with_tls_dies_twice_and_nothing_is_lost_or_doubled(trial, program):
+    outcome = trial(
+        "leader", "leader", producers=3, frames=700, rate=40, seed=24, gateways=2, consumers=2, secured=True,
+        nats_server=program,
+    )  # fmt: skip
+    assert (outcome.lost, outcome.unfinished, outcome.left) == (0, 0, 0), outcome
+    assert outcome.kills == {"leader": 2}
 
 
 @pytest.mark.slow

@@ -100,7 +100,7 @@ def test_an_index_of_another_version_is_made_anew(tmp_path):
         db.execute("PRAGMA user_version = 99")
     db.close()
     index = SegmentIndex(tmp_path)
-    assert "version 99, not 1" in index.take_problem()
+    assert "version 99, not 2" in index.take_problem()
     index.close()
 
 
