@@ -137,7 +137,7 @@ class CollectorServer:
         undo.callback(core.removeFilter, handshakes)
         self._certificates = settings.certificates() if settings.secure else None
         self._usage = TenantUsage(self.intake, self._tokens, self.metrics)
-        await self._usage.look()
+        self._usage.show()
         await self._gauge()
         await self._watch_certificates()
         self._server = self._build()
