@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.recorder.cutter import WIDTH, FrameCutter, LastEvent, Loss
 from esper_telemetry.recorder.ledger import BUFFER_FULL, WRITER_FAILED, LateEvents, LossLedger
+from esper_telemetry.recorder.plans import NOWHERE
 from esper_telemetry.recorder.timeline import Timeline
 from esper_telemetry.v1 import options_pb2
 
@@ -39,7 +40,7 @@ _FIRST_SHARE = 0.75
 _BEHIND = 2
 _TURNS = 4
 # An event takes so many times the bytes in memory that it takes in a frame, about: the writer is woken for a frame.
-_HELD_IN_A_FRAME = 6
+_HELD_IN_A_FRAME = 8
 # Readings of the account that the writer thread may disturb: it does so for microseconds, once a slice.
 _READINGS = 100
 
@@ -173,7 +174,7 @@ class Buffer:
             self.ledger.count(full_name, cause)
         else:
             self.stored = size
-            self.extend((loss, None, 0, None, loss.held))
+            self.extend((loss, NOWHERE, 0, None, loss.held))
 
     def refuse(self, full_name: str, cause: int) -> None:
         """Count an event that is not stored."""
