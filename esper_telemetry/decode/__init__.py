@@ -4,6 +4,7 @@ Everything is decoded by the descriptors that a record embeds; generated code of
 events is neither needed nor used.
 """
 
+from esper_telemetry.decode.blockrows import BlockEvent
 from esper_telemetry.decode.comparison import Comparison, FieldPair, Pair, Parting, compare, partings
 from esper_telemetry.decode.declared import DeclaredTypes, declared_types
 from esper_telemetry.decode.event import Event, RowEvent
@@ -29,6 +30,7 @@ from esper_telemetry.decode.tailing import Tail
 from esper_telemetry.decode.types import Origin
 
 __all__ = [
+    "BlockEvent",
     "Comparison",
     "DeclaredTypes",
     "EnumReference",

@@ -62,6 +62,19 @@ class Filter:
             and (self.steps is None or _within(place.get("step"), self.steps))
         )
 
+    @property
+    def place_names(self) -> list[str]:
+        """Names of the fields that say where in the run an event happened, as far as some places are not wanted."""
+        chosen = {"env_id": self.envs, "batch_idx": self.batches, "step": self.steps}
+        return [name for name, choice in chosen.items() if choice is not None]
+
+    def wants_at(self, name: str, value: Any) -> bool:
+        """Tell whether events are wanted that have a value (None: none) in one of `place_names`."""
+        if name == "env_id":
+            return self.envs is None or value in self.envs
+        span = self.batches if name == "batch_idx" else self.steps
+        return span is None or _within(value, span)
+
     def wants(self, kind: EventKind) -> bool:
         """Tell whether events of `kind` are wanted."""
         return self.types is None or any(

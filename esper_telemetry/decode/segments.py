@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.decode import steps
+from esper_telemetry.decode.blockrows import block_events
 from esper_telemetry.decode.event import Event, RowEvent
 from esper_telemetry.decode.streams import frames_once
 from esper_telemetry.decode.types import Origin
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import Damage
+from esper_telemetry.recordfile.frame_events import block_envelopes
+from esper_telemetry.recordfile.selection import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,9 +26,12 @@ if TYPE_CHECKING:
     from esper_telemetry.decode.tallies import Tallies
     from esper_telemetry.decode.types import EventKind
     from esper_telemetry.recordfile import Envelope, FrameRef, PayloadReader, RecordReader, Segment, Selection
+    from esper_telemetry.recordfile.block_columns import BlockColumns
+    from esper_telemetry.recordfile.frame_events import FrameContent
 
 # A bit a row is the least that a column takes, so a block that claims more rows than this is no block.
 _MOST_ROWS_PER_BYTE = 8
+_SEQ = attrgetter("seq")
 
 
 class SegmentDecoder:
@@ -104,11 +112,11 @@ class SegmentDecoder:
         """
         selection = self._wanted.selection(origin, expand=self._expand)
         try:
-            envelopes = reader.read_envelopes(payload, selection)
+            content = reader.read_content(payload, selection)
         except CorruptRecordError as error:
             self._faults.damaged(reader.path, Damage(0, len(payload), error.reason, *numbers))
         else:
-            yield from self.decoded(envelopes, origin, whole=self._chose_types(selection))
+            yield from self._content(content, origin, selection)
 
     def origin(self, segment: Segment, path: str) -> Origin:
         """Return what the events of a segment share, as far as its headers have been read.
@@ -143,7 +151,7 @@ class SegmentDecoder:
 
     def _tally(self, tallies: Tallies, reader: RecordReader, frame: FrameRef, origin: Origin) -> None:
         try:
-            tallies.add_frame(origin, reader.read_columns(frame))
+            tallies.add_frame(origin, reader.read_content(frame, EVERYTHING))
         except CorruptRecordError as error:
             self._faults.unreadable(reader.path, frame, error)
 
@@ -151,11 +159,35 @@ class SegmentDecoder:
         if not selection.concerns(frame):
             return
         try:
-            envelopes = reader.read_envelopes(frame, selection)
+            content = reader.read_content(frame, selection)
         except CorruptRecordError as error:
             self._faults.unreadable(reader.path, frame, error)
         else:
-            yield from self.decoded(envelopes, origin, whole=self._chose_types(selection))
+            yield from self._content(content, origin, selection)
+
+    def _content(self, content: FrameContent, origin: Origin, selection: Selection) -> Iterator[Event]:
+        """Yield the events of a frame that are wanted, by number."""
+        whole = self._chose_types(selection)
+        single = self.decoded(content.events, origin, whole=whole)
+        if not content.blocks:
+            yield from single
+            return
+        parts = [*(self._block(block, origin, selection) for block in content.blocks), list(single)]
+        found = [part for part in parts if part]
+        yield from found[0] if len(found) == 1 else sorted(chain.from_iterable(found), key=_SEQ)
+
+    def _block(self, block: BlockColumns, origin: Origin, selection: Selection) -> Sequence[Event]:
+        """Return the events of a block that are wanted."""
+        type_id = block.type_id
+        kind = origin.kinds[type_id]
+        rows_wanted = self._expand and type_id in origin.block_ids
+        if not (rows_wanted or self._wants(kind)):
+            return []
+        places = selection.places(block.seqs, block.times)
+        if not rows_wanted and (events := block_events(block, kind, origin, places, self._wanted)) is not None:
+            return events
+        envelopes = block_envelopes(block)
+        return list(self.decoded([envelopes[place] for place in places], origin, whole=True))
 
     def _chose_types(self, selection: Selection) -> bool:
         """Tell whether what `selection` leaves in has a type that is wanted, so that it need not be asked again."""

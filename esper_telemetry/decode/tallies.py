@@ -1,7 +1,7 @@
 """Counts, bytes and times by type from envelopes alone: no payload is parsed and no object is made for an event.
 
-Whole frames are taken by column. A block of steps is the exception: its payload states how many rows it holds, and
-of which type.
+What came by column is counted by column. A block of steps is the exception: its payload states how many rows it holds,
+and of which type.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from esper_telemetry.decode.event import block_facts
+from esper_telemetry.recordfile.frame_events import block_envelopes
 from esper_telemetry.schema.envelope import element_size
 
 if TYPE_CHECKING:
     from esper_telemetry.decode.event import Event
     from esper_telemetry.decode.types import EventKind, Origin
-    from esper_telemetry.recordfile import EventColumns
+    from esper_telemetry.recordfile import Envelope
+    from esper_telemetry.recordfile.frame_events import FrameContent
 
 
 @dataclass(slots=True)
@@ -52,32 +54,29 @@ class Tallies:
     def __init__(self) -> None:
         self.found: dict[tuple[Origin, EventKind], TypeTally] = {}
 
-    def add_frame(self, origin: Origin, columns: EventColumns) -> None:
+    def add_frame(self, origin: Origin, content: FrameContent) -> None:
         """Count the events of a frame.
 
         Args:
             origin: its segment.
-            columns: its events.
+            content: its events.
         """
-        here: dict[int, list[int]] = {}  # type id → events, bytes, first and last time
-        blocks = origin.block_ids
-        for type_id, time, seq, context, payload in zip(*columns, strict=True):
-            size = element_size(seq, len(context), len(payload))
-            if type_id in blocks:
-                self._add_block(origin, origin.kinds[type_id], payload, size, time)
-                continue
-            known = here.get(type_id)
-            if known is None:
-                here[type_id] = [1, size, time, time]
-                continue
-            known[0] += 1
-            known[1] += size
-            if time > known[3]:
-                known[3] = time
-            elif time < known[2]:
-                known[2] = time
-        for type_id, (events, size, first, last) in here.items():
-            self._add(origin, origin.kinds[type_id], TypeTally(events, size, first, last))
+        for one in content.events:
+            self._add_envelope(origin, one, element_size(one.seq, len(one.context), len(one.payload)))
+        for block in content.blocks:
+            if block.type_id in origin.block_ids:
+                for one, size in zip(block_envelopes(block), block.sizes(), strict=True):
+                    self._add_envelope(origin, one, size)
+            else:
+                tally = TypeTally(len(block), block.size, min(block.times), max(block.times))
+                self._add(origin, origin.kinds[block.type_id], tally)
+
+    def _add_envelope(self, origin: Origin, one: Envelope, size: int) -> None:
+        kind, time = origin.kinds[one.type_id], one.time_unix_nano
+        if one.type_id in origin.block_ids:
+            self._add_block(origin, kind, one.payload, size, time)
+        else:
+            self._add(origin, kind, TypeTally(1, size, time, time))
 
     def add_event(self, event: Event) -> None:
         """Count one event."""

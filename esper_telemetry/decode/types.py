@@ -134,6 +134,11 @@ class Schema:
         self.context_fields = tuple(context.fields_by_name)
         self._context = context
 
+    @property
+    def context_descriptor(self) -> Descriptor:
+        """Descriptor of Context, as the record has it."""
+        return self._context
+
     def message_class(self, full_name: str) -> type[Message] | None:
         """Return a class for the message called `full_name`, or None where no descriptor declares it."""
         try:

@@ -140,6 +140,7 @@ class BlockColumns(NamedTuple):
         context: a column for each set field of Context, by number.
         columns: a column for each set field of the message, by number; empty where there are payloads.
         payloads: the serialized message of each event; None where there are columns.
+        size: bytes of the block before compression; 0 where that was not asked.
     """
 
     type_id: int
@@ -148,10 +149,16 @@ class BlockColumns(NamedTuple):
     context: dict[int, ColumnValues]
     columns: dict[int, ColumnValues]
     payloads: Sequence[bytes] | None
+    size: int = 0
 
     def __len__(self) -> int:
         """Return how many events there are."""
         return len(self.seqs)
+
+    def sizes(self) -> list[int]:
+        """Return the share of each event in the bytes of the block."""
+        share, rest = divmod(self.size, len(self.seqs))
+        return [share + (place < rest) for place in range(len(self.seqs))]
 
     def serialized_contexts(self) -> list[bytes]:
         """Return the serialized Context of each event; empty bytes where none is set."""
@@ -181,22 +188,23 @@ def type_of_block(serialized: bytes) -> int:
     return 0
 
 
-def block_columns(block: Any) -> BlockColumns:
+def block_columns(block: Any, *, size: int = 0) -> BlockColumns:
     """Check a parsed block.
 
     Args:
         block: an `EventBlock` whose doubles and floats are declared as bytes.
+        size: bytes that it took.
 
     Raises:
         CorruptRecordError: it contradicts itself, or is over a limit.
     """
-    seqs = list(accumulate(block.seq_steps))
-    times = list(accumulate(block.time_steps))
+    steps = block.seq_steps[:]  # a list at once: twice as fast as one number after the other
+    seqs, times = list(accumulate(steps)), list(accumulate(block.time_steps[:]))
     events = len(seqs)
     where = f"a block of {events:,} events from sequence number {seqs[0] if seqs else 0:,}"
     if not events or len(times) != events:
         raise CorruptRecordError(f"{where} has {len(times):,} times; one for each event was expected")
-    if not block.type_id or 0 in block.seq_steps or seqs[-1] >= _U64:
+    if not block.type_id or 0 in steps or seqs[-1] >= _U64:
         raise CorruptRecordError(f"{where} has no type, or sequence numbers that do not rise")
     if min(times) < 0 or max(times) >= _U64:
         raise CorruptRecordError(f"{where} has times outside of 64 bits")
@@ -207,7 +215,7 @@ def block_columns(block: Any) -> BlockColumns:
         raise CorruptRecordError(f"{where} states over {MAX_CELLS:,} values, the limit of a frame")
     return BlockColumns(
         block.type_id, seqs, times, _by_field(block.context, events, where), _by_field(block.columns, events, where),
-        payloads,
+        payloads, size,
     )  # fmt: skip
 
 
@@ -242,13 +250,13 @@ def column_values(column: Any, events: int, where: str) -> ColumnValues:
     if not column.field or len(kinds) != 1 or kinds[0] not in takes:
         raise CorruptRecordError(f"{where} of type {column.type} holds {kinds or 'nothing'}; it takes {sorted(takes)}")
     kind = kinds[0]
-    data, indices = getattr(column, kind), column.indices
+    data, indices = getattr(column, kind)[:], column.indices[:]
     count, rest = divmod(len(data), _WIDTHS.get(kind, 1))
     if kind == "flags":
         count = events if len(data) == -(-events // 8) else 0
     shared = count == 1 and events > 1 and not len(indices) and kind != "flags"
     if len(indices):
-        if kind != "texts" or len(indices) != events or max(indices[:]) >= count:
+        if kind != "texts" or len(indices) != events or max(indices) >= count:
             raise CorruptRecordError(f"{where} has {len(indices):,} indices of {count:,} {kind}")
     elif rest or (count != events and not shared):
         raise CorruptRecordError(f"{where} has {count:,} {kind}; {events:,} were expected, or one for all")

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from google.protobuf.message import DecodeError, EncodeError
 
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile.block_columns import BlockColumns, block_columns
-from esper_telemetry.recordfile.frame_messages import COLUMNS, ENVELOPES, STRICT, frame_class
+from esper_telemetry.recordfile.block_columns import BlockColumns, block_columns, type_of_block
+from esper_telemetry.recordfile.frame_messages import COLUMNS, CONTENT, ENVELOPES, STRICT, block_class, frame_class
 from esper_telemetry.schema.batch import MAX_BATCH_BYTES
 from esper_telemetry.schema.envelope import ELEMENT_TAG
 from esper_telemetry.schema.event_block import BLOCK_TAG, MAX_CELLS
@@ -144,25 +144,40 @@ Columns = TypeVar("Columns", EventColumns, StatedColumns)
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 
-def frame_content(raw: bytes, desc: Described | None = None) -> FrameContent:
+def frame_content(raw: bytes, desc: Described | None = None, type_ids: frozenset[int] | None = None) -> FrameContent:
     """Return the events of a frame as they lie there: the way for those who want columns.
 
     Args:
         raw: the frame.
         desc: its descriptor, which the events must agree with in count and range; None where there is none.
+        type_ids: types that are wanted, None for all. Blocks of others are left out without a look: what they hold is
+            neither given nor held against the descriptor.
 
     Raises:
         CorruptRecordError: it holds something else, nothing, a block that contradicts itself, or other events than its
             descriptor states.
     """
     _check_count(raw, desc)
-    content = FrameContent(*_parsed(frame_class(ENVELOPES), raw))
-    if desc is not None:
+    try:
+        parsed = frame_class(CONTENT).FromString(raw)
+        blocks = [
+            block_columns(block_class().FromString(one), size=len(one))
+            for one in parsed.block
+            if type_ids is None or (type_id := type_of_block(one)) in type_ids or not type_id
+        ]
+    except DecodeError as error:
+        raise CorruptRecordError(f"the frame holds no events: {error}") from None
+    if parsed.header or not (parsed.event or parsed.block):
+        raise CorruptRecordError(f"the frame holds {len(parsed.header)} headers and {len(parsed.event)} events")
+    _check_cells(blocks)
+    content = FrameContent(parsed.event, blocks)
+    if desc is not None and content.records:
         firsts = [content.events[0].seq] if len(content.events) else []
         lasts = [content.events[-1].seq] if len(content.events) else []
         firsts += [block.seqs[0] for block in content.blocks]
         lasts += [block.seqs[-1] for block in content.blocks]
-        _check_range(desc, content.records, min(firsts), max(lasts))
+        records = content.records if len(blocks) == len(parsed.block) else desc.records
+        _check_range(desc, records, min(firsts), max(lasts))
     return content
 
 
@@ -179,7 +194,7 @@ def parse_events(raw: bytes, desc: Described | None = None) -> Sequence[record_p
     _check_count(raw, desc)
     events, blocks = _parsed(record_pb2.RecordFile, raw)
     if blocks:
-        events = _in_order([*events, *(_event(one) for block in blocks for one in _block_envelopes(block))])
+        events = _in_order([*events, *(_event(one) for block in blocks for one in block_envelopes(block))])
     _check_events(events, desc)
     return events
 
@@ -200,7 +215,7 @@ def parse_envelopes(raw: bytes, desc: Described | None = None) -> Sequence[Envel
     _check_count(raw, desc)
     events, blocks = _parsed(frame_class(ENVELOPES), raw)
     if blocks:
-        events = _in_order([*events, *(one for block in blocks for one in _block_envelopes(block))])
+        events = _in_order([*events, *(one for block in blocks for one in block_envelopes(block))])
     _check_events(events, desc)
     return events
 
@@ -226,15 +241,20 @@ def _blocks(content: Any) -> list[BlockColumns]:
         CorruptRecordError: one contradicts itself, or together they state more values than a frame may.
     """
     blocks = list(map(block_columns, content.block))
-    cells = sum(len(block) * (len(block.context) + len(block.columns)) for block in blocks)
-    if cells > MAX_CELLS:
-        raise CorruptRecordError(f"the blocks of the frame state {cells:,} values; the limit is {MAX_CELLS:,}")
+    _check_cells(blocks)
     return blocks
 
 
-def _block_envelopes(block: BlockColumns) -> Iterator[BlockEnvelope]:
+def _check_cells(blocks: Sequence[BlockColumns]) -> None:
+    cells = sum(len(block) * (len(block.context) + len(block.columns)) for block in blocks)
+    if cells > MAX_CELLS:
+        raise CorruptRecordError(f"the blocks of the frame state {cells:,} values; the limit is {MAX_CELLS:,}")
+
+
+def block_envelopes(block: BlockColumns) -> list[BlockEnvelope]:
+    """Return the events of a block as envelopes: their contexts and messages are serialized."""
     contexts, payloads = block.serialized_contexts(), block.serialized_payloads()
-    return map(BlockEnvelope, repeat(block.type_id), block.times, block.seqs, contexts, payloads)
+    return list(map(BlockEnvelope, repeat(block.type_id), block.times, block.seqs, contexts, payloads))
 
 
 def _event(one: BlockEnvelope) -> record_pb2.Event:

@@ -21,8 +21,9 @@ _FIELD = descriptor_pb2.FieldDescriptorProto
 # FORMAT.md: an event states each of them once.
 _STATED = frozenset({"type_id", "time_unix_nano", "seq"})
 # A frame as messages whose own messages are bytes; with its events as one event of repeated fields; with required
-# fields; as `ENVELOPES` has it, but without blocks; and as elements that are all bytes.
-ENVELOPES, COLUMNS, STRICT, SINGLE, ELEMENTS = "envelopes", "columns", "strict", "single", "elements"
+# fields; as `ENVELOPES` has it, but without blocks, or with blocks as bytes; and as elements that are all bytes.
+ENVELOPES, COLUMNS, STRICT, SINGLE = "envelopes", "columns", "strict", "single"
+CONTENT, ELEMENTS = "content", "elements"
 _PACKAGE = "esper_telemetry.recordfile"
 
 
@@ -42,7 +43,7 @@ def _declared(view: str) -> descriptor_pb2.FileDescriptorProto:
         if (view, name) == (SINGLE, "block"):
             continue
         merged = view == COLUMNS and name == "event"
-        if view == ELEMENTS:
+        if view == ELEMENTS or (view, name) == (CONTENT, "block"):
             number = fields[name].number
             frame.field.add(name=name, number=number, type=_FIELD.TYPE_BYTES, label=_FIELD.LABEL_REPEATED)
             continue

@@ -8,6 +8,7 @@ writes. Not for use by two threads at once.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -15,7 +16,14 @@ from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordEr
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.damage import Damage
 from esper_telemetry.recordfile.frame import FrameDecoder
-from esper_telemetry.recordfile.frame_events import SMALLEST_EVENT, event_columns, parse_envelopes, parse_events
+from esper_telemetry.recordfile.frame_events import (
+    SMALLEST_EVENT,
+    FrameContent,
+    event_columns,
+    frame_content,
+    parse_envelopes,
+    parse_events,
+)
 from esper_telemetry.recordfile.header import parse_header_frame
 from esper_telemetry.recordfile.index import FrameRef
 from esper_telemetry.recordfile.piece import Kind
@@ -186,6 +194,21 @@ class RecordReader:
         envelopes = self._parsed(frame, raw, parse_envelopes)
         return envelopes if selection is None or selection.covers(frame) else selection.pick(envelopes, raw)
 
+    def read_content(self, frame: FrameRef, selection: Selection) -> FrameContent:
+        """Return the events of a frame as they lie there: its blocks, and what is wanted of those that came one by one.
+
+        Args:
+            frame: the frame.
+            selection: which of its events; of blocks it decides by type alone, which of their events is left to the
+                caller (`Selection.places`).
+
+        Raises:
+            CorruptRecordError: as `read_envelopes`; what blocks of other types hold is not checked.
+        """
+        raw = self.decompress(frame)
+        content = self._parsed(frame, raw, partial(frame_content, type_ids=selection.type_ids))
+        return content if selection.covers(frame) else picked_content(content, selection, raw)
+
     def read_columns(self, frame: FrameRef) -> EventColumns:
         """Return the events of a frame by column: no object is made for an event.
 
@@ -289,8 +312,8 @@ class PayloadReader:
         self.path = name
         self._decoder = FrameDecoder()
 
-    def read_envelopes(self, payload: bytes, selection: Selection) -> Sequence[Envelope]:
-        """Return the events of a frame that are wanted, with their contexts as bytes.
+    def read_content(self, payload: bytes, selection: Selection) -> FrameContent:
+        """Return the events of a frame as `RecordReader.read_content` does.
 
         Args:
             payload: the frame and its descriptor.
@@ -305,13 +328,20 @@ class PayloadReader:
             raise CorruptRecordError(f"{len(payload):,} bytes are no frame with its descriptor", path=self.path)
         frame = FrameRef(0, *desc)
         if not selection.concerns(frame):
-            return []
+            return FrameContent([], [])
         try:
             raw = self._decoder.decode(payload[:size], desc.raw_size)
-            envelopes = parse_envelopes(raw, frame)
+            content = frame_content(raw, frame, selection.type_ids)
         except RecordError as error:
             raise unreadable_frame(self.path, frame, str(error)) from None
-        return envelopes if selection.covers(frame) else selection.pick(envelopes, raw)
+        return content if selection.covers(frame) else picked_content(content, selection, raw)
+
+
+def picked_content(content: FrameContent, selection: Selection, raw: bytes) -> FrameContent:
+    """Return the events of a frame with those that are wanted of what came one by one."""
+    if not content.blocks:
+        return FrameContent(selection.pick(content.events, raw), [])
+    return FrameContent([event for event in content.events if selection.keeps(event)], content.blocks)
 
 
 def unreadable_frame(path: str, frame: FrameRef, reason: str) -> CorruptRecordError:

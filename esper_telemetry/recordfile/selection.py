@@ -78,16 +78,26 @@ class Selection:
         found = stated_columns(raw, len(events))
         if found is None:
             return [event for event in events if self.keeps(event)]
-        at: Sequence[int] = range(len(events))
-        if self.since_ns is not None or self.until_ns is not None:
-            at = _between(found.times, at, self.since_ns, self.until_ns)
-        if self.first_seq is not None or self.last_seq is not None:
-            at = _between(found.seqs, at, self.first_seq, None if self.last_seq is None else self.last_seq + 1)
+        at = self.places(found.seqs, found.times)
         if self.type_ids is not None:
             types, wanted = list(found.type_ids), self.type_ids
             at = [place for place in at if types[place] in wanted]
         picked = list(events[at.start : at.stop]) if isinstance(at, range) else [events[place] for place in at]
         return picked if self.env_ids is None else [event for event in picked if self.keeps(event)]
+
+    def places(self, seqs: Sequence[int], times: Sequence[int]) -> Sequence[int]:
+        """Return the places of the events of a block that are wanted by time and sequence number.
+
+        Args:
+            seqs: sequence number of each event.
+            times: time of each.
+        """
+        at: Sequence[int] = range(len(seqs))
+        if self.since_ns is not None or self.until_ns is not None:
+            at = _between(times, at, self.since_ns, self.until_ns)
+        if self.first_seq is not None or self.last_seq is not None:
+            at = _between(seqs, at, self.first_seq, None if self.last_seq is None else self.last_seq + 1)
+        return at
 
     def keeps(self, event: Picked) -> bool:
         """Tell whether `event` is wanted."""

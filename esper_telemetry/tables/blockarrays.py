@@ -220,9 +220,9 @@ def _numbers(parts: Sequence[ColumnValues]) -> pa.Array:
     numbers = array("q")
     for part in parts:
         if part.shared:
-            numbers += array("q", part.data[:]) * part.events
+            numbers += array("q", part.data) * part.events
         else:
-            data = part.data[:]
+            data = part.data
             summed = part.representation == "int_steps" and not stepped
             numbers += array("q", list(accumulate(data)) if summed else data)
     made = _from_bytes(numbers, pa.int64(), len(numbers))
@@ -241,9 +241,9 @@ def _texts(parts: Sequence[ColumnValues], field: FieldDescriptor) -> pa.Dictiona
         elif not len(part.indices):
             indices += array("i", own)
         elif own == list(range(len(own))):
-            indices += array("i", part.indices[:])
+            indices += array("i", part.indices)
         else:
-            indices += array("i", list(map(own.__getitem__, part.indices[:])))
+            indices += array("i", list(map(own.__getitem__, part.indices)))
     made = _from_bytes(indices, pa.int32(), len(indices))
     if "" in places and not field.has_presence:
         shown = pa.array([text or None for text in places], pa.string())

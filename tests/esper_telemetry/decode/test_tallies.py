@@ -8,6 +8,7 @@ import esper_telemetry as et
 from esper_telemetry import events
 from esper_telemetry.decode import count_envelopes, count_events
 from esper_telemetry.decode.tallies import Tallies
+from esper_telemetry.recordfile import RecordReader
 
 
 @pytest.fixture
@@ -59,9 +60,10 @@ def test_whole_frames_make_no_event(ranks):
 
 def test_a_damaged_frame_is_told_and_the_others_are_counted(write_record, scalars):
     path = write_record(scalars(5), scalars(5), scalars(5))
+    with RecordReader(path) as reader:
+        damaged = list(reader.frames())[1]
     data = bytearray(path.read_bytes())
-    places = [at for at in range(len(data)) if data[at : at + 4] == b"\x28\xb5\x2f\xfd"]
-    data[places[2] + 20] ^= 0xFF
+    data[damaged.offset + 20] ^= 0xFF
     path.write_bytes(data)
     records = et.read(path, strict=False)
     assert sum(one.events for one in count_envelopes(records).values()) == 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from itertools import pairwise
 
 import pytest
@@ -27,6 +28,7 @@ from esper_telemetry.recordfile.layout import Descriptor
 from esper_telemetry.schema.envelope import encode_varint, frame_event
 from esper_telemetry.schema.event_block import Field, encode_block, encode_column, encode_payload_block
 from esper_telemetry.v1 import context_pb2, record_pb2
+from tests.esper_telemetry.recordfile.conftest import element
 
 TYPE, TIME, SEQ, CONTEXT, PAYLOAD = 1, 2, 3, 4, 5
 CPU = context_pb2.Context(env_id=3, device="cpu").SerializeToString()
@@ -152,7 +154,7 @@ def test_every_reading_refuses_what_is_no_frame_of_events(name, read):
     ],
 )
 def test_events_that_the_descriptor_does_not_describe_are_refused(records, parse, changes, reason):
-    raw = b"".join(records.batch(1, 50).events)
+    raw = records.batch(1, 50).raw
     desc = Descriptor(0, len(raw), 50, 0, 1, 60, 0, 0)
     assert len(parse(raw, desc)) in (50, 5)
     with pytest.raises(CorruptRecordError, match=reason):
@@ -189,8 +191,13 @@ def test_columns_that_may_not_line_up_are_not_given():
 # --- elements of a frame that may be cut ------------------------------------------------------------------------------
 
 
-def test_every_prefix_gives_exactly_its_whole_events(records):
-    elements = records.batch(1, 20).events
+def elements_of(count: int) -> list[bytes]:
+    rng = random.Random(count)
+    return [element(seq, rng)[2] for seq in range(1, count + 1)]
+
+
+def test_every_prefix_gives_exactly_its_whole_events():
+    elements = elements_of(20)
     raw = b"".join(elements)
     ends = [sum(map(len, elements[: count + 1])) for count in range(len(elements))]
     assert [end for _, _, end in element_spans(raw)] == ends
@@ -201,8 +208,8 @@ def test_every_prefix_gives_exactly_its_whole_events(records):
         assert (len(events), used) == (whole, ends[whole - 1] if whole else 0)
 
 
-def test_whole_events_end_where_something_else_begins(records):
-    elements = records.batch(1, 20).events
+def test_whole_events_end_where_something_else_begins():
+    elements = elements_of(20)
     half = b"".join(elements[:10])
     for rest in (b"\x0a\x00", b"\x12\x02\xff\xff", b"\x12\xff\xff\xff\xff\xff\xff\x01", elements[3]):
         assert len(whole_events(half + rest + b"".join(elements))[0]) == 10

@@ -287,10 +287,10 @@ def test_frames_that_come_one_by_one_are_read_like_those_of_a_file(records):
     reader = PayloadReader("10.0.0.1:4318")
     for number, payload in enumerate(payloads(records)):
         first = 1 + 10 * number
-        assert [one.seq for one in reader.read_envelopes(payload, Selection())] == list(range(first, first + 10))
+        assert [one.seq for one in reader.read_content(payload, Selection()).events] == list(range(first, first + 10))
         wanted = Selection(first_seq=first + 8)
-        assert [one.seq for one in reader.read_envelopes(payload, wanted)] == [first + 8, first + 9]
-        assert list(reader.read_envelopes(payload, Selection(first_seq=first + 10))) == []
+        assert [one.seq for one in reader.read_content(payload, wanted).events] == [first + 8, first + 9]
+        assert list(reader.read_content(payload, Selection(first_seq=first + 10)).events) == []
 
 
 def test_every_damaged_frame_that_comes_by_itself_is_refused_with_its_place(records):
@@ -298,14 +298,14 @@ def test_every_damaged_frame_that_comes_by_itself_is_refused_with_its_place(reco
     reader = PayloadReader("10.0.0.1:4318")
     for cut in (0, 1, 64, len(payload) - 1):
         with pytest.raises(CorruptRecordError, match=r"10\.0\.0\.1:4318: .*no frame with its descriptor"):
-            reader.read_envelopes(payload[:cut], Selection())
+            reader.read_content(payload[:cut], Selection())
     with pytest.raises(CorruptRecordError, match="no frame with its descriptor"):
-        reader.read_envelopes(b"x" + payload, Selection())
+        reader.read_content(b"x" + payload, Selection())
     frame = len(payload) - layout.DESCRIPTOR_BYTES
     for at in range(frame):
         flipped = payload[:at] + bytes([payload[at] ^ 0xFF]) + payload[at + 1 :]
         with pytest.raises(CorruptRecordError, match="the frame with sequence numbers 1 to 10 cannot be read"):
-            reader.read_envelopes(flipped, Selection())
+            reader.read_content(flipped, Selection())
 
 
 def test_a_segment_of_a_header_alone_declares_what_the_header_does(records):

@@ -9,7 +9,6 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 import esper_telemetry as et
-from esper.v1 import seed_pb2, trainer_pb2
 from esper_telemetry.decode import survey
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import RecordReader, layout
@@ -21,29 +20,14 @@ from esper_telemetry.schema.event_block import Field, encode_block, encode_colum
 from esper_telemetry.tables.blockarrays import ShapeKey, block_arrays, block_shape, shape_key
 from esper_telemetry.tables.columntypes import column_type
 from esper_telemetry.tables.opening import Reading
-from esper_telemetry.v1 import context_pb2, record_pb2, training_pb2
-from tests.esper_telemetry.recordfile.by_column import copy_headers, rewrite_by_column
-
-
-def messages(first: int, count: int) -> list:
-    """Return events of several types and shapes, one after the other."""
-    made = []
-    for at in range(first, first + count):
-        where = {"env_id": at % 3, "device": f"cuda:{at % 2}", "step": 2**63 + at, "batch_idx": 7}
-        scalar = training_pb2.ScalarLogged(name=("loss", "lr", "")[at % 3], value=(0.1 * at, math.nan, -0.0)[at % 3])
-        epoch = training_pb2.EpochCompleted(val_accuracy=float(at))
-        if at % 2:
-            epoch.train_loss = math.inf
-        action = trainer_pb2.ActionTaken(op=at % 5, reward=at / 7)
-        stage = seed_pb2.SeedStageChanged()
-        made += [(scalar, where), (epoch, {"env_id": at} if at % 5 else {}), (action, where), (stage, {})]
-    return made
+from esper_telemetry.v1 import context_pb2, record_pb2
+from tests.esper_telemetry.recordfile.by_column import copy_headers, rewrite_by_column, variety
 
 
 @pytest.fixture
 def both(write_record, tmp_path):
     """A record event by event, and the same by column."""
-    frames = [messages(1, 100), messages(101, 5), messages(106, 120)]
+    frames = [variety(1, 100), variety(101, 5), variety(106, 120)]
     single = write_record(*frames)
     return single, rewrite_by_column(single, tmp_path / "by-column.esr.zst")
 
@@ -193,4 +177,4 @@ def test_a_faulty_block_costs_its_frame_alone(both, tmp_path):
         reading = Reading(survey(tmp_path / "faulty.esr.zst"), strict=False, fast=fast)
         rows = sum(batch.num_rows for _, batch in reading)
         assert rows == sum(frame.records for frame in frames) - frames[1].records
-        assert [damage.first_seq for damage in reading.damage] == [frames[1].first_seq]
+        assert [lost.damage.first_seq for lost in reading.damage] == [frames[1].first_seq]
