@@ -34,7 +34,9 @@ from esper_telemetry.daemon.supervisor import Supervisor, run_until_signal
 from esper_telemetry.daemon.systemd_notify import tell_manager, watchdog_interval
 from esper_telemetry.errors import ConfigError, MissingExtraError
 from esper_telemetry.jetstream.deployment import WINDOW_FRAMES
+from esper_telemetry.storage.disk import too_few_files
 from esper_telemetry.storage.file_engine import FileEngine
+from esper_telemetry.storage.store import MOST_OPEN_FILES
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
 from esper_telemetry.wire import is_loopback, split_address
 
@@ -125,7 +127,8 @@ class CollectorServer:
         if settings.directory is not None:
             self._clock = WallClock(settings.directory)
             await self._look_at_clock()  # now, so that the shortest use leaves its mark
-        for note in self.intake.engine.notes:
+        few = too_few_files(settings.limits.streams, MOST_OPEN_FILES if settings.directory is not None else 0)
+        for note in (*self.intake.engine.notes, *filter(None, [few])):
             LOG.warning("%s", note)
         self._service = CollectorService(self.intake, self._tokens, self.metrics)
         undo.push_async_callback(self._duties.end)
@@ -134,7 +137,7 @@ class CollectorServer:
         undo.callback(core.removeFilter, handshakes)
         self._certificates = settings.certificates() if settings.secure else None
         self._usage = TenantUsage(self.intake, self._tokens, self.metrics)
-        await self._usage.look()
+        self._usage.show()
         await self._gauge()
         await self._watch_certificates()
         self._server = self._build()
@@ -338,7 +341,13 @@ def _engine(settings: Settings, metrics: Metrics) -> Engine:
 
         return GatewayEngine(settings.log, metrics)
     assert settings.directory is not None  # noqa: S101 - `check` looked
-    return FileEngine(settings.directory, metrics.unread_runs.set, settings.archive, metrics.archived)
+    return FileEngine(
+        settings.directory,
+        metrics.unread_runs.set,
+        settings.archive,
+        metrics.archived,
+        compacts=settings.compact,
+    )
 
 
 def _drain(reason: collector_pb2.DrainReason) -> collector_pb2.Drain:

@@ -43,6 +43,7 @@ class Settings:
         validation: how much of a frame is looked at.
         min_free: free part of the disk below which nothing is taken, 0 to 1.
         retention: what is deleted by and by; the first rule that fits a run holds for it. None keeps all.
+        compact: rewrite sealed segments into full frames where that makes them a third smaller.
         limits: what the collector takes.
     """
 
@@ -60,6 +61,7 @@ class Settings:
     validation: Validation = Validation.SAMPLE
     min_free: float = 0.05
     retention: tuple[RetentionRule, ...] = ()
+    compact: bool = False
     limits: CollectorLimits = field(default_factory=CollectorLimits)
 
     @property

@@ -95,7 +95,7 @@ class SegmentCursor:
         """Return the segment with something to read, opening it; None if there is none."""
         published = self._files.published
         at = next((index for index, each in enumerate(published) if str(each.path) == self._path), -1)
-        if at >= 0 and self._at < published[at].size:
+        if at >= 0 and (self._at < published[at].size or self._is_replaced(published[at])):
             return published[at]
         for segment in published[at + 1 :]:
             if segment.last_seq >= self._from_seq or segment is published[-1]:
@@ -105,11 +105,20 @@ class SegmentCursor:
                 return segment
         return None
 
+    def _is_replaced(self, segment: Published) -> bool:
+        """Tell whether there is more to read in the file that a segment was in before it was compacted.
+
+        That file was sealed, and stays open here: its frames end elsewhere than those of the new one.
+        """
+        source = self._source
+        return source is not None and source.identity != segment.identity and self._at < source.size
+
     def _turn(self, segment: Published) -> Iterator[collector_pb2.Frame]:
         source = self._source
         assert source is not None  # noqa: S101 - `_segment` opened it
         turn_end = self._at + _TURN_BYTES
-        for piece in walk(source, self._at, end=segment.size):
+        end = segment.size if source.identity == segment.identity else source.size
+        for piece in walk(source, self._at, end=end):
             if piece.kind in {Kind.DAMAGE, Kind.TAIL}:
                 raise CorruptRecordError("a durable piece is not whole; run recover", path=self._path, offset=self._at)
             self._at = piece.end

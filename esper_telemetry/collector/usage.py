@@ -35,8 +35,8 @@ class TenantUsage:
         self._metrics = metrics
         self._weigh_at = 0.0
 
-    async def look(self) -> None:
-        """Look at what is open, and at what is stored where that is due."""
+    def show(self) -> list[Tenant]:
+        """Show what is open; tenants that have stored nothing yet, or are not looked at yet, have 0. Return them."""
         grants = self._tokens.grants
         tenants = list(grants.tenants.values()) if grants is not None else [EVERYBODY]
         self._metrics.know_tenants(tenant.name for tenant in tenants)
@@ -44,6 +44,11 @@ class TenantUsage:
             streams, readers = self._intake.usage(tenant.name)
             self._metrics.tenant_streams.labels(tenant.name).set(streams)
             self._metrics.tenant_readers.labels(tenant.name).set(readers)
+        return tenants
+
+    async def look(self) -> None:
+        """Look at what is open, and at what is stored where that is due."""
+        tenants = self.show()
         loop = asyncio.get_running_loop()
         began = loop.time()
         if began >= self._weigh_at:

@@ -52,6 +52,12 @@ within 5 seconds. Operations page: esper_telemetry/collector/OPERATIONS.md."""
 @click.option("--retain-days", default=0.0, help="Delete segments older than this; the last of each producer stays.")
 @click.option("--retain-gib", default=0.0, help="GiB of all records together; beyond it the oldest go.")
 @click.option("--retain-run-days", default=0.0, help="Delete whole runs that nothing was written to for so long.")
+@click.option(
+    "--compact/--no-compact",
+    default=True,
+    show_default=True,
+    help="Rewrite sealed segments into full frames, in a process of low priority, where a third is saved.",
+)
 @click.option("--max-streams", default=4096, show_default=True, help="Streams at once.")
 @log_options
 @click.option("--check", is_flag=True, help="Check settings, tokens and certificates, report what is wrong, and end.")
@@ -73,6 +79,7 @@ def command(
     retain_days: float,
     retain_gib: float,
     retain_run_days: float,
+    compact: bool,
     max_streams: int,
     check: bool,
     **log_given: Any,
@@ -111,6 +118,7 @@ def command(
                 *parse_rules(file_tables("retention")),
                 RetentionRule(days=retain_days, gib=retain_gib, run_days=retain_run_days),
             ),
+            compact=compact,
             limits=CollectorLimits(streams=max_streams),
         )
         if check:

@@ -19,7 +19,7 @@ from esper_telemetry.recordfile import merge
 @click.option("--force", is_flag=True, help="Join files of different runs too.")
 @json_option
 def command(files: tuple[str, ...], output: Path, *, force: bool, as_json: bool) -> int:
-    """Join records into one file, frames byte for byte: it reads like the folder it was made of.
+    """Join records into one compact file: it reads like the folder it was made of.
 
     Damaged inputs are recovered on the way. Exit code 0: nothing is lost; 3: something is, or a
     record was never closed, so that its end is unknown.

@@ -1,5 +1,7 @@
 """A file that only grows: created new, locked, appended to in whole writes, cut back when one fails.
 
+A file may be paused: it needs no descriptor then, and is opened again by the next write, if it is still the same one.
+
 What was appended before a failure stays; nothing of the failed piece does. Every write goes to the end, so a
 file that another process cuts is shorter than it should be from then on. Whether its name still leads to it is for
 the owner to ask. It knows bytes, not records.
@@ -54,6 +56,7 @@ class AppendFile:
         self.path = path
         self.size = 0
         self._torn = False
+        self._paused: tuple[int, int] | None = None
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
         flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         try:
@@ -67,8 +70,8 @@ class AppendFile:
 
     @property
     def closed(self) -> bool:
-        """Whether the file is closed."""
-        return self._fd is None
+        """Whether the file is closed; one that is paused is not."""
+        return self._fd is None and self._paused is None
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -110,8 +113,16 @@ class AppendFile:
         except OSError as error:
             raise SinkError(f"{self.path}: cannot sync: {error}; check the disk") from error
 
+    def pause(self) -> None:
+        """Need no descriptor until the file is written again; the lock is released meanwhile. Sync it before."""
+        if self._fd is not None and not self._torn:
+            identity = self.identity
+            self.close()
+            self._paused = identity
+
     def close(self) -> None:
         """Close the file; a second call does nothing."""
+        self._paused = None
         if self._fd is not None:
             fd, self._fd = self._fd, None
             with contextlib.suppress(OSError):
@@ -153,9 +164,25 @@ class AppendFile:
         self._torn = False
 
     def _descriptor(self) -> int:
+        if self._fd is None and self._paused is not None:
+            self._fd = self._reopened(self._paused)
+            self._paused = None
         if self._fd is None:
             raise SinkError(f"{self.path}: the record is closed")
         return self._fd
+
+    def _reopened(self, identity: tuple[int, int]) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        try:
+            fd = os.open(self.path, flags)
+        except OSError as error:
+            raise SinkError(f"{self.path}: cannot be opened again: {error}; check the folder") from error
+        found = os.fstat(fd)
+        if (found.st_dev, found.st_ino) != identity or found.st_size != self.size:
+            os.close(fd)
+            raise SinkError(f"{self.path}: was replaced or cut while it was not open; nothing is appended to it")
+        lock_exclusive(fd)
+        return fd
 
 
 def _differ(mine: os.stat_result, there: os.stat_result) -> bool:

@@ -1,4 +1,4 @@
-"""Writes the events that are wanted into a new record: whole frames byte for byte where all of theirs are wanted.
+"""Writes the events that are wanted into a new record, and compacts it where that makes it a third smaller.
 
 The new file has an identity of its own, derived from the old one and from what was
 asked, and states in its header that it is filtered. Sequence numbers stay as they were; those left
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import layout
+from esper_telemetry.recordfile.compaction import compact_file
 from esper_telemetry.recordfile.damage import Damage
 from esper_telemetry.recordfile.facts import facts_of
 from esper_telemetry.recordfile.frame import FrameEncoder
@@ -49,7 +50,7 @@ class Filtered:
         events: events in it.
         dropped: events that were left out on purpose.
         frames: frames in it.
-        copied: frames of these that are byte for byte those of the input.
+        copied: frames of these that are byte for byte those of the input; none where the new file was compacted.
         damage: what could not be read; it is not in the output.
         truncation: how the input is cut, or None.
     """
@@ -103,6 +104,10 @@ def filter_record(
         report(reader.size, reader.size)
     if not result.segments:
         result.output.unlink()
+        return result
+    compacted = compact_file(result.output)
+    if not compacted.kept:
+        result.frames, result.copied = compacted.frames[1], 0
     return result
 
 

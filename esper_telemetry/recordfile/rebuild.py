@@ -1,10 +1,10 @@
 """Makes a new record of what can be read of old ones: `recover` of one that is damaged or cut, `merge` of several.
 
-Whole frames are kept byte for byte, every segment with its own types, sequence numbers and footer. Of a cut last
-frame the whole events are kept in a frame of their own, which a header marks as unverified. Ranges that are lost are
-marked as such. A header that is damaged is made again, or another one is assumed, which the result states. The inputs
-are never changed; the output is read back and verified before it counts, and recovering it again gives the same
-bytes.
+Whole frames are kept byte for byte, every segment with its own types, sequence numbers and footer; what was merged is
+compacted then. Of a cut last frame the whole events are kept in a frame of their own, which a header marks as
+unverified. Ranges that are lost are marked as such. A header that is damaged is made again, or another one is assumed,
+which the result states. The inputs are never changed; the output is read back and verified before it counts, and
+recovering it again gives the same bytes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordError, UnsupportedRecordError
+from esper_telemetry.recordfile.compaction import compact_file
 from esper_telemetry.recordfile.damage import Damage
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.keep import Keep
@@ -114,7 +115,8 @@ def merge(
     """Write the segments of the files `paths` into the new file `output`, by run, stream, rank and segment.
 
     Damaged inputs are recovered on the way; what could not be read is in the result. Segments that are there twice are
-    put together. Among several files one that is no record is passed over.
+    put together. Among several files one that is no record is passed over. The new file is compacted where that makes
+    it a third smaller.
 
     Args:
         paths: record files.
@@ -152,6 +154,9 @@ def merge(
                 path=str(output),
             )
         place(sorted(contexts, key=lambda context: _order(context.header)), result, halves.checked)
+    compacted = compact_file(result.output)
+    if not compacted.kept:
+        result.frames = compacted.frames[1]
     return result
 
 

@@ -91,6 +91,11 @@ class FileSource:
             files.used(self)
 
     @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode of the file that was opened, whatever its name leads to now."""
+        return self._identity
+
+    @property
     def size(self) -> int:
         """Bytes in the file now."""
         return os.fstat(self._opened().fileno()).st_size

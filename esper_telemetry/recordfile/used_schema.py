@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from google.protobuf import descriptor_pb2
 
-from esper_telemetry.v1 import context_pb2, record_pb2
+from esper_telemetry.v1 import context_pb2, record_pb2, steps_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from esper_telemetry.recordfile.segment import Segment
     from esper_telemetry.schema.descriptors import SchemaPool
+
+_STEP_BLOCK = steps_pb2.StepBlock.DESCRIPTOR.full_name
 
 
 def header_of_used(segment: Segment, pool: SchemaPool) -> record_pb2.Header:
@@ -35,8 +37,10 @@ def header_of_used(segment: Segment, pool: SchemaPool) -> record_pb2.Header:
 
 
 def _used_types(segment: Segment) -> set[int] | None:
-    """Return the types of the events of a segment; None where its index does not count all of them."""
+    """Return the types of the events of a segment; None where that is not known."""
     index = segment.index
+    if _STEP_BLOCK in segment.types.values():  # its rows are of types that no event has
+        return None
     counts = {} if index is None else {number: count for number, count in index.type_counts.items() if count}
     return set(counts) if sum(counts.values()) == segment.records else None
 

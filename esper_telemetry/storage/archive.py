@@ -93,11 +93,14 @@ def run_bytes(root: Path, run_id: str) -> int:
 
 def weigh(root: Path) -> list[Weighed]:
     """Return what every run takes: the files of each are looked up, none is opened."""
-    return [_weigh(root, run_id) for run_id in run_ids(root)]
+    with contextlib.suppress(FileNotFoundError), os.scandir(root) as entries:
+        folders = [root / entry.name for entry in entries if entry.is_dir()]
+        return [_weigh(run_id, folder) for folder in folders if (run_id := _run_id(folder)) is not None]
+    return []
 
 
-def _weigh(root: Path, run_id: str) -> Weighed:
-    folder, total = root / run_folder(run_id), 0
+def _weigh(run_id: str, folder: Path) -> Weighed:
+    total = 0
     named: list[tuple[SegmentName, os.stat_result]] = []
     last: dict[str, int] = {}
     for path, found in _found(folder):
@@ -249,9 +252,10 @@ def _producer_of(path: Path, run_id: str) -> bytes | None:
 
 
 def _found(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    for path in folder.glob("*"):
-        with contextlib.suppress(OSError):
-            yield path, path.stat()
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:  # half the price of glob, over many runs
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                yield folder / entry.name, entry.stat()
 
 
 def _is_older(path: Path, before: float) -> bool:

@@ -28,6 +28,8 @@ sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has fsync only
 
 LOCK_NAME = ".collector.lock"
 _PROBE_NAME = ".collector.probe"
+# Of readers, probes, the index and the interpreter.
+_OTHER_FILES = 256
 
 
 def claim_folder(directory: Path) -> BufferedWriter:
@@ -75,11 +77,27 @@ def try_storage(directory: Path, failed: bool) -> tuple[float, str]:
 
 
 def raise_file_limit() -> None:
-    """Allow as many open files as the system lets us: one for each producer, one for each connection."""
+    """Allow as many open files as the system lets us: one for each connection, and segments (store.MOST_OPEN_FILES)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def too_few_files(connections: int, segments: int) -> str:
+    """Return a sentence where this process may not open the files that it may need; empty where it may.
+
+    Args:
+        connections: most streams; each may come over a connection of its own.
+        segments: most segments whose files are open at once.
+    """
+    limit, needed = resource.getrlimit(resource.RLIMIT_NOFILE)[0], connections + segments + _OTHER_FILES
+    if limit == resource.RLIM_INFINITY or limit >= needed:
+        return ""
+    return (
+        f"this process may open {limit:,} files; {connections:,} streams over connections of their own need {needed:,}:"
+        " raise the limit (LimitNOFILE= in a unit, ulimit -n), or lower --max-streams"
+    )
 
 
 class Identity(NamedTuple):

@@ -15,6 +15,7 @@ from esper_telemetry.recordfile.layout import SKIP_BYTES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from esper_telemetry.recordfile.compaction import Rewritten
     from esper_telemetry.recordfile.layout import Descriptor, Skip
     from esper_telemetry.storage.archive import Expired, Weighed
     from esper_telemetry.storage.naming import ProducerKey
@@ -83,6 +84,18 @@ class Expire(NamedTuple):
     before: float
 
 
+class Replace(NamedTuple):
+    """A sealed segment was compacted: let the new file take its place.
+
+    Attributes:
+        found: the new file, read back.
+        applied: called when it has, or was removed.
+    """
+
+    found: Rewritten
+    applied: Callable[[], None]
+
+
 class CutBack(NamedTuple):
     """Another consumer stored what comes after a number: seal, and remove it here.
 
@@ -93,7 +106,7 @@ class CutBack(NamedTuple):
     last_seq: int
 
 
-Item = PutSchema | PutFrame | PutSkip | Seal | Claim | Inspect | Expire | CutBack
+Item = PutSchema | PutFrame | PutSkip | Seal | Claim | Inspect | Expire | Replace | CutBack
 
 
 def weight(item: Item) -> int:

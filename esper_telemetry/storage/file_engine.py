@@ -11,11 +11,13 @@ import asyncio
 import contextlib
 import logging
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from esper_telemetry.recordfile.append import sync_folder
 from esper_telemetry.storage import archive
+from esper_telemetry.storage.compactor import SegmentCompactor
 from esper_telemetry.storage.disk import claim_folder, raise_file_limit, try_storage
 from esper_telemetry.storage.engine import (
     Cycle,
@@ -23,6 +25,7 @@ from esper_telemetry.storage.engine import (
     Health,
     ProducerLane,
     ProducerProgress,
+    Replace,
     RestoredProducer,
     Watermark,
 )
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from io import BufferedWriter
     from pathlib import Path
 
+    from esper_telemetry.recordfile.compaction import Rewritten
     from esper_telemetry.storage.archive import Expired, Weighed
     from esper_telemetry.storage.engine import Item
     from esper_telemetry.storage.naming import ProducerKey
@@ -61,6 +65,7 @@ class FileEngine:
         on_progress: called with the number of runs that are still to be read; from any thread.
         archive_url: where sealed segments are sent to, such as "s3://bucket/runs"; empty for nowhere.
         on_archived: called with what was sent; from any thread.
+        compacts: rewrite sealed segments into full frames, in a process of their own.
 
     Attributes:
         durability, elsewhere, notes: as in Engine.
@@ -77,6 +82,8 @@ class FileEngine:
         on_progress: Callable[[int], object] = int,
         archive_url: str = "",
         on_archived: Callable[[ArchiveProgress], object] = tuple,
+        *,
+        compacts: bool = False,
     ) -> None:
         self.notes: list[str] = []
         self.listing = threading.Lock()
@@ -93,6 +100,7 @@ class FileEngine:
         self._restored: WeakValueDictionary[ProducerKey, ProducerFiles] = WeakValueDictionary()
         self._report: Callable[[Cycle], None]
         self._store = Store(self._hand_over)
+        self._compactor = SegmentCompactor(self) if compacts else None
 
     async def start(self, report: Callable[[Cycle], None]) -> None:
         """Claim the folder, put the files in order, start to store."""
@@ -123,6 +131,8 @@ class FileEngine:
 
     async def stop(self, seal_s: float) -> None:
         """Store what is waiting, seal, unlock the folder."""
+        if self._compactor is not None:
+            await asyncio.to_thread(self._compactor.stop)
         await asyncio.to_thread(self._store.stop, seal_s)
         if self._check is not None and self._index is not None:
             await asyncio.to_thread(self._check.close, _LIST_S)
@@ -205,9 +215,12 @@ class FileEngine:
         self._report(Cycle([ProducerProgress(key, 0, 0, lost=tuple(ranges))], [], []))
 
     def sealed(self, key: ProducerKey) -> None:
-        """Have the run listed again."""
+        """Have the run listed again, and what was sealed last compacted."""
         if self._check is not None:
             self._check.touch(run_folder(key.run_id))
+        files = self._restored.get(key)
+        if self._compactor is not None and files is not None and files.published:
+            self._compactor.add(key, files.published[-1].path)
 
     def dropped(self, key: ProducerKey, names: list[str]) -> None:
         """Have files forgotten that are deleted on purpose or were reported."""
@@ -217,6 +230,24 @@ class FileEngine:
     def may_delete(self, key: ProducerKey, name: str) -> bool:
         """Return whether an archive has a segment, if there is to be one."""
         return self._archive is None or self._index is None or self._index.is_archived(run_folder(key.run_id), name)
+
+    # --- what the compactor asks --------------------------------------------------------------------------------------
+
+    def replace(self, key: ProducerKey, found: Rewritten) -> None:
+        """Have the writer thread replace the file of a producer in memory; of another one, while none is restored."""
+        with self.listing:
+            files = self._restored.get(key)
+            if files is None:
+                found.replace()
+        if files is None:
+            self.tried(key)
+        else:
+            self._store.put(files, Replace(found, partial(self.tried, key)))
+
+    def tried(self, key: ProducerKey) -> None:
+        """Have the run listed again, whose folder has another time now."""
+        if self._check is not None:
+            self._check.touch(run_folder(key.run_id))
 
     # --- in threads ---------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 from esper_telemetry.errors import RecordError, SinkError
 from esper_telemetry.recordfile import SUFFIX, RecordReader
 from esper_telemetry.recordfile.append import sync_folder
+from esper_telemetry.recordfile.compaction import remove_left
 from esper_telemetry.recordfile.lock import writer_gone
 from esper_telemetry.recordfile.run_folder import first_header, is_closed
 from esper_telemetry.storage.naming import ProducerKey, run_id_of
@@ -157,6 +158,7 @@ class FolderCheck:
 
     def _read_next(self, notes: list[str]) -> None:
         folder = next(iter(self._unread))
+        remove_left(self._root / folder)
         try:
             self._check(folder, notes)
         finally:

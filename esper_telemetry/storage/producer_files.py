@@ -17,7 +17,7 @@ from esper_telemetry.errors import RecordError, SinkError
 from esper_telemetry.recordfile.append import sync_folder
 from esper_telemetry.storage.declarations import Declarations
 from esper_telemetry.storage.disk import cut_file
-from esper_telemetry.storage.engine import Claim, CutBack, Expire, Inspect, PutFrame, PutSchema, PutSkip, Seal
+from esper_telemetry.storage.engine import Claim, CutBack, Expire, Inspect, PutFrame, PutSchema, PutSkip, Replace, Seal
 from esper_telemetry.storage.naming import run_folder, segment_names
 from esper_telemetry.storage.published import Published, cut_segments
 from esper_telemetry.storage.recovery import set_aside
@@ -135,6 +135,8 @@ class ProducerFiles:
                 raise _vanished(self.key)
         elif isinstance(item, Expire):
             self._expire(item.before)
+        elif isinstance(item, Replace):
+            self._replace(item)
         elif isinstance(item, CutBack):
             self._seal()
             self.published = cut_segments(self.published, item.last_seq)
@@ -177,6 +179,12 @@ class ProducerFiles:
     def is_open(self) -> bool:
         """Whether a segment is being written."""
         return self._appender is not None
+
+    def pause(self) -> None:
+        """Need no descriptor until something is stored again."""
+        appender = self._appender
+        if appender is not None and appender.synced_size == appender.size and not self._frames:
+            appender.pause()
 
     def fail(self, error: Exception) -> None:
         """Cut back to what is durable and can be opened, and take nothing more."""
@@ -333,6 +341,21 @@ class ProducerFiles:
                 )
         self._tell_dropped(gone)
         self.published = tuple(segment for segment in self.published if segment not in gone)
+
+    def _replace(self, item: Replace) -> None:
+        """Let a compacted segment take the place of the sealed one that it was made of, if that is still here."""
+        path, stamp = item.found.path, item.found.stamp
+        promised = [one for one in self.published if one.path == path and tuple(one.identity) == stamp[:2]]
+        is_open = self._appender is not None and self._appender.path == path
+        if self.failed is not None or is_open or not promised:
+            item.found.discard("it is not what was sealed any more")
+        else:
+            done = item.found.replace()
+            if not done.kept:
+                compacted = promised[0].looked_up()
+                self.published = tuple(compacted if one.path == path else one for one in self.published)
+                LOG.info("%s: %s takes %d bytes now, of %d", self.key, path.name, done.after, done.before)
+        item.applied()
 
     def _is_outdated(self, segment: Published, before: float) -> bool:
         with contextlib.suppress(OSError):

@@ -61,6 +61,15 @@ class Published(NamedTuple):
         """
         return absence(self.path, self.identity, self.size)
 
+    def looked_up(self) -> Published:
+        """Return the same segment in the file that has its name now.
+
+        Raises:
+            SinkError: there is none.
+        """
+        size, identity = _look_up(self.path)
+        return self._replace(size=size, identity=identity)
+
     def is_copied(self) -> bool:
         """Return whether the file that has its name now is a copy of it, by the header."""
         try:

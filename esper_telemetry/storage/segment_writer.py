@@ -169,6 +169,10 @@ class SegmentWriter:
             raise SinkError(f"{self.path}: {missing} while it was being written")
         self.synced_size = self._file.size
 
+    def pause(self) -> None:
+        """Need no descriptor until the next append; everything must be synced."""
+        self._file.pause()
+
     def seal(self) -> None:
         """Sync, write index and seek table, sync again, close.
 

@@ -24,15 +24,16 @@ class CollectorProcess:
     Args:
         folder: where it stores.
         options: further arguments of `esper-telemetry collect`.
+        compact: sealed segments are compacted; without that their frames stay those that were sent.
 
     Attributes:
         folder: where it stores.
         address: where it listens; the same after a restart.
     """
 
-    def __init__(self, folder: Path, *options: object) -> None:
+    def __init__(self, folder: Path, *options: object, compact: bool = False) -> None:
         self.folder = folder
-        self._options = [str(option) for option in options]
+        self._options = ["--compact" if compact else "--no-compact", *(str(option) for option in options)]
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"

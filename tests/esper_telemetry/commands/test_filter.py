@@ -58,7 +58,7 @@ def test_blocks_are_kept_for_the_type_of_their_rows_and_told_of_when_left_out(cl
 def test_damage_is_told_and_exits_3(cli, write_record, scalars, tmp_path):
     path = write_record(scalars(5), scalars(5), scalars(5))
     data = bytearray(path.read_bytes())
-    place = [at for at in range(len(data)) if data[at : at + 4] == b"\x28\xb5\x2f\xfd"][2]
+    place = [at for at in range(len(data)) if data[at : at + 4] == b"\x28\xb5\x2f\xfd"][3]
     data[place + 20] ^= 0xFF
     path.write_bytes(data)
     finished = cli("filter", path, "-o", tmp_path / "new.esr.zst")

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -176,3 +178,46 @@ def test_a_folder_is_synced_and_one_that_is_gone_is_an_error_where_it_must_be_th
     sync_folder(tmp_path / "gone", required=False)
     with pytest.raises(SinkError, match="gone: cannot open the folder to sync it"):
         sync_folder(tmp_path / "gone")
+
+
+def test_a_file_that_was_paused_needs_no_descriptor_and_goes_on_where_it_was(file):
+    file.append(b"one")
+    file.sync()
+    file.pause()
+    assert not file.closed
+    assert str(file.path) not in open_files()
+    file.append(b"two")
+    assert str(file.path) in open_files()
+    file.pause()
+    file.pause()
+    file.sync()
+    file.close()
+    assert file.closed
+    assert file.path.read_bytes() == b"onetwo"
+
+
+@pytest.mark.parametrize("change", ["removed", "replaced", "cut", "longer"])
+def test_a_file_that_changed_while_it_was_paused_is_not_appended_to(file, change):
+    file.append(b"one")
+    file.pause()
+    if change == "cut":
+        os.truncate(file.path, 1)
+    elif change == "longer":
+        with file.path.open("ab") as other:
+            other.write(b"more")
+    else:
+        file.path.rename(file.path.with_name("aside"))
+    if change == "replaced":
+        file.path.write_bytes(b"one")
+    before = file.path.read_bytes() if file.path.exists() else None
+    with pytest.raises(SinkError, match=r"cannot be opened again|was replaced or cut while it was not open"):
+        file.append(b"two")
+    assert (file.path.read_bytes() if file.path.exists() else None) == before
+
+
+def open_files() -> set[str]:
+    found = set()
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.add(str(link.readlink()))
+    return found

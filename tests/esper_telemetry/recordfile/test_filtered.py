@@ -74,3 +74,11 @@ def test_an_existing_output_is_refused(records):
     path = records.write()
     with pytest.raises(SinkError, match="exists already"):
         filter_record(path, path, lambda segment: Selection())
+
+
+def test_what_is_left_of_small_frames_is_one(records):
+    data = records.bytes(frames=100, per_frame=6)
+    result = filter_record(data, records.path(), lambda segment: Selection(type_ids=frozenset({records.scalar})))
+    assert (result.frames, result.copied, result.events) == (1, 0, 400)
+    assert events(result.output) == [event for event in events(data) if event.type_id == records.scalar]
+    assert verify(result.output).good

@@ -100,3 +100,12 @@ def test_an_existing_output_and_what_is_no_record_are_refused(records, tmp_path)
     merged = merge([path, tmp_path / "text"], records.path())
     assert merged.events == RecordReader(path).records
     assert [(one.path.name, "looks like text" in one.reason) for one in merged.passed_over] == [("text", True)]
+
+
+def test_what_was_merged_of_small_frames_is_compact(records):
+    one, two = records.write(frames=60, per_frame=3), records.write(frames=60, per_frame=3, rank=1, file_id=b"2" * 16)
+    merged = merge([one, two], records.path())
+    assert (merged.segments, merged.frames, merged.events) == (2, 2, 360)
+    assert merged.output.stat().st_size < (one.stat().st_size + two.stat().st_size) * 2 / 3
+    joined = [event for path in (one, two) for event in RecordReader(path).events()]
+    assert list(RecordReader(merged.output).events()) == joined

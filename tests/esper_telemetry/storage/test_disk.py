@@ -3,7 +3,7 @@ import resource
 import pytest
 
 from esper_telemetry.errors import ConfigError, SinkError
-from esper_telemetry.storage.disk import claim_folder, raise_file_limit, try_storage
+from esper_telemetry.storage.disk import claim_folder, raise_file_limit, too_few_files, try_storage
 from tests.esper_telemetry.storage.test_segment_writer import files_end_at
 
 
@@ -41,3 +41,9 @@ def test_as_many_files_may_be_open_as_the_system_allows():
     raise_file_limit()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert soft == hard
+
+
+def test_a_limit_of_open_files_that_is_too_low_is_told_with_what_is_needed():
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    assert not too_few_files(10, 10)
+    assert f"this process may open {limit:,} files" in too_few_files(limit, 10)

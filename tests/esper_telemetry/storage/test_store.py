@@ -16,6 +16,7 @@ from esper_telemetry.storage.producer_files import ProducerFiles
 from esper_telemetry.storage.recovery import recover
 from esper_telemetry.storage.store import Store
 from tests.esper_telemetry.collector.publisher import Produced, stored
+from tests.esper_telemetry.recordfile.test_append import open_files
 from tests.esper_telemetry.storage.test_segment_writer import files_end_at
 
 PER_FRAME = 20
@@ -235,3 +236,20 @@ def test_old_segments_are_deleted_and_the_last_one_keeps_the_watermark(bench, pr
     assert [segment.path for segment in files.published] == paths[1:]
     bench.store.stop(5)
     assert recover(bench.root).producers[files.key].durable_seq == 3 * PER_FRAME
+
+
+def test_beyond_a_number_of_open_files_the_oldest_is_closed_and_opened_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("esper_telemetry.storage.store.MOST_OPEN_FILES", 3)
+    bench = Bench(tmp_path)
+    several = [Produced(frames=4, per_frame=PER_FRAME, producer_id=bytes([number]) * 16) for number in range(1, 9)]
+    files = [bench.files(produced) for produced in several]
+    for number in range(4):
+        for each, produced in zip(files, several, strict=True):
+            bench.put(each, produced, [number])
+            bench.settled()
+            assert sum(path.endswith(".esr.zst") and str(tmp_path) in path for path in open_files()) <= 3
+    assert [each.numbers.durable_seq for each in files] == [4 * PER_FRAME] * 8
+    bench.store.stop(5)
+    for produced in several:
+        assert stored(tmp_path, produced) == produced.raw
+    assert all(verify(path).closed for path in tmp_path.glob("*/*.esr.zst"))
