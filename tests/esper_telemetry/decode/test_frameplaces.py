@@ -23,11 +23,9 @@ def run(tmp_path):
                 emitter.emit(PpoUpdateCompleted, lr=0.1, step=10 * batch + step)
                 emitter.emit(EpochCompleted, train_loss=float(step), step=10 * batch + step)
                 run.emit(ScalarLogged, name="loss", value=1.0, step=step)
-            block = steps_pb2.StepBlock(
-                row_type="esper.v1.ActionTaken", steps=2, envs=1, columns=columns, context=where
-            )
-            run.emit(block)
             run.flush()
+        block = steps_pb2.StepBlock(row_type="esper.v1.ActionTaken", steps=2, envs=1, columns=columns, context=where)
+        run.emit(block, batch_idx=1)
     return run.folder
 
 
@@ -57,7 +55,7 @@ def chosen(folder, name, span, **choice):
         ({"batches": (2, 3), "types": "ppo.*"}, "batch_idx", (2, 3)),
         ({"steps": (25, 31), "types": "epoch.*"}, "step", (25, 31)),
         ({"steps": (3, 4), "types": "scalar.*"}, "step", (3, 4)),
-        ({"batches": (8, None), "types": "policy.*"}, "batch_idx", (8, 9)),
+        ({"batches": (8, None), "types": "esper.v1.*"}, "batch_idx", (8, 9)),
         ({"batches": (4, 8)}, "batch_idx", (4, 8)),
     ],
     ids=str,
