@@ -8,8 +8,10 @@ as use: a day late costs disk.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from esper_telemetry.storage.engine import Inspect
@@ -27,6 +29,7 @@ _GAP_S = 3600.0
 _LEAP_S = 60.0
 _PROBATION_S = 86_400.0
 _MARK_S = 60.0
+_LOOKED_FOR = 1000
 
 
 class WallClock:
@@ -95,7 +98,13 @@ class WallClock:
 
 
 def inspect(intake: Intake) -> None:
-    """Have the files looked for that open streams have been told are durable."""
-    for producer in intake.roster.producers.values():
+    """Have the files looked for that open streams have been told are durable: of 1,000 producers a second, in turn.
+
+    To look for those of 10,000 every second took a third of a core.
+    """
+    producers = intake.roster.producers
+    turns = -(-len(producers) // _LOOKED_FOR) or 1
+    first = int(asyncio.get_running_loop().time()) % turns * _LOOKED_FOR
+    for producer in islice(producers.values(), first, first + _LOOKED_FOR):
         if producer.listener is not None and producer.lane.published:
             intake.engine.put(producer.lane, Inspect())

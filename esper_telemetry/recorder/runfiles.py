@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from esper_telemetry.sinks import ChildSink, FileSink, HeaderInfo, Sink, Vanished
 
 _UNBOUNDED = 1 << 60  # a child has one segment, however long it lives
+# What a run emits as soon as its file is open: one header less.
+_FIRST_EVENT = "esper_telemetry.v1.RunStarted"
 # What the recorder itself adds to the stream of a child.
 _OWN_EVENTS = (run_pb2.StreamFinished.DESCRIPTOR.full_name, run_pb2.DropReport.DESCRIPTOR.full_name)
 
@@ -89,11 +91,12 @@ class RunFiles:
         """
         from esper_telemetry.sinks import FileSink  # zstandard: only when a file is written
 
-        options = self.options
+        options, types = self.options, stream.types()
         return FileSink(
             self.root,
             self._header(stream, self.producer_id),
-            stream.types(),
+            types,
+            first=[number for number, one in types if one.full_name == _FIRST_EVENT],
             sync=options.sync,
             sync_interval_s=options.flush_interval,
             max_bytes=options.segment_bytes,

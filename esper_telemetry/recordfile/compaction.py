@@ -23,7 +23,7 @@ from esper_telemetry.recordfile.append import sync_folder
 from esper_telemetry.recordfile.facts import frame_facts
 from esper_telemetry.recordfile.frame import FrameEncoder
 from esper_telemetry.recordfile.full_frames import FullFrames, Messages, event_groups
-from esper_telemetry.recordfile.header import header_descriptor, header_frame_bytes, header_parity
+from esper_telemetry.recordfile.header import pack_header
 from esper_telemetry.recordfile.keep import UNVERIFIED
 from esper_telemetry.recordfile.lock import is_locked
 from esper_telemetry.recordfile.paths import SUFFIX
@@ -266,10 +266,8 @@ class _Rewriting:
         for serialized in segment.descriptor_sets:
             pool.add(serialized)
         header = header_of_used(segment, pool)
-        raw = header_frame_bytes(header)
-        frame = self._encode(raw)
-        desc = header_descriptor(frame, raw)
-        builder.add_header(frame + layout.pack_descriptor(desc), desc, header_parity(frame, header))
+        packed = pack_header(header)
+        builder.add_header(packed.data, packed.desc, packed.parity)
         given.segment(segment)
         full = FullFrames(builder, self._encode)
         messages = Messages(pool, segment.types)

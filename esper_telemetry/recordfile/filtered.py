@@ -19,7 +19,7 @@ from esper_telemetry.recordfile.damage import Damage
 from esper_telemetry.recordfile.facts import facts_of
 from esper_telemetry.recordfile.frame import FrameEncoder
 from esper_telemetry.recordfile.frame_events import parse_events
-from esper_telemetry.recordfile.header import header_descriptor, header_frame_bytes, header_parity
+from esper_telemetry.recordfile.header import pack_header
 from esper_telemetry.recordfile.reader import RecordReader
 from esper_telemetry.recordfile.writer import RecordBuilder
 from esper_telemetry.schema.envelope import frame_event
@@ -143,10 +143,8 @@ class _Filter:
         headers = [header]
         headers += [type(header)(format_major=1, file_id=identity, file_descriptor_set=more) for more in further]
         for one in headers:
-            raw = header_frame_bytes(one)
-            frame = self._encode(raw)
-            desc = header_descriptor(frame, raw)
-            self._builder.add_header(frame + layout.pack_descriptor(desc), desc, header_parity(frame, one))
+            packed = pack_header(one)
+            self._builder.add_header(packed.data, packed.desc, packed.parity)
 
     def _frame(self, frame: FrameRef, selection: Selection) -> None:
         if not selection.concerns(frame):

@@ -12,14 +12,16 @@ import socket
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from google.protobuf import descriptor_pb2
 from google.protobuf.message import DecodeError
 
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile.layout import FORMAT_MAJOR, FORMAT_MINOR, ID_BYTES, Descriptor
+from esper_telemetry.recordfile.frame import FrameEncoder
+from esper_telemetry.recordfile.layout import FORMAT_MAJOR, FORMAT_MINOR, ID_BYTES, Descriptor, pack_descriptor
 from esper_telemetry.recordfile.parity import pack_parity
+from esper_telemetry.schema.comments import put_back, taken_out
 from esper_telemetry.schema.descriptors import MAX_DESCRIPTOR_BYTES, file_closure
 from esper_telemetry.schema.fingerprint import schema_fingerprint
 from esper_telemetry.v1 import context_pb2, record_pb2
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from esper_telemetry.schema.event_type import EventType
 
 
+# A header of 20 KB takes a millisecond, and a twentieth less than at level 3; level 19 takes thirty for 3 % more.
+_LEVEL = 9
 # Attribute of a header: it is not the one that the writer wrote, and where it was taken from.
 ASSUMED = "esper_telemetry.assumed_header"
 
@@ -165,12 +169,41 @@ def descriptor_files(serialized_set: bytes) -> list[str]:
 
 
 def header_frame_bytes(header: record_pb2.Header) -> bytes:
-    """Return the raw bytes of the frame that holds `header`."""
-    return record_pb2.RecordFile(header=[header]).SerializeToString(deterministic=True)
+    """Return the raw bytes of the frame that holds `header`, the comments on its types as text beside them."""
+    content = record_pb2.RecordFile(header=[header])
+    (packed,) = content.header
+    packed.file_descriptor_set, packed.comments = taken_out(header.file_descriptor_set)
+    return content.SerializeToString(deterministic=True)
+
+
+class HeaderFrame(NamedTuple):
+    """A header as it stands in a file.
+
+    Attributes:
+        frame: the zstd frame.
+        desc: its descriptor.
+        parity: what follows both, so that damage does not cost the segment; empty where nothing does.
+    """
+
+    frame: bytes
+    desc: Descriptor
+    parity: bytes
+
+    @property
+    def data(self) -> bytes:
+        """The frame and its descriptor."""
+        return self.frame + pack_descriptor(self.desc)
+
+
+def pack_header(header: record_pb2.Header, level: int = _LEVEL) -> HeaderFrame:
+    """Return a header as it stands in a file, compressed at a level of zstd."""
+    raw = header_frame_bytes(header)
+    frame = FrameEncoder(level).encode(raw)
+    return HeaderFrame(frame, header_descriptor(frame, raw), header_parity(frame, header))
 
 
 def parse_header_frame(raw: bytes) -> record_pb2.Header:
-    """Return the header in the raw bytes of a header frame.
+    """Return the header in the raw bytes of a header frame, the comments on its types in their descriptors.
 
     Raises:
         CorruptRecordError: the bytes hold no header, more than one, events, or descriptors over the limit.
@@ -184,12 +217,22 @@ def parse_header_frame(raw: bytes) -> record_pb2.Header:
             f"the header frame holds {len(content.header)} headers and {len(content.event)} events, not one header"
         )
     header: record_pb2.Header = content.header[0]
+    if header.comments:
+        header.file_descriptor_set = _commented(header)
+        header.ClearField("comments")
     if len(header.file_descriptor_set) > MAX_DESCRIPTOR_BYTES:
         raise CorruptRecordError(
             f"the header embeds {len(header.file_descriptor_set):,} bytes of descriptors;"
             f" the format's limit is {MAX_DESCRIPTOR_BYTES:,}"
         )
     return header
+
+
+def _commented(header: record_pb2.Header) -> bytes:
+    try:
+        return put_back(header.file_descriptor_set, header.comments)
+    except DecodeError:  # whoever needs a descriptor finds that they are none
+        return header.file_descriptor_set
 
 
 def add_types(types: dict[int, str], header: record_pb2.Header) -> None:

@@ -20,10 +20,9 @@ from esper_telemetry.recordfile.frame_events import whole_events
 from esper_telemetry.recordfile.header import (
     add_types,
     descriptor_files,
-    header_descriptor,
-    header_frame_bytes,
     header_parity,
     is_further,
+    pack_header,
     parse_header_frame,
 )
 from esper_telemetry.recordfile.index import parse_index_message
@@ -349,10 +348,8 @@ class Keep:
         self._header_lost = False
 
     def _place_header(self, context: Context, header: record_pb2.Header) -> None:
-        raw = header_frame_bytes(header)
-        frame = FrameEncoder(_LEVEL).encode(raw)
-        desc = header_descriptor(frame, raw)
-        context.items.append(KeptItem(frame + layout.pack_descriptor(desc), header_parity(frame, header), header=desc))
+        packed = pack_header(header)
+        context.items.append(KeptItem(packed.data, packed.parity, header=packed.desc))
         add_types(context.types, header)
         context.files.update(descriptor_files(header.file_descriptor_set))
 
@@ -419,12 +416,9 @@ class Keep:
             file_id=context.header.file_id,
             attributes={UNVERIFIED: f"{facts.first_seq}-{facts.last_seq}"},
         )
-        marked = header_frame_bytes(note)
-        mark = encode(marked)
-        mark_desc = header_descriptor(mark, marked)
+        mark = pack_header(note)
         checksum = layout.seek_entry(frame, used).checksum
-        marked_data = (mark + layout.pack_descriptor(mark_desc), mark_desc)
-        kept = KeptFrame(desc, facts, BytesSource(frame), 0, checksum, mark=marked_data)
+        kept = KeptFrame(desc, facts, BytesSource(frame), 0, checksum, mark=(mark.data, mark.desc))
         context.items.append(KeptItem(frame=kept))
 
     def _lose(self, piece: Piece, reason: str, desc: Descriptor | None = None) -> None:

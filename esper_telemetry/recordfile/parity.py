@@ -29,10 +29,10 @@ FINGERPRINT_BYTES = 16
 _HEAD = Struct(f"<4sI4sII{FINGERPRINT_BYTES}s")
 _TAIL = Struct("<I4sI")
 PARITY_END_BYTES = _TAIL.size
-# Two blocks are a fortieth of a header: 5 %, with 48 bytes beside. Each pair of blocks costs a reader one try, so there
+# Two blocks are 3 % of a header, with 48 bytes beside. Each pair of blocks costs a reader one try, so there
 # are never more than 128: in headers of more than 32 KiB they are longer than the usual.
 _SMALLEST_BLOCK, _USUAL_BLOCK = 8, 256
-_FEW_BLOCKS, _MOST_BLOCKS = 40, 128
+_FEW_BLOCKS, _MOST_BLOCKS = 64, 128
 MAX_PARITY_BYTES = _HEAD.size + 2 * (MAX_HEADER_BYTES // _MOST_BLOCKS + 256) + _TAIL.size
 
 

@@ -1,8 +1,9 @@
 """What lost headers declared, as far as the file itself proves it.
 
 A parity holds the fingerprint of what its header declares, and a header declares the types of the frame after it that
-no earlier header has. So where a program's types are known (those of this SDK, or of a record that a user vouches for),
-the declaration of a lost header can be made again: it is right if it has the same fingerprint. Nothing is guessed.
+no earlier header has; that of a file that was written anew declares the types of all its frames. So where a program's
+types are known (those of this SDK, or of a record that a user vouches for), the declaration of a lost header can be
+made again: it is right if it has the same fingerprint. Nothing is guessed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from esper_telemetry.recordfile.facts import frame_facts
 from esper_telemetry.recordfile.header import descriptor_files, is_further
 from esper_telemetry.recordfile.parity import FINGERPRINT_BYTES, parse_parity
 from esper_telemetry.recordfile.piece import Kind
+from esper_telemetry.recordfile.row_types import row_types
 from esper_telemetry.recordfile.salvage import find_header
 from esper_telemetry.recordfile.segment import Assembler
 from esper_telemetry.recordfile.walk import walk
@@ -103,10 +105,14 @@ class LostHeaders:
         self._is_lost = False
         self._fingerprints: list[bytes] = []
         self.proven: list[record_pb2.Header] = []
+        self._first: list[bytes] = []
+        self._used: set[int] = set()
         self.unproven = 0
         self.whole = Declared()
         for piece in walk(source):
             self._take(piece)
+        for fingerprint in self._first:
+            self._prove_first(fingerprint)
 
     def _take(self, piece: Piece) -> None:
         if piece.kind in {Kind.HEADER, Kind.DAMAGE}:
@@ -120,7 +126,7 @@ class LostHeaders:
             self._fingerprints.append(parity.fingerprint)
             self._is_lost = False
         elif piece.kind is Kind.DATA:
-            if self._fingerprints:
+            if self._fingerprints or self._first:
                 self._prove(piece)
             self._is_lost = False
 
@@ -140,20 +146,36 @@ class LostHeaders:
         assert piece.descriptor is not None  # noqa: S101 - a DATA piece has one
         frame = self._source.read_at(piece.offset, piece.descriptor.compressed_size)
         try:
-            used = frame_facts(self._decoder.decode(frame, piece.descriptor.raw_size)).type_counts
+            raw = self._decoder.decode(frame, piece.descriptor.raw_size)
+            used = set(frame_facts(raw).type_counts)
         except RecordError:
             return
+        used |= row_types(raw, used, self._could.types)
+        self._used |= used
         for fingerprint in fingerprints:
-            new = [one for one in used if one not in self.whole.types and one in self._could.types]
-            # The first header of a file declares nothing, that of a later segment the types of its first frame.
-            for type_ids, first in ([((), True)] if not self.whole.first else []) + [
-                (tuple(new), not self.whole.first)
-            ]:
-                made = self._could.declaration(type_ids, self.whole.files, first=first)
-                if schema_fingerprint(made)[:FINGERPRINT_BYTES] == fingerprint:
-                    self.proven.append(made)
-                    self.whole.add(made)
-                    self.whole.first |= first
-                    break
+            new = self._new(used)
+            # The first header of a stream declares nothing, that of a later segment the types of its first frame.
+            is_first = not self.whole.first
+            if (is_first and self._try((), fingerprint, first=True)) or self._try(new, fingerprint, first=is_first):
+                continue
+            if is_first and not self._first:
+                self._first.append(fingerprint)
             else:
                 self.unproven += 1
+
+    def _prove_first(self, fingerprint: bytes) -> None:
+        """Make the first header again as that of a file that was written anew, with the types of all frames."""
+        if self.whole.first or not self._try(self._new(self._used), fingerprint, first=True):
+            self.unproven += 1
+
+    def _new(self, used: Iterable[int]) -> list[int]:
+        return [one for one in used if one not in self.whole.types and one in self._could.types]
+
+    def _try(self, type_ids: Iterable[int], fingerprint: bytes, *, first: bool) -> bool:
+        made = self._could.declaration(type_ids, self.whole.files, first=first)
+        if schema_fingerprint(made)[:FINGERPRINT_BYTES] != fingerprint:
+            return False
+        self.proven.append(made)
+        self.whole.add(made)
+        self.whole.first |= first
+        return True

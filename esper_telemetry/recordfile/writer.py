@@ -16,9 +16,10 @@ from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.append import AppendFile, Gone
 from esper_telemetry.recordfile.frame import FrameEncoder
-from esper_telemetry.recordfile.header import TypeTable, header_descriptor, header_frame_bytes, header_parity
+from esper_telemetry.recordfile.header import TypeTable, pack_header
 from esper_telemetry.recordfile.index import ANYWHERE, FooterBuilder, FrameRanges, mask_of
 from esper_telemetry.recordfile.layout import Descriptor
+from esper_telemetry.recordfile.row_types import row_types
 from esper_telemetry.schema.batch import MAX_BATCH_BYTES
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ class RecordWriter:
         self.records = 0
         self.last_seq = header.previous_last_seq
         self._encode = FrameEncoder(level).encode
-        self._types = dict(types)
+        self._types: dict[int, EventType] = {}
+        self._names: dict[int, str] = {}
+        self._learn(types)
         self._table = TypeTable()
         self._footer = FooterBuilder()
         self._file = AppendFile(self.path)
@@ -114,22 +117,20 @@ class RecordWriter:
         if not batch.records:
             return
         desc, frame, counts = self._build(batch)
-        self._types.update(batch.new_types)
-        declaration = self._table.further_header(self.file_id, self._known(counts))
+        self._learn(batch.new_types)
+        rows = row_types(batch.raw, counts, self._names)
+        declaration = self._table.further_header(self.file_id, self._known({*counts, *rows}))
         pieces = [frame, layout.pack_descriptor(desc)]
         start = self._file.size
-        declared = parity = b""
-        if declaration is not None:
-            raw = header_frame_bytes(declaration)
-            declared = self._encode(raw)
-            parity = header_parity(declared, declaration)
-            pieces[:0] = [declared, layout.pack_descriptor(header_descriptor(declared, raw)), parity]
+        packed = None if declaration is None else pack_header(declaration)
+        if packed is not None:
+            pieces[:0] = [packed.data, packed.parity]
         self._file.append(b"".join(pieces))
-        if declaration is not None:
-            self._footer.add_header(start, declared, len(raw))
-            self._add_parity(parity)
+        if declaration is not None and packed is not None:
+            self._footer.add_header(start, packed.frame, packed.desc.raw_size)
+            self._add_parity(packed.parity)
             self._table.declared(declaration)
-            start += len(declared) + layout.DESCRIPTOR_BYTES + len(parity)
+            start += len(packed.data) + len(packed.parity)
         self._footer.add_data(start, frame, desc, counts, FrameRanges(batch.batch_range, batch.step_range))
         self.frames += 1
         self.records += desc.records
@@ -174,19 +175,22 @@ class RecordWriter:
         """Return the events written, by type id."""
         return self._footer.type_counts()
 
+    def _learn(self, types: Iterable[tuple[int, EventType]]) -> None:
+        for number, kind in types:
+            self._types[number] = kind
+            self._names[number] = kind.full_name
+
     def _known(self, type_ids: Iterable[int]) -> list[tuple[int, EventType]]:
         """Return the types with these ids; one that was never given stays undeclared."""
         return [(number, self._types[number]) for number in sorted(type_ids) if number in self._types]
 
     def _start(self, header: record_pb2.Header) -> None:
         prologue = layout.pack_prologue()
-        raw = header_frame_bytes(header)
-        frame = self._encode(raw)
-        parity = header_parity(frame, header)
-        self._file.append(prologue + frame + layout.pack_descriptor(header_descriptor(frame, raw)) + parity)
+        packed = pack_header(header)
+        self._file.append(prologue + packed.data + packed.parity)
         self._footer.add_skippable(len(prologue))
-        self._footer.add_header(len(prologue), frame, len(raw))
-        self._add_parity(parity)
+        self._footer.add_header(len(prologue), packed.frame, packed.desc.raw_size)
+        self._add_parity(packed.parity)
         self._table.declared(header)
 
     def _add_parity(self, parity: bytes) -> None:
@@ -269,7 +273,7 @@ class RecordBuilder:
         Args:
             data: the frame and its descriptor.
             desc: that descriptor, parsed.
-            parity: what `header_parity` returns for it.
+            parity: what follows it.
         """
         offset = self._file.size - self._start
         self._file.append(data)

@@ -1,7 +1,7 @@
 """A schema cut into its top-level definitions, each a .proto file of its own: a record embeds those that it uses.
 
-A message or enum of `acme/v1/beam.proto` becomes the file `acme/v1/beam.proto/BeamSearched`: package, syntax or
-edition, the definition, its own comments, and imports of exactly what it refers to and of the extensions that its
+The message `acme.v1.BeamSearched` becomes a file of that name: package, syntax or edition, the definition, its own
+comments (the leading ones, each on one line), and imports of exactly what it refers to and of the extensions that its
 options use. What it holds depends on the definition alone, never on what else a record embeds: equal definitions are
 equal bytes, and a name stands for one content. Definitions that refer to each other in a circle share a file, named
 after the first.
@@ -24,8 +24,10 @@ from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from esper_telemetry.schema.comments import ENUMS, MESSAGES, comment_paths
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from google.protobuf.message import Message
 
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
 DESCRIPTOR_PROTO = descriptor_pb2.DESCRIPTOR.name
 _WELL_KNOWN = "google/protobuf/"
 _FIELD = descriptor_pb2.FieldDescriptorProto
-# Numbers of FileDescriptorProto.message_type and .enum_type: paths of comments begin with them.
-_MESSAGES, _ENUMS = 4, 5
 # Programs have a few .proto files; of a program with more, some are cut again.
 _MOST_FILES = 128
 
@@ -116,7 +116,7 @@ class _CutFile:
         """Return the name of the file of the definition called `name`."""
         if self._stays_whole or _is_cut(self._proto):
             return str(self._file.name)
-        return f"{self._file.name}/{self._circle(name)[0]}"
+        return _full_name(self._proto, self._circle(name)[0])
 
     def file_of(self, name: str) -> DefinitionFile:
         """Return the file of the definition called `name`."""
@@ -175,17 +175,18 @@ class _CutFile:
         commented = commented_files(folder_of(_module_of(self._file))).get(self._file.name)
         if commented is None or _structure(commented) != _structure(self._proto):  # none, or of another version of it
             return
-        places = {}
-        for kind, there, here in (
-            (_MESSAGES, _names(self._proto.message_type), _names(proto.message_type)),
-            (_ENUMS, _names(self._proto.enum_type), _names(proto.enum_type)),
-        ):
-            places.update({(kind, there.index(name)): at for at, name in enumerate(here)})
-        for location in commented.source_code_info.location:
-            kind, was, *rest = (*location.path, -1, -1)
-            if (kind, was) in places and location.leading_comments:
-                path = [kind, places[kind, was], *rest[:-2]]
-                proto.source_code_info.location.add(path=path, leading_comments=location.leading_comments)
+        said = {tuple(one.path): one.leading_comments for one in commented.source_code_info.location}
+        pairs: tuple[tuple[int, Any, Any], ...] = (
+            (MESSAGES, self._proto.message_type, proto.message_type),
+            (ENUMS, self._proto.enum_type, proto.enum_type),
+        )
+        for kind, there, here in pairs:
+            was = [one.name for one in there]
+            for at, one in enumerate(here):
+                for path in comment_paths(one):
+                    text = " ".join(said.get((kind, was.index(one.name), *path), "").split())
+                    if text:
+                        proto.source_code_info.location.add(path=[kind, at, *path], leading_comments=text)
 
 
 def _stays_whole(proto: descriptor_pb2.FileDescriptorProto) -> bool:
@@ -198,16 +199,16 @@ def _extends(message: descriptor_pb2.DescriptorProto) -> bool:
 
 def _is_cut(proto: descriptor_pb2.FileDescriptorProto) -> bool:
     """Tell whether a file is what a definition became: its class was made from a record."""
-    return any(proto.name.endswith(f".proto/{name}") for name in _definitions(proto))
+    return any(proto.name == _full_name(proto, name) for name in _definitions(proto))
+
+
+def _full_name(proto: descriptor_pb2.FileDescriptorProto, name: str) -> str:
+    return f"{proto.package}.{name}" if proto.package else name
 
 
 def _definitions(proto: descriptor_pb2.FileDescriptorProto) -> dict[str, _Declared]:
     found: dict[str, _Declared] = {one.name: one for one in proto.message_type}
     return found | {one.name: one for one in proto.enum_type}
-
-
-def _names(declared: Iterable[_Declared]) -> list[str]:
-    return [one.name for one in declared]
 
 
 def _module_of(file: Any) -> str:

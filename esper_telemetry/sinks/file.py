@@ -41,6 +41,7 @@ class FileSink:
         root: folder of runs; the run folder `<root>/<run_id>` is made inside.
         header: identity of the first segment. A zero anchor is replaced by the clock's time.
         types: event types by id; each segment declares those that it uses, when it first does.
+        first: ids of types that the first header declares, because the first event has one of them.
         level: zstd compression level.
         sync: when data and names are forced to the disk: "none" never, "close" when a segment ends, "interval" with
             the first write after `sync_interval_s`, "every" with every write. `sync()` always does.
@@ -68,6 +69,7 @@ class FileSink:
         header: HeaderInfo,
         types: Sequence[tuple[int, EventType]],
         *,
+        first: Collection[int] = (),
         level: int = 3,
         sync: str = "close",
         sync_interval_s: float = 1.0,
@@ -100,7 +102,7 @@ class FileSink:
         self._vanished: Vanished | None = None
         if keep_bytes is not None:  # a reader takes segments that are not there for deleted on purpose
             header = dataclasses.replace(header, attributes={**header.attributes, KEEP_BYTES: str(keep_bytes)})
-        self._writer = self._open(dataclasses.replace(header, sync=sync))
+        self._writer = self._open(dataclasses.replace(header, sync=sync), first)
 
     @property
     def path(self) -> Path:

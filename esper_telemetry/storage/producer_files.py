@@ -161,8 +161,16 @@ class ProducerFiles:
         """Number and file id of its last segment; 0 and nothing before the first."""
         return self._segment, self._file_id
 
+    def write(self) -> None:
+        """Write the frames that were gathered.
+
+        Raises:
+            SinkError: the disk refused; call `fail`.
+        """
+        self._write()
+
     def sync(self) -> None:
-        """Make durable what was appended.
+        """Write what was gathered and make it durable. Several producers may be synced at once, each in a thread.
 
         Raises:
             SinkError: the disk refused, or the file is not there any more; call `fail`.
@@ -174,6 +182,12 @@ class ProducerFiles:
         self._sync_name()
         appender.sync()
         self._publish(appender)
+
+    @property
+    def open_path(self) -> Path | None:
+        """The segment that is being written, if there is one; from any thread."""
+        appender = self._appender
+        return appender.path if appender is not None else None
 
     @property
     def is_open(self) -> bool:

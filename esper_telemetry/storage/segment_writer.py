@@ -15,11 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.append import AppendFile
-from esper_telemetry.recordfile.frame import FrameEncoder
 from esper_telemetry.recordfile.header import (
-    header_descriptor,
-    header_frame_bytes,
-    header_parity,
+    pack_header,
     random_id,
     writer_name,
 )
@@ -147,12 +144,10 @@ class SegmentWriter:
         """
         header.format_major, header.format_minor = layout.FORMAT_MAJOR, layout.FORMAT_MINOR
         header.file_id = self.file_id
-        raw = header_frame_bytes(header)
-        frame = FrameEncoder(3).encode(raw)
-        parity = header_parity(frame, header)
-        self._file.append(frame + layout.pack_descriptor(header_descriptor(frame, raw)) + parity)
-        entry = layout.seek_entry(frame, len(raw))
-        self._headers.append(_FurtherHeader(self.frames, len(self._skips), entry, len(parity)))
+        packed = pack_header(header)
+        self._file.append(packed.data + packed.parity)
+        entry = layout.seek_entry(packed.frame, packed.desc.raw_size)
+        self._headers.append(_FurtherHeader(self.frames, len(self._skips), entry, len(packed.parity)))
 
     def sync(self) -> None:
         """Force what was appended to the disk, and see that it is there under the file's name.
@@ -198,13 +193,10 @@ class SegmentWriter:
 
     def _start(self, header: record_pb2.Header) -> None:
         prologue = layout.pack_prologue()
-        raw = header_frame_bytes(header)
-        frame = FrameEncoder(3).encode(raw)
-        desc = header_descriptor(frame, raw)
-        parity = header_parity(frame, header)
-        self._file.append(prologue + frame + layout.pack_descriptor(desc) + parity)
-        self._header_entry = layout.seek_entry(frame, len(raw))
-        self._parity_bytes = len(parity)
+        packed = pack_header(header)
+        self._file.append(prologue + packed.data + packed.parity)
+        self._header_entry = layout.seek_entry(packed.frame, packed.desc.raw_size)
+        self._parity_bytes = len(packed.parity)
 
     def _footer(self) -> bytes:
         builder = FooterBuilder()

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,10 @@ LOG = logging.getLogger("esper_telemetry.collector")
 # What comes within this time is synced together, and no stream notices: acks go out every 50 ms. Syncing as soon as a
 # frame was there took a sync, two wake-ups of threads and 0.2 ms of processor for each frame of 256 KiB.
 GATHER_S = 0.01
+# One after the other, 3,000 producers with a frame each took 15 s on a busy disk (5 ms a file): the journal of a file
+# system commits together what is synced at the same time.
+_SYNC_TOGETHER = 4
+_SYNC_THREADS = 16
 # Segments whose files are open at once; the others are opened again by their next frame, which takes 20 us.
 MOST_OPEN_FILES = 2048
 
@@ -52,6 +57,7 @@ class Store:
         self._stopping = False
         self._open: set[ProducerFiles] = set()
         self._awake: dict[ProducerFiles, None] = {}
+        self._pool: ThreadPoolExecutor | None = None
         self.broken = ""
         self._thread = threading.Thread(target=self._run_supervised, name="collector-store", daemon=True)
 
@@ -83,6 +89,8 @@ class Store:
         for producer in self._open:
             if time.monotonic() < deadline:
                 producer.release()
+        if self._pool is not None:
+            self._pool.shutdown()
 
     def _run_supervised(self) -> None:
         try:
@@ -115,10 +123,12 @@ class Store:
             sizes.weight += weight(item)
             with _guarded(producer):
                 producer.apply(item)
+        for producer in touched:
+            with _guarded(producer):
+                producer.write()
+        self._sync(list(touched))
         cycle = Cycle([], [], [])
         for producer, sizes in touched.items():
-            with _guarded(producer):
-                producer.sync()
             cycle.progress.append(_progress(producer, sizes))
             cycle.sync_seconds.extend(producer.sync_seconds)
             cycle.expired.extend(producer.expired)
@@ -126,6 +136,17 @@ class Store:
             producer.expired.clear()
         self._bound_files(touched)
         return cycle
+
+    def _sync(self, producers: list[ProducerFiles]) -> None:
+        """Sync what was written; several files at once, because a disk makes them durable together."""
+        if len(producers) < _SYNC_TOGETHER:
+            for producer in producers:
+                _sync_one(producer)
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(_SYNC_THREADS, "collector-sync")
+        for _ in self._pool.map(_sync_one, producers):
+            pass
 
     def _bound_files(self, touched: Iterable[ProducerFiles]) -> None:
         """Pause the segments that were not written for the longest time, beyond so many that are open."""
@@ -140,6 +161,11 @@ class Store:
             producer = next(iter(self._awake))
             del self._awake[producer]
             producer.pause()
+
+
+def _sync_one(producer: ProducerFiles) -> None:
+    with _guarded(producer):
+        producer.sync()
 
 
 @dataclass(slots=True)

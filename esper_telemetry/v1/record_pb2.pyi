@@ -71,7 +71,7 @@ class Column(_message.Message):
     def __init__(self, field: _Optional[int] = ..., type: _Optional[int] = ..., doubles: _Optional[_Iterable[float]] = ..., floats: _Optional[_Iterable[float]] = ..., ints: _Optional[_Iterable[int]] = ..., int_steps: _Optional[_Iterable[int]] = ..., texts: _Optional[_Iterable[str]] = ..., indices: _Optional[_Iterable[int]] = ..., flags: _Optional[bytes] = ...) -> None: ...
 
 class Header(_message.Message):
-    __slots__ = ("format_major", "format_minor", "file_id", "run_id", "producer_id", "stream", "segment", "previous_file_id", "previous_last_seq", "anchor_unix_nano", "anchor_monotonic_nano", "host", "pid", "rank", "writer", "run_name", "types", "file_descriptor_set", "flush_policy", "attributes", "parent_producer_id", "attempt", "launch")
+    __slots__ = ("format_major", "format_minor", "file_id", "run_id", "producer_id", "stream", "segment", "previous_file_id", "previous_last_seq", "anchor_unix_nano", "anchor_monotonic_nano", "host", "pid", "rank", "writer", "run_name", "types", "file_descriptor_set", "flush_policy", "attributes", "parent_producer_id", "attempt", "launch", "comments")
     class AttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -102,6 +102,7 @@ class Header(_message.Message):
     PARENT_PRODUCER_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     LAUNCH_FIELD_NUMBER: _ClassVar[int]
+    COMMENTS_FIELD_NUMBER: _ClassVar[int]
     format_major: int
     format_minor: int
     file_id: bytes
@@ -125,7 +126,8 @@ class Header(_message.Message):
     parent_producer_id: bytes
     attempt: int
     launch: str
-    def __init__(self, format_major: _Optional[int] = ..., format_minor: _Optional[int] = ..., file_id: _Optional[bytes] = ..., run_id: _Optional[str] = ..., producer_id: _Optional[bytes] = ..., stream: _Optional[str] = ..., segment: _Optional[int] = ..., previous_file_id: _Optional[bytes] = ..., previous_last_seq: _Optional[int] = ..., anchor_unix_nano: _Optional[int] = ..., anchor_monotonic_nano: _Optional[int] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., rank: _Optional[int] = ..., writer: _Optional[str] = ..., run_name: _Optional[str] = ..., types: _Optional[_Iterable[_Union[TypeEntry, _Mapping]]] = ..., file_descriptor_set: _Optional[bytes] = ..., flush_policy: _Optional[_Union[FlushPolicy, _Mapping]] = ..., attributes: _Optional[_Mapping[str, str]] = ..., parent_producer_id: _Optional[bytes] = ..., attempt: _Optional[int] = ..., launch: _Optional[str] = ...) -> None: ...
+    comments: str
+    def __init__(self, format_major: _Optional[int] = ..., format_minor: _Optional[int] = ..., file_id: _Optional[bytes] = ..., run_id: _Optional[str] = ..., producer_id: _Optional[bytes] = ..., stream: _Optional[str] = ..., segment: _Optional[int] = ..., previous_file_id: _Optional[bytes] = ..., previous_last_seq: _Optional[int] = ..., anchor_unix_nano: _Optional[int] = ..., anchor_monotonic_nano: _Optional[int] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., rank: _Optional[int] = ..., writer: _Optional[str] = ..., run_name: _Optional[str] = ..., types: _Optional[_Iterable[_Union[TypeEntry, _Mapping]]] = ..., file_descriptor_set: _Optional[bytes] = ..., flush_policy: _Optional[_Union[FlushPolicy, _Mapping]] = ..., attributes: _Optional[_Mapping[str, str]] = ..., parent_producer_id: _Optional[bytes] = ..., attempt: _Optional[int] = ..., launch: _Optional[str] = ..., comments: _Optional[str] = ...) -> None: ...
 
 class TypeEntry(_message.Message):
     __slots__ = ("type_id", "full_name")

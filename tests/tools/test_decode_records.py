@@ -22,7 +22,6 @@ from esper_telemetry.recordfile import RecordReader, Selection, filter_record, m
 from esper_telemetry.v1 import steps_pb2, training_pb2
 
 TOOL = Path(__file__).parents[2] / "tools" / "decode_records.py"
-ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 def decode(*arguments: object, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
@@ -181,7 +180,7 @@ def test_a_copy_is_passed_over_and_told(file, tmp_path):
 
 def test_a_cut_end_warns_in_the_one_wording_and_exits_3(long_file):
     whole = long_file.read_bytes()
-    frames = [at for at in range(len(whole)) if whole[at : at + 4] == ZSTD][1:]
+    frames = [frame.offset for frame in RecordReader(bytes(whole)).frames()]
     cut = frames[2] + 30
     long_file.write_bytes(whole[:cut])
     finished = decode(long_file)
@@ -194,7 +193,7 @@ def test_a_cut_end_warns_in_the_one_wording_and_exits_3(long_file):
 
 def test_a_flipped_bit_exits_1_with_the_place_and_keeps_what_came_before(long_file):
     whole = bytearray(long_file.read_bytes())
-    frames = [at for at in range(len(whole)) if whole[at : at + 4] == ZSTD][1:]
+    frames = [frame.offset for frame in RecordReader(bytes(whole)).frames()]
     whole[frames[2] + 40] ^= 1
     long_file.write_bytes(whole)
     finished = decode(long_file)

@@ -96,7 +96,7 @@ def test_a_copy_gives_what_the_damaged_file_has_not(write_record, scalars, tmp_p
 
 
 def test_a_record_and_what_was_merged_from_it_count_once(tmp_path):
-    options = RecordOptions(segment_bytes=30_000, frame_bytes=2_000)
+    options = RecordOptions(segment_bytes=8_000, frame_bytes=2_000, compact=False)
     with esper_telemetry.start_run(tmp_path, name="m", run_id="m", record=options) as run:
         for number in range(2_000):
             run.emit(training_pb2.ScalarLogged, name=f"n{number * 7919 % 1000}", value=number**0.5)
@@ -125,7 +125,7 @@ def test_a_pipe_in_a_folder_stops_nobody(folder):
 
 
 def test_a_segment_without_header_is_read_by_that_of_its_sibling(tmp_path):
-    options = RecordOptions(segment_bytes=30_000, frame_bytes=2_000)
+    options = RecordOptions(segment_bytes=8_000, frame_bytes=2_000, compact=False)
     with esper_telemetry.start_run(tmp_path, name="m", run_id="m", record=options) as run:
         for number in range(2_000):
             run.emit(training_pb2.ScalarLogged, name=f"n{number * 7919 % 1000}", value=number**0.5)
@@ -148,7 +148,7 @@ def test_a_segment_without_header_is_read_by_that_of_its_sibling(tmp_path):
 
 
 def test_a_file_that_vanishes_while_others_are_read_is_told(tmp_path):
-    options = RecordOptions(segment_bytes=30_000, frame_bytes=2_000)
+    options = RecordOptions(segment_bytes=8_000, frame_bytes=2_000, compact=False)
     with esper_telemetry.start_run(tmp_path, name="m", run_id="m", record=options) as run:
         for number in range(2_000):
             run.emit(training_pb2.ScalarLogged, name=f"n{number * 7919 % 1000}", value=number**0.5)

@@ -56,13 +56,13 @@ def test_of_a_whole_file_there_is_nothing_to_prove(written, could):
 
 
 def test_other_definitions_prove_nothing(written, could):
-    scalar = could.files["esper_telemetry/v1/training.proto/ScalarLogged"]
+    scalar = could.files["esper_telemetry.v1.ScalarLogged"]
     scalar.message_type[0].field[0].name = "other"
     found = look(without(written, 1), could)
     assert (found.proven, found.unproven) == ([], 1)
 
 
 def test_a_first_header_that_is_not_proven_is_said_to_be_missing(written, could):
-    del could.files["esper_telemetry/v1/context.proto/Context"]
+    del could.files["esper_telemetry.v1.Context"]
     found = look(without(written, 0), could)
     assert (found.whole.first, found.unproven) == (False, 1)

@@ -35,7 +35,7 @@ def test_a_changed_bit_anywhere_before_the_first_frame_costs_no_event(record):
 def test_a_stretch_of_zeros_in_a_header_is_made_good_and_told(records, closed):
     data = bytearray(records.bytes(frames=2, per_frame=10, close=closed))
     written = RecordReader(bytes(data)).header
-    data[1_000:1_050] = bytes(50)
+    data[1_000:1_030] = bytes(30)
     reader = RecordReader(bytes(data))
     assert reader.header == written
     assert seqs(bytes(data)) == list(range(1, 21))
@@ -83,7 +83,7 @@ def test_a_damaged_parity_costs_nothing_and_is_found_by_a_check(records, tmp_pat
 def test_a_follower_reads_behind_a_damaged_header(records):
     path = records.write(frames=2, per_frame=10, close=False)
     data = bytearray(path.read_bytes())
-    data[1_500:1_540] = random.Random(3).randbytes(40)
+    data[1_500:1_530] = random.Random(3).randbytes(30)
     path.write_bytes(data)
     follower = StreamFollower(path)
     assert [event.seq for found in follower.poll() for event in found.events] == list(range(1, 21))

@@ -20,7 +20,7 @@ from esper_telemetry.v1 import training_pb2
 @pytest.fixture
 def segments(tmp_path):
     """The segments of a real run, three or more."""
-    options = RecordOptions(segment_bytes=30_000, frame_bytes=2_000)
+    options = RecordOptions(segment_bytes=8_000, frame_bytes=2_000, compact=False)
     with esper_telemetry.start_run(tmp_path, name="s", run_id="s", record=options) as run:
         for number in range(3_000):
             run.emit(training_pb2.ScalarLogged, name=f"n{number * 7919 % 1000}", value=number**0.5, step=number)
@@ -160,6 +160,19 @@ def test_all_headers_that_are_lost_are_proven_together(segments, tmp_path):
     with RecordReader(result.output) as reader:
         assert list(reader.events()) == whole
     assert next(event.type for event in decode.read(result.output)) == "run.started"
+
+
+def test_the_one_header_of_a_compact_file_is_proven_by_all_its_frames(tmp_path):
+    with esper_telemetry.start_run(tmp_path, name="s", run_id="s") as run:
+        for number in range(300):
+            run.emit(training_pb2.ScalarLogged, name="n", value=number**0.5, step=number)
+            run.flush() if number % 10 == 0 else None
+    (path,) = run.folder.glob("*.esr.zst")
+    whole = [(event.type, event.seq, event.data) for event in decode.read(path)]
+    with RecordReader(path) as reader:
+        assert len(reader.segments[0].headers) == 1
+    lose_header(path)
+    assert [(event.type, event.seq, event.data) for event in decode.read(path, strict=False)] == whole
 
 
 def test_of_a_further_header_that_is_lost_for_good_the_events_are_kept_without_their_names(segments, tmp_path):

@@ -179,14 +179,14 @@ def names(files) -> list[str]:
 
 
 def test_an_event_brings_what_it_refers_to_and_nothing_else(stranger):
-    assert names(file_closure([cls_of(stranger, "acme.v1.Alone")])) == [OPTIONS, "acme/v1/beam.proto/Alone"]
+    assert names(file_closure([cls_of(stranger, "acme.v1.Alone")])) == [OPTIONS, "acme.v1.Alone"]
     closure = file_closure([cls_of(stranger, "acme.v1.BeamSearched")])
     assert sorted(names(closure)) == [
-        "acme/geo/v1/point.proto/Point",
+        "acme.geo.v1.Point",
+        "acme.v1.BeamSearched",
+        "acme.v1.Tree",
+        "acme.v1.Verdict",
         "acme/notes.proto",
-        "acme/v1/beam.proto/BeamSearched",
-        "acme/v1/common.proto/Tree",
-        "acme/v1/common.proto/Verdict",
         OPTIONS,
         "google/protobuf/timestamp.proto",
     ]
@@ -256,7 +256,7 @@ def test_definitions_in_a_circle_share_a_file(stranger):
     file = definition_file(definition_of(tree))
     assert definition_file(definition_of(forest)) is file
     assert [one.name for one in file.proto.message_type] == ["Tree", "Forest"]
-    assert list(file.proto.dependency) == ["acme/v1/common.proto/Verdict"]
+    assert list(file.proto.dependency) == ["acme.v1.Verdict"]
 
 
 def test_a_file_with_extensions_stays_whole_without_comments(stranger):
@@ -308,7 +308,7 @@ def test_a_long_chain_is_placed_in_order():
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     closure = file_closure([message_factory.GetMessageClass(pool.FindMessageTypeByName("chain.M249"))])
-    assert names(closure)[:2] == ["chain.proto/M0", "chain.proto/M1"]
+    assert names(closure)[:2] == ["chain.M0", "chain.M1"]
     assert len(closure.file) == 250
 
 

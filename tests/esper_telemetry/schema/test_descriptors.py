@@ -23,7 +23,7 @@ from esper_telemetry.v1 import options_pb2, run_pb2, training_pb2
 from tests.esper_telemetry.schema.strategies import EVENTS, MESSAGES, MODULES, name_of
 
 OPTIONS = "esper_telemetry/v1/options.proto"
-CULLED = ["esper/v1/seed.proto/SeedStage", OPTIONS, "esper/v1/seed.proto/SeedCulled"]
+CULLED = ["esper.v1.SeedStage", OPTIONS, "esper.v1.SeedCulled"]
 
 
 def names(files: descriptor_pb2.FileDescriptorSet) -> list[str]:
@@ -34,8 +34,8 @@ def test_a_file_comes_after_all_it_imports_and_once():
     closure = file_closure([seed_pb2.SeedCulled, training_pb2.ScalarLogged, seed_pb2.SeedStageChanged])
     assert names(closure) == [
         *CULLED,
-        "esper_telemetry/v1/training.proto/ScalarLogged",
-        "esper/v1/seed.proto/SeedStageChanged",
+        "esper_telemetry.v1.ScalarLogged",
+        "esper.v1.SeedStageChanged",
     ]
 
 
@@ -45,7 +45,7 @@ def test_what_the_reader_has_is_left_out_with_all_it_imports():
 
 
 def test_every_file_carries_what_an_event_may_have_beside_its_message():
-    assert names(context_closure()) == [OPTIONS, "esper_telemetry/v1/context.proto/Context"]
+    assert names(context_closure()) == [OPTIONS, "esper_telemetry.v1.Context"]
     pool = SchemaPool()
     pool.add(context_closure().SerializeToString())
     step = pool.message_class("esper_telemetry.v1.Context").DESCRIPTOR.fields_by_name["step"]
@@ -83,7 +83,7 @@ def stranger_class(name: str, fields: int = 1) -> type:
 
 def test_a_class_whose_package_ships_no_comments_is_carried_without():
     file = file_closure([stranger_class("quiet_stranger")]).file[0]
-    assert file.name == "quiet_stranger.proto/Event"
+    assert file.name == "quiet_stranger.Event"
     assert not file.source_code_info.location
 
 
@@ -108,7 +108,7 @@ def test_a_damaged_comment_file_costs_the_comments_only(tmp_path, monkeypatch):
     module.__file__ = str(tmp_path / "damaged_pb2.py")
     monkeypatch.setitem(sys.modules, "damaged_pb2", module)
     monkeypatch.setattr(cls, "__module__", "damaged_pb2")
-    assert names(file_closure([cls])) == ["damaged.proto/Event"]
+    assert names(file_closure([cls])) == ["damaged.Event"]
 
 
 def test_descriptors_over_the_limit_of_the_format_are_refused_with_the_next_step():

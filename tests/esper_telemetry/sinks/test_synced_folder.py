@@ -53,7 +53,7 @@ def test_a_started_run_is_there_after_a_power_cut(tmp_path):
 
 ROTATE = """
 run = et.start_run(sys.argv[1], name="x", run_id="x",
-                   record=et.RecordOptions(sync=sys.argv[2], segment_bytes=30_000, flush_interval=0.05))
+                   record=et.RecordOptions(sync=sys.argv[2], segment_bytes=8_000, flush_interval=0.05, compact=False))
 del seen[:]
 for i in range(40):
     run.emit(et.events.ScalarLogged, name=os.urandom(300).hex())
