@@ -83,6 +83,7 @@ class Metrics(MetricSet):
         self.tenant_readers = gauge("tenant_readers", "Live readers, by tenant.", "tenant")
         self.tenant_stored_bytes = gauge("tenant_stored_bytes", "Bytes that the runs of a tenant take.", "tenant")
         self.tenant_stored_runs = gauge("tenant_stored_runs", "Runs that a tenant has stored.", "tenant")
+        self.tenant_limit = gauge("tenant_limit", "What a tenant may have, where it is bounded.", "tenant", "limit")
         for reason in HANDSHAKE_REASONS:
             self.handshake_failures.labels(reason)
         for reason in GRPC_REASONS:

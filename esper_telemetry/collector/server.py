@@ -298,7 +298,8 @@ class CollectorServer:
         self.intake.unavailable = Refused("STORAGE", problem, retry_after_ms=_RECONNECT_MS) if problem else None
         if (before is None) == (self.intake.unavailable is None) and self._serving_known:
             return
-        LOG.log(logging.WARNING if problem else logging.INFO, "%s", f"NOT_SERVING: {problem}" if problem else "SERVING")
+        level, text = (logging.WARNING, f"NOT_SERVING: {problem}") if problem else (logging.INFO, "SERVING")
+        LOG.log(level, "%s", text, extra={"serving": not problem, "free_ratio": round(free, 4)})
         await self._show()
         if self.intake.unavailable is not None:
             self._service.drain(_drain(collector_pb2.DRAIN_REASON_STORAGE), self.intake.unavailable)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from esper_telemetry.collector.intake import Intake
     from esper_telemetry.collector.metrics import Metrics
 
+LIMITS = ("max_streams", "max_readers", "max_runs", "max_run_bytes", "bytes_per_s")
+"""The quotas of a Tenant that are shown, by their names in the token file."""
+
 _STORED_S = 30.0
 _SHARE = 100.0
 
@@ -34,6 +37,7 @@ class TenantUsage:
         self._tokens = tokens
         self._metrics = metrics
         self._weigh_at = 0.0
+        self._limits: set[tuple[str, str]] = set()
 
     def show(self) -> list[Tenant]:
         """Show what is open; tenants that have stored nothing yet, or are not looked at yet, have 0. Return them."""
@@ -44,7 +48,17 @@ class TenantUsage:
             streams, readers = self._intake.usage(tenant.name)
             self._metrics.tenant_streams.labels(tenant.name).set(streams)
             self._metrics.tenant_readers.labels(tenant.name).set(readers)
+        self._show_limits(tenants)
         return tenants
+
+    def _show_limits(self, tenants: list[Tenant]) -> None:
+        granted = {(tenant.name, name): float(getattr(tenant, name)) for tenant in tenants for name in LIMITS}
+        granted = {labels: amount for labels, amount in granted.items() if amount}
+        for labels, amount in granted.items():
+            self._metrics.tenant_limit.labels(*labels).set(amount)
+        for labels in self._limits - granted.keys():
+            self._metrics.tenant_limit.remove(*labels)
+        self._limits = set(granted)
 
     async def look(self) -> None:
         """Look at what is open, and at what is stored where that is due."""

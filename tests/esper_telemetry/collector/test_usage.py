@@ -10,7 +10,7 @@ from tests.esper_telemetry.collector.publisher import Produced
 from tests.esper_telemetry.collector.test_intake import connect, running, send
 from tests.esper_telemetry.collector.test_producers import fill
 
-TOKENS = '[tenant.vision]\nrun_prefix = "vision-"\n[tenant.language]\nrun_prefix = "language-"\n'
+TOKENS = '[tenant.vision]\nrun_prefix = "vision-"\nmax_streams = 7\n[tenant.language]\nrun_prefix = "language-"\n'
 
 
 def shown(intake) -> dict[str, float]:
@@ -47,9 +47,11 @@ def test_usage_is_shown_by_tenant(tmp_path):
             sizes = [path.stat().st_size for path in (tmp_path / "store").glob("vision-*/*")]
             assert now['stored_bytes{tenant="vision"}'] == sum(sizes)
             assert now['stored_bytes{tenant="language"}'] == 0
-            path.write_text(TOKENS.partition("[tenant.language]")[0])
+            assert now['limit{limit="max_streams",tenant="vision"}'] == 7
+            assert not [name for name in now if name.startswith("limit{") and "language" in name]
+            path.write_text(TOKENS.partition("[tenant.language]")[0].replace("7", "0"))
             assert tokens.refresh()
             await usage.look()
-            assert not [name for name in shown(intake) if "language" in name]
+            assert not [name for name in shown(intake) if "language" in name or name.startswith("limit{")]
 
     asyncio.run(scenario())
