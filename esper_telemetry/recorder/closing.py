@@ -116,10 +116,12 @@ class Closing:
             notify(logging.ERROR, f"RunFinished of {self.run_id} does without its duration or results", error)
 
     def _compact(self) -> None:
-        """Make the files smaller, now that the training is over; whatever goes wrong, they stay as they are."""
+        """Make the files smaller, now that the training is over; what goes wrong leaves them as they are."""
         try:
             self._core.compact()
-        except Exception as error:  # noqa: BLE001 - the record is closed and whole
+        except Exception as error:
+            if not is_misfit(error):  # it arrived meanwhile, and is the caller's
+                raise
             notify(logging.WARNING, f"the record of {self.run_id} stays as it was written", error)
             settle_notices()
 

@@ -56,8 +56,8 @@ _STREAM = "stream"
 Reason = Literal["closed", "failed", "exit"]
 
 
-# Types of what is bound again and again, and taken as it comes: a step, or None.
-_NUMBERED = frozenset({int, type(None)})
+# Types of what is bound again and again, and taken as it comes.
+_BOUND = frozenset({int, str, type(None)})
 # Shapes of contexts whose plans are kept; a program has a few.
 _MOST_CONTEXTS = 256
 
@@ -239,8 +239,12 @@ class Core:
     def learn_step(self, base: ContextPlans, given: dict[str, Any], whole: ContextPlans) -> None:
         """Let `bind` do what it just did without this class: contexts like `base` were given fields like `given`."""
         row = CONTEXT_SHAPES.row(given)
-        check = row.shape.check
-        if row.values is given and check is not None and _NUMBERED.issuperset(row.shape.types):
+        check, kinds = row.shape.check, set(row.shape.types)
+        if row.values is not given or check is None or not kinds <= _BOUND:
+            return
+        # A text in place of another one would be counted beside it: `bind` is to ask here again.
+        bound = {source.name for source in base.shape.sources or ()}
+        if str not in kinds or bound.isdisjoint(given):
             base.steps[len(given)] = check, whole, whole.held - base.held
 
     def _plans_for(self, shape: RowShape) -> ContextPlans:

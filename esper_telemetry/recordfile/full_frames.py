@@ -19,7 +19,7 @@ from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.frame_events import frame_content
 from esper_telemetry.recordfile.frame_messages import ENVELOPES, frame_class
-from esper_telemetry.recordfile.index import mask_of
+from esper_telemetry.recordfile.index import FrameRanges, mask_of
 from esper_telemetry.recordfile.layout import Descriptor
 from esper_telemetry.schema.batch import MAX_BATCH_BYTES
 from esper_telemetry.schema.event_block import MAX_CELLS, Field
@@ -287,7 +287,9 @@ class FullFrames:
         made = new_frame(groups, (first.first_seq, last.last_seq), self._encode)
         if made is not None:
             self._ratio = min(1.0, _MARGIN * made.desc.raw_size / sum(one.desc.raw_size for one in waiting))
-            self._builder.add_frame(made.data, made.desc, made.type_counts)
+            self._builder.add_frame(
+                made.data, made.desc, made.type_counts, FrameRanges(made.batch_range, made.step_range)
+            )
         elif len(waiting) == 1:
             self._builder.add_frame(waiting[0].data, first, type_counts_of(groups))
         else:

@@ -10,32 +10,28 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections import Counter
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import zstandard
 
 import esper_telemetry as et
 from esper.v1 import seed_pb2
+from esper_telemetry.recorder.core import Core
+from esper_telemetry.recorder.emitter import Emitter
 from esper_telemetry.recordfile import HeaderInfo, RecordReader, RecordWriter, Selection, random_id
-from esper_telemetry.schema import Batch, event_type
-from esper_telemetry.schema.frame_builder import EventGroup, build_frame, fields_of
-from esper_telemetry.v1 import context_pb2, record_pb2
+from esper_telemetry.schema import Batch, event_type, level_number
+from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from google.protobuf.message import Message
     from workload import Made
 
-    from esper_telemetry import Emitter
     from esper_telemetry.schema import EventType
-    from esper_telemetry.schema.event_block import Field
 
 FRAME_BYTES = 256 * 1024
-_VALUE_BYTES = 10  # of a double with its tag
+_EVENTS_AT_ONCE = 4096  # more than a frame has
 
 
 class Peer:
@@ -81,52 +77,45 @@ def type_table(made: Iterable[Made]) -> dict[type, tuple[int, EventType]]:
     return {cls: (number, event_type(cls)) for number, cls in enumerate(classes, 1)}
 
 
+class _Times:
+    """A clock that shows the time of the event that is emitted."""
+
+    def __init__(self, now: int) -> None:
+        self.now = now
+
+    def wall_ns(self) -> int:
+        """Return it."""
+        return self.now
+
+    def monotonic_ns(self) -> int:
+        """Return the same."""
+        return self.now
+
+
 def batches(made: Sequence[Made], types: dict[type, tuple[int, EventType]]) -> Iterator[Batch]:
-    """Group and pack events into batches of a frame, with the recorder's own means: the frame builder."""
-    shapes: dict[Any, tuple[int, tuple[Field, ...], tuple[Field, ...], Any, Any]] = {}
-    rows: dict[Any, tuple[list[int], list[int], list[Any], list[Any]]] = {}
-    size, first = 0, 1
+    """Make batches of a frame as the recorder makes them, but in this thread: emit, buffer, cutter."""
+    clock = _Times(made[0].time)
+    options = et.RecordOptions(frame_bytes=FRAME_BYTES, buffer_bytes=1 << 30)
+    core = Core(options, clock, [one for _, one in types.values()], level_number("debug"), strict=True)
+    core.append, core.open_buffer = core.buffer.append, core.buffer
+    root, bound = Emitter(core), dict[int, Emitter]()  # the workload shares the dicts of its contexts
+    seq = 0
     for seq, one in enumerate(made, 1):
-        key = one.cls, tuple(one.context), tuple(one.fields)
-        if key not in rows:
-            shapes.setdefault(key, _shape(one, types))
-            rows[key] = [], [], [], []
-        seqs, times, contexts, payloads = rows[key]
-        seqs.append(seq)
-        times.append(one.time)
-        contexts.append(one.context)
-        payloads.append(one.fields)
-        size += _VALUE_BYTES * (len(one.context) + len(one.fields))
-        if size >= FRAME_BYTES or seq == len(made):
-            groups, counts = [], Counter[int]()
-            for kind, (seqs, times, contexts, payloads) in rows.items():
-                number, where, fields, place_of, values_of = shapes[kind]
-                columns = (
-                    list(zip(*map(place_of, contexts), strict=True)),
-                    list(zip(*map(values_of, payloads), strict=True)),
-                )
-                groups.append(EventGroup(number, seqs, times, where, columns[0], fields, columns[1]))
-                counts[number] += len(seqs)
-            built = build_frame(groups)
-            span = made[first - 1].time, one.time
-            yield Batch(
-                built.raw, counts, seq - first + 1, first, seq, *span,
-                batch_range=built.batch_range, step_range=built.step_range,
-            )  # fmt: skip
-            rows, size, first = {}, 0, seq + 1
+        emitter = bound.get(id(one.context))
+        if emitter is None:
+            emitter = bound[id(one.context)] = root.bind(**one.context)
+        clock.now = one.time
+        emitter.emit(one.cls, **one.fields)
+        if not seq % _EVENTS_AT_ONCE:
+            yield from _taken(core, seq - _EVENTS_AT_ONCE)
+    yield from _taken(core, seq)
 
 
-def _shape(
-    one: Made, types: dict[type, tuple[int, EventType]]
-) -> tuple[int, tuple[Field, ...], tuple[Field, ...], Any, Any]:
-    """Return id, fields of context and message, and what takes their values out of a dict."""
-    where, fields = fields_of(context_pb2.Context, one.context), fields_of(one.cls, one.fields)
-    return types[one.cls][0], where, fields, _getter(context_pb2.Context, where), _getter(one.cls, fields)
-
-
-def _getter(cls: type[Message], fields: Sequence[Field]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-    names = [cls.DESCRIPTOR.fields_by_number[field.number].name for field in fields]
-    return itemgetter(*names) if len(names) > 1 else lambda values: (values[names[0]],)
+def _taken(core: Core, until: int) -> Iterator[Batch]:
+    """Yield the next batches, up to one that reaches a sequence number."""
+    while core.buffer.taken_seq < until and (batch := core.buffer.take()) is not None:
+        yield batch
+        core.buffer.written()
 
 
 class Record(Peer):
