@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from esper_telemetry.decode import steps
 from esper_telemetry.decode.blockrows import block_events
 from esper_telemetry.decode.event import Event, RowEvent
+from esper_telemetry.decode.frameplaces import frames_elsewhere
 from esper_telemetry.decode.streams import frames_once
 from esper_telemetry.decode.types import Origin
 from esper_telemetry.errors import CorruptRecordError
@@ -61,7 +62,10 @@ class SegmentDecoder:
             return
         origin = self.origin(segment, reader.path)
         selection = self._wanted.selection(origin, expand=self._expand)
+        elsewhere = frames_elsewhere(segment, origin, self._wanted)
         for item in self._faults.frames(reader.path, segment):
+            if item.offset in elsewhere:
+                continue
             if self._tallies is not None and selection.covers(item):
                 self._tally(self._tallies, reader, item, origin)
             else:
@@ -93,7 +97,8 @@ class SegmentDecoder:
         """
         origin = self.origin(segment, reader.path)
         selection = self._wanted.selection(origin, expand=self._expand)
-        for frame in reversed(segment.frames):
+        elsewhere = frames_elsewhere(segment, origin, self._wanted)
+        for frame in reversed([frame for frame in segment.frames if frame.offset not in elsewhere]):
             yield list(self._frame(reader, frame, origin, selection))
 
     def arrived(

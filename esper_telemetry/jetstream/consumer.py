@@ -21,7 +21,7 @@ from esper_telemetry.errors import SinkError
 from esper_telemetry.jetstream.connection import JetStream
 from esper_telemetry.jetstream.consumer_metrics import ConsumerMetrics
 from esper_telemetry.jetstream.entries import partition_of
-from esper_telemetry.jetstream.leases import Lease, LostError, decide, lease_key, lost
+from esper_telemetry.jetstream.leases import Lease, LostError, decide, lease_key, lost, share_of
 from esper_telemetry.jetstream.partition import Partition
 from esper_telemetry.jetstream.producer_state import Watermarks
 from esper_telemetry.recordfile.append import sync_folder
@@ -34,7 +34,8 @@ from esper_telemetry.storage.recovery import recover
 from esper_telemetry.storage.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from esper_telemetry.jetstream.deployment import ConsumerSettings
     from esper_telemetry.jetstream.producer_state import ProducerState
@@ -81,7 +82,7 @@ class Consumer:
         self._numbers = itertools.count(1)
         self._heard: dict[str, float] = {}
         self._disk_failed = False
-        self._disk_problem = ""
+        self._disk_problem = self._waiting = ""
         self._loop = asyncio.get_running_loop()
         self._born = self._loop.time()
         self._duties = Supervisor(LOG, self.metrics.task_failures, self._fail, self.metrics.task_turns)
@@ -251,6 +252,23 @@ class Consumer:
         await self._release(decision.release)
         self.metrics.partitions.set(len(self.partitions))
         self.metrics.consumers.set(len(alive))
+        self._say(self._missing(owners, alive))
+
+    def _missing(self, owners: Mapping[int, str], alive: AbstractSet[str]) -> str:
+        """Return what this consumer waits for before it has any partition; empty where it has one."""
+        if self.partitions or self._disk_problem:
+            return ""
+        if not share_of(self.id, alive, len(owners)):
+            return f"waiting: {len(alive)} consumers are alive, and the log has {len(owners)} partitions; all are owned"
+        others = sorted({owner for owner in owners.values() if owner not in ("", self.id)})
+        owned = f"{', '.join(others) or 'no consumer'} own all"
+        return f"waiting for partitions: {owned}; one that is silent for {_DEAD_S:g} s loses its own"
+
+    def _say(self, waiting: str) -> None:
+        """Log what is waited for, once."""
+        if waiting and waiting != self._waiting:
+            LOG.info("%s", waiting)
+        self._waiting = waiting
 
     async def _acquire(self, number: int, lease: Lease, revision: int) -> None:
         mine = Lease(self.id, lease.generation + 1)

@@ -7,6 +7,7 @@ byte. The partition of a producer follows from its identity alone, so that all g
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -34,6 +35,8 @@ _FRAME_TAG = b"\x3a"
 _PAYLOAD_TAG = b"\x1a"
 # Bytes after the tag by wire type; a varint (0) and what states its length (2) are looked at.
 _FIXED_BYTES = {1: 8, 5: 4}
+# Streams whose entries' first fields are remembered.
+_HEADS = 4096
 
 
 class SessionId(NamedTuple):
@@ -111,11 +114,16 @@ def frame_entry(key: ProducerKey, session: SessionId, put: PutFrame, fingerprint
     Protobuf copies a payload when a field is set, when the message goes into another one, and when it is serialized.
     Joined by hand it is copied once; a test compares the bytes with protobuf's.
     """
-    head = entry_for(key, session).SerializeToString()
+    head = _head_bytes(key, session)
     fields = log_pb2.LogFrame(schema_fingerprint=fingerprint, crc32=crc32(put.payload)).SerializeToString()
     length = _PAYLOAD_TAG + encode_varint(len(put.payload))
     size = len(fields) + len(length) + len(put.payload)
     return b"".join((head, _FRAME_TAG, encode_varint(size), fields, length, put.payload))
+
+
+@lru_cache(maxsize=_HEADS)
+def _head_bytes(key: ProducerKey, session: SessionId) -> bytes:
+    return entry_for(key, session).SerializeToString()
 
 
 def packed_skip(put: PutSkip) -> collector_pb2.Skip:
@@ -135,7 +143,11 @@ def unpack_entry(data: bytes | memoryview, decoder: FrameDecoder) -> ArrivedEntr
         RecordError: it is no entry, or it is damaged.
     """
     view = memoryview(data)
-    frame = _field(view, 0, len(view), _FRAME_TAG[0])
+    frame = _field(view, _head_length(view), len(view), _FRAME_TAG[0])
+    if frame is not None and frame.end == len(view):
+        head = _read_head(bytes(view[: frame.tag]))
+        if head is not None:
+            return _frame(*head, view[frame.start : frame.end])
     try:
         entry = log_pb2.LogEntry.FromString(bytes(view) if frame is None else _without(view, frame))
     except DecodeError as error:
@@ -144,8 +156,7 @@ def unpack_entry(data: bytes | memoryview, decoder: FrameDecoder) -> ArrivedEntr
         raise CorruptRecordError(
             f"a LogEntry of run {entry.run_id!r} has a producer_id of {len(entry.producer_id)} bytes"
         )
-    key = ProducerKey(entry.run_id, entry.producer_id)
-    session = SessionId(entry.session_epoch, entry.session_nonce)
+    key, session = _identity(entry)
     kind = entry.WhichOneof("content")
     if frame is not None and kind is None:
         return _frame(key, session, view[frame.start : frame.end])
@@ -161,6 +172,38 @@ def unpack_entry(data: bytes | memoryview, decoder: FrameDecoder) -> ArrivedEntr
     raise CorruptRecordError(
         f"a LogEntry of run {entry.run_id!r} has no content that is known here: update the consumer"
     )
+
+
+@lru_cache(maxsize=_HEADS)
+def _read_head(head: bytes) -> tuple[ProducerKey, SessionId] | None:
+    """Return whose an entry is, from what is before its frame; None where protobuf has to say what is wrong with it.
+
+    The same few bytes precede each frame of a stream: they are parsed once.
+    """
+    try:
+        entry = log_pb2.LogEntry.FromString(head)
+    except DecodeError:
+        return None
+    whole = len(entry.producer_id) == ID_BYTES and entry.run_id and entry.WhichOneof("content") is None
+    return _identity(entry) if whole else None
+
+
+def _identity(entry: log_pb2.LogEntry) -> tuple[ProducerKey, SessionId]:
+    return ProducerKey(entry.run_id, entry.producer_id), SessionId(entry.session_epoch, entry.session_nonce)
+
+
+def _head_length(data: memoryview) -> int:
+    """Return the bytes before the frame in an entry that a gateway packed; 0 where it is made in another way."""
+    at = 2 + data[1] if len(data) > 2 and data[0] == 0x0A and data[1] < 0x80 else 0  # noqa: PLR2004 - run_id
+    if not at or bytes(data[at : at + 2]) != b"\x12\x10":  # producer_id, 16 bytes
+        return 0
+    at += 2 + ID_BYTES
+    if bytes(data[at : at + 1]) != b"\x18":  # session_epoch
+        return 0
+    at = after_varint(data, at + 1, len(data))
+    return (
+        at + 9 if bytes(data[at : at + 1]) == b"\x21" and bytes(data[at + 9 : at + 10]) == _FRAME_TAG else 0
+    )  # session_nonce
 
 
 def unpack_schema(data: bytes, decoder: FrameDecoder) -> PutSchema:
@@ -184,7 +227,10 @@ def _schema(schema: log_pb2.LogSchema, decoder: FrameDecoder) -> PutSchema:
 
 def _frame(key: ProducerKey, session: SessionId, data: memoryview) -> ArrivedEntry:
     """Return the frame in a serialized LogFrame; its payload is a view, not a copy."""
-    span = _field(data, 0, len(data), _PAYLOAD_TAG[0])
+    # Before the payload: the fingerprint (2 + 32 bytes) and its checksum (1 + 4), where a gateway packed it.
+    before = bytes(data[:40])
+    usual = before[:2] == b"\x0a\x20" and before[34:35] == b"\x15" and before[39:] == _PAYLOAD_TAG
+    span = _field(data, 39 if usual else 0, len(data), _PAYLOAD_TAG[0])
     try:
         frame = log_pb2.LogFrame.FromString(data.tobytes() if span is None else _without(data, span))
     except DecodeError as error:

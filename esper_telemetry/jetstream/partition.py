@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -65,6 +65,7 @@ class OwnedProducer:
         behind: the bucket does not have the present state yet.
         telling: the task that writes it.
         told_at: time of the last write.
+        counted: what became of its entries, as far as the metrics have it.
     """
 
     files: ProducerFiles
@@ -78,6 +79,7 @@ class OwnedProducer:
     behind: bool = False
     telling: asyncio.Task[None] | None = None
     told_at: float = 0.0
+    counted: Counter[str] = field(default_factory=Counter)
 
     @property
     def stored_seq(self) -> int:
@@ -190,32 +192,40 @@ class Partition:
             return self._damaged(Receipt(message.reply, 1), error)
         receipt = Receipt(message.reply, len(entries))
         useless: list[Receipt] = []
+        touched: set[OwnedProducer] = set()
         for entry in entries:
             try:
                 arrival = unpack_entry(entry, self._consumer.decoder)
             except RecordError as error:
                 useless += self._damaged(receipt, error)
             else:
-                useless += await self._take_entry(arrival, receipt)
+                owned = self._owned.get(arrival.key) or await self._load(arrival.key)
+                useless += await self._take_entry(owned, arrival, receipt)
+                touched.add(owned)
+        for owned in touched:
+            self._count(owned)
         return useless
+
+    def _count(self, owned: OwnedProducer) -> None:
+        """Count what became of a producer's entries since it was counted last."""
+        counts = owned.sequencer.counts
+        for kind, count in counts.items():
+            if kind != "ready" and count > owned.counted[kind]:
+                self._consumer.metrics.useless.labels(kind).inc(count - owned.counted[kind])
+        owned.counted = counts.copy()
 
     def _damaged(self, receipt: Receipt, error: RecordError) -> list[Receipt]:
         self._consumer.metrics.useless.labels("damaged").inc()
         LOG.error("partition %d: an entry is damaged; its gateway will publish it again: %s", self.number, error)
         return [receipt]
 
-    async def _take_entry(self, arrival: ArrivedEntry, receipt: Receipt) -> list[Receipt]:
-        owned = self._owned.get(arrival.key) or await self._load(arrival.key)
+    async def _take_entry(self, owned: OwnedProducer, arrival: ArrivedEntry, receipt: Receipt) -> list[Receipt]:
         if owned.files.failed is not None:
             return []  # its message comes again
         owned.sealed &= isinstance(arrival.content, Seal)  # what comes now needs its schema
         if isinstance(arrival.content, PutSchema) and arrival.fingerprint not in owned.schemas:
             await self._keep_schema(owned, arrival)
-        before = owned.sequencer.counts.copy()
         step = owned.sequencer.offer(arrival, receipt)
-        for kind, count in (owned.sequencer.counts - before).items():
-            if kind != "ready":
-                self._consumer.metrics.useless.labels(kind).inc(count)
         for offered in step.ready:
             self._store(owned, offered)
         if isinstance(arrival.content, Open) or owned.sequencer.session != owned.held.state.session:

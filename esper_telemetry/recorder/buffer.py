@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.recorder.cutter import WIDTH, FrameCutter, LastEvent, Loss
 from esper_telemetry.recorder.ledger import BUFFER_FULL, WRITER_FAILED, LateEvents, LossLedger
+from esper_telemetry.recorder.plans import NOWHERE
 from esper_telemetry.recorder.timeline import Timeline
 from esper_telemetry.v1 import options_pb2
 
@@ -36,10 +37,10 @@ if TYPE_CHECKING:
 _FIRST_SHARE = 0.75
 # Frames that wait while the writer is behind, because a loop that does nothing but emit leaves it no interpreter: each
 # time it wants it, it gets it after 5 ms only. It needs it about so often for a frame.
-_BEHIND = 4
+_BEHIND = 2
 _TURNS = 4
 # An event takes so many times the bytes in memory that it takes in a frame, about: the writer is woken for a frame.
-_HELD_IN_A_FRAME = 6
+_HELD_IN_A_FRAME = 8
 # Readings of the account that the writer thread may disturb: it does so for microseconds, once a slice.
 _READINGS = 100
 
@@ -61,12 +62,12 @@ class Account(NamedTuple):
         return self.recorded.total() + self.losses.total()
 
 
-def _let_others_run() -> None:
+def _let_others_run(turns: int) -> None:
     """Offer the interpreter to the writer, once for each time that a frame makes it ask for it.
 
     Without it, of a million events emitted in a tight loop 300,000 were lost to a full buffer; with it none.
     """
-    for _ in range(_TURNS):
+    for _ in range(turns):
         time.sleep(0)
 
 
@@ -173,7 +174,7 @@ class Buffer:
             self.ledger.count(full_name, cause)
         else:
             self.stored = size
-            self.extend((loss, None, 0, None, loss.held))
+            self.extend((loss, NOWHERE, 0, None, loss.held))
 
     def refuse(self, full_name: str, cause: int) -> None:
         """Count an event that is not stored."""
@@ -199,7 +200,7 @@ class Buffer:
             waiting = size - self._out
             self.high_water = max(self.high_water, waiting)
             if waiting > _BEHIND * self._portion:
-                _let_others_run()
+                _let_others_run(_TURNS * waiting // self._portion)
         elif urgent and not self._urgent:
             self._wakeup.set()
             self._urgent = True

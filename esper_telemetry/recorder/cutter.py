@@ -14,9 +14,9 @@ from __future__ import annotations
 import operator
 import time
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.recorder.ledger import TOO_LARGE
@@ -263,15 +263,27 @@ class FrameCutter:
             start, end = entries * WIDTH, (entries + _SLICE) * WIDTH
             if len(self.taken) < end:
                 self._pull(_AT_ONCE)
-            spare = map(_spare, self.taken[start:end:WIDTH])
-            sizes = list(accumulate(map(operator.sub, self.taken[start + _ROOM : end : WIDTH], spare), initial=size))
-            more = len(sizes) - 1
+            more = len(self.taken[start:end:WIDTH])
             if not more:
                 break
+            sizes = list(accumulate(self._sizes(start, end), initial=size))
             if sizes[-1] >= self._frame_bytes:
                 more = bisect_left(sizes, self._frame_bytes)
             entries, size = entries + more, sizes[more]
         return entries
+
+    def _sizes(self, start: int, end: int) -> list[int]:
+        """Return what entries take in a frame, about."""
+        rooms, wheres = self.taken[start + _ROOM : end : WIDTH], self.taken[start + _WHERE : end : WIDTH]
+        sizes = list(map(operator.sub, rooms, map(_spare, self.taken[start:end:WIDTH])))
+        if all(map(operator.is_, wheres, repeat(wheres[0]))):
+            return sizes
+        # A context that is another one than that of the event before was reckoned at its memory.
+        before = [wheres[0], *wheres]
+        return [
+            size - where[1] if where is not last else size
+            for size, where, last in zip(sizes, wheres, before, strict=False)
+        ]
 
     def _fill(self, frame: _Frame, entries: int, pause: Callable[[], None]) -> None:
         """Put so many entries into an empty frame."""
@@ -362,12 +374,13 @@ def _groups(kinds: list[Any], parts: tuple[Sequence[Any], ...]) -> Iterator[Even
         if kinds[0].type_id != _NO_TYPE:
             yield kinds[0].group(*parts)
         return
-    places: dict[Any, list[int]] = {}
+    places: defaultdict[Any, list[int]] = defaultdict(list)
     for place, kind in enumerate(kinds):
-        places.setdefault(kind, []).append(place)
+        places[kind].append(place)
     for kind, found in places.items():
         if kind.type_id != _NO_TYPE:
-            yield kind.group(*([part[place] for place in found] for part in parts))
+            chosen = operator.itemgetter(*found) if len(found) > 1 else lambda part, one=found[0]: (part[one],)
+            yield kind.group(*map(chosen, parts))
 
 
 def _let_others_run() -> None:

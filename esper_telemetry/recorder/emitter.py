@@ -90,18 +90,18 @@ class Emitter:
         """
         try:
             check, plans, more = self._context.steps[len(context)]
-            fits = check(context) >= 0 and not wrong
+            texts = check(context)
         except Exception as error:  # so many names were not bound before
             if not is_misfit(error):
                 raise
-            fits = False
-        if not fits:
+            texts = -1
+        if texts < 0 or wrong:
             return self._bind_any(wrong, context)
         emitter = _new(Emitter)
         # At half the price of a constructor. What is bound is `context` itself where nothing is below it.
         values, held = self._where
         emitter._core, emitter._context, emitter._root = self._core, plans, self._root or self  # noqa: SLF001 - of the same class
-        emitter._where = {**values, **context} if values else context, held + more  # noqa: SLF001
+        emitter._where = {**values, **context} if values else context, held + more + texts  # noqa: SLF001
         return emitter
 
     def emit(self, event: type[Message] | Message | None = None, /, *wrong: object, **fields: Any) -> None:

@@ -34,8 +34,8 @@ class RecordOptions:
         on_error: "warn" keeps training whatever the disk does; "raise" raises SinkError
             from the next emit, flush or close.
         frame_bytes: bytes before compression at which a frame is cut.
-        buffer_bytes: encoded bytes of events waiting for the disk; beyond it they are shed by class. The memory that
-            they take meanwhile is two to three times as much.
+        buffer_bytes: memory that events take which wait for the disk (some 600 bytes for one of ten numbers); beyond it
+            they are shed by class.
         reserve_bytes: room on top of it for events that are never shed.
         close_timeout: seconds that close() waits for a slow or failing disk.
         segment_bytes: size at which a segment is closed and the next one opened.

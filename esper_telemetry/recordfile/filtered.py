@@ -8,7 +8,6 @@ out lie inside the ranges of its frames, as dropped ones do.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,8 +166,9 @@ class _Filter:
             )
             data = self._encode(raw)
         # Sequence numbers that were left out before it become part of its range.
-        desc = facts_of(kept).descriptor(len(data), len(raw))
+        facts = facts_of(kept)
+        desc = facts.descriptor(len(data), len(raw))
         desc = desc._replace(first_seq=self._builder.last_seq + 1, last_seq=frame.last_seq)
-        self._builder.add_frame(data + layout.pack_descriptor(desc), desc, Counter(event.type_id for event in kept))
+        self._builder.add_frame(data + layout.pack_descriptor(desc), desc, facts.type_counts, facts.ranges)
         self._result.frames += 1
         self._result.events += len(kept)

@@ -19,7 +19,7 @@ from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.frame_events import frame_content
 from esper_telemetry.recordfile.frame_messages import ENVELOPES, frame_class
-from esper_telemetry.recordfile.index import mask_of
+from esper_telemetry.recordfile.index import FrameRanges, mask_of
 from esper_telemetry.recordfile.layout import Descriptor
 from esper_telemetry.schema.batch import MAX_BATCH_BYTES
 from esper_telemetry.schema.event_block import MAX_CELLS, Field
@@ -229,7 +229,7 @@ def type_counts_of(groups: Iterable[EventGroup]) -> Counter[int]:
 class _Waiting(NamedTuple):
     """A frame that was read and is not placed yet."""
 
-    data: bytes
+    data: Callable[[], bytes]
     desc: Descriptor
     groups: list[EventGroup]
 
@@ -252,11 +252,11 @@ class FullFrames:
         self._waiting: list[_Waiting] = []
         self._bytes = self._events = self._cells = 0
 
-    def add(self, data: bytes, desc: Descriptor, groups: list[EventGroup]) -> None:
+    def add(self, data: Callable[[], bytes], desc: Descriptor, groups: list[EventGroup]) -> None:
         """Take the events of the frame that follows.
 
         Args:
-            data: the frame and its descriptor, as they are.
+            data: returns the frame and its descriptor, as they are; called where there is no other way to place it.
             desc: that descriptor, parsed.
             groups: its events.
         """
@@ -287,9 +287,11 @@ class FullFrames:
         made = new_frame(groups, (first.first_seq, last.last_seq), self._encode)
         if made is not None:
             self._ratio = min(1.0, _MARGIN * made.desc.raw_size / sum(one.desc.raw_size for one in waiting))
-            self._builder.add_frame(made.data, made.desc, made.type_counts)
+            self._builder.add_frame(
+                made.data, made.desc, made.type_counts, FrameRanges(made.batch_range, made.step_range)
+            )
         elif len(waiting) == 1:
-            self._builder.add_frame(waiting[0].data, first, type_counts_of(groups))
+            self._builder.add_frame(waiting[0].data(), first, type_counts_of(groups))
         else:
             half = len(waiting) // 2
             self._place(waiting[:half])

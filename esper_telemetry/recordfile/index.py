@@ -63,6 +63,22 @@ class FrameRef(NamedTuple):
         return Descriptor._make(self[1:9])
 
 
+class FrameRanges(NamedTuple):
+    """Where in the run the events of a frame happened, as their contexts state; what a payload has for itself aside.
+
+    Attributes:
+        batch_idx: smallest and largest Context.batch_idx; None where no event has one.
+        step: the same of Context.step.
+    """
+
+    batch_idx: tuple[int, int] | None = None
+    step: tuple[int, int] | None = None
+
+
+# Of a frame whose contexts nothing looked at.
+ANYWHERE = FrameRanges((0, (1 << 64) - 1), (0, (1 << 64) - 1))
+
+
 class FooterBuilder:
     """Collects what the footer of a growing file will state."""
 
@@ -85,13 +101,27 @@ class FooterBuilder:
             self._index.header_offsets.append(offset)
         self._add_frame(entry)
 
-    def add_data(self, offset: int, frame: bytes, desc: Descriptor, type_counts: Mapping[int, int]) -> None:
-        """Record a data frame and its descriptor."""
-        self.add_entry(offset, layout.seek_entry(frame, desc.raw_size), desc, type_counts)
+    def add_data(
+        self,
+        offset: int,
+        frame: bytes,
+        desc: Descriptor,
+        type_counts: Mapping[int, int],
+        ranges: FrameRanges = ANYWHERE,
+    ) -> None:
+        """Record a data frame and its descriptor; `type_counts` is empty where its events were not looked at."""
+        self.add_entry(offset, layout.seek_entry(frame, desc.raw_size), desc, type_counts, ranges)
 
-    def add_entry(self, offset: int, entry: SeekEntry, desc: Descriptor, type_counts: Mapping[int, int]) -> None:
+    def add_entry(
+        self,
+        offset: int,
+        entry: SeekEntry,
+        desc: Descriptor,
+        type_counts: Mapping[int, int],
+        ranges: FrameRanges = ANYWHERE,
+    ) -> None:
         """Record a data frame and its descriptor, its entry in the seek table given."""
-        self._index.frames.add(
+        info = self._index.frames.add(
             offset=offset,
             compressed_size=desc.compressed_size,
             raw_size=desc.raw_size,
@@ -102,6 +132,10 @@ class FooterBuilder:
             max_time_unix_nano=desc.max_time,
             type_counts=type_counts,
         )
+        if type_counts and ranges.batch_idx is not None:
+            info.min_batch_idx, info.max_batch_idx = ranges.batch_idx
+        if type_counts and ranges.step is not None:
+            info.min_step, info.max_step = ranges.step
         self._types.update(type_counts)
         self._index.records += desc.records
         self._add_frame(entry)
@@ -127,6 +161,16 @@ class FooterBuilder:
     def _add_frame(self, entry: SeekEntry) -> None:
         self._entries.append(entry)
         self.add_skippable(layout.DESCRIPTOR_BYTES)
+
+
+def stated_ranges(info: record_pb2.FrameInfo) -> FrameRanges:
+    """Return where the events of a frame happened, as the index states it."""
+    if not info.type_counts:  # placed by a builder that did not look inside
+        return ANYWHERE
+    return FrameRanges(
+        (info.min_batch_idx, info.max_batch_idx) if info.HasField("min_batch_idx") else None,
+        (info.min_step, info.max_step) if info.HasField("min_step") else None,
+    )
 
 
 def parse_index_message(serialized: bytes) -> record_pb2.Index:

@@ -175,7 +175,7 @@ class _Output:
             self._lose(frame.desc.first_seq - 1)
         if frame.mark is not None:
             self._builder.add_header(*frame.mark)
-        self._builder.add_frame(frame.data(), frame.desc, frame.facts.type_counts)
+        self._builder.add_frame(frame.data(), frame.desc, frame.facts.type_counts, frame.facts.ranges)
         self._result.frames += 1
         self._result.events += frame.desc.records
         self._result.rebuilt += frame.rebuilt

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
 
 from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.damage import Damage
-from esper_telemetry.recordfile.facts import contradiction, facts_of
+from esper_telemetry.recordfile.facts import contradiction, frame_facts
 from esper_telemetry.recordfile.frame import FrameDecoder
-from esper_telemetry.recordfile.frame_events import parse_events
+from esper_telemetry.recordfile.frame_events import frame_content
+from esper_telemetry.recordfile.index import FrameRanges, stated_ranges
 from esper_telemetry.recordfile.keep import UNVERIFIED
 from esper_telemetry.recordfile.layout import SeekEntry
 from esper_telemetry.recordfile.parity import PARITY_TAG, pack_parity, parse_parity
@@ -30,15 +31,16 @@ from esper_telemetry.schema.descriptors import SchemaPool
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from google.protobuf.message import Message
 
+    from esper_telemetry.recordfile.block_columns import BlockColumns
+    from esper_telemetry.recordfile.frame_events import FrameContent
     from esper_telemetry.recordfile.index import FrameRef
     from esper_telemetry.recordfile.piece import Piece
     from esper_telemetry.recordfile.segment import Segment
     from esper_telemetry.recordfile.source import Source
-    from esper_telemetry.v1 import record_pb2
 
 
 @dataclass(slots=True)
@@ -111,6 +113,7 @@ class _Verifier:
         self._decoder = FrameDecoder()
         self._result = Verification(source.name, source.size)
         self._classes: dict[int, type[Message]] = {}
+        self._ranges: dict[int, FrameRanges] = {}
 
     def run(self) -> Verification:
         result = self._result
@@ -213,31 +216,45 @@ class _Verifier:
         data = self._source.read_at(frame.offset, frame.compressed_size)
         try:
             raw = self._decoder.decode(data, frame.raw_size)
-            events = list(parse_events(raw))  # each looked at several times
-            facts = facts_of(events)
+            facts, content = frame_facts(raw), frame_content(raw)
         except RecordError as error:
             self._result.problems.append(Damage(frame.offset, frame.end, str(error), frame.first_seq, frame.last_seq))
             return {}
         wrong = contradiction(frame.descriptor, facts)
         if wrong:
             self._problem(frame.offset, wrong)
-        self._payloads(events)
+        self._ranges[frame.offset] = facts.ranges
+        self._payloads(content)
         self._result.frames += 1
         self._result.records += facts.records
         self._result.raw_bytes += frame.raw_size
         self._progress(frame.end, self._result.size)
         return dict(facts.type_counts)
 
-    def _payloads(self, events: Sequence[record_pb2.Event]) -> None:
+    def _payloads(self, content: FrameContent) -> None:
         """Count events that the descriptors of the file cannot decode: kept, and no damage."""
-        for event in events:
-            cls = self._classes.get(event.type_id)
-            try:
-                if cls is not None:
-                    cls.FromString(event.payload)
-            except DecodeError:
-                cls = None
-            self._result.unknown_types += cls is None
+        unknown = sum(not self._decodes(one.type_id, one.payload) for one in content.events)
+        for block in content.blocks:
+            if block.payloads is not None:
+                unknown += sum(not self._decodes(block.type_id, payload) for payload in block.payloads)
+            elif not self._declares(block):
+                unknown += len(block)
+        self._result.unknown_types += unknown
+
+    def _decodes(self, type_id: int, payload: bytes) -> bool:
+        cls = self._classes.get(type_id)
+        try:
+            return cls is not None and cls.FromString(payload) is not None
+        except DecodeError:
+            return False
+
+    def _declares(self, block: BlockColumns) -> bool:
+        """Tell whether the type of a block has the fields that its columns are of."""
+        cls = self._classes.get(block.type_id)
+        if cls is None:
+            return False
+        fields: Mapping[int, Any] = cls.DESCRIPTOR.fields_by_number
+        return all(number in fields and fields[number].type == one.type for number, one in block.columns.items())
 
     def _index(self, segment: Segment, totals: Counter[int]) -> None:
         index = segment.index
@@ -255,9 +272,19 @@ class _Verifier:
                 self._problem(
                     frame.offset, "the index states other sequence numbers or times of it than its descriptor"
                 )
+            if not _within(self._ranges.get(frame.offset, FrameRanges()), stated_ranges(info)):
+                self._problem(frame.offset, "the index states other batches or steps of it than its events")
 
     def _problem(self, offset: int, reason: str) -> None:
         self._result.problems.append(Damage(offset, offset, reason))
+
+
+def _within(found: FrameRanges, stated: FrameRanges) -> bool:
+    """Tell whether events happened where an index states it, which may know no more than a wider range."""
+    return all(
+        own is None or (told is not None and told[0] <= own[0] and own[1] <= told[1])
+        for own, told in zip(found, stated, strict=True)
+    )
 
 
 _REASONS: dict[int, str] = {

@@ -17,7 +17,7 @@ from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.append import AppendFile, Gone
 from esper_telemetry.recordfile.frame import FrameEncoder
 from esper_telemetry.recordfile.header import TypeTable, pack_header
-from esper_telemetry.recordfile.index import FooterBuilder, mask_of
+from esper_telemetry.recordfile.index import ANYWHERE, FooterBuilder, FrameRanges, mask_of
 from esper_telemetry.recordfile.layout import Descriptor
 from esper_telemetry.recordfile.row_types import row_types
 from esper_telemetry.schema.batch import MAX_BATCH_BYTES
@@ -131,7 +131,7 @@ class RecordWriter:
             self._add_parity(packed.parity)
             self._table.declared(declaration)
             start += len(packed.data) + len(packed.parity)
-        self._footer.add_data(start, frame, desc, counts)
+        self._footer.add_data(start, frame, desc, counts, FrameRanges(batch.batch_range, batch.step_range))
         self.frames += 1
         self.records += desc.records
         self.last_seq = desc.last_seq
@@ -281,17 +281,24 @@ class RecordBuilder:
         if parity:
             self.add_skippable(parity)
 
-    def add_frame(self, data: bytes, desc: Descriptor, type_counts: Mapping[int, int] | None = None) -> None:
+    def add_frame(
+        self,
+        data: bytes,
+        desc: Descriptor,
+        type_counts: Mapping[int, int] | None = None,
+        ranges: FrameRanges = ANYWHERE,
+    ) -> None:
         """Place a data frame.
 
         Args:
             data: the frame and its descriptor.
             desc: that descriptor, parsed.
             type_counts: events by type id; None where they were not counted, and readers ask the descriptor then.
+            ranges: where its events happened.
         """
         offset = self._file.size - self._start
         self._file.append(data)
-        self._footer.add_data(offset, data[: desc.compressed_size], desc, type_counts or Counter())
+        self._footer.add_data(offset, data[: desc.compressed_size], desc, type_counts or Counter(), ranges)
         self.last_seq = desc.last_seq
         self.records += desc.records
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # Limits of the record format (design: a frame stays under 960 KiB compressed even when nothing compresses).
 MAX_EVENT_BYTES = 512 * 1024
 MAX_BATCH_BYTES = 896 * 1024
+_U64_MAX = (1 << 64) - 1
 
 
 @dataclass(slots=True)
@@ -60,4 +61,7 @@ class Batch:
             seqs: first and last sequence number that the batch covers.
             times: earliest and latest time.
         """
-        return cls(b"".join(events), Counter(type_ids), len(events), *seqs, *times)
+        anywhere = 0, _U64_MAX  # nothing looks at contexts here
+        return cls(
+            b"".join(events), Counter(type_ids), len(events), *seqs, *times, batch_range=anywhere, step_range=anywhere
+        )

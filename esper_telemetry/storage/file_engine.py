@@ -210,6 +210,11 @@ class FileEngine:
         """Return whether a producer is in memory."""
         return key in self._restored
 
+    def being_written(self, folder: str) -> dict[str, ProducerKey]:
+        """Return the names of files in a run's folder that are being written."""
+        paths = ((files.open_path, key) for key, files in list(self._restored.items()))
+        return {path.name: key for path, key in paths if path is not None and path.parent.name == folder}
+
     def lost(self, key: ProducerKey, ranges: list[tuple[int, int]]) -> None:
         """Report numbers that were found to be gone, of a producer that is not in memory."""
         self._report(Cycle([ProducerProgress(key, 0, 0, lost=tuple(ranges))], [], []))

@@ -60,6 +60,9 @@ class InUse(Protocol):
     def is_restored(self, key: ProducerKey) -> bool:
         """Return whether a producer is in memory: its files are its own then."""
 
+    def being_written(self, folder: str) -> dict[str, ProducerKey]:
+        """Return the names of files in a run's folder that are being written, each with its producer."""
+
     def lost(self, key: ProducerKey, ranges: list[tuple[int, int]]) -> None:
         """Take the report that numbers of a producer, which is not in memory, were durable and are gone."""
 
@@ -247,7 +250,8 @@ class FolderCheck:
         try:
             mtime_ns, listed_at = path.stat().st_mtime_ns, time.time()
             known = self._index.segments(folder)
-            run = _RunFolder(path, known, notes)
+            written = self._in_use.being_written(folder)
+            run = _RunFolder(path, known, notes, written)
             open_files = {key: names for key, names in run.unsealed.items() if not self._in_use.is_restored(key)}
         except FileNotFoundError:
             self._gone(folder, notes)
@@ -259,7 +263,7 @@ class FolderCheck:
             for key, names in open_files.items():
                 self._recover(path, key, names, notes)
             mtime_ns, listed_at = path.stat().st_mtime_ns, time.time()
-            run = _RunFolder(path, known, notes)
+            run = _RunFolder(path, known, notes, self._in_use.being_written(folder))
         self._set_aside(run)
         self._report(run, known)
         self._index.put(folder, run.changed)
@@ -315,7 +319,7 @@ class FolderCheck:
     def _gone(self, folder: str, notes: list[str]) -> None:
         known = self._index.segments(folder)
         if known:
-            self._report(_RunFolder(self._root / folder, known, notes, empty=True), known)
+            self._report(_RunFolder(self._root / folder, known, notes, {}, empty=True), known)
         self._index.drop_run(folder)
 
 
@@ -326,6 +330,7 @@ class _RunFolder:
         path: the run's folder.
         known: what the index has of it.
         notes: sentences about what was found.
+        written: producers by the names of files that are being written: those are not read.
         empty: the folder is gone.
 
     Raises:
@@ -340,8 +345,16 @@ class _RunFolder:
         unreadable: why the headers of files cannot be read.
     """
 
-    def __init__(self, path: Path, known: dict[str, IndexedSegment], notes: list[str], *, empty: bool = False) -> None:
-        self.path, self.notes = path, notes
+    def __init__(
+        self,
+        path: Path,
+        known: dict[str, IndexedSegment],
+        notes: list[str],
+        written: dict[str, ProducerKey],
+        *,
+        empty: bool = False,
+    ) -> None:
+        self.path, self.notes, self._written = path, notes, written
         self.run_id = ""
         self.sealed: dict[str, IndexedSegment] = {}
         self.changed: list[IndexedSegment] = []
@@ -358,6 +371,10 @@ class _RunFolder:
 
     def _look(self, entry: os.DirEntry[str], row: IndexedSegment | None) -> None:
         path = self.path / entry.name
+        writer = self._written.get(entry.name)
+        if writer is not None:
+            self._note_unsealed(writer, entry.name)
+            return
         try:
             status = entry.stat()
             if row is not None and row.is_of(status):
@@ -388,10 +405,12 @@ class _RunFolder:
     def _take_unsealed(self, path: Path) -> None:
         header = first_header(path)
         if OWNER_ATTRIBUTE in header.attributes:
-            key = ProducerKey(header.run_id, header.producer_id)
-            self._note_key(key)
-            self.unsealed.setdefault(key, set()).add(path.name)
-            self.kept.add(path.name)
+            self._note_unsealed(ProducerKey(header.run_id, header.producer_id), path.name)
+
+    def _note_unsealed(self, key: ProducerKey, name: str) -> None:
+        self._note_key(key)
+        self.unsealed.setdefault(key, set()).add(name)
+        self.kept.add(name)
 
     def _take_unreadable(self, path: Path, reason: str) -> None:
         if path.exists():

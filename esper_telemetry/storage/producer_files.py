@@ -184,6 +184,12 @@ class ProducerFiles:
         self._publish(appender)
 
     @property
+    def open_path(self) -> Path | None:
+        """The segment that is being written, if there is one; from any thread."""
+        appender = self._appender
+        return appender.path if appender is not None else None
+
+    @property
     def is_open(self) -> bool:
         """Whether a segment is being written."""
         return self._appender is not None

@@ -220,7 +220,9 @@ def main() -> None:
     parser.add_argument("--against", help="Python of another checkout, e.g. ../base/.venv/bin/python")
     parser.add_argument("--server", help="the nats-server; else the first on PATH")
     args = parser.parse_args()
-    program = args.server or shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin")
+    args.against = args.against and Path(args.against).absolute()
+    program = args.server and Path(args.server).absolute()
+    program = program or shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin")
     if program is None:
         print("nats-server is not installed: nothing is measured")
         return

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 EVENTS_A_FRAME = 20
 _A_CHANNEL = 100
+_HEARTBEAT_S = 10.0
 _PROBE_EVERY_S = 0.1
 
 
@@ -154,11 +155,21 @@ class Crowd:
             for message in self._frames.opening(number):
                 await call.write(message)
             for batch in self._frames.batches:
-                await asyncio.sleep(random.uniform(0.5, 1.5) * self._pause_s)  # noqa: S311 - no secret
+                await self._wait(call, random.uniform(0.5, 1.5) * self._pause_s)  # noqa: S311 - no secret
                 await call.write(batch)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             pass  # the reader knows how it ended
         await reader
+
+    async def _wait(self, call: Any, seconds: float) -> None:
+        """Wait, with heartbeats: a stream that is silent for 30 s is ended."""
+        from esper_telemetry.v1 import collector_pb2
+
+        while seconds > _HEARTBEAT_S:
+            await asyncio.sleep(_HEARTBEAT_S)
+            await call.write(collector_pb2.ClientMessage(heartbeat=collector_pb2.Heartbeat()))
+            seconds -= _HEARTBEAT_S
+        await asyncio.sleep(seconds)
 
     async def _read(self, call: Any, number: int, on_answer: Callable[[], None]) -> None:
         import grpc
@@ -188,7 +199,7 @@ async def bench_hold(collector: Receiver, metrics: str, frames: Frames, args: ar
     producers, seconds = args.producers, args.seconds
     warm = Crowd(frames, collector.address, args.pause)
     await warm.grow(20)
-    await asyncio.sleep(2 * args.pause)
+    await asyncio.sleep(10)
     before = resident(collector.pid)
     crowd = Crowd(frames, collector.address, args.pause)
     began = time.perf_counter()

@@ -10,30 +10,28 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import zstandard
 
 import esper_telemetry as et
 from esper.v1 import seed_pb2
+from esper_telemetry.recorder.core import Core
+from esper_telemetry.recorder.emitter import Emitter
 from esper_telemetry.recordfile import HeaderInfo, RecordReader, RecordWriter, Selection, random_id
-from esper_telemetry.schema import Batch, event_type
-from esper_telemetry.schema.frame_builder import EventGroup, build_frame, fields_of
-from esper_telemetry.v1 import context_pb2, record_pb2
+from esper_telemetry.schema import Batch, event_type, level_number
+from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from google.protobuf.message import Message
     from workload import Made
 
-    from esper_telemetry import Emitter
     from esper_telemetry.schema import EventType
 
 FRAME_BYTES = 256 * 1024
-_VALUE_BYTES = 10  # of a double with its tag
+_EVENTS_AT_ONCE = 4096  # more than a frame has
 
 
 class Peer:
@@ -79,58 +77,45 @@ def type_table(made: Iterable[Made]) -> dict[type, tuple[int, EventType]]:
     return {cls: (number, event_type(cls)) for number, cls in enumerate(classes, 1)}
 
 
+class _Times:
+    """A clock that shows the time of the event that is emitted."""
+
+    def __init__(self, now: int) -> None:
+        self.now = now
+
+    def wall_ns(self) -> int:
+        """Return it."""
+        return self.now
+
+    def monotonic_ns(self) -> int:
+        """Return the same."""
+        return self.now
+
+
 def batches(made: Sequence[Made], types: dict[type, tuple[int, EventType]]) -> Iterator[Batch]:
-    """Group and pack events into batches of a frame, with the recorder's own means: the frame builder."""
-    shapes: dict[Any, Shape] = {}
-    places: dict[int, tuple[tuple[str, ...], tuple[Any, ...]]] = {}  # the workload shares the dicts of its contexts
-    rows: dict[Any, list[Any]] = {}
-    size, first = 0, 1
-    for seq, (cls, time, context, fields) in enumerate(made, 1):
-        place = places.get(id(context))
-        if place is None:
-            place = places[id(context)] = tuple(context), tuple(context.values())
-        key = cls, place[0], tuple(fields)
-        row = rows.get(key)
-        if row is None:
-            if key not in shapes:
-                shapes[key] = Shape(types[cls][0], cls, context, fields)
-            row = rows[key] = []
-        row.append((seq, time, place[1], fields.values()))
-        size += _VALUE_BYTES * (len(context) + len(fields))
-        if size >= FRAME_BYTES or seq == len(made):
-            built = build_frame(shapes[key].group(of_kind) for key, of_kind in rows.items())
-            counts = Counter[int]()
-            for key, of_kind in rows.items():
-                counts[shapes[key].type_id] += len(of_kind)
-            seqs, times = (first, seq), (made[first - 1].time, time)
-            batch = Batch(built.raw, counts, seq - first + 1, *seqs, *times)
-            batch.batch_range, batch.step_range = built.batch_range, built.step_range
-            yield batch
-            rows, size, first = {}, 0, seq + 1
+    """Make batches of a frame as the recorder makes them, but in this thread: emit, buffer, cutter."""
+    clock = _Times(made[0].time)
+    options = et.RecordOptions(frame_bytes=FRAME_BYTES, buffer_bytes=1 << 30)
+    core = Core(options, clock, [one for _, one in types.values()], level_number("debug"), strict=True)
+    core.append, core.open_buffer = core.buffer.append, core.buffer
+    root, bound = Emitter(core), dict[int, Emitter]()  # the workload shares the dicts of its contexts
+    seq = 0
+    for seq, one in enumerate(made, 1):
+        emitter = bound.get(id(one.context))
+        if emitter is None:
+            emitter = bound[id(one.context)] = root.bind(**one.context)
+        clock.now = one.time
+        emitter.emit(one.cls, **one.fields)
+        if not seq % _EVENTS_AT_ONCE:
+            yield from _taken(core, seq - _EVENTS_AT_ONCE)
+    yield from _taken(core, seq)
 
 
-class Shape:
-    """Events of one type whose context and fields have the same names in the same order."""
-
-    def __init__(self, type_id: int, cls: type[Message], context: dict[str, Any], fields: dict[str, Any]) -> None:
-        self.type_id = type_id
-        self._context = fields_of(context_pb2.Context, context)
-        self._fields = fields_of(cls, fields)
-        self._context_order = _order(context_pb2.Context, context)
-        self._field_order = _order(cls, fields)
-
-    def group(self, rows: list[tuple[int, int, Any, Any]]) -> EventGroup:
-        """Return rows of sequence number, time, values of the context and of the fields as a group."""
-        seqs, times, contexts, values = zip(*rows, strict=True)
-        where, columns = list(zip(*contexts, strict=True)), list(zip(*values, strict=True))
-        where, columns = [where[at] for at in self._context_order], [columns[at] for at in self._field_order]
-        return EventGroup(self.type_id, seqs, times, self._context, where, self._fields, columns)
-
-
-def _order(cls: type[Message], names: Iterable[str]) -> list[int]:
-    """Return the places of `names` in the order of the numbers of the fields."""
-    numbers = [cls.DESCRIPTOR.fields_by_name[name].number for name in names]
-    return sorted(range(len(numbers)), key=numbers.__getitem__)
+def _taken(core: Core, until: int) -> Iterator[Batch]:
+    """Yield the next batches, up to one that reaches a sequence number."""
+    while core.buffer.taken_seq < until and (batch := core.buffer.take()) is not None:
+        yield batch
+        core.buffer.written()
 
 
 class Record(Peer):

@@ -184,6 +184,16 @@ def test_a_consumer_whose_disk_is_full_leaves_the_partitions_to_others(deploymen
     assert ": acquired from" not in full.log()
 
 
+def test_a_consumer_without_partitions_says_what_it_waits_for(deployment):
+    first = deployment.add_consumer()
+    wait_until(lambda: first.log().count(": acquired from") >= 4, "the first to have all partitions")
+    second = deployment.add_consumer()
+    wait_until(
+        lambda: "own all; one that is silent for 5 s loses its own" in second.log(), "the second to say it waits"
+    )
+    wait_until(lambda: second.log().count(": acquired from") >= 2, "the second to have its share")
+
+
 def test_two_consumers_share_and_a_folder_belongs_to_one(deployment):
     first = deployment.add_consumer()
     second = deployment.add_consumer()

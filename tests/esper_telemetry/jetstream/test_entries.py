@@ -80,6 +80,17 @@ def test_the_entry_of_a_frame_has_the_bytes_that_protobuf_makes(key, payload, fi
     assert frame_entry(key, SESSION, put, fingerprint) == by_protobuf(key, put, fingerprint).SerializeToString()
 
 
+@given(KEYS, st.integers(0, (1 << 64) - 1), st.integers(0, (1 << 64) - 1), st.sampled_from([b"", b"f", b"f" * 32]))
+def test_whoever_sends_it_an_entry_is_read_as_protobuf_reads_it(key, epoch, nonce, fingerprint):
+    data = frame_entry(key, SessionId(epoch, nonce), put_frame(SAMPLE), fingerprint)
+    entry = log_pb2.LogEntry.FromString(data)
+    for _ in range(2):  # the second time its first fields are remembered
+        arrival = unpack_entry(data, FrameDecoder())
+        assert arrival.key == (entry.run_id, entry.producer_id)
+        assert arrival.session == (entry.session_epoch, entry.session_nonce)
+        assert (arrival.content.payload, arrival.fingerprint) == (entry.frame.payload, entry.frame.schema_fingerprint)
+
+
 def test_a_payload_is_not_copied_out_of_its_message(produced):
     data = frame_entry(key_of(produced), SESSION, put_frame(produced), b"f" * 32)
     payload = unpack_entry(data, FrameDecoder()).content.payload

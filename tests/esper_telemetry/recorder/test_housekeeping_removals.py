@@ -123,7 +123,7 @@ def test_a_root_that_became_a_file_neither_stops_training_nor_hides_the_loss(tmp
 
 
 def test_closed_segments_are_counted_too_and_retention_is_not(tmp_path):
-    options = et.RecordOptions(flush_interval=0.02, segment_bytes=25_000)
+    options = et.RecordOptions(flush_interval=0.02, segment_bytes=7_000)
     with et.start_run(tmp_path / "a", name="x", record=options) as run:
         for _ in range(10):
             run.emit(et.events.ScalarLogged, name=os.urandom(2000).hex())
@@ -133,7 +133,7 @@ def test_closed_segments_are_counted_too_and_retention_is_not(tmp_path):
     offered, found, dropped = account(run)
     assert offered == found + dropped
     assert dropped > 0
-    options = et.RecordOptions(flush_interval=0.02, segment_bytes=25_000, keep_bytes=60_000)
+    options = et.RecordOptions(flush_interval=0.02, segment_bytes=7_000, keep_bytes=60_000)
     with et.start_run(tmp_path / "b", name="x", record=options) as run:
         for _ in range(20):
             run.emit(et.events.ScalarLogged, name=os.urandom(2000).hex())

@@ -7,8 +7,11 @@ import pytest
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile.facts import contradiction, facts_of, frame_facts
 from esper_telemetry.recordfile.frame_events import event_columns, parse_envelopes, parse_events
+from esper_telemetry.recordfile.index import FrameRanges
 from esper_telemetry.recordfile.layout import Descriptor
+from esper_telemetry.schema.event_block import Field, encode_block, encode_column
 from esper_telemetry.v1 import record_pb2
+from esper_telemetry.v1.context_pb2 import Context
 
 
 def events(*rows) -> list[record_pb2.Event]:
@@ -19,7 +22,7 @@ FACTS = facts_of(events((2, 5, 100), (1, 7, 90), (2, 9, 120)))
 
 
 def test_the_events_say_their_count_range_times_and_types():
-    assert FACTS == (3, 5, 9, 90, 120, {1: 1, 2: 2})
+    assert (3, 5, 9, 90, 120, {1: 1, 2: 2}, FrameRanges()) == FACTS
     assert FACTS.descriptor(10, 20) == (10, 20, 3, 0b11, 5, 9, 90, 120)
 
 
@@ -87,3 +90,17 @@ def test_a_large_frame_of_few_events_is_parsed():
 def test_a_frame_of_something_else_is_refused(raw, message):
     with pytest.raises(CorruptRecordError, match=message):
         frame_facts(raw)
+
+
+def test_where_events_happened_is_told_of_those_that_came_alone_and_by_column():
+    single = record_pb2.Event(
+        type_id=1, time_unix_nano=9, seq=1, context=Context(batch_idx=9, step=1)
+    ).SerializeToString()
+    raw = b"\x12" + bytes([len(single)]) + single
+    raw += encode_block(2, [2, 3, 5], [9, 9, 9], [encode_column(Field(4, 4), [7, 8, 2**64 - 1])], [])
+    raw += encode_block(3, [4, 6, 7], [9, 9, 9], [encode_column(Field(8, 4), [3, 3, 3])], [])
+    facts = frame_facts(raw)
+    assert facts.ranges == FrameRanges(batch_idx=(7, 2**64 - 1), step=(1, 3))
+    assert facts == facts_of(list(parse_events(raw)))
+    plain = record_pb2.RecordFile(event=events((2, 5, 100), (1, 7, 90))).SerializeToString()
+    assert frame_facts(plain).ranges == FrameRanges()
