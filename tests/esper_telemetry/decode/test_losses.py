@@ -17,7 +17,7 @@ from esper_telemetry.decode import summarize
 from esper_telemetry.recordfile import merge
 from esper_telemetry.v1 import run_pb2, training_pb2
 
-SMALL = RecordOptions(segment_bytes=30_000, frame_bytes=2_000)
+SMALL = RecordOptions(segment_bytes=6_000, frame_bytes=1_000, compact=False)
 
 
 def record(folder, *, count=3_000, record=SMALL, **options):
@@ -100,7 +100,7 @@ def test_what_the_end_counts_and_is_not_here_is_missing(write_record, scalars):
 
 
 def test_retention_is_no_loss_but_is_told(tmp_path):
-    options = RecordOptions(segment_bytes=30_000, frame_bytes=2_000, keep_bytes=70_000)
+    options = RecordOptions(segment_bytes=6_000, frame_bytes=1_000, compact=False, keep_bytes=14_000)
     record(tmp_path, record=options)
     records = read(tmp_path / "l")
     seqs = [event.seq for event in records]

@@ -15,7 +15,7 @@ import esper_telemetry
 from esper.v1 import seed_pb2
 from esper_telemetry import RecordOptions, read
 from esper_telemetry.errors import CorruptRecordError, NotARecordError
-from esper_telemetry.recordfile import Selection, filter_record, merge
+from esper_telemetry.recordfile import RecordReader, Selection, filter_record, merge
 from esper_telemetry.v1 import training_pb2
 
 
@@ -91,7 +91,7 @@ def test_a_moment_without_a_time_zone_is_refused(record_run):
 
 
 def test_a_run_of_several_segments_and_ranks_reads_as_one(tmp_path):
-    options = RecordOptions(segment_bytes=30_000, frame_bytes=2_000)
+    options = RecordOptions(segment_bytes=6_000, frame_bytes=1_000, compact=False)
     runs = [
         esper_telemetry.start_run(tmp_path, name="ranks", run_id="ranks", rank=rank, record=options)
         for rank in range(2)
@@ -117,7 +117,7 @@ def test_a_run_of_several_segments_and_ranks_reads_as_one(tmp_path):
 
 
 def test_a_merged_file_reads_like_the_folder_it_was_made_of(tmp_path):
-    options = RecordOptions(segment_bytes=30_000, frame_bytes=2_000)
+    options = RecordOptions(segment_bytes=6_000, frame_bytes=1_000, compact=False)
     runs = [esper_telemetry.start_run(tmp_path, name="m", run_id="m", rank=rank, record=options) for rank in range(2)]
     for number in range(2_000):
         runs[number % 2].emit(training_pb2.ScalarLogged, name=f"n{number * 7919 % 1000}", value=number**0.5)
@@ -143,7 +143,7 @@ def test_numbers_that_a_filter_left_out_are_not_missing(record_run, tmp_path):
 
 def test_a_lost_segment_is_told(tmp_path):
     with esper_telemetry.start_run(
-        tmp_path, name="cut", run_id="cut", record=RecordOptions(segment_bytes=30_000, frame_bytes=2_000)
+        tmp_path, name="cut", run_id="cut", record=RecordOptions(segment_bytes=6_000, frame_bytes=1_000, compact=False)
     ) as run:
         for number in range(3_000):
             run.emit(training_pb2.ScalarLogged, name=f"n{number * 7919 % 1000}", value=number**0.5)
@@ -182,7 +182,8 @@ def test_a_cut_file_gives_its_whole_frames_and_says_so(write_record, scalars):
 def test_damage_is_raised_or_passed_over_and_noted(write_record, scalars):
     path = write_record(scalars(10), scalars(10), scalars(10))
     data = bytearray(path.read_bytes())
-    second = data.index(b"\x28\xb5\x2f\xfd", data.index(b"EFRM", data.index(b"EFRM") + 4)) + 30
+    with RecordReader(path) as reader:
+        second = list(reader.frames())[1].offset + 30
     data[second] ^= 0xFF
     path.write_bytes(data)
     with pytest.raises(CorruptRecordError, match="run esper-telemetry recover"):
