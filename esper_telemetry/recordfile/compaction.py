@@ -14,6 +14,7 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 # Its name is hidden and has not the ending of a record: no reader, listing or follower looks at it.
 _LEFT = ".compacting"
-LEVEL = 12
+LEVEL = 19
 # Of its bytes a file has to give back so many, or it is not worth that its frames change.
 LEAST_SAVED = 1 / 3
 # Frames of at least so many bytes give back less than that: full frames are about as small.
@@ -277,14 +278,13 @@ class _Rewriting:
                 full.flush()
                 builder.add_skip(item)
                 continue
-            data = self._reader.read_raw(item)
             content = self._reader.decompress(item)
+            given.frame(content, item)
             groups = event_groups(content, item, messages)
-            given.frame(self._reader, item)
             if groups is None:
-                full.copy(data, item.descriptor, frame_facts(content).type_counts)
+                full.copy(self._reader.read_raw(item), item.descriptor, frame_facts(content).type_counts)
             else:
-                full.add(data, item.descriptor, groups)
+                full.add(partial(self._reader.read_raw, item), item.descriptor, groups)
             self._progress(item.end, 2 * self._stamp[2])
         full.flush()
         builder.finish_segment()
@@ -299,7 +299,7 @@ class _Rewriting:
                 found.segment(segment)
                 for frame in segment.frames:
                     self._look_at_the_clock()
-                    found.frame(reader, frame)
+                    found.frame(reader.decompress(frame), frame)
                     self._frames += 1
                     self._progress(self._stamp[2] + frame.end, 2 * self._stamp[2])
         if found != given:

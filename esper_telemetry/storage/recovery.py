@@ -20,6 +20,7 @@ from esper_telemetry.recordfile.append import sync_folder
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.header import parse_header_frame
 from esper_telemetry.recordfile.index import FooterBuilder
+from esper_telemetry.recordfile.layout import ID_BYTES
 from esper_telemetry.recordfile.lock import writer_gone
 from esper_telemetry.recordfile.piece import Kind, Piece
 from esper_telemetry.recordfile.source import FileSource
@@ -126,14 +127,25 @@ def recover_producer(
         SinkError: a file cannot be cut or synced; nothing may be acked then.
     """
     found = StoredProducer(key)
-    for path in sorted(folder.glob("*" + SUFFIX)):
-        is_candidate = path.name in also or may_be_of(path, key.producer_id)
-        segment = _read(path, notes) if is_candidate else None
+    for path in _candidates(folder, key.producer_id, also):
+        segment = _read(path, notes)
         if segment is not None and (segment.header.run_id, segment.header.producer_id) == key:
             found.segments.append(segment)
     found.segments.sort(key=lambda segment: (segment.header.segment, segment.path.name))
     _seal_all(found, notes)
     return found if found.segments else None
+
+
+def _candidates(folder: Path, producer_id: bytes, also: Collection[str]) -> list[Path]:
+    """Return the files that may be a producer's, by name; of thousands of names most are left without being parsed."""
+    parts = tuple(producer_id[at : at + 4].hex() for at in range(0, ID_BYTES, 4))
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - names are wanted, of thousands of segments
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    likely = (name for name in sorted(names) if name.endswith(SUFFIX))
+    paths = (folder / name for name in likely if name in also or any(part in name for part in parts))
+    return [path for path in paths if path.name in also or may_be_of(path, producer_id)]
 
 
 def _read(path: Path, notes: list[str]) -> StoredSegment | None:

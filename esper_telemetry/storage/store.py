@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from esper_telemetry.storage.engine import Claim, Cycle, ProducerProgress, PutFrame, Seal, weight
@@ -116,20 +116,19 @@ class Store:
         return self._waiting_bytes >= GATHER_BYTES or self._urgent or self._stopping
 
     def _cycle(self, items: list[tuple[ProducerFiles, Item]]) -> Cycle:
-        touched: dict[ProducerFiles, _Sizes] = {}
+        touched: dict[ProducerFiles, _Work] = {}
         for producer, item in items:
-            sizes = touched.setdefault(producer, _Sizes())
-            sizes.payload += len(item.payload) if isinstance(item, PutFrame) else 0
-            sizes.weight += weight(item)
-            with _guarded(producer):
-                producer.apply(item)
-        for producer in touched:
-            with _guarded(producer):
-                producer.write()
-        self._sync(list(touched))
+            work = touched.setdefault(producer, _Work())
+            work.items.append(item)
+            work.payload += len(item.payload) if isinstance(item, PutFrame) else 0
+            work.weight += weight(item)
+        for producer, work in touched.items():
+            if not any(isinstance(item, Seal) for item in work.items):
+                work.apply(producer)
+        self._sync(touched)
         cycle = Cycle([], [], [])
-        for producer, sizes in touched.items():
-            cycle.progress.append(_progress(producer, sizes))
+        for producer, work in touched.items():
+            cycle.progress.append(_progress(producer, work))
             cycle.sync_seconds.extend(producer.sync_seconds)
             cycle.expired.extend(producer.expired)
             producer.sync_seconds.clear()
@@ -137,15 +136,15 @@ class Store:
         self._bound_files(touched)
         return cycle
 
-    def _sync(self, producers: list[ProducerFiles]) -> None:
-        """Sync what was written; several files at once, because a disk makes them durable together."""
-        if len(producers) < _SYNC_TOGETHER:
-            for producer in producers:
-                _sync_one(producer)
+    def _sync(self, touched: dict[ProducerFiles, _Work]) -> None:
+        """Sync what was written, and seal; several files at once, because a disk makes them durable together."""
+        if len(touched) < _SYNC_TOGETHER:
+            for producer, work in touched.items():
+                work.finish(producer)
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_SYNC_THREADS, "collector-sync")
-        for _ in self._pool.map(_sync_one, producers):
+        for _ in self._pool.map(lambda each: each[1].finish(each[0]), touched.items()):
             pass
 
     def _bound_files(self, touched: Iterable[ProducerFiles]) -> None:
@@ -163,27 +162,44 @@ class Store:
             producer.pause()
 
 
-def _sync_one(producer: ProducerFiles) -> None:
-    with _guarded(producer):
-        producer.sync()
-
-
 @dataclass(slots=True)
-class _Sizes:
-    """What one producer's items of a cycle take, in bytes."""
+class _Work:
+    """What a cycle has to do for one producer.
 
+    Attributes:
+        items: in order.
+        payload, weight: what they take, bytes.
+    """
+
+    items: list[Item] = field(default_factory=list)
     payload: int = 0
     weight: int = 0
 
+    def apply(self, producer: ProducerFiles) -> None:
+        """Apply the items, and write what they bring."""
+        items, self.items = self.items, []
+        for item in items:
+            with _guarded(producer):
+                producer.apply(item)
+        with _guarded(producer):
+            producer.write()
 
-def _progress(producer: ProducerFiles, sizes: _Sizes) -> ProducerProgress:
+    def finish(self, producer: ProducerFiles) -> None:
+        """Apply what is left, and make it durable."""
+        if self.items:
+            self.apply(producer)
+        with _guarded(producer):
+            producer.sync()
+
+
+def _progress(producer: ProducerFiles, work: _Work) -> ProducerProgress:
     lost, producer.lost = tuple(producer.lost), []
     rewound, producer.rewound = producer.rewound, False
     return ProducerProgress(
         producer.key,
         producer.numbers.durable_seq,
-        sizes.payload,
-        weight=sizes.weight,
+        work.payload,
+        weight=work.weight,
         stored_bytes=producer.stored_bytes,
         error=producer.failed,
         lost=lost,
