@@ -23,7 +23,8 @@ from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.append import sync_folder
 from esper_telemetry.recordfile.facts import frame_facts
 from esper_telemetry.recordfile.frame import FrameEncoder
-from esper_telemetry.recordfile.full_frames import FullFrames, Messages, event_groups
+from esper_telemetry.recordfile.frame_events import content_columns, event_columns, frame_content
+from esper_telemetry.recordfile.full_frames import FullFrames, Messages, groups_of
 from esper_telemetry.recordfile.header import pack_header
 from esper_telemetry.recordfile.keep import UNVERIFIED
 from esper_telemetry.recordfile.lock import is_locked
@@ -282,11 +283,12 @@ class _Rewriting:
                 full.flush()
                 builder.add_skip(item)
                 continue
-            content = self._reader.decompress(item)
-            given.frame(content, item)
-            groups = event_groups(content, item, messages)
+            raw = self._reader.decompress(item)
+            content = frame_content(raw, item)
+            given.events(content_columns(content))
+            groups = groups_of(content, raw, messages)
             if groups is None:
-                full.copy(self._reader.read_raw(item), item.descriptor, frame_facts(content).type_counts)
+                full.copy(self._reader.read_raw(item), item.descriptor, frame_facts(raw).type_counts)
             else:
                 full.add(partial(self._reader.read_raw, item), item.descriptor, groups)
             self._progress(item.end, 2 * self._stamp[2])
@@ -303,7 +305,7 @@ class _Rewriting:
                 found.segment(segment)
                 for frame in segment.frames:
                     self._look_at_the_clock(_WHOLE)
-                    found.frame(reader.decompress(frame), frame)
+                    found.events(event_columns(reader.decompress(frame), frame))
                     self._frames += 1
                     self._progress(self._stamp[2] + frame.end, 2 * self._stamp[2])
         if found != given:
