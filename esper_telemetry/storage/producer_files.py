@@ -194,6 +194,11 @@ class ProducerFiles:
         """Whether a segment is being written."""
         return self._appender is not None
 
+    @property
+    def holds_file(self) -> bool:
+        """Whether it has a descriptor open."""
+        return self._appender is not None and not self._appender.paused
+
     def pause(self) -> None:
         """Need no descriptor until something is stored again."""
         appender = self._appender

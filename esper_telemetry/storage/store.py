@@ -151,9 +151,10 @@ class Store:
         """Pause the segments that were not written for the longest time, beyond so many that are open."""
         for producer in touched:
             self._awake.pop(producer, None)
+            if producer.holds_file:  # one that was only looked at is still paused
+                self._awake[producer] = None
             if producer.is_open:
                 self._open.add(producer)
-                self._awake[producer] = None
             else:
                 self._open.discard(producer)
         while len(self._awake) > MOST_OPEN_FILES:
