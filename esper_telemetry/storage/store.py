@@ -138,13 +138,14 @@ class Store:
 
     def _sync(self, touched: dict[ProducerFiles, _Work]) -> None:
         """Sync what was written, and seal; several files at once, because a disk makes them durable together."""
-        if len(touched) < _SYNC_TOGETHER:
-            for producer, work in touched.items():
+        wanting = [(producer, work) for producer, work in touched.items() if work.items or producer.unsynced]
+        if len(wanting) < _SYNC_TOGETHER:
+            for producer, work in wanting:
                 work.finish(producer)
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_SYNC_THREADS, "collector-sync")
-        for _ in self._pool.map(lambda each: each[1].finish(each[0]), touched.items()):
+        for _ in self._pool.map(lambda each: each[1].finish(each[0]), wanting):
             pass
 
     def _bound_files(self, touched: Iterable[ProducerFiles]) -> None:
