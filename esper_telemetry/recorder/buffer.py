@@ -41,6 +41,8 @@ _BEHIND = 2
 _TURNS = 4
 # An event takes so many times the bytes in memory that it takes in a frame, about: the writer is woken for a frame.
 _HELD_IN_A_FRAME = 8
+# However small the buffer is, the writer is woken long before it is full.
+_PORTIONS = 8
 # Readings of the account that the writer thread may disturb: it does so for microseconds, once a slice.
 _READINGS = 100
 
@@ -99,7 +101,7 @@ class Buffer:
         self.monotonic_ns = clock.monotonic_ns
         self.timeline = Timeline(clock)
         self._wakeup = wakeup
-        self._portion = min(_HELD_IN_A_FRAME * options.frame_bytes, max(options.buffer_bytes // 8, options.frame_bytes))
+        self._portion = min(_HELD_IN_A_FRAME * options.frame_bytes, options.buffer_bytes // _PORTIONS)
         self._limits: dict[int, int] = {
             options_pb2.SHEDDING_FIRST: int(options.buffer_bytes * _FIRST_SHARE),
             options_pb2.SHEDDING_LATER: options.buffer_bytes,

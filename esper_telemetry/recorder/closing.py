@@ -77,6 +77,7 @@ class Closing:
             SinkError: only with on_error="raise", when the sink has failed.
         """
         if self._ended:
+            self._core.await_compaction()  # an exception may have broken off the wait
             return
         self.closed = True
         self.outcome = how.outcome or "closed"
@@ -90,7 +91,7 @@ class Closing:
         unclosed.discard(self)
         self._report_losses()
         settle_notices()
-        self._compact()
+        self._core.await_compaction()
         self._core.check_sink()
 
     def _finish(self, how: Ending) -> None:
@@ -114,16 +115,6 @@ class Closing:
             if not is_misfit(error):
                 raise
             notify(logging.ERROR, f"RunFinished of {self.run_id} does without its duration or results", error)
-
-    def _compact(self) -> None:
-        """Make the files smaller, now that the training is over; what goes wrong leaves them as they are."""
-        try:
-            self._core.compact()
-        except Exception as error:
-            if not is_misfit(error):  # it arrived meanwhile, and is the caller's
-                raise
-            notify(logging.WARNING, f"the record of {self.run_id} stays as it was written", error)
-            settle_notices()
 
     def _report_losses(self) -> None:
         recorded, lost = self._core.account()

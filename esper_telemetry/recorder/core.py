@@ -27,7 +27,7 @@ from esper_telemetry.recorder.ledger import IN_CHILD, INVALID, SHUTDOWN, drop_co
 from esper_telemetry.recorder.notices import Mistakes, notify
 from esper_telemetry.recorder.plans import NO_CONTEXT, NOWHERE, ContextPlans, Entry, KnownType, TypePlan
 from esper_telemetry.recorder.runfiles import child_sink
-from esper_telemetry.recorder.wakeup import Wakeup
+from esper_telemetry.recorder.wakeup import Wakeup, wait_until
 from esper_telemetry.recorder.writer_thread import WriterThread
 from esper_telemetry.schema import EventType, enum_labels, event_type
 from esper_telemetry.schema.call_shapes import CONTEXT_SHAPES, call_shapes
@@ -163,7 +163,12 @@ class Core:
         """
         self.opened_at = time.monotonic()
         self.writer = WriterThread(
-            self.buffer, lambda: make_sink(self), self.wakeup, self.options.flush_interval, self.housekeeping.turn
+            self.buffer,
+            lambda: make_sink(self),
+            self.wakeup,
+            self.options.flush_interval,
+            self.housekeeping.turn,
+            afterwards=self.compact,
         )
         sink = self.writer.start(timeout)
         self.append = self._append
@@ -383,14 +388,20 @@ class Core:
     def compact(self) -> None:
         """Rewrite the files of a run that was closed in good order into full frames, for two seconds at most.
 
-        Those of its child processes too, which do not take that time themselves.
+        Those of its child processes too, which do not take that time themselves. The last thing of the writer thread.
         """
-        files, writer = self.files, self.writer
-        if files is None or not files.compacts or self.child or writer is None or not writer.ended or writer.error:
+        files = self.files
+        if files is None or not files.compacts or self.child:
             return
         from esper_telemetry.sinks.compacting import compact_run  # loaded since the run was opened, but for this
 
-        compact_run(files.folder, getattr(writer.sink, "paths", ()), files.rank, _COMPACTING_S)
+        compact_run(files.folder, getattr(self.sink, "paths", ()), files.rank, _COMPACTING_S)
+
+    def await_compaction(self) -> None:
+        """Wait until the files are as they will stay, for as long as that may take."""
+        writer = self.writer
+        if writer is not None and self.closed and writer.ended:
+            wait_until(lambda: not writer.alive, time.monotonic() + _COMPACTING_S)
 
     # --- child processes ----------------------------------------------------------------------------------------------
 

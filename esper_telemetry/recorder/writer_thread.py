@@ -49,6 +49,8 @@ class WriterThread:
         wakeup: what the buffer wakes it by.
         flush_interval: longest time an event waits, in seconds.
         keep_house: called in every cycle, before events are taken.
+        afterwards: called when all was written and the sink is closed in good order, the last thing of the thread:
+            what signals and other threads raise is not raised in it.
 
     Attributes:
         sink: where events go, once it is open.
@@ -65,12 +67,15 @@ class WriterThread:
         wakeup: Wakeup,
         flush_interval: float,
         keep_house: Callable[[], None],
+        *,
+        afterwards: Callable[[], None] = lambda: None,
     ) -> None:
         self._buffer = buffer
         self._make_sink = make_sink
         self._wakeup = wakeup
         self._interval = flush_interval
         self._keep_house = keep_house
+        self._afterwards = afterwards
         self._begun = self._done = 0  # cycles: the last that was begun, the last that ended well
         self._sync_wish: object | None = None  # a new one for each flush that wants a sync
         self._sync_granted: object | None = None
@@ -221,8 +226,19 @@ class WriterThread:
                 self.cpu_seconds = time.thread_time()
         except BaseException as error:  # noqa: BLE001 - it is logged, and what is lost by it is counted
             self._die(error)
+        else:
+            self._conclude()
         finally:
             self._over = True
+
+    def _conclude(self) -> None:
+        """Do what is left for a record that is complete; it costs the record nothing if it fails."""
+        if self._given_up or self.error is not None:
+            return
+        try:
+            self._afterwards()
+        except BaseException as error:  # noqa: BLE001 - the record is closed and whole
+            write_line(logging.WARNING, f"the record stays as it was written: {error!r}")
 
     def _step(self, sink: Sink) -> None:
         """Wait for something to do, and do it; whatever happens, the thread goes on."""

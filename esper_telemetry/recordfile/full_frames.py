@@ -229,7 +229,7 @@ def type_counts_of(groups: Iterable[EventGroup]) -> Counter[int]:
 class _Waiting(NamedTuple):
     """A frame that was read and is not placed yet."""
 
-    data: bytes
+    data: Callable[[], bytes]
     desc: Descriptor
     groups: list[EventGroup]
 
@@ -252,11 +252,11 @@ class FullFrames:
         self._waiting: list[_Waiting] = []
         self._bytes = self._events = self._cells = 0
 
-    def add(self, data: bytes, desc: Descriptor, groups: list[EventGroup]) -> None:
+    def add(self, data: Callable[[], bytes], desc: Descriptor, groups: list[EventGroup]) -> None:
         """Take the events of the frame that follows.
 
         Args:
-            data: the frame and its descriptor, as they are.
+            data: returns the frame and its descriptor, as they are; called where there is no other way to place it.
             desc: that descriptor, parsed.
             groups: its events.
         """
@@ -291,7 +291,7 @@ class FullFrames:
                 made.data, made.desc, made.type_counts, FrameRanges(made.batch_range, made.step_range)
             )
         elif len(waiting) == 1:
-            self._builder.add_frame(waiting[0].data, first, type_counts_of(groups))
+            self._builder.add_frame(waiting[0].data(), first, type_counts_of(groups))
         else:
             half = len(waiting) // 2
             self._place(waiting[:half])

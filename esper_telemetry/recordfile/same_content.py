@@ -7,15 +7,14 @@ of a context and a payload.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from typing import TYPE_CHECKING
 
+from esper_telemetry.recordfile.frame_events import event_columns
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from esper_telemetry.recordfile.index import FrameRef
-    from esper_telemetry.recordfile.reader import RecordReader
+    from esper_telemetry.recordfile.frame_events import Described
     from esper_telemetry.recordfile.segment import Segment
 
 
@@ -23,9 +22,10 @@ class Content:
     """What a reader is given of a file, as digests that do not depend on where its frames begin and end."""
 
     def __init__(self) -> None:
-        self._columns = [hashlib.blake2b(digest_size=16) for _ in range(5)]
+        self._columns = [hashlib.blake2b(digest_size=16) for _ in range(7)]
         self._rest: list[object] = []
-        self._types: dict[int, str] = {}
+        self._names: dict[int, str] = {}
+        self._used: set[int] = set()
 
     def __eq__(self, other: object) -> bool:
         """Tell whether two files give a reader the same."""
@@ -34,10 +34,15 @@ class Content:
     __hash__ = None  # type: ignore[assignment]  # it grows
 
     def _state(self) -> tuple[object, ...]:
-        return (*(one.digest() for one in self._columns), *self._rest)
+        return (*(one.digest() for one in self._columns), *self._rest, self._types())
+
+    def _types(self) -> list[tuple[int, str]]:
+        return [(number, self._names.get(number, "")) for number in sorted(self._used)]
 
     def segment(self, segment: Segment) -> None:
         """Add what a segment states beside its events: identity, ranges, and the names of the types of its events."""
+        self._rest.append(self._types())
+        self._names, self._used = segment.types, set()
         header = record_pb2.Header()
         header.CopyFrom(segment.header)
         header.ClearField("types")
@@ -46,30 +51,21 @@ class Content:
         covered = [(frame.first_seq, frame.last_seq) for frame in segment.frames]
         span = (covered[0][0], covered[-1][1]) if covered else None
         self._rest += [header.SerializeToString(deterministic=True), skips, span, segment.last_seq, segment.records]
-        self._types = segment.types
 
-    def frame(self, reader: RecordReader, frame: FrameRef) -> None:
+    def frame(self, raw: bytes, desc: Described) -> None:
         """Add the events of a frame of the segment that was added last.
 
+        Args:
+            raw: the frame, decompressed.
+            desc: its descriptor.
+
         Raises:
-            RecordError: it cannot be read.
+            CorruptRecordError: it holds no events, or other ones than its descriptor states.
         """
-        found = reader.read_columns(frame)
-        types = (self._types.get(number, "") for number in found.type_ids)
-        parts: tuple[Iterable[int | str | bytes], ...] = (
-            found.seqs,
-            found.times,
-            types,
-            found.contexts,
-            found.payloads,
-        )
-        for digest, values in zip(self._columns, parts, strict=True):
-            for value in values:
-                digest.update(_bytes_of(value))
-
-
-def _bytes_of(value: int | str | bytes) -> bytes:
-    if isinstance(value, int):
-        return value.to_bytes(8, "little")
-    data = value.encode() if isinstance(value, str) else value
-    return len(data).to_bytes(4, "little") + data
+        found = event_columns(raw, desc)
+        self._used.update(found.type_ids)
+        parts = [array("Q", one).tobytes() for one in (found.seqs, found.times, found.type_ids)]
+        for texts in (found.contexts, found.payloads):
+            parts += [array("Q", map(len, texts)).tobytes(), b"".join(texts)]
+        for digest, part in zip(self._columns, parts, strict=True):
+            digest.update(part)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # A slow machine rewrites so much of a record of small frames in a second, reading it back included.
-_BYTES_PER_S = 500_000
+_BYTES_PER_S = 400_000
 
 
 def compact_run(folder: Path, paths: Iterable[Path], rank: int, seconds: float) -> None:

@@ -42,7 +42,7 @@ FULL_DISK = """
     import esper_telemetry as et
     from esper_telemetry import events
 
-    options = et.RecordOptions(flush_interval=0.02, buffer_bytes=200_000, close_timeout=10)
+    options = et.RecordOptions(flush_interval=0.02, buffer_bytes=2_000_000, close_timeout=10)
     with et.start_run(sys.argv[1], name="full", record=options) as run:
         hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
         room = int(sys.argv[2])

@@ -37,7 +37,7 @@ def with_worker(scenario):
     asyncio.run(run())
 
 
-def large_schema(produced, messages=800, broken=False) -> collector_pb2.Schema:
+def large_schema(produced, messages=1_600, broken=False) -> collector_pb2.Schema:
     """Return a schema with a further file of many messages."""
     schema = collector_pb2.Schema()
     schema.CopyFrom(produced.schema)

@@ -64,7 +64,7 @@ def test_every_option_of_the_record_reaches_its_place(tmp_path, mocker):
     options = et.RecordOptions(
         flush_interval=0.5, sync="every", frame_bytes=5000, buffer_bytes=70_000, reserve_bytes=8000, close_timeout=3.0,
         segment_bytes=90_000, segment_seconds=7.0, keep_bytes=200_000, on_error="raise", children="count",
-        redact=("lr",), argv=False, system_interval=60.0,
+        redact=("lr",), argv=False, system_interval=60.0, compact=False,
     )  # fmt: skip
     assert not {field.name for field in dataclasses.fields(options) if getattr(options, field.name) == field.default}
     with (
@@ -82,6 +82,7 @@ def test_every_option_of_the_record_reaches_its_place(tmp_path, mocker):
     assert (given["max_bytes"], given["max_age_s"], given["keep_bytes"]) == (90_000, 7.0, 200_000)
     assert (given["sync"], given["sync_interval_s"]) == ("every", 0.5)
     assert core.options is options
+    assert not core.files.compacts
 
 
 STARTS = """

@@ -40,7 +40,8 @@ def watched(code: str, *arguments: object) -> list:
 def test_a_started_run_is_there_after_a_power_cut(tmp_path):
     seen = watched(
         """
-        run = et.start_run(sys.argv[1] + "/deep/runs", name="x", run_id="x", record=et.RecordOptions(sync="none"))
+        options = et.RecordOptions(sync="none", compact=False)
+        run = et.start_run(sys.argv[1] + "/deep/runs", name="x", run_id="x", record=options)
         print(json.dumps(seen))
         """,
         tmp_path,

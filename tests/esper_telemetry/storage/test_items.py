@@ -9,6 +9,7 @@ import pytest
 from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.schema_check import SchemaCheck
 from esper_telemetry.recordfile import Skip, SkipReason
+from esper_telemetry.recordfile.compaction import Compaction, Rewritten
 from esper_telemetry.recordfile.verification import verify
 from esper_telemetry.storage.engine import (
     Claim,
@@ -19,6 +20,7 @@ from esper_telemetry.storage.engine import (
     PutFrame,
     PutSchema,
     PutSkip,
+    Replace,
     Seal,
     weight,
 )
@@ -34,6 +36,11 @@ def produced():
     return Produced(frames=2, per_frame=PER_FRAME)
 
 
+def nothing_compacted(folder) -> Rewritten:
+    path = folder / "main.esr.zst"
+    return Rewritten(path, folder / ".main.compacting", (0, 0, 0, 0), Compaction(path))
+
+
 @pytest.mark.parametrize("kind", typing.get_args(Item), ids=lambda kind: kind.__name__)
 def test_an_item_of_each_kind_leaves_good_files_with_what_was_put(tmp_path, produced, kind):
     key = ProducerKey(produced.run_id, produced.producer_id)
@@ -46,6 +53,7 @@ def test_an_item_of_each_kind_leaves_good_files_with_what_was_put(tmp_path, prod
         Claim: (Claim(1), 1),
         Inspect: (Inspect(), 1),
         Expire: (Expire(0.0), 1),
+        Replace: (Replace(nothing_compacted(tmp_path), lambda: None), 1),
         CutBack: (CutBack(PER_FRAME), 1),
     }
     files = ProducerFiles(tmp_path, key)
