@@ -364,6 +364,13 @@ def event_columns(raw: bytes, desc: Described | None = None) -> EventColumns:
     return columns
 
 
+def content_columns(content: FrameContent) -> EventColumns:
+    """Return the events of a frame that was parsed by column, as `event_columns` does."""
+    each = [(e.type_id, e.time_unix_nano, e.seq, e.context, e.payload) for e in content.events]
+    parts = [EventColumns(*map(list, zip(*each, strict=True)))] if each else []
+    return _interleaved([*parts, *map(_block_columns, content.blocks)])
+
+
 def stated_columns(raw: bytes, records: int) -> StatedColumns | None:
     """Return type, time and sequence number of the events of a frame, in order; None where each must be asked.
 

@@ -176,7 +176,8 @@ def with_skip(plain: Path, path: Path) -> None:
                     builder.add_skip(SKIP)
                     desc = desc._replace(first_seq=SKIP.last_seq + 1)
                     whole = whole[: desc.compressed_size] + layout.pack_descriptor(desc)
-                builder.add_frame(whole, desc, frame_facts(reader.decompress(ref)).type_counts)
+                facts = frame_facts(reader.decompress(ref))
+                builder.add_frame(whole, desc, facts.type_counts, facts.ranges)
         builder.finish_segment()
 
 

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 from checkouts import HERE, Worker, serve
 from paired import Timings, take_turns, timed
-from record_peers import Emit
 from workload import make_events
 
 import esper_telemetry as et
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
 TYPE = "ppo.update_completed"
 ROWS, LISTS, TABLE = "rows of read()", "columns by read()", "columns by table()"
+_FLUSH = 10_000  # events after which the writer is waited for: nothing may be lost
 _PART = 250_000  # events of one run of the workload: a million at once take GiB as Python objects
 
 
@@ -39,7 +39,15 @@ def recorded(folder: Path, events: int) -> list[Path]:
     paths = []
     for seed, start in enumerate(range(0, events, _PART)):
         made = make_events(min(_PART, events - start), seed)
-        paths.append(Emit().write(folder / f"{events}-{seed}", made))
+        with et.start_run(folder / f"{events}-{seed}", name="read") as run:
+            for number, one in enumerate(made):
+                run.bind(**one.context).emit(one.cls, **one.fields)
+                if number % _FLUSH == 0:
+                    run.flush(60)
+            run.flush(60)
+        if run.stats().dropped:
+            raise SystemExit(f"{run.stats().dropped:,} events were lost while the record was made")
+        paths.append(run.paths[0])
     return paths
 
 

@@ -163,11 +163,11 @@ class Read(Record):
 
     def read(self, path: Path) -> int:
         """Decode every payload."""
-        return sum(1 for event in et.read(path) if event.message is not None)
+        return sum(1 for event in et.read(path) if event.data)
 
     def window(self, path: Path, since: int, until: int) -> int:
         """Decode the payloads of a window."""
-        return sum(1 for event in et.read(path, since=since, until=until) if event.message is not None)
+        return sum(1 for event in et.read(path, since=since, until=until) if event.data)
 
 
 class RecordCut(Record):

@@ -17,7 +17,7 @@ from esper_telemetry.schema import SchemaPool, proto_include
 ROOT = Path(__file__).resolve().parents[3]
 GOLDEN = ROOT / "tests" / "golden"
 HASHES = {
-    "v1.esr.zst": "c7a5c8da64c46041729aea0bd7dce26255f91d0ee8e39cbe9f60c2cb46ccc2c5",
+    "v1.esr.zst": "640d5f38cfb5b8168d87f2cc588550cd33e0d3956169ff3032cc77372bd28ea0",
     "v1.jsonl": "a52a2dec91918dabe2363ca9b5f2bbabe93d55264a8c40abf6a47fdf47657f7f",
 }
 V1 = GOLDEN / "v1.esr.zst"
