@@ -31,9 +31,7 @@ def test_a_given_schema_is_declared_with_its_first_event_and_no_sooner(tmp_path)
     with et.start_run(tmp_path, name="x", schemas=[seed_pb2]) as run:
         with RecordReader(run.paths[0]) as reader:
             assert set(reader.types.values()) == {"esper_telemetry.v1.RunStarted", "esper_telemetry.v1.RunFinished"}
-        run.bind(env_id=0, inner_epoch=1, global_epoch=1, batch_idx=1, episodes_completed=0).emit(
-            seed_pb2.SeedCulled, slot_id="mid"
-        )
+        run.bind(env_id=0, device="cpu", inner_epoch=1, global_epoch=1).emit(seed_pb2.SeedCulled, slot_id="mid")
         assert run.flush()
         with RecordReader(run.paths[0]) as reader:
             assert "esper.v1.SeedCulled" in reader.types.values()
