@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from esper_telemetry.sinks import ChildSink, FileSink, HeaderInfo, Sink, Vanished
 
 _UNBOUNDED = 1 << 60  # a child has one segment, however long it lives
-# What a run emits as soon as its file is open: one header less.
-_FIRST_EVENT = "esper_telemetry.v1.RunStarted"
+# What every run emits: as soon as its file is open, and at its end. Together they save a header each.
+_IN_EVERY_RUN = ("esper_telemetry.v1.RunStarted", "esper_telemetry.v1.RunFinished")
 # What the recorder itself adds to the stream of a child.
 _OWN_EVENTS = (run_pb2.StreamFinished.DESCRIPTOR.full_name, run_pb2.DropReport.DESCRIPTOR.full_name)
 
@@ -96,7 +96,7 @@ class RunFiles:
             self.root,
             self._header(stream, self.producer_id),
             types,
-            first=[number for number, one in types if one.full_name == _FIRST_EVENT],
+            first=[number for number, one in types if one.full_name in _IN_EVERY_RUN],
             sync=options.sync,
             sync_interval_s=options.flush_interval,
             max_bytes=options.segment_bytes,

@@ -74,6 +74,11 @@ class AppendFile:
         return self._fd is None and self._paused is None
 
     @property
+    def paused(self) -> bool:
+        """Whether it needs no descriptor now."""
+        return self._paused is not None
+
+    @property
     def identity(self) -> tuple[int, int]:
         """Device and inode of the open file.
 

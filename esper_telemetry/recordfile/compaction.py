@@ -23,7 +23,8 @@ from esper_telemetry.recordfile import layout
 from esper_telemetry.recordfile.append import sync_folder
 from esper_telemetry.recordfile.facts import frame_facts
 from esper_telemetry.recordfile.frame import FrameEncoder
-from esper_telemetry.recordfile.full_frames import FullFrames, Messages, event_groups
+from esper_telemetry.recordfile.frame_events import content_columns, event_columns, frame_content
+from esper_telemetry.recordfile.full_frames import FullFrames, Messages, groups_of
 from esper_telemetry.recordfile.header import pack_header
 from esper_telemetry.recordfile.keep import UNVERIFIED
 from esper_telemetry.recordfile.lock import is_locked
@@ -50,6 +51,9 @@ LEVEL = 19
 LEAST_SAVED = 1 / 3
 # Frames of at least so many bytes give back less than that: full frames are about as small.
 _FULL_BYTES = 96 * 1024
+# Where time is limited, how fast it goes is judged after so long; all of it takes so much longer than reading the file.
+_TRIAL_S = 0.15
+_WHOLE = 1.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +246,7 @@ class _Rewriting:
         self._progress = progress or (lambda _done, _total: None)
         self._encode = FrameEncoder(LEVEL).encode
         self._frames = 0
+        self._began = time.monotonic()
 
     def run(self, *, force: bool) -> Rewritten:
         reader, before = self._reader, self._stamp[2]
@@ -273,16 +278,17 @@ class _Rewriting:
         full = FullFrames(builder, self._encode)
         messages = Messages(pool, segment.types)
         for item in _in_order(segment):
-            self._look_at_the_clock()
+            self._look_at_the_clock(_WHOLE if isinstance(item, layout.Skip) else item.offset / self._stamp[2])
             if isinstance(item, layout.Skip):
                 full.flush()
                 builder.add_skip(item)
                 continue
-            content = self._reader.decompress(item)
-            given.frame(content, item)
-            groups = event_groups(content, item, messages)
+            raw = self._reader.decompress(item)
+            content = frame_content(raw, item)
+            given.events(content_columns(content))
+            groups = groups_of(content, raw, messages)
             if groups is None:
-                full.copy(self._reader.read_raw(item), item.descriptor, frame_facts(content).type_counts)
+                full.copy(self._reader.read_raw(item), item.descriptor, frame_facts(raw).type_counts)
             else:
                 full.add(partial(self._reader.read_raw, item), item.descriptor, groups)
             self._progress(item.end, 2 * self._stamp[2])
@@ -298,15 +304,25 @@ class _Rewriting:
             for segment in reader.segments:
                 found.segment(segment)
                 for frame in segment.frames:
-                    self._look_at_the_clock()
-                    found.frame(reader.decompress(frame), frame)
+                    self._look_at_the_clock(_WHOLE)
+                    found.events(event_columns(reader.decompress(frame), frame))
                     self._frames += 1
                     self._progress(self._stamp[2] + frame.end, 2 * self._stamp[2])
         if found != given:
             raise _GivenUp("the new file would not read the same")
 
-    def _look_at_the_clock(self) -> None:
-        if self._deadline is not None and time.monotonic() > self._deadline:
+    def _look_at_the_clock(self, done: float) -> None:
+        """Give up where there is no time left, or will be none.
+
+        Args:
+            done: part of the file that was read, 0 to 1.
+        """
+        if self._deadline is None:
+            return
+        now = time.monotonic()
+        spent = now - self._began
+        hopeless = spent > _TRIAL_S and spent * _WHOLE > done * (self._deadline - self._began)
+        if now > self._deadline or hopeless:
             raise _GivenUp("there was no time left")
 
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 # An event of a block takes a byte of sequence numbers and one of times.
 SMALLEST_EVENT = 2
+# Type and sequence number of an event that comes alone take four bytes with their tags, its element two more.
+_SMALLEST_ELEMENT = 6
 _LONGEST_VARINT = 5  # of a length under 4 GiB
 
 
@@ -294,7 +296,7 @@ def _check_count(raw: bytes, desc: Described | None) -> None:
 
     No writer of ours makes frames so large that this is looked at.
     """
-    limit = len(raw) // SMALLEST_EVENT if desc is None else desc.records
+    limit = len(raw) // _SMALLEST_ELEMENT if desc is None else desc.records
     if len(raw) > MAX_BATCH_BYTES and sum(1 for _ in islice(element_spans(raw), limit + 1)) > limit:
         raise CorruptRecordError(f"the frame holds more than the {limit:,} events it may")
 
@@ -360,6 +362,13 @@ def event_columns(raw: bytes, desc: Described | None = None) -> EventColumns:
     if desc is not None:
         _check_range(desc, len(columns.seqs), columns.seqs[0], columns.seqs[-1])
     return columns
+
+
+def content_columns(content: FrameContent) -> EventColumns:
+    """Return the events of a frame that was parsed by column, as `event_columns` does."""
+    each = [(e.type_id, e.time_unix_nano, e.seq, e.context, e.payload) for e in content.events]
+    parts = [EventColumns(*map(list, zip(*each, strict=True)))] if each else []
+    return _interleaved([*parts, *map(_block_columns, content.blocks)])
 
 
 def stated_columns(raw: bytes, records: int) -> StatedColumns | None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from esper_telemetry.recordfile.block_columns import BlockColumns, ColumnValues
-    from esper_telemetry.recordfile.frame_events import Described, Envelope
+    from esper_telemetry.recordfile.frame_events import Described, Envelope, FrameContent
     from esper_telemetry.recordfile.writer import RecordBuilder
     from esper_telemetry.schema.descriptors import SchemaPool
 
@@ -98,7 +98,18 @@ def event_groups(raw: bytes, desc: Described, messages: Messages, first_seq: int
     Raises:
         CorruptRecordError: it holds no events, or other ones than its descriptor states.
     """
-    content = frame_content(raw, desc)
+    return groups_of(frame_content(raw, desc), raw, messages, first_seq)
+
+
+def groups_of(content: FrameContent, raw: bytes, messages: Messages, first_seq: int = 0) -> list[EventGroup] | None:
+    """Return the same as `event_groups` of a frame that was parsed.
+
+    Args:
+        content: its events.
+        raw: the frame, decompressed.
+        messages: the classes of its segment.
+        first_seq: events before it are left out.
+    """
     known = frame_class(ENVELOPES).FromString(raw)
     known.DiscardUnknownFields()
     if known.ByteSize() != len(raw):  # of a later version, or of a writer that packs in another way

@@ -10,11 +10,10 @@ import hashlib
 from array import array
 from typing import TYPE_CHECKING
 
-from esper_telemetry.recordfile.frame_events import event_columns
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
-    from esper_telemetry.recordfile.frame_events import Described
+    from esper_telemetry.recordfile.frame_events import EventColumns
     from esper_telemetry.recordfile.segment import Segment
 
 
@@ -52,17 +51,8 @@ class Content:
         span = (covered[0][0], covered[-1][1]) if covered else None
         self._rest += [header.SerializeToString(deterministic=True), skips, span, segment.last_seq, segment.records]
 
-    def frame(self, raw: bytes, desc: Described) -> None:
-        """Add the events of a frame of the segment that was added last.
-
-        Args:
-            raw: the frame, decompressed.
-            desc: its descriptor.
-
-        Raises:
-            CorruptRecordError: it holds no events, or other ones than its descriptor states.
-        """
-        found = event_columns(raw, desc)
+    def events(self, found: EventColumns) -> None:
+        """Add the events of the next frame of the segment that was added last."""
         self._used.update(found.type_ids)
         parts = [array("Q", one).tobytes() for one in (found.seqs, found.times, found.type_ids)]
         for texts in (found.contexts, found.payloads):

@@ -194,6 +194,16 @@ class ProducerFiles:
         """Whether a segment is being written."""
         return self._appender is not None
 
+    @property
+    def unsynced(self) -> bool:
+        """Whether something was appended that no sync has covered."""
+        return self._appender is not None and self._appender.synced_size != self._appender.size
+
+    @property
+    def holds_file(self) -> bool:
+        """Whether it has a descriptor open."""
+        return self._appender is not None and not self._appender.paused
+
     def pause(self) -> None:
         """Need no descriptor until something is stored again."""
         appender = self._appender

@@ -164,6 +164,11 @@ class SegmentWriter:
             raise SinkError(f"{self.path}: {missing} while it was being written")
         self.synced_size = self._file.size
 
+    @property
+    def paused(self) -> bool:
+        """Whether it needs no descriptor now."""
+        return self._file.paused
+
     def pause(self) -> None:
         """Need no descriptor until the next append; everything must be synced."""
         self._file.pause()

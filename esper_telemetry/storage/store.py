@@ -138,22 +138,24 @@ class Store:
 
     def _sync(self, touched: dict[ProducerFiles, _Work]) -> None:
         """Sync what was written, and seal; several files at once, because a disk makes them durable together."""
-        if len(touched) < _SYNC_TOGETHER:
-            for producer, work in touched.items():
+        wanting = [(producer, work) for producer, work in touched.items() if work.items or producer.unsynced]
+        if len(wanting) < _SYNC_TOGETHER:
+            for producer, work in wanting:
                 work.finish(producer)
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_SYNC_THREADS, "collector-sync")
-        for _ in self._pool.map(lambda each: each[1].finish(each[0]), touched.items()):
+        for _ in self._pool.map(lambda each: each[1].finish(each[0]), wanting):
             pass
 
     def _bound_files(self, touched: Iterable[ProducerFiles]) -> None:
         """Pause the segments that were not written for the longest time, beyond so many that are open."""
         for producer in touched:
             self._awake.pop(producer, None)
+            if producer.holds_file:  # one that was only looked at is still paused
+                self._awake[producer] = None
             if producer.is_open:
                 self._open.add(producer)
-                self._awake[producer] = None
             else:
                 self._open.discard(producer)
         while len(self._awake) > MOST_OPEN_FILES:

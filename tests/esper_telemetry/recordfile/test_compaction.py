@@ -224,3 +224,14 @@ def test_a_piece_of_another_writer_keeps_the_file_as_it_is(records):
             builder.add_frame(reader.read_raw(frame), frame.descriptor)
         builder.finish_segment()
     assert "later version" in compact_file(builder.path).kept
+
+
+def test_time_that_will_not_do_is_noticed_before_it_is_over(records, monkeypatch):
+    monkeypatch.setattr("esper_telemetry.recordfile.compaction._TRIAL_S", 0.0)
+    path = records.write(frames=300, per_frame=3)
+    seen = []
+    left = compact_file(path, deadline=time.monotonic() + 0.05, progress=lambda done, total: seen.append(done / total))
+    assert left.kept in ("there was no time left", "")
+    if left.kept:
+        assert max(seen, default=0.0) < 0.5
+    assert verify(path).good

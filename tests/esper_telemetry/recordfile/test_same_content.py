@@ -10,7 +10,7 @@ def content(data) -> Content:
         for segment in reader.segments:
             found.segment(segment)
             for frame in segment.frames:
-                found.frame(reader.decompress(frame), frame)
+                found.events(reader.read_columns(frame))
     return found
 
 

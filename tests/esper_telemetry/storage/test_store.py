@@ -10,7 +10,7 @@ from esper_telemetry.collector.schema_check import SchemaCheck
 from esper_telemetry.recordfile import RecordReader, Skip, SkipReason
 from esper_telemetry.recordfile.verification import verify
 from esper_telemetry.storage import producer_files
-from esper_telemetry.storage.engine import Expire, PutFrame, PutSkip, Seal
+from esper_telemetry.storage.engine import Expire, Inspect, PutFrame, PutSkip, Seal
 from esper_telemetry.storage.naming import ProducerKey
 from esper_telemetry.storage.producer_files import ProducerFiles
 from esper_telemetry.storage.recovery import recover
@@ -248,6 +248,10 @@ def test_beyond_a_number_of_open_files_the_oldest_is_closed_and_opened_again(tmp
             bench.put(each, produced, [number])
             bench.settled()
             assert sum(path.endswith(".esr.zst") and str(tmp_path) in path for path in open_files()) <= 3
+    for each in files:
+        bench.store.put(each, Inspect())
+    bench.settled()
+    assert sum(path.endswith(".esr.zst") and str(tmp_path) in path for path in open_files()) == 3, "looking closes none"
     assert [each.numbers.durable_seq for each in files] == [4 * PER_FRAME] * 8
     bench.store.stop(5)
     for produced in several:
