@@ -129,7 +129,7 @@ def test_standard_input_and_concatenations_read_alike(file):
 
 
 def test_ranks_and_segments_merge_as_in_the_library(tmp_path):
-    options = RecordOptions(segment_bytes=30_000, frame_bytes=2_000)
+    options = RecordOptions(segment_bytes=15_000, frame_bytes=2_000)
     runs = [
         esper_telemetry.start_run(tmp_path, name="ranks", run_id="ranks", rank=rank, record=options)
         for rank in (0, 1, 10)
