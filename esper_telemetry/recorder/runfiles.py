@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _UNBOUNDED = 1 << 60  # a child has one segment, however long it lives
 # What every run emits: as soon as its file is open, and at its end. Together they save a header each.
 _IN_EVERY_RUN = ("esper_telemetry.v1.RunStarted", "esper_telemetry.v1.RunFinished")
+_BUILT_IN = "esper_telemetry.v1."
 # What the recorder itself adds to the stream of a child.
 _OWN_EVENTS = (run_pb2.StreamFinished.DESCRIPTOR.full_name, run_pb2.DropReport.DESCRIPTOR.full_name)
 
@@ -96,7 +97,7 @@ class RunFiles:
             self.root,
             self._header(stream, self.producer_id),
             types,
-            first=[number for number, one in types if one.full_name in _IN_EVERY_RUN],
+            first=[number for number, one in types if _is_declared_first(one.full_name)],
             sync=options.sync,
             sync_interval_s=options.flush_interval,
             max_bytes=options.segment_bytes,
@@ -171,3 +172,12 @@ class _NowhereSink:
 
     def close(self) -> None:
         """Do nothing."""
+
+
+def _is_declared_first(full_name: str) -> bool:
+    """Tell whether a type is declared before its first event.
+
+    A reader knows the built-in types, and answers for those that a run has no event of; it can know those of a schema
+    that was given to the run from the record alone: "no seed was kept" is an answer, "what is a kept seed" is none.
+    """
+    return full_name in _IN_EVERY_RUN or not full_name.startswith(_BUILT_IN)

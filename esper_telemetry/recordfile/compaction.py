@@ -26,6 +26,7 @@ from esper_telemetry.recordfile.frame import FrameEncoder
 from esper_telemetry.recordfile.frame_events import content_columns, event_columns, frame_content
 from esper_telemetry.recordfile.full_frames import FullFrames, Messages, groups_of
 from esper_telemetry.recordfile.header import pack_header
+from esper_telemetry.recordfile.joined_header import joined_header
 from esper_telemetry.recordfile.keep import UNVERIFIED
 from esper_telemetry.recordfile.lock import is_locked
 from esper_telemetry.recordfile.paths import SUFFIX
@@ -33,7 +34,6 @@ from esper_telemetry.recordfile.piece import Kind
 from esper_telemetry.recordfile.reader import RecordReader
 from esper_telemetry.recordfile.same_content import Content
 from esper_telemetry.recordfile.source import FileSource
-from esper_telemetry.recordfile.used_schema import header_of_used
 from esper_telemetry.recordfile.walk import find_pieces
 from esper_telemetry.recordfile.writer import RecordBuilder
 from esper_telemetry.schema.descriptors import SchemaPool
@@ -271,7 +271,7 @@ class _Rewriting:
         pool = SchemaPool()
         for serialized in segment.descriptor_sets:
             pool.add(serialized)
-        header = header_of_used(segment, pool)
+        header = joined_header(segment, pool)
         packed = pack_header(header)
         builder.add_header(packed.data, packed.desc, packed.parity)
         given.segment(segment)

@@ -82,12 +82,12 @@ def record(folder: Path, names: Sequence[str], *, compact: bool, segment_bytes: 
     config = {"lr": 3e-4} if len(names) > 1 else None
     with et.start_run(folder, name="headers", config=config, level="debug", record=options) as run:
         for number, name in enumerate(names):
-            needs = dict.fromkeys(kinds[name].requires, 1)
+            needs: dict[str, object] = dict.fromkeys(kinds[name].requires, 1)
             if "device" in needs:
                 needs["device"] = "cpu"
             run.bind(**{"batch_idx": number, **needs}).emit(kinds[name].cls())
             run.flush()
-    return sorted(run.folder.glob("*.esr.zst"))
+    return sorted(run.paths)
 
 
 def main() -> None:

@@ -227,7 +227,7 @@ def main() -> None:
         print("nats-server is not installed: nothing is measured")
         return
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        bench = Bench(stack, Path(name), args, program)
+        bench = Bench(stack, Path(name), args, str(program))
         bench.add_all()
         bench.run()
 

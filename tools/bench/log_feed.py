@@ -11,12 +11,14 @@ import asyncio
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import esper_telemetry
 from esper_telemetry.recordfile import RecordReader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from esper_telemetry.storage.engine import Cycle
 
 # What a stream has on its way: frames and bytes, for the engine and for bare publishing alike.
@@ -71,7 +73,6 @@ class Engine:
         self._runner.run(self._send(path))
 
     async def _send(self, path: Path) -> None:
-        from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES, parse_descriptor
         from esper_telemetry.storage.engine import PutFrame, PutSchema
         from esper_telemetry.storage.naming import ProducerKey
         from esper_telemetry.v1 import record_pb2
@@ -81,7 +82,7 @@ class Engine:
             header.CopyFrom(reader.header)
             descriptors = header.file_descriptor_set
             header.ClearField("file_descriptor_set")
-            lane = (await self._engine.restore(ProducerKey(header.run_id, header.producer_id))).lane
+            lane: Any = (await self._engine.restore(ProducerKey(header.run_id, header.producer_id))).lane
             self._engine.claim(lane, 1)
             while not lane.writes(1):
                 await self._wait()
@@ -91,7 +92,7 @@ class Engine:
                 raw = reader.read_raw(frame)
                 while len(lane.waiting) >= min(WINDOW, WINDOW_BYTES // len(raw)):
                     await self._wait()
-                self._engine.put(lane, PutFrame(raw, parse_descriptor(raw[-DESCRIPTOR_BYTES:])))
+                self._engine.put(lane, PutFrame(raw, frame.descriptor))
                 last = frame.last_seq
                 await asyncio.sleep(0)
             while lane.numbers.durable_seq < last:
@@ -160,7 +161,8 @@ def main() -> None:
     sys.path.insert(0, str(Path(esper_telemetry.__file__).parents[1] / "tools" / "bench"))  # of that checkout
     from stream import write_record
 
-    feed: Feed = {"push": Push, "engine": Engine, "bare": Bare}[way](where, name)
+    feeds: dict[str, Callable[[str, str], Feed]] = {"push": Push, "engine": Engine, "bare": Bare}
+    feed = feeds[way](where, name)
     with tempfile.TemporaryDirectory() as folder:
         path = Path()
         for line in sys.stdin:

@@ -27,15 +27,17 @@ def test_a_run_id_sorts_by_time_and_is_safe_in_a_path():
     assert "-run-" in second
 
 
-def test_a_given_schema_is_declared_with_its_first_event_and_no_sooner(tmp_path):
+def test_a_given_schema_is_declared_at_once_and_a_built_in_type_with_its_first_event(tmp_path):
+    own = {"esper_telemetry.v1.RunStarted", "esper_telemetry.v1.RunFinished"}
     with et.start_run(tmp_path, name="x", schemas=[seed_pb2]) as run:
         with RecordReader(run.paths[0]) as reader:
-            assert set(reader.types.values()) == {"esper_telemetry.v1.RunStarted", "esper_telemetry.v1.RunFinished"}
-        run.bind(env_id=0, device="cpu", inner_epoch=1, global_epoch=1).emit(seed_pb2.SeedCulled, slot_id="mid")
+            declared = set(reader.types.values())
+        assert {name for name in declared if name.startswith("esper_telemetry.")} == own
+        assert "esper.v1.SeedCulled" in declared
+        run.emit(training_pb2.ScalarLogged, name="a")
         assert run.flush()
         with RecordReader(run.paths[0]) as reader:
-            assert "esper.v1.SeedCulled" in reader.types.values()
-            assert "esper.v1.SeedFossilized" not in reader.types.values()
+            assert set(reader.types.values()) == declared | {"esper_telemetry.v1.ScalarLogged"}
 
 
 @pytest.mark.parametrize("schema", [object(), 3, "seed_pb2", dict])
