@@ -37,7 +37,7 @@ def test_a_run_that_is_closed_is_small_and_reads_the_same(tmp_path):
 
 
 def test_every_segment_of_the_stream_is(tmp_path):
-    folder = record(tmp_path, segment_bytes=6_000)
+    folder = record(tmp_path, segment_bytes=9_000)
     assert len(frames(folder)) > 1
     assert set(frames(folder)[:-1]) == {1}
     assert [event.seq for event in et.read(folder)] == list(range(1, 63))
