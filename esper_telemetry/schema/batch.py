@@ -6,6 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from google.protobuf.message import DecodeError
+
+from esper_telemetry.v1 import record_pb2
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -61,7 +65,16 @@ class Batch:
             seqs: first and last sequence number that the batch covers.
             times: earliest and latest time.
         """
-        anywhere = 0, _U64_MAX  # nothing looks at contexts here
-        return cls(
-            b"".join(events), Counter(type_ids), len(events), *seqs, *times, batch_range=anywhere, step_range=anywhere
-        )
+        raw = b"".join(events)
+        ranges = [_range_of(raw, name) for name in ("batch_idx", "step")]
+        return cls(raw, Counter(type_ids), len(events), *seqs, *times, batch_range=ranges[0], step_range=ranges[1])
+
+
+def _range_of(raw: bytes, name: str) -> tuple[int, int] | None:
+    """Return the smallest and largest value of a field of Context; the widest range where the events do not parse."""
+    try:
+        contexts = [event.context for event in record_pb2.RecordFile.FromString(raw).event]
+    except DecodeError:
+        return 0, _U64_MAX
+    values = [getattr(one, name) for one in contexts if one.HasField(name)]
+    return (min(values), max(values)) if values else None

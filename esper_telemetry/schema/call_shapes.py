@@ -16,7 +16,7 @@ from esper_telemetry.schema.context import CONTEXT_FIELDS, build_context
 from esper_telemetry.schema.encoder import build, descriptor_of, serialized
 from esper_telemetry.schema.event_type import event_type
 from esper_telemetry.schema.frame_builder import exact_row, row_of
-from esper_telemetry.schema.row_shape import PAYLOAD, RowShape, packed, plain_shape, shape_of, write_shape
+from esper_telemetry.schema.row_shape import PAYLOAD, PLAIN_TYPES, RowShape, packed, plain_shape, shape_of, write_shape
 from esper_telemetry.schema.shown import shown
 from esper_telemetry.schema.value_checks import LONGEST_TEXTS
 from esper_telemetry.v1 import context_pb2
@@ -150,6 +150,8 @@ class CallShapes:
         if found is None or len(payload) > self._longest:
             return CallRow(PAYLOAD, payload, len(payload))
         _, values = found
+        if not PLAIN_TYPES.issuperset(map(type, values)):  # protobuf in pure Python keeps the objects it was given
+            values = tuple(map(_exact, values))
         fields = [field for field, _ in message.ListFields()]
         names = tuple(field.name for field in fields)
         shape = self._plain.get(names)
@@ -227,3 +229,12 @@ def call_shapes(cls: type[Message]) -> CallShapes:
     if shapes is None:
         shapes = _shapes.setdefault(cls, CallShapes(cls))
     return shapes
+
+
+def _exact(value: Any) -> Any:
+    """Return a value of a subclass as one of the type itself, by that type's own code."""
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    return str.__str__(value) if isinstance(value, str) else value

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # Bytes that a value takes in memory, and about that it takes in a frame before compression; of a text without its
 # characters.
 _HELD: dict[type, int] = {float: 24, int: 32, str: 56, bool: 0}
+PLAIN_TYPES = frozenset(_HELD)
+"""Types that the values of a row have, none of their subclasses among them."""
 _IN_FRAME: dict[type, int] = {float: 8, int: 3, str: 2, bool: 1}
 _BYTES_OBJECT = 33
 

@@ -103,4 +103,4 @@ def test_the_commands_show_what_a_run_said_in_one_call(tmp_path):
     assert types["phase.timed"]["phase"]["texts"] == {"train": 3}
     assert "x" * 100 not in command("stats")
     assert "scalars={eval/acc: 0.25, loss: 0.5} step=0" in command("cat")
-    assert "run.heartbeat" in command("schema")
+    assert "scalars.logged" in command("schema")

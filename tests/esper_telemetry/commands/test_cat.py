@@ -38,7 +38,7 @@ def test_a_damaged_record_gives_what_is_intact_and_exits_3(cli, write_record, sc
     path = write_record(scalars(5), scalars(5), scalars(5))
     data = bytearray(path.read_bytes())
     places = [at for at in range(len(data)) if data[at : at + 4] == b"\x28\xb5\x2f\xfd"]
-    data[places[2] + 20] ^= 0xFF
+    data[places[3] + 20] ^= 0xFF
     path.write_bytes(data)
     finished = cli("cat", "--json", path)
     assert finished.code == 3

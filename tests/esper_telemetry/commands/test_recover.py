@@ -19,7 +19,7 @@ def test_a_good_record_loses_nothing(cli, record_run, tmp_path):
 def test_damage_costs_its_frame_and_exits_3_and_the_rest_verifies(cli, write_record, scalars, tmp_path):
     path = write_record(scalars(5), scalars(5), scalars(5))
     data = bytearray(path.read_bytes())
-    place = [at for at in range(len(data)) if data[at : at + 4] == b"\x28\xb5\x2f\xfd"][2]
+    place = [at for at in range(len(data)) if data[at : at + 4] == b"\x28\xb5\x2f\xfd"][3]
     data[place + 20] ^= 0xFF
     path.write_bytes(data)
     new = tmp_path / "new.esr.zst"

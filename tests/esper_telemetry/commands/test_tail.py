@@ -13,7 +13,7 @@ from tests.esper_telemetry.collector.publisher import Produced, Publication, ope
 WRITER = """
     import sys, time
     import esper_telemetry as et
-    options = et.RecordOptions(segment_bytes=30_000, frame_bytes=2_000, flush_interval=0.05)
+    options = et.RecordOptions(segment_bytes=8_000, frame_bytes=2_000, flush_interval=0.05)
     with et.start_run(sys.argv[1], name="live", run_id="live", record=options) as run:
         for number in range(1_500):
             run.emit(et.events.ScalarLogged, name=f"n{number * 7919 % 1000}", value=number ** 0.5, step=number)

@@ -17,7 +17,7 @@ from esper_telemetry.v1 import training_pb2
 def damaged(write_record, scalars):
     path = write_record(scalars(5), scalars(5), scalars(5))
     data = bytearray(path.read_bytes())
-    place = [at for at in range(len(data)) if data[at : at + 4] == b"\x28\xb5\x2f\xfd"][2]
+    place = [at for at in range(len(data)) if data[at : at + 4] == b"\x28\xb5\x2f\xfd"][3]
     data[place + 20] ^= 0xFF
     path.write_bytes(data)
     return path, place

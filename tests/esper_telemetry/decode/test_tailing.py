@@ -11,7 +11,7 @@ from esper_telemetry import RecordOptions
 from esper_telemetry.decode import Filter, Tail
 from esper_telemetry.v1 import training_pb2
 
-SMALL = RecordOptions(segment_bytes=34_000, frame_bytes=2_000, flush_interval=0.05)
+SMALL = RecordOptions(segment_bytes=12_000, frame_bytes=2_000, flush_interval=0.05)
 
 
 def emit(run, numbers):
@@ -110,7 +110,7 @@ def test_blocks_are_expanded_as_in_reading(record_run, expand):
     )
 
 
-PRUNED = RecordOptions(segment_bytes=30_000, frame_bytes=2_000, keep_bytes=70_000, flush_interval=0.05)
+PRUNED = RecordOptions(segment_bytes=10_000, frame_bytes=2_000, keep_bytes=24_000, flush_interval=0.05)
 
 
 def test_events_that_were_pruned_ahead_are_told_with_their_numbers_and_the_rest_is_given(tmp_path):

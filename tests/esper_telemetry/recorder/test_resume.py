@@ -269,7 +269,7 @@ def test_a_spool_that_was_sent_and_removed_can_be_resumed(tmp_path, monkeypatch)
     with et.start_run(None, name="r", resume="far", collector="127.0.0.1:1") as again:
         folder = again.folder
     assert attempts(folder) == [(0, 2)]
-    assert opened == [{"temporary": True}]
+    assert opened == [{"temporary": True, "compact": True}]
 
 
 def test_a_folder_that_is_resumed_and_sent_is_not_removed_afterwards(tmp_path, monkeypatch):
@@ -277,7 +277,7 @@ def test_a_folder_that_is_resumed_and_sent_is_not_removed_afterwards(tmp_path, m
     opened = []
     monkeypatch.setattr("esper_telemetry.recorder.agent_process.start_agent", lambda *args, **more: opened.append(more))
     et.start_run(None, name="r", resume=tmp_path / "exp", collector="127.0.0.1:1").close()
-    assert opened == [{"temporary": False}]
+    assert opened == [{"temporary": False, "compact": True}]
 
 
 @pytest.mark.parametrize("spooled", [False, True], ids=["kept here", "kept by the collector alone"])

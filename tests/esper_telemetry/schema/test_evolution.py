@@ -54,6 +54,7 @@ def future_of(present: descriptor_pb2.FileDescriptorSet) -> descriptor_pb2.FileD
 
 def classes_of(files: descriptor_pb2.FileDescriptorSet) -> dict[str, type]:
     pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(descriptor_pb2.DESCRIPTOR.serialized_pb)  # a reader has it from its own protobuf
     for file in files.file:
         pool.Add(file)
     return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(name)) for name in NAMES}

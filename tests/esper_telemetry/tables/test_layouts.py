@@ -62,7 +62,7 @@ def test_units_and_descriptions_are_in_the_metadata_of_the_columns(record_run):
     assert schema.field("val_accuracy").metadata[b"unit"] == b"%"
     assert schema.field("val_accuracy").metadata[b"goal"] == b"MAXIMIZE"
     assert schema.field("val_loss").metadata[b"description"] == b"Mean validation loss after the epoch."
-    assert schema.field("env_id").metadata[b"description"] == b"Environment, from 0, inside the process."
+    assert schema.field("env_id").metadata[b"description"] == b"Environment of the process, from 0."
     heads = et.table(record_run(lambda run: None), "ppo.update_completed").schema.field("heads")
     assert heads.metadata[b"unit of entropy"] == b"nat"
 
