@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from esper_telemetry.recordfile.source import Source
 
 
+# What the recorder declares in the first header of a run's stream, whatever its first frame holds.
+_IN_EVERY_RUN = frozenset({"esper_telemetry.v1.RunStarted", "esper_telemetry.v1.RunFinished"})
+_BUILT_IN = "esper_telemetry.v1."
+
+
 @dataclass(frozen=True, slots=True)
 class Declarable:
     """What a program may declare.
@@ -154,9 +159,11 @@ class LostHeaders:
         self._used |= used
         for fingerprint in fingerprints:
             new = self._new(used)
-            # The first header of a stream declares nothing, that of a later segment the types of its first frame.
+            # The first header of a stream declares what every run emits and what schemas were given to it, that of a
+            # child's stream nothing, that of a later segment the types of its first frame.
             is_first = not self.whole.first
-            if (is_first and self._try((), fingerprint, first=True)) or self._try(new, fingerprint, first=is_first):
+            guesses = [(), *self._of_a_stream(new)] if is_first else []
+            if any(self._try(one, fingerprint, first=is_first) for one in (*guesses, new)):
                 continue
             if is_first and not self._first:
                 self._first.append(fingerprint)
@@ -165,8 +172,16 @@ class LostHeaders:
 
     def _prove_first(self, fingerprint: bytes) -> None:
         """Make the first header again as that of a file that was written anew, with the types of all frames."""
-        if self.whole.first or not self._try(self._new(self._used), fingerprint, first=True):
+        new = self._new(self._used)
+        guesses = [] if self.whole.first else [new, *self._of_a_stream(new)]
+        if not any(self._try(one, fingerprint, first=True) for one in guesses):
             self.unproven += 1
+
+    def _of_a_stream(self, new: Iterable[int]) -> list[set[int]]:
+        """Return what the first header of a run's stream may declare, with schemas of its own and without."""
+        every = {number for number, name in self._could.types.items() if name in _IN_EVERY_RUN}
+        own = {number for number, name in self._could.types.items() if not name.startswith(_BUILT_IN)}
+        return [every, every | own, every | set(new), every | own | set(new)]
 
     def _new(self, used: Iterable[int]) -> list[int]:
         return [one for one in used if one not in self.whole.types and one in self._could.types]

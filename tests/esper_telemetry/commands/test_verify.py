@@ -78,7 +78,7 @@ def test_numbers_without_an_event_are_a_problem_with_a_cause_or_without(cli, wri
 
 
 def test_a_lost_segment_is_a_problem_of_the_run_and_not_of_a_file(cli, tmp_path):
-    options = RecordOptions(segment_bytes=30_000, frame_bytes=2_000)
+    options = RecordOptions(segment_bytes=12_000, frame_bytes=2_000)
     with esper_telemetry.start_run(tmp_path, name="v", run_id="v", record=options) as run:
         for number in range(2_000):
             run.emit(training_pb2.ScalarLogged, name=f"n{number * 7919 % 1000}", value=number**0.5)

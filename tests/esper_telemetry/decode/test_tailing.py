@@ -9,6 +9,7 @@ import pytest
 import esper_telemetry
 from esper_telemetry import RecordOptions
 from esper_telemetry.decode import Filter, Tail
+from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.v1 import training_pb2
 
 SMALL = RecordOptions(segment_bytes=12_000, frame_bytes=2_000, flush_interval=0.05)
@@ -177,7 +178,9 @@ def test_a_last_segment_without_header_is_read_by_that_of_its_sibling(tmp_path):
         emit(run, range(2_000))
     last = max(run.folder.iterdir())
     data = bytearray(last.read_bytes())
-    data[24:9_000] = bytes(9_000 - 24)
+    with RecordReader(last) as reader:
+        first = next(iter(reader.frames())).offset
+    data[24:first] = bytes(first - 24)
     last.write_bytes(data)
     tail = Tail(run.folder, Filter(types=("scalar.*",)))
     assert steps_of(tail.last(5)) == list(range(1_995, 2_000))

@@ -78,8 +78,10 @@ def test_a_type_of_the_sdk_without_events_is_an_empty_table(record_run):
     assert table.schema.field("critic_loss").metadata[b"description"]
 
 
-def test_a_type_that_is_given_as_a_class_is_an_empty_table_where_no_record_declares_it(record_run):
-    folder = record_run()
+def test_a_type_that_is_given_as_a_class_is_an_empty_table_where_no_record_declares_it(tmp_path):
+    with et.start_run(tmp_path, name="without") as run:
+        run.emit(et.events.ScalarLogged, name="a", value=1.0)
+    folder = run.folder
     table = et.table(folder, seed_pb2.SeedFossilized)
     assert len(table) == 0
     assert {"run", "time", "env_id", "slot_id"} <= set(table.column_names)

@@ -76,7 +76,8 @@ def lasting(panels) -> dict:
 
 
 def test_what_a_viewer_gets_step_by_step_equals_the_folds_over_the_whole_record(tmp_path, open_fold):
-    with esper_telemetry.start_run(tmp_path / "runs", name="live") as run:
+    options = esper_telemetry.RecordOptions(compact=False)  # what a record costs is one of the panels
+    with esper_telemetry.start_run(tmp_path / "runs", name="live", record=options) as run:
         fold = open_fold(FileOrigin(run.folder))
         viewer = Viewer(fold)
         for step in range(60):
