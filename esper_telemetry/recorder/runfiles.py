@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from esper_telemetry.recorder.notices import write_line
+from esper_telemetry.schema.builtin import IN_EVERY_RUN, is_built_in
 from esper_telemetry.v1 import run_pb2
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from esper_telemetry.sinks import ChildSink, FileSink, HeaderInfo, Sink, Vanished
 
 _UNBOUNDED = 1 << 60  # a child has one segment, however long it lives
-# What every run emits: as soon as its file is open, and at its end. Together they save a header each.
-_IN_EVERY_RUN = ("esper_telemetry.v1.RunStarted", "esper_telemetry.v1.RunFinished")
-_BUILT_IN = "esper_telemetry.v1."
 # What the recorder itself adds to the stream of a child.
 _OWN_EVENTS = (run_pb2.StreamFinished.DESCRIPTOR.full_name, run_pb2.DropReport.DESCRIPTOR.full_name)
 
@@ -180,4 +178,4 @@ def _is_declared_first(full_name: str) -> bool:
     A reader knows the built-in types, and answers for those that a run has no event of; it can know those of a schema
     that was given to the run from the record alone: "no seed was kept" is an answer, "what is a kept seed" is none.
     """
-    return full_name in _IN_EVERY_RUN or not full_name.startswith(_BUILT_IN)
+    return full_name in IN_EVERY_RUN or not is_built_in(full_name)

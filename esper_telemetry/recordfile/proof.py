@@ -20,6 +20,7 @@ from esper_telemetry.recordfile.row_types import row_types
 from esper_telemetry.recordfile.salvage import find_header
 from esper_telemetry.recordfile.segment import Assembler
 from esper_telemetry.recordfile.walk import walk
+from esper_telemetry.schema.builtin import IN_EVERY_RUN, is_built_in
 from esper_telemetry.schema.descriptors import needed_files
 from esper_telemetry.schema.fingerprint import schema_fingerprint
 from esper_telemetry.v1 import context_pb2, record_pb2
@@ -32,11 +33,6 @@ if TYPE_CHECKING:
     from esper_telemetry.recordfile.frame import FrameDecoder
     from esper_telemetry.recordfile.piece import Piece
     from esper_telemetry.recordfile.source import Source
-
-
-# What the recorder declares in the first header of a run's stream, whatever its first frame holds.
-_IN_EVERY_RUN = frozenset({"esper_telemetry.v1.RunStarted", "esper_telemetry.v1.RunFinished"})
-_BUILT_IN = "esper_telemetry.v1."
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +175,8 @@ class LostHeaders:
 
     def _of_a_stream(self, new: Iterable[int]) -> list[set[int]]:
         """Return what the first header of a run's stream may declare, with schemas of its own and without."""
-        every = {number for number, name in self._could.types.items() if name in _IN_EVERY_RUN}
-        own = {number for number, name in self._could.types.items() if not name.startswith(_BUILT_IN)}
+        every = {number for number, name in self._could.types.items() if name in IN_EVERY_RUN}
+        own = {number for number, name in self._could.types.items() if not is_built_in(name)}
         return [every, every | own, every | set(new), every | own | set(new)]
 
     def _new(self, used: Iterable[int]) -> list[int]:
