@@ -37,6 +37,7 @@ class _Notice(NamedTuple):
 
 _queue: deque[_Notice] = deque()
 _writing: list[int] = []  # threads that are writing now
+_ended = threading.Event()  # the last step at exit has passed: nothing writes what is queued from here on
 
 
 def notify(level: int, text: str, error: BaseException | None = None) -> None:
@@ -69,7 +70,13 @@ def write_notices() -> None:
 
 
 def write_notices_soon() -> None:
-    """Have a thread write what is queued, without waiting: the writer of the run has ended."""
+    """Have a thread write what is queued, without waiting: the writer of the run has ended.
+
+    An exit hook that was registered before this module was imported runs after its last step: there it waits.
+    """
+    if _ended.is_set():
+        settle_notices()
+        return
     with suppress(RuntimeError):  # the interpreter is ending: its last step writes
         _thread.start_new_thread(write_notices, ())
 
@@ -96,6 +103,7 @@ def _nothing_to_write() -> bool:
 
 
 def _write_at_exit() -> None:
+    _ended.set()
     write_notices()
     wait_until(_nothing_to_write, time.monotonic() + _PATIENCE_S)  # a daemon thread that writes would be cut off
 

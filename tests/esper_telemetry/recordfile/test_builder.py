@@ -5,6 +5,7 @@ import pytest
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile import RecordReader, Selection, Skip, verify
 from esper_telemetry.recordfile.header import header_parity
+from esper_telemetry.recordfile.index import stated_ranges
 from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES
 from esper_telemetry.recordfile.writer import RecordBuilder
 
@@ -21,7 +22,8 @@ def rebuild(data: bytes, path, *, counts: bool, segments: int = 1) -> None:
                 builder.add_header(data[offset:end], desc, parity)
             infos = reader.index.frames
             for frame, info in zip(reader.frames(), infos, strict=True):
-                builder.add_frame(reader.read_raw(frame), frame.descriptor, info.type_counts if counts else None)
+                facts = (info.type_counts, stated_ranges(info)) if counts else ()
+                builder.add_frame(reader.read_raw(frame), frame.descriptor, *facts)
             builder.finish_segment()
         builder.sync()
 
