@@ -68,7 +68,7 @@ def block(field_types, *, without=(), changed=None, **fields) -> record_pb2.Even
 
 
 def batch(*blocks, events: bytes = b"", **stated) -> collector_pb2.Batch:
-    """Return a Batch of one frame, whose descriptor states three scalars with the numbers 1 to 3 unless told otherwise."""
+    """Return a Batch of one frame, whose descriptor states three scalars, 1 to 3, unless told otherwise."""
     raw = events + record_pb2.RecordFile(block=blocks).SerializeToString()
     frame = zstandard.ZstdCompressor(write_checksum=True).compress(raw)
     desc = Descriptor(len(frame), len(raw), 3, mask_of([1]), 1, 3, START, START + 2)._replace(**stated)
