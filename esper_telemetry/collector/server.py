@@ -347,6 +347,7 @@ def _engine(settings: Settings, metrics: Metrics) -> Engine:
         metrics.unread_runs.set,
         settings.archive,
         metrics.archived,
+        metrics.compacted,
         compacts=settings.compact,
     )
 
