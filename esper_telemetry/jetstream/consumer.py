@@ -26,8 +26,9 @@ from esper_telemetry.jetstream.partition import Partition
 from esper_telemetry.jetstream.producer_state import Watermarks
 from esper_telemetry.recordfile.append import sync_folder
 from esper_telemetry.recordfile.frame import FrameDecoder, FrameEncoder
+from esper_telemetry.storage.compactor import SegmentCompactor
 from esper_telemetry.storage.disk import claim_folder, raise_file_limit, try_storage
-from esper_telemetry.storage.engine import CutBack, Cycle, Seal
+from esper_telemetry.storage.engine import CutBack, Cycle, Replace, Seal
 from esper_telemetry.storage.naming import ProducerKey
 from esper_telemetry.storage.producer_files import ProducerFiles
 from esper_telemetry.storage.recovery import recover
@@ -36,10 +37,12 @@ from esper_telemetry.storage.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from collections.abc import Set as AbstractSet
+    from pathlib import Path
 
     from esper_telemetry.jetstream.deployment import ConsumerSettings
     from esper_telemetry.jetstream.producer_state import ProducerState
     from esper_telemetry.jetstream.pull import LogMessage
+    from esper_telemetry.recordfile.compaction import Compaction, Rewritten
 
 LOG = logging.getLogger("esper_telemetry.consumer")
 
@@ -78,6 +81,7 @@ class Consumer:
         self.watermarks: Watermarks
         self._settings = settings
         self._files: dict[ProducerKey, ProducerFiles] = {}
+        self._compactor = SegmentCompactor(self) if settings.compact else None
         self._barriers: dict[ProducerKey, asyncio.Future[None]] = {}
         self._numbers = itertools.count(1)
         self._heard: dict[str, float] = {}
@@ -123,6 +127,8 @@ class Consumer:
         }
         self.store.start()
         undo.push_async_callback(asyncio.to_thread, self.store.stop, 1.0)
+        if self._compactor is not None:
+            undo.push_async_callback(asyncio.to_thread, self._compactor.stop)
         await self.put_right(list(self._files))
         await self.log.subscribe(self.log.settings.names.consumers, self._hear)
         if self._settings.metrics:
@@ -160,6 +166,11 @@ class Consumer:
             files = self._files[key] = ProducerFiles(self._settings.directory, key, rewinds=False)
         return files
 
+    def compact(self, key: ProducerKey, path: Path) -> None:
+        """Have a sealed segment compacted whose last number a watermark of this consumer covers."""
+        if self._compactor is not None:
+            self._compactor.add(key, path)
+
     async def stored_all(self) -> None:
         """Wait until everything that was put so far is stored."""
         key = ProducerKey("barrier", next(self._numbers).to_bytes(16, "big"))
@@ -194,6 +205,22 @@ class Consumer:
         with contextlib.suppress(LostError):
             await self.watermarks.change(files.key, more)
         return count
+
+    # --- the compactor reports, in its thread or that of the writer ---------------------------------------------------
+
+    def replace(self, key: ProducerKey, found: Rewritten) -> None:
+        """Have the writer thread let a compacted segment take its place."""
+        self.store.put(self._files[key], Replace(found, self._replaced))
+
+    def tried(self, key: ProducerKey, *, failed: bool) -> None:
+        """Count a segment that an error left as it was."""
+        del key
+        self.metrics.compaction_failures.inc(failed)
+
+    def _replaced(self, done: Compaction) -> None:
+        if not done.kept:
+            self.metrics.compacted_segments.inc()
+            self.metrics.compaction_saved_bytes.inc(done.saved)
 
     # --- the writer thread reports ------------------------------------------------------------------------------------
 
