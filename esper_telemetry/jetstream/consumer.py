@@ -271,7 +271,7 @@ class Consumer:
         await self._end([*ended, *lost(self.id, set(self.partitions) - set(ended), owners)])
         decision = decide(self.id, alive, owners)
         if self._disk_problem:
-            await self._release(list(self.partitions))
+            await self._release([*self.partitions, *(n for n, owner in owners.items() if owner == self.id)])
         else:
             again = [n for n, owner in owners.items() if owner == self.id and n not in self.partitions]
             for number in [*decision.take, *(set(again) - set(decision.release))]:
@@ -303,17 +303,24 @@ class Consumer:
             LOG.info("partition %d: acquired from %s", number, lease.consumer or "no owner")
             self.partitions[number] = Partition(self, number, mine.generation)
 
-    async def _release(self, numbers: list[int]) -> None:
-        kept = {number: self.partitions[number] for number in numbers if number in self.partitions}
-        await self._end(numbers)
-        for number, partition in kept.items():
-            with contextlib.suppress(SinkError):
-                entry = await self.log.get(lease_key(number))
-                if entry and Lease.from_bytes(entry.value) == Lease(self.id, partition.generation):
-                    await self.log.swap(lease_key(number), Lease("", partition.generation).to_bytes(), entry.revision)
-                    LOG.info("partition %d: released", number)
+    async def _release(self, numbers: Iterable[int]) -> None:
+        """End the partitions and give their leases back.
 
-    async def _end(self, numbers: list[int]) -> None:
+        A lease outlives its partition here where the bucket did not answer when it was released, or where this
+        consumer was killed: the next round releases it. Else it would keep the partition from the others for good.
+        """
+        numbers = sorted(set(numbers))
+        await self._end(numbers)
+        for number in numbers:
+            with contextlib.suppress(SinkError):  # the next round tries again
+                entry = await self.log.get(lease_key(number))
+                lease = Lease.from_bytes(entry.value) if entry else Lease("", 0)
+                if entry and lease.consumer == self.id:
+                    released = Lease("", lease.generation).to_bytes()
+                    if await self.log.swap(lease_key(number), released, entry.revision) is not None:
+                        LOG.info("partition %d: released", number)
+
+    async def _end(self, numbers: Iterable[int]) -> None:
         kept = [self.partitions[number] for number in numbers if number in self.partitions]
         await asyncio.gather(*(partition.stop() for partition in kept))
         for partition in kept:

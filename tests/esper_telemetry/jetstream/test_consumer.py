@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 
 import grpc
 import pytest
 
+from esper_telemetry.jetstream.connection import JetStream
+from esper_telemetry.jetstream.deployment import LogSettings, Names
+from esper_telemetry.jetstream.leases import Lease, lease_key
 from esper_telemetry.recordfile import RecordReader, verify
 from esper_telemetry.v1 import collector_pb2
 from tests.esper_telemetry.collector.publisher import Produced, Publication, open_stub, publish, refusal_of
@@ -265,6 +269,34 @@ def test_a_consumer_without_partitions_says_what_it_waits_for(deployment):
         lambda: "own all; one that is silent for 5 s loses its own" in second.log(), "the second to say it waits"
     )
     wait_until(lambda: second.log().count(": acquired from") >= 2, "the second to have its share")
+
+
+def test_a_lease_over_its_share_that_a_consumer_does_not_work_on_comes_to_the_others(deployment, nats_server, request):
+    """So it is found where the log had no leader when the lease was to be released."""
+    log_name = f"log{abs(hash(request.node.nodeid))}"
+    log_settings = LogSettings(servers=nats_server.url, names=Names(log_name), partitions=4, replicas=1)
+
+    async def owners(change: dict[str, str] | None = None) -> list[str]:
+        """Return the owners of all partitions; with `change`, after the leases of its keys were given to its values."""
+        log, found = JetStream(log_settings, "test"), []
+        await log.open()
+        for number in range(4):
+            entry = await log.get(lease_key(number))
+            lease = Lease.from_bytes(entry.value)
+            if lease.consumer in (change or {}):
+                await log.put(lease_key(number), Lease(change[lease.consumer], lease.generation + 1).to_bytes())
+            found.append(lease.consumer)
+        await log.close()
+        return found
+
+    first = deployment.add_consumer()
+    wait_until(lambda: first.log().count("acquired from") == 4, "the first consumer to own all partitions")
+    second = deployment.add_consumer()
+    wait_until(lambda: second.log().count("acquired from") == 2, "the second consumer to own its share")
+    one, other = [(folder / ".consumer.id").read_text() for folder in deployment.folders]
+    assert asyncio.run(owners({other: one})) == [one, one, other, other]
+    wait_until(lambda: second.log().count("acquired from") == 4, "the second consumer to own its share again", 40)
+    assert asyncio.run(owners()) == [one, one, other, other]
 
 
 def test_two_consumers_share_and_a_folder_belongs_to_one(deployment):
