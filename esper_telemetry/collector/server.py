@@ -354,6 +354,7 @@ def _engine(settings: Settings, metrics: Metrics, failures: TaskFailures) -> Eng
         metrics.unread_runs.set,
         settings.archive,
         metrics.archived,
+        metrics.compacted,
         compacts=settings.compact,
         failures=failures,
     )

@@ -22,6 +22,7 @@ from esper_telemetry.storage.engine import ProducerProgress, PutFrame, PutSchema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from esper_telemetry.daemon.failures import TaskFailures
     from esper_telemetry.jetstream.connection import JetStream
@@ -67,6 +68,7 @@ class OwnedProducer:
         telling: the task that writes it.
         told_at: time of the last write.
         counted: what became of its entries, as far as the metrics have it.
+        offered_seq: last number of the sealed segments that were offered to the compactor, or need not be.
     """
 
     files: ProducerFiles
@@ -81,6 +83,7 @@ class OwnedProducer:
     telling: asyncio.Task[None] | None = None
     told_at: float = 0.0
     counted: Counter[str] = field(default_factory=Counter)
+    offered_seq: int = 0
 
     @property
     def stored_seq(self) -> int:
@@ -103,6 +106,9 @@ class PartitionOwner(Protocol):
 
     def files_of(self, key: ProducerKey) -> ProducerFiles:
         """Return the files of a producer in this consumer's folder."""
+
+    def compact(self, key: ProducerKey, path: Path) -> None:
+        """Have a sealed segment compacted whose last number a watermark of this consumer covers."""
 
     async def stored_all(self) -> None:
         """Wait until everything that was put so far is stored."""
@@ -265,6 +271,8 @@ class Partition:
         state = held.state
         files.go_on(state.durable_seq, state.segment, state.file_id)
         owned = OwnedProducer(files, held, Sequencer(files.numbers, state.session), self._loop.time())
+        if files.published:  # the last one may have been sealed by a recovery; those before it were offered
+            owned.offered_seq = files.published[-1].first_seq - 1
         while True:
             try:
                 entry = await consumer.log.get(bucket_key("schema", key))
@@ -313,6 +321,7 @@ class Partition:
             self._loop.call_later(_RETRY_S, self._consumer.store.put, owned.files, owned.files.claim())
         if owned.stored_seq > owned.held.state.durable_seq:
             self._tell(owned)
+        self._offer_sealed(owned)
 
     def _tell(self, owned: OwnedProducer) -> None:
         owned.behind = True
@@ -357,6 +366,20 @@ class Partition:
         if owned.sealed and whole:
             await self._drop_schema(owned)
         self._consumer.metrics.durable_numbers.inc(stored - state.durable_seq)
+        self._offer_sealed(owned)
+
+    def _offer_sealed(self, owned: OwnedProducer) -> None:
+        """Have sealed segments compacted that the watermark in the bucket covers whole.
+
+        Behind it another consumer may have stored the same numbers, and these files are cut there: a frame that was
+        made of several would be cut with what counts in it.
+        """
+        files, limit = owned.files, owned.held.state.durable_seq
+        sealed = [one for one in files.published if owned.offered_seq < one.last_seq <= limit]
+        for segment in sealed:
+            if segment.path != files.open_path:
+                owned.offered_seq = segment.last_seq
+                self._consumer.compact(files.key, segment.path)
 
     # --- time, and the end --------------------------------------------------------------------------------------------
 
@@ -391,3 +414,5 @@ class Partition:
         await self._consumer.stored_all()
         await asyncio.gather(*filter(None, (owned.telling for owned in self._owned.values())), return_exceptions=True)
         await self._consumer.put_right(list(self._owned))
+        for owned in self._owned.values():
+            self._offer_sealed(owned)
