@@ -47,7 +47,7 @@ SDK_IMPORTS: dict[str, set[str]] = {
     "recorder": {"schema", "facts", "sinks", "mirrors"},
     "uplink": {"schema", "recordfile"},
     "daemon": {"recordfile"},
-    "storage": {"recordfile"},
+    "storage": {"recordfile", "daemon"},
     "jetstream": {"schema", "recordfile", "daemon", "storage"},
     "collector": {"schema", "recordfile", "daemon", "storage", "jetstream"},
     "decode": {"schema", "recordfile"},
