@@ -23,7 +23,7 @@ TESTS ?=
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-integrations soak gpu check check-style check-types check-schema bench proto clean
+.PHONY: help demo docs test test-integrations soak gpu check check-style check-types check-schema bench proto clean
 
 help:   ## list these verbs
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,6 +35,11 @@ demo: $(INSTALLED)  ## train on real images with and without growth, record both
 	@$(BIN)/esper-telemetry report $$(ls -td $(DEMO_RUNS)/*/ | head -2) -o $(DEMO_RUNS)/report.html
 	@echo "Open $(abspath $(DEMO_RUNS)/report.html) and look at Comparison first: what growth adds beside the control;"
 	@echo "then at the lanes of Seeds: which seeds were kept, and why the others went."
+
+docs: $(INSTALLED)  ## write the generated pages, and build the documentation into site/ (a warning is an error)
+	$(BIN)/python tools/docs/reference_pages.py
+	$(BIN)/python tools/docs/build_site.py site
+	@echo "Open $(abspath site/index.html)"
 
 test: check  ## everything CI runs: the checks, then the tests
 	$(BIN)/python -m pytest $(PARALLEL) $(TESTS)
@@ -75,7 +80,7 @@ proto: $(INSTALLED)  ## generate the Python modules and descriptors from proto/
 	$(BIN)/python tools/gen_proto.py
 
 clean:  ## remove everything that was made, records of runs excepted
-	rm -rf .venv $(INTEGRATIONS) .protoc .cache build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv $(INTEGRATIONS) .protoc .cache build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt
