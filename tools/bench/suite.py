@@ -95,8 +95,8 @@ def table(figures: Iterable[Figure], about: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_table(document: Path, text: str) -> None:
-    """Put the table between the marks of a document.
+def around_table(document: Path) -> tuple[str, str]:
+    """Return what is before the table of a document, and what is behind it, marks included.
 
     Raises:
         SystemExit: the marks are not there.
@@ -105,7 +105,7 @@ def write_table(document: Path, text: str) -> None:
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise SystemExit(f"{document}: no place for the table: add the lines {BEGIN} and {END}")
-    document.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    return before + begin, end + after
 
 
 def main() -> None:
@@ -115,6 +115,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures there")
     parser.add_argument("--document", type=Path, metavar="FILE", help="put the table between its marks")
     options = parser.parse_args()
+    if options.document:
+        around_table(options.document)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "figures.jsonl"
@@ -130,7 +132,8 @@ def main() -> None:
         content = {**about, "seconds": took, "figures": [one.to_json() for one in figures]}
         options.json.write_text(json.dumps(content, indent=1) + "\n")
     if options.document:
-        write_table(options.document, text)
+        before, after = around_table(options.document)
+        options.document.write_text(f"{before}\n\n{text}\n\n{after}")
     sys.exit(1 if failed else 0)
 
 
