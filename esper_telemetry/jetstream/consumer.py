@@ -15,6 +15,7 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from esper_telemetry.daemon.failures import TaskFailures
 from esper_telemetry.daemon.metrics_port import MetricsServer
 from esper_telemetry.daemon.supervisor import Supervisor, run_until_signal
 from esper_telemetry.errors import SinkError
@@ -67,12 +68,14 @@ class Consumer:
         metrics_port: port of /metrics; 0 where there is none.
         ended: set once it cannot go on; `failure` gives the reason.
         failure: why it cannot go on; empty if it can.
+        failures: what fails in the background.
     """
 
     def __init__(self, settings: ConsumerSettings) -> None:
         self.id = ""
         self.metrics = ConsumerMetrics()
-        self.log = JetStream(settings.log, "esper-telemetry consumer")
+        self.failures = TaskFailures(LOG, self.metrics.task_failures, self.metrics.task_failing)
+        self.log = JetStream(settings.log, "esper-telemetry consumer", self.failures)
         self.store = Store(self._hand_over)
         self.encoder, self.decoder = FrameEncoder(3), FrameDecoder()
         self.problem = ""
@@ -89,7 +92,7 @@ class Consumer:
         self._disk_problem = self._waiting = ""
         self._loop = asyncio.get_running_loop()
         self._born = self._loop.time()
-        self._duties = Supervisor(LOG, self.metrics.task_failures, self._fail, self.metrics.task_turns)
+        self._duties = Supervisor(self.failures, self.fail, self.metrics.task_turns)
         self._undo = contextlib.AsyncExitStack()
         self.ended = asyncio.Event()
         self.failure = ""
@@ -133,7 +136,11 @@ class Consumer:
         await self.log.subscribe(self.log.settings.names.consumers, self._hear)
         if self._settings.metrics:
             metrics_server = MetricsServer(
-                self._settings.metrics, self.metrics, lambda: not self.problem, self._duties.overdue
+                self._settings.metrics,
+                self.metrics,
+                lambda: not self.problem,
+                self._duties.overdue,
+                self.failures.failing,
             )
             undo.push_async_callback(asyncio.to_thread, metrics_server.close)
             self.metrics_port = metrics_server.port
@@ -150,7 +157,7 @@ class Consumer:
             await asyncio.wait_for(self._release(list(self.partitions)), _STOP_S)
         await self._undo.aclose()
 
-    def _fail(self, why: str) -> None:
+    def fail(self, why: str) -> None:
         """Store nothing more: something that the consumer cannot go on without has ended."""
         if not self.failure:
             self.failure = self.problem = self._disk_problem = why
@@ -233,7 +240,8 @@ class Consumer:
         for progress in cycle.progress:
             barrier = self._barriers.pop(progress.key, None)
             if barrier is not None:
-                barrier.set_result(None)
+                if not barrier.done():  # else who waited was cancelled
+                    barrier.set_result(None)
                 continue
             self._disk_failed |= progress.error is not None
             self.metrics.lost_numbers.inc(sum(last - first + 1 for first, last in progress.lost))
@@ -330,8 +338,9 @@ class Consumer:
 
     async def _look(self) -> None:
         """Look at the writer thread, the disk and the connection."""
-        if self.store.broken:
-            self._fail(self.store.broken)
+        broken = self.store.broken or self.log.closed
+        if broken:
+            self.fail(broken)
         if self.failure:
             return
         settings = self._settings

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from esper_telemetry.daemon.failures import TaskFailures
     from esper_telemetry.jetstream.connection import JetStream
     from esper_telemetry.jetstream.consumer_metrics import ConsumerMetrics
     from esper_telemetry.jetstream.producer_state import Held, ProducerState, Watermarks
@@ -99,6 +100,7 @@ class PartitionOwner(Protocol):
     store: Store
     watermarks: Watermarks
     metrics: ConsumerMetrics
+    failures: TaskFailures
     encoder: FrameEncoder
     decoder: FrameDecoder
 
@@ -140,6 +142,7 @@ class Partition:
         self._looked = 0.0
         self._lost = False
         self._stopping = False
+        self._name = f"partition-{number}"
         self._task = asyncio.create_task(self._run())
 
     @property
@@ -156,8 +159,8 @@ class Partition:
         for step in (self._work, self._leave):
             try:
                 await step()
-            except Exception:
-                LOG.exception("partition %d ends", self.number)
+            except Exception as error:  # noqa: BLE001 - the consumer takes the partition again within a second
+                self._consumer.failures.failed(self._name, error)
 
     async def _work(self) -> None:
         """Take turns until told to stop, or until another consumer has the partition."""
@@ -165,6 +168,7 @@ class Partition:
             while not (self._stopping or self._lost):
                 try:
                     await self._turn()
+                    self._consumer.failures.worked(self._name)
                 except SinkError as error:
                     LOG.warning("partition %d: %s", self.number, error)
                     if self._pull is not None and self._pull.gone:
@@ -336,9 +340,8 @@ class Partition:
             self._lost = True
         except SinkError:
             owned.behind = True  # the watermark is in the bucket; gateways ask for it
-        except Exception:
-            LOG.exception("partition %d: a watermark could not be moved; tried again", self.number)
-            self._consumer.metrics.task_failures.labels("watermarks").inc()
+        except Exception as error:  # noqa: BLE001 - tried again by `_look_around`
+            self._consumer.failures.happened("watermarks", error)
             owned.behind = True
         finally:
             owned.telling = None

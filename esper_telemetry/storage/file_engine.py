@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from esper_telemetry.daemon.failures import TaskFailures
 from esper_telemetry.recordfile.append import sync_folder
 from esper_telemetry.storage import archive
 from esper_telemetry.storage.compactor import CompactionProgress, SegmentCompactor
@@ -67,6 +68,7 @@ class FileEngine:
         on_archived: called with what was sent; from any thread.
         on_compacted: called with what became of a sealed segment; from any thread.
         compacts: rewrite sealed segments into full frames, in a process of their own.
+        failures: told of what its threads meet.
 
     Attributes:
         durability, elsewhere, notes: as in Engine.
@@ -86,11 +88,13 @@ class FileEngine:
         on_compacted: Callable[[CompactionProgress], object] = tuple,
         *,
         compacts: bool = False,
+        failures: TaskFailures | None = None,
     ) -> None:
         self.notes: list[str] = []
         self.listing = threading.Lock()
         self._root = root
         self._on_progress = on_progress
+        self._failures = failures or TaskFailures(LOG)
         self._failed = False
         self._lock: BufferedWriter | None = None
         self._index: SegmentIndex | None = None
@@ -114,8 +118,10 @@ class FileEngine:
             self.notes = await asyncio.to_thread(archive.sweep, self._root)
             self._index = await asyncio.to_thread(SegmentIndex, self._root)
             if self._archive_url:
-                self._archive = ObjectArchive(self._root, self._index, self._archive_url, self._on_archived)
-            self._check = FolderCheck(self._root, self._index, self, self._on_progress)
+                self._archive = ObjectArchive(
+                    self._root, self._index, self._archive_url, self._on_archived, self._failures
+                )
+            self._check = FolderCheck(self._root, self._index, self, self._on_progress, self._failures)
             self.notes += await asyncio.to_thread(self._check.begin, _READ_S)
         except BaseException:
             if self._index is not None:
