@@ -46,8 +46,11 @@ def recorded(folder: Path, **options: Any) -> Path:
 
 
 def counted(folder: Path) -> int:
-    """Return how many scalars a run or a folder of segments holds."""
-    return sum(1 for _ in et.read(folder, types="scalar.logged"))
+    """Return how many scalars a run or a folder of segments holds; none where it has only just begun."""
+    try:
+        return sum(1 for _ in et.read(folder, types="scalar.logged"))
+    except et.errors.RecordError:
+        return 0
 
 
 def cli(folder: Path) -> None:
@@ -73,7 +76,7 @@ def collector(folder: Path) -> None:
         expect("health", answer.status, health_pb2.HealthCheckResponse.SERVING)
         run = recorded(folder, collector=address)
         deadline = time.monotonic() + 60
-        while not (stored / run.name).is_dir() or counted(stored / run.name) < EVENTS:
+        while counted(stored / run.name) < EVENTS:
             expect(f"{stored} lacks events of {run.name} after a minute", time.monotonic() > deadline, wanted=False)
             time.sleep(0.2)
 
