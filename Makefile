@@ -14,6 +14,8 @@ DEMO ?= --task digits --episodes 4
 DEMO_RUNS ?= runs
 # One process for each of two cores; a file's tests stay together, for they share what is costly to set up.
 PARALLEL ?= -n 2 --dist loadfile
+# Where `make bench` keeps its table.
+FIGURES ?= docs/measurements/figures
 # Arguments for pytest, e.g. `make test TESTS="tests/simic -x"`.
 TESTS ?=
 
@@ -65,8 +67,8 @@ check-schema: $(INSTALLED)
 	$(BIN)/python tools/check_schema.py
 	$(BIN)/python tools/gen_proto.py --check
 
-bench: $(INSTALLED)  ## measure what the documents claim; each file of tools/bench prints its own table
-	@for bench in $$(grep -l __main__ tools/bench/*.py | grep -v gpu.py); do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+bench: $(INTEGRATIONS)/.installed  ## measure what the documents claim, beside peers, in a quarter of an hour: one table
+	$(INTEGRATIONS)/bin/python tools/bench/suite.py --json $(FIGURES).json --document $(FIGURES).md
 
 gpu: $(INSTALLED)  ## what only a CUDA device can prove: its tests, then its measurements (status 2: there is none)
 	$(BIN)/python tools/bench/gpu.py --check

@@ -14,6 +14,7 @@ import secrets
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from esper_telemetry.daemon.failures import TaskFailures
 from esper_telemetry.errors import ConfigError, MissingExtraError, SinkError
 from esper_telemetry.jetstream.entries import LEAST_PAYLOAD
 from esper_telemetry.jetstream.fast_ingest import FastIngest
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("esper_telemetry.collector")
 
+_MESSAGES = "messages"
 _CALL_S = 3.0
 _AGAIN_S = 0.5
 _SAY_S = 5.0
@@ -94,6 +96,7 @@ class JetStream:
     Args:
         settings: where it is.
         name: shown in the servers' monitoring.
+        failures: told of messages whose callback raised.
 
     Attributes:
         settings: as given.
@@ -108,8 +111,9 @@ class JetStream:
         answers: in which it did.
     """
 
-    def __init__(self, settings: LogSettings, name: str) -> None:
+    def __init__(self, settings: LogSettings, name: str, failures: TaskFailures | None = None) -> None:
         self.settings = settings
+        self._failures = failures or TaskFailures(LOG)
         self.partitions = 0
         self.batched = False
         self.refused = ""
@@ -167,6 +171,13 @@ class JetStream:
         return self._nc is not None and bool(self._nc.is_connected)
 
     @property
+    def closed(self) -> str:
+        """Why no server will be connected again, the client library having closed itself; empty while one may be."""
+        if self._nc is None or not self._nc.is_closed:
+            return ""
+        return f"the connection to the log is closed for good: {self.last_error or 'no reason is known'}"
+
+    @property
     def max_payload(self) -> int:
         """Longest message that the servers take, bytes."""
         return int(self._nc.max_payload)
@@ -199,7 +210,19 @@ class JetStream:
             SinkError: there is no connection.
         """
         async with _translated("subscribe"):
-            await self._nc.subscribe(subject, cb=heard, pending_bytes_limit=-1, pending_msgs_limit=-1)
+            await self._subscribe(subject, heard)
+
+    async def _subscribe(self, subject: str, heard: Callable[[Msg], Awaitable[None]]) -> Any:
+        """Subscribe; the client library would keep an error of the callback to itself."""
+
+        async def guarded(message: Msg) -> None:
+            try:
+                await heard(message)
+            except Exception as error:  # noqa: BLE001 - whatever one message met, the next one is taken
+                self._failures.happened(_MESSAGES, error)
+
+        self._failures.declare(_MESSAGES)
+        return await self._nc.subscribe(subject, cb=guarded, pending_bytes_limit=-1, pending_msgs_limit=-1)
 
     async def _reconnected(self) -> None:
         self.connects += 1
@@ -313,7 +336,7 @@ class JetStream:
             )
             inbox = self._nc.new_inbox()
             pull = Pull(self.tell, lambda: self.connects, stream, own, inbox)
-            subscription = await self._nc.subscribe(inbox, cb=pull.heard, pending_bytes_limit=-1, pending_msgs_limit=-1)
+            subscription = await self._subscribe(inbox, pull.heard)
             pull.on_close(subscription.unsubscribe)
             return pull
 

@@ -54,7 +54,7 @@ from esper_telemetry.v1 import collector_pb2, log_pb2
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esper_telemetry.daemon.metrics_port import MetricSet
+    from esper_telemetry.daemon.failures import TaskFailures
     from esper_telemetry.jetstream.deployment import LogSettings
     from esper_telemetry.storage.archive import Expired, Weighed
     from esper_telemetry.storage.naming import ProducerKey
@@ -152,7 +152,7 @@ class GatewayEngine:
 
     Args:
         settings: where the log is.
-        metrics: where failures of its tasks are counted.
+        failures: told of what its tasks meet.
 
     Attributes:
         durability, elsewhere, notes: as in Engine.
@@ -165,11 +165,11 @@ class GatewayEngine:
         " read them there, e.g. with `esper-telemetry tail DIR/RUN_ID`"
     )
 
-    def __init__(self, settings: LogSettings, metrics: MetricSet) -> None:
+    def __init__(self, settings: LogSettings, failures: TaskFailures) -> None:
         self.notes: list[str] = []
         self.resent = 0
-        self._metrics = metrics
-        self._log = JetStream(settings, "esper-telemetry gateway")
+        self._failures = failures
+        self._log = JetStream(settings, "esper-telemetry gateway", failures)
         self._names = settings.names
         self._lanes: dict[ProducerKey, GatewayLane] = {}
         self._encoder = FrameEncoder(3)
@@ -194,14 +194,14 @@ class GatewayEngine:
             await self._log.close()
             raise
         self._answered = asyncio.get_running_loop().time()
-        self._duties = Supervisor(LOG, self._metrics.task_failures, self._fail)
+        self._duties = Supervisor(self._failures, self._fail)
         self._duties.keep("publisher", self._pump())
         self._duties.every(_TICK_S, "stalls", self._watch)
 
     @property
     def broken(self) -> str:
         """Why it publishes nothing any more."""
-        return self._broken
+        return self._broken or self._log.closed
 
     def _fail(self, why: str) -> None:
         self._broken = why

@@ -22,7 +22,9 @@ from esper_telemetry.storage.engine import ProducerProgress, PutFrame, PutSchema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
+    from esper_telemetry.daemon.failures import TaskFailures
     from esper_telemetry.jetstream.connection import JetStream
     from esper_telemetry.jetstream.consumer_metrics import ConsumerMetrics
     from esper_telemetry.jetstream.producer_state import Held, ProducerState, Watermarks
@@ -66,6 +68,7 @@ class OwnedProducer:
         telling: the task that writes it.
         told_at: time of the last write.
         counted: what became of its entries, as far as the metrics have it.
+        offered_seq: last number of the sealed segments that were offered to the compactor, or need not be.
     """
 
     files: ProducerFiles
@@ -80,6 +83,7 @@ class OwnedProducer:
     telling: asyncio.Task[None] | None = None
     told_at: float = 0.0
     counted: Counter[str] = field(default_factory=Counter)
+    offered_seq: int = 0
 
     @property
     def stored_seq(self) -> int:
@@ -96,11 +100,15 @@ class PartitionOwner(Protocol):
     store: Store
     watermarks: Watermarks
     metrics: ConsumerMetrics
+    failures: TaskFailures
     encoder: FrameEncoder
     decoder: FrameDecoder
 
     def files_of(self, key: ProducerKey) -> ProducerFiles:
         """Return the files of a producer in this consumer's folder."""
+
+    def compact(self, key: ProducerKey, path: Path) -> None:
+        """Have a sealed segment compacted whose last number a watermark of this consumer covers."""
 
     async def stored_all(self) -> None:
         """Wait until everything that was put so far is stored."""
@@ -134,6 +142,7 @@ class Partition:
         self._looked = 0.0
         self._lost = False
         self._stopping = False
+        self._name = f"partition-{number}"
         self._task = asyncio.create_task(self._run())
 
     @property
@@ -150,8 +159,8 @@ class Partition:
         for step in (self._work, self._leave):
             try:
                 await step()
-            except Exception:
-                LOG.exception("partition %d ends", self.number)
+            except Exception as error:  # noqa: BLE001 - the consumer takes the partition again within a second
+                self._consumer.failures.failed(self._name, error)
 
     async def _work(self) -> None:
         """Take turns until told to stop, or until another consumer has the partition."""
@@ -159,6 +168,7 @@ class Partition:
             while not (self._stopping or self._lost):
                 try:
                     await self._turn()
+                    self._consumer.failures.worked(self._name)
                 except SinkError as error:
                     LOG.warning("partition %d: %s", self.number, error)
                     if self._pull is not None and self._pull.gone:
@@ -261,6 +271,8 @@ class Partition:
         state = held.state
         files.go_on(state.durable_seq, state.segment, state.file_id)
         owned = OwnedProducer(files, held, Sequencer(files.numbers, state.session), self._loop.time())
+        if files.published:  # the last one may have been sealed by a recovery; those before it were offered
+            owned.offered_seq = files.published[-1].first_seq - 1
         while True:
             try:
                 entry = await consumer.log.get(bucket_key("schema", key))
@@ -309,6 +321,7 @@ class Partition:
             self._loop.call_later(_RETRY_S, self._consumer.store.put, owned.files, owned.files.claim())
         if owned.stored_seq > owned.held.state.durable_seq:
             self._tell(owned)
+        self._offer_sealed(owned)
 
     def _tell(self, owned: OwnedProducer) -> None:
         owned.behind = True
@@ -327,9 +340,8 @@ class Partition:
             self._lost = True
         except SinkError:
             owned.behind = True  # the watermark is in the bucket; gateways ask for it
-        except Exception:
-            LOG.exception("partition %d: a watermark could not be moved; tried again", self.number)
-            self._consumer.metrics.task_failures.labels("watermarks").inc()
+        except Exception as error:  # noqa: BLE001 - tried again by `_look_around`
+            self._consumer.failures.happened("watermarks", error)
             owned.behind = True
         finally:
             owned.telling = None
@@ -354,6 +366,20 @@ class Partition:
         if owned.sealed and whole:
             await self._drop_schema(owned)
         self._consumer.metrics.durable_numbers.inc(stored - state.durable_seq)
+        self._offer_sealed(owned)
+
+    def _offer_sealed(self, owned: OwnedProducer) -> None:
+        """Have sealed segments compacted that the watermark in the bucket covers whole.
+
+        Behind it another consumer may have stored the same numbers, and these files are cut there: a frame that was
+        made of several would be cut with what counts in it.
+        """
+        files, limit = owned.files, owned.held.state.durable_seq
+        sealed = [one for one in files.published if owned.offered_seq < one.last_seq <= limit]
+        for segment in sealed:
+            if segment.path != files.open_path:
+                owned.offered_seq = segment.last_seq
+                self._consumer.compact(files.key, segment.path)
 
     # --- time, and the end --------------------------------------------------------------------------------------------
 
@@ -388,3 +414,5 @@ class Partition:
         await self._consumer.stored_all()
         await asyncio.gather(*filter(None, (owned.telling for owned in self._owned.values())), return_exceptions=True)
         await self._consumer.put_right(list(self._owned))
+        for owned in self._owned.values():
+            self._offer_sealed(owned)
