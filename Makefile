@@ -68,7 +68,7 @@ check-schema: $(INSTALLED)
 	$(BIN)/python tools/gen_proto.py --check
 
 bench: $(INTEGRATIONS)/.installed  ## measure what the documents claim, beside peers, in a quarter of an hour: one table
-	$(INTEGRATIONS)/bin/python tools/bench/suite.py --json $(FIGURES).json --document $(FIGURES).md
+	$(INTEGRATIONS)/bin/python tools/bench/suite.py --json $(FIGURES).json --document $(FIGURES).md --headlines README.md
 
 gpu: $(INSTALLED)  ## what only a CUDA device can prove: its tests, then its measurements (status 2: there is none)
 	$(BIN)/python tools/bench/gpu.py --check
