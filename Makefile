@@ -21,9 +21,11 @@ TESTS ?=
 
 # Two test processes and a library pool each would fight over the cores.
 export OMP_NUM_THREADS ?= 1
+# Tests start hundreds of interpreters; each would compile the SDK and its tests again, which is half of such a start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test test-integrations soak gpu check check-style check-types check-schema bench proto clean
+.PHONY: help demo docs test test-slow test-integrations soak gpu check check-style check-types check-schema bench proto clean
 
 help:   ## list these verbs
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -41,8 +43,11 @@ docs: $(INSTALLED)  ## write the generated pages, and build the documentation in
 	$(BIN)/python tools/docs/build_site.py site
 	@echo "Open $(abspath site/index.html)"
 
-test: check  ## everything CI runs: the checks, then the tests
+test: check  ## the checks, then the tests of a change: minutes
 	$(BIN)/python -m pytest $(PARALLEL) $(TESTS)
+
+test-slow: $(INSTALLED)  ## the tests that kill, flood and compile for many seconds each; CI runs them behind `make test`
+	$(BIN)/python -m pytest -m 'slow and not soak and not integrations' $(PARALLEL) $(TESTS)
 
 test-integrations: $(INTEGRATIONS)/.installed  ## the SDK inside the loops of other libraries, in an environment of their own
 	$(INTEGRATIONS)/bin/python -m pytest -m integrations tests/integrations $(TESTS)
@@ -68,7 +73,7 @@ check-schema: $(INSTALLED)
 	$(BIN)/python tools/gen_proto.py --check
 
 bench: $(INTEGRATIONS)/.installed  ## measure what the documents claim, beside peers, in a quarter of an hour: one table
-	$(INTEGRATIONS)/bin/python tools/bench/suite.py --json $(FIGURES).json --document $(FIGURES).md
+	$(INTEGRATIONS)/bin/python tools/bench/suite.py --json $(FIGURES).json --document $(FIGURES).md --headlines README.md
 
 gpu: $(INSTALLED)  ## what only a CUDA device can prove: its tests, then its measurements (status 2: there is none)
 	$(BIN)/python tools/bench/gpu.py --check

@@ -32,6 +32,7 @@ class Figure:
         goal: what was aimed at; None where no document states one.
         at_least: the goal is a lower bound: more is better.
         unit: behind the figure; "x" for a ratio.
+        headline: it is one of the few in the README.
     """
 
     subject: str
@@ -42,6 +43,7 @@ class Figure:
     goal: float | None = None
     at_least: bool = False
     unit: str = "x"
+    headline: bool = False
 
     @property
     def met(self) -> bool | None:
@@ -56,7 +58,14 @@ class Figure:
 
 
 def report(
-    subject: str, value: Ratio | float, *, of: str, goal: float | None = None, at_least: bool = False, unit: str = "x"
+    subject: str,
+    value: Ratio | float,
+    *,
+    of: str,
+    goal: float | None = None,
+    at_least: bool = False,
+    unit: str = "x",
+    headline: bool = False,
 ) -> None:
     """Keep a figure for the table; arguments as the attributes of `Figure`."""
     name = os.environ.get(VARIABLE)
@@ -72,6 +81,7 @@ def report(
         goal=goal,
         at_least=at_least,
         unit=unit,
+        headline=headline,
     )
     with Path(name).open("a") as file:
         file.write(json.dumps(figure.to_json()) + "\n")

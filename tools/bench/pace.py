@@ -117,7 +117,8 @@ def record(kind: str, checkout: Path, folder: Path) -> None:
         ratio = size / peer
         print(f"  {name:<14}{size:>10,}{size / closed.events:>10.1f}{ratio:>12.2f}x{goal:>8}{moonshot:>10}")
         subject = f"bytes of a real run ({kind}, {closed.events:,} events), {name}"
-        figures.report(subject, ratio, of="the same facts as JSON lines, zstd -3", goal=goals[name][0])
+        of = "the same facts as JSON lines, zstd -3"
+        figures.report(subject, ratio, of=of, goal=goals[name][0], headline=name == "closed")
     for name, sizes in (("closed", closed), ("live", live)):
         print(
             f"  {name}: {sizes.frames:,} frames, {sizes.data:,} bytes of data, {sizes.beside:,} beside them,"

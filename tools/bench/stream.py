@@ -291,7 +291,7 @@ def bench_events(args: argparse.Namespace, collector: Receiver, bare: Receiver, 
     if f"{LOGS}, {many:,}" in contenders:
         ratio = long.ratio(f"{LOGS}, {many:,}", f"{OURS}, {many:,}")
         subject = f"time of OTLP logs until {many:,} events are durable, process starts included"
-        figures.report(subject, ratio, of="a run with a collector")
+        figures.report(subject, ratio, of="a run with a collector", headline=True)
     print(f"an event more costs, microseconds (beside rounds of {few:,} events)")
     for name in {row.rpartition(", ")[0]: None for row in contenders}:
         wall, cpu, server = (

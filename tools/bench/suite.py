@@ -1,11 +1,12 @@
 """The benches of `make bench`: each in turn, shortened, then one table of what all of them found.
 
-    python tools/bench/suite.py [--only NAME...] [--json FILE] [--document FILE]
+    python tools/bench/suite.py [--only NAME...] [--json FILE] [--document FILE] [--headlines FILE]
 
 Each bench is a program of its own with its own tables; what it reports as a figure (figures.py) becomes a line of the
 table: the median of paired ratios with its quartiles, the peer, the goal that a document states, and whether it is met.
 `--json` keeps the figures with machine and versions; `--document` writes the table between the two marks of a
-Markdown file. A bench that fails leaves the others to run; the exit code is 1 then.
+Markdown file, `--headlines` the few lines that the README shows. A bench that fails leaves the others to run; the exit
+code is 1 then.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from figures import VARIABLE, Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 HERE = Path(__file__).resolve().parent
 # What fits into a quarter of an hour on two cores; each file has more rounds and larger records by itself.
@@ -77,7 +78,7 @@ def _version(package: str) -> str:
         return ""
 
 
-def table(figures: Iterable[Figure], about: dict[str, Any]) -> str:
+def table(figures: Iterable[Figure], about: Mapping[str, Any]) -> str:
     """Return the figures as a Markdown table, with the machine below it."""
     lines = ["| What | Compared with | Measured | Goal | |", "|---|---|---|---|---|"]
     for one in figures:
@@ -95,8 +96,8 @@ def table(figures: Iterable[Figure], about: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_table(document: Path, text: str) -> None:
-    """Put the table between the marks of a document.
+def around_table(document: Path) -> tuple[str, str]:
+    """Return what is before the table of a document, and what is behind it, marks included.
 
     Raises:
         SystemExit: the marks are not there.
@@ -105,7 +106,13 @@ def write_table(document: Path, text: str) -> None:
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise SystemExit(f"{document}: no place for the table: add the lines {BEGIN} and {END}")
-    document.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    return before + begin, end + after
+
+
+def write_table(document: Path, text: str) -> None:
+    """Put a table between the marks of a document."""
+    before, after = around_table(document)
+    document.write_text(f"{before}\n\n{text}\n\n{after}")
 
 
 def main() -> None:
@@ -114,7 +121,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=BENCHES, metavar="NAME", help=f"of {', '.join(BENCHES)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures there")
     parser.add_argument("--document", type=Path, metavar="FILE", help="put the table between its marks")
+    parser.add_argument("--headlines", type=Path, metavar="FILE", help="put the few most asked for between its marks")
     options = parser.parse_args()
+    for document in filter(None, (options.document, options.headlines)):
+        around_table(document)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "figures.jsonl"
@@ -131,6 +141,8 @@ def main() -> None:
         options.json.write_text(json.dumps(content, indent=1) + "\n")
     if options.document:
         write_table(options.document, text)
+    if options.headlines:
+        write_table(options.headlines, table([one for one in figures if one.headline], about))
     sys.exit(1 if failed else 0)
 
 

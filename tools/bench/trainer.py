@@ -57,7 +57,14 @@ def counted(task: Task, level: str, batches: int) -> None:
     median = statistics.median(shares[1:])
     verdict = "within" if median <= LIMITS[level] else "OVER"
     limit = 100 * LIMITS[level]
-    figures.report(f"telemetry's share of a PPO batch, {level}", 100 * median, of="the batch", goal=limit, unit=" %")
+    figures.report(
+        f"telemetry's share of a PPO batch, {level}",
+        100 * median,
+        of="the batch",
+        goal=limit,
+        unit=" %",
+        headline=level == "normal",
+    )
     print(
         f"  {level:7} {100 * median:.2f} % of a batch ({100 * min(shares[1:]):.2f}-{100 * max(shares[1:]):.2f};"
         f" first {100 * shares[0]:.2f}), {verdict} {100 * LIMITS[level]:.0f} %;"
