@@ -47,7 +47,7 @@ SDK_IMPORTS: dict[str, set[str]] = {
     "recorder": {"schema", "facts", "sinks", "mirrors"},
     "uplink": {"schema", "recordfile"},
     "daemon": {"recordfile"},
-    "storage": {"recordfile"},
+    "storage": {"recordfile", "daemon"},
     "jetstream": {"schema", "recordfile", "daemon", "storage"},
     "collector": {"schema", "recordfile", "daemon", "storage", "jetstream"},
     "decode": {"schema", "recordfile"},
@@ -76,9 +76,20 @@ TRAINER_IMPORTS: dict[str, set[str]] = {
 }
 # The only places that import a heavy package, as path prefixes.
 HEAVY = {
-    "torch": ("esper_telemetry/counters/", "esper_telemetry/integrations/", "esper/", "tools/learning.py"),
+    "torch": (
+        "esper_telemetry/counters/",
+        "esper_telemetry/integrations/",
+        "esper/",
+        "tools/learning.py",
+        "tools/install_probe.py",
+    ),
     "zstandard": ("esper_telemetry/recordfile/", "tools/decode_records.py"),
-    "grpc": ("esper_telemetry/uplink/", "esper_telemetry/collector/", "esper_telemetry/decode/live.py"),
+    "grpc": (
+        "esper_telemetry/uplink/",
+        "esper_telemetry/collector/",
+        "esper_telemetry/decode/live.py",
+        "tools/install_probe.py",
+    ),
     "isal": ("esper_telemetry/recordfile/frame.py",),
     "obstore": ("esper_telemetry/recordfile/remote.py", "esper_telemetry/storage/object_archive.py"),
     "nats": ("esper_telemetry/jetstream/connection.py", "esper_telemetry/jetstream/nats_client.py"),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esper_telemetry.daemon.supervisor import FailureCounter
+    from esper_telemetry.daemon.failures import FailureCounter
 
 _AGAIN_S = 5.0
 _HANDSHAKE = re.compile(r"Handshake failed with error (?P<why>.*)", re.IGNORECASE)

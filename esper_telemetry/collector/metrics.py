@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Counter, Gauge
 
+    from esper_telemetry.storage.compactor import CompactionProgress
     from esper_telemetry.storage.object_archive import ArchiveProgress
 
 
@@ -65,6 +66,11 @@ class Metrics(MetricSet):
         self.archive_failing = gauge("archive_failing", "1 while object storage refuses.")
         self.archived_segments = counter("archived_segments", "Segments sent to object storage and verified there.")
         self.archived_bytes = counter("archived_bytes", "Bytes of segments sent to object storage.")
+        self.compacted_segments = counter("compacted_segments", "Sealed segments that were rewritten into full frames.")
+        self.compaction_saved_bytes = counter("compaction_saved_bytes", "Bytes that compaction gave back.")
+        self.compaction_failures = counter(
+            "compaction_failures", "Sealed segments that an error left as they were; the log has it."
+        )
         self.failed_calls = counter("failed_calls", "Calls that an error inside the collector ended; its log has them.")
         self.handshake_failures = counter(
             "handshake_failures", "TLS handshakes that gRPC refused, by reason.", "reason"
@@ -99,6 +105,12 @@ class Metrics(MetricSet):
         self.archive_failing.set(progress.failed)
         self.archived_segments.inc(progress.segments)
         self.archived_bytes.inc(progress.sent_bytes)
+
+    def compacted(self, progress: CompactionProgress) -> None:
+        """Count what became of a sealed segment; from any thread."""
+        self.compacted_segments.inc(progress.segments)
+        self.compaction_saved_bytes.inc(progress.saved_bytes)
+        self.compaction_failures.inc(progress.failed)
 
     def know_tenants(self, names: Iterable[str]) -> None:
         """Show these tenants, with 0 where they have done nothing yet, and no others any more."""

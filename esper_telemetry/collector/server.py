@@ -28,6 +28,7 @@ from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.retention import carry_out, plan_retention, tenant_prefixes
 from esper_telemetry.collector.service import TICK_S, CollectorService
 from esper_telemetry.collector.usage import TenantUsage
+from esper_telemetry.daemon.failures import TaskFailures
 from esper_telemetry.daemon.metrics_port import MetricsServer
 from esper_telemetry.daemon.native_log import CORE
 from esper_telemetry.daemon.supervisor import Supervisor, run_until_signal
@@ -82,6 +83,7 @@ class CollectorServer:
         intake: what it knows.
         ended: set once it cannot go on; `failure` gives the reason.
         failure: why it cannot go on; empty if it can.
+        failures: what fails in the background.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -95,7 +97,8 @@ class CollectorServer:
         self._service: CollectorService
         self._server: Any = None
         self._health = health.aio.HealthServicer()
-        self._duties = Supervisor(LOG, self.metrics.task_failures, self._fail, self.metrics.task_turns)
+        self.failures = TaskFailures(LOG, self.metrics.task_failures, self.metrics.task_failing)
+        self._duties = Supervisor(self.failures, self.fail, self.metrics.task_turns)
         self._undo = contextlib.AsyncExitStack()
         self._draining = False
         self._expire_at = 0.0
@@ -121,7 +124,9 @@ class CollectorServer:
     async def _start(self) -> None:
         """Begin piece by piece; `_undo` ends the pieces in the opposite order."""
         settings, undo = self._settings, self._undo
-        self.intake = Intake(_engine(settings, self.metrics), _limits(settings), settings.validation, self.metrics)
+        self.intake = Intake(
+            _engine(settings, self.metrics, self.failures), _limits(settings), settings.validation, self.metrics
+        )
         await self.intake.start()
         undo.push_async_callback(self.intake.stop, _SEAL_S)
         if settings.directory is not None:
@@ -152,7 +157,9 @@ class CollectorServer:
             self.health_port = self._listen(health_server, settings.health, secure=False)
             await health_server.start()
         if settings.metrics:
-            metrics_server = MetricsServer(settings.metrics, self.metrics, lambda: self._serving, self._duties.overdue)
+            metrics_server = MetricsServer(
+                settings.metrics, self.metrics, lambda: self._serving, self._duties.overdue, self.failures.failing
+            )
             undo.push_async_callback(asyncio.to_thread, metrics_server.close)
             self.metrics_port = metrics_server.port
         self._begin_duties()
@@ -187,7 +194,7 @@ class CollectorServer:
     async def _cut_calls(self, server: Any) -> None:
         await server.stop(_CUT_S if self._service.streams else 0.1)
 
-    def _fail(self, why: str) -> None:
+    def fail(self, why: str) -> None:
         """Take no more streams: something that the collector cannot go on without has ended."""
         if not self.failure:
             self.failure = why
@@ -289,7 +296,7 @@ class CollectorServer:
     async def _watch_storage(self) -> None:
         broken = self.intake.engine.broken
         if broken:
-            self._fail(broken)
+            self.fail(broken)
         free, problem = await self.intake.engine.examine(self._settings.min_free)
         self.metrics.free_ratio.set(free)
         if self._draining or self.failure:
@@ -336,18 +343,20 @@ def _limits(settings: Settings) -> CollectorLimits:
     return replace(settings.limits, window_frames=max(settings.limits.window_frames, WINDOW_FRAMES))
 
 
-def _engine(settings: Settings, metrics: Metrics) -> Engine:
+def _engine(settings: Settings, metrics: Metrics, failures: TaskFailures) -> Engine:
     if settings.log is not None:
         from esper_telemetry.jetstream.gateway import GatewayEngine
 
-        return GatewayEngine(settings.log, metrics)
+        return GatewayEngine(settings.log, failures)
     assert settings.directory is not None  # noqa: S101 - `check` looked
     return FileEngine(
         settings.directory,
         metrics.unread_runs.set,
         settings.archive,
         metrics.archived,
+        metrics.compacted,
         compacts=settings.compact,
+        failures=failures,
     )
 
 

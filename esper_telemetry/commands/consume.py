@@ -23,6 +23,12 @@ esper_telemetry/collector/OPERATIONS.md."""
 @click.option("--dir", "directory", type=click.Path(path_type=Path), required=True, help="This consumer's own folder.")
 @click.option("--metrics", default="", help="HOST:PORT of /metrics and /healthz; none without it.")
 @click.option("--min-free", default=5.0, show_default=True, help="Percent of the disk that stay free.")
+@click.option(
+    "--compact/--no-compact",
+    default=True,
+    show_default=True,
+    help="Rewrite sealed segments into full frames, in a process of low priority, where a third is saved.",
+)
 @log_options
 def command(
     *,
@@ -30,6 +36,7 @@ def command(
     directory: Path,
     metrics: str,
     min_free: float,
+    compact: bool,
     **log_given: Any,
 ) -> None:
     """Store what the gateways of a collector receive: record files below --dir."""
@@ -37,5 +44,5 @@ def command(
     from esper_telemetry.jetstream.deployment import ConsumerSettings
 
     log = log_settings(engine, log_given)
-    settings = ConsumerSettings(log=log, directory=directory, metrics=metrics, min_free=min_free / 100)
+    settings = ConsumerSettings(log=log, directory=directory, metrics=metrics, min_free=min_free / 100, compact=compact)
     asyncio.run(consume(settings, lambda consumer: LOG.info("consuming as %s below %s", consumer.id, directory)))

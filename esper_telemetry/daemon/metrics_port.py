@@ -1,13 +1,15 @@
 """Metrics of one process for Prometheus, and the port that serves them: /metrics, /healthz and /livez.
 
-/healthz answers whether work is taken, /livez whether the process does its duties at all: a full disk is no reason to
-restart it, an event loop that has stopped is one.
+/healthz answers whether work is taken, and names the background tasks that fail; /livez answers whether the process
+does its duties at all: a full disk is no reason to restart it, an event loop that has stopped is one.
 """
 
 from __future__ import annotations
 
 import errno
+import logging
 import socket
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -23,8 +25,9 @@ except ImportError as error:
     raise MissingExtraError("prometheus-client", "collector") from error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+LOG = logging.getLogger("esper_telemetry.collector")
 
 _SYNC_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -44,6 +47,9 @@ class MetricSet:
         self._prefix = prefix
         self.task_failures = self._counter(
             "task_failures", "Turns of a background task that failed, and tasks that ended.", "task"
+        )
+        self.task_failing = self._gauge(
+            "task_failing", "1 while the last turn of a background task failed, else 0.", "task"
         )
         self.task_turns = self._gauge(
             "task_last_turn_timestamp_seconds", "When a background task last did its duty; seconds since 1970.", "task"
@@ -75,6 +81,7 @@ class MetricsServer:
         metrics: what to show.
         is_serving: whether /healthz answers 200; else 503.
         stalled: names the background tasks that are overdue; /livez answers 503 where there are any.
+        failing: names the background tasks whose last turn failed; /healthz adds a line with them.
 
     Raises:
         ConfigError: the address cannot be listened on.
@@ -89,6 +96,7 @@ class MetricsServer:
         metrics: MetricSet,
         is_serving: Callable[[], bool],
         stalled: Callable[[], list[str]] = list,
+        failing: Callable[[], Iterable[str]] = list,
     ) -> None:
         class Handler(BaseHTTPRequestHandler):
             timeout = 10  # a silent client holds its thread no longer
@@ -98,8 +106,10 @@ class MetricsServer:
                     body, content_type = metrics.render(self.headers.get("Accept", ""))
                     self._answer(200, body, content_type)
                 elif self.path == "/healthz":
-                    serving = is_serving()
-                    self._answer(200 if serving else 503, b"SERVING\n" if serving else b"NOT_SERVING\n", "text/plain")
+                    serving, names = is_serving(), sorted(failing())
+                    text = "SERVING\n" if serving else "NOT_SERVING\n"
+                    text += f"failing: {', '.join(names)}\n" if names else ""
+                    self._answer(200 if serving else 503, text.encode(), "text/plain")
                 elif self.path == "/livez":
                     overdue = stalled()
                     text = f"overdue: {', '.join(overdue)}\n" if overdue else "alive\n"
@@ -134,6 +144,13 @@ class MetricsServer:
 
 class _HttpServer(ThreadingHTTPServer):
     daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Log a request that failed: the base class prints it on stderr, in no form of ours."""
+        del request
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):  # else its client is gone
+            LOG.error("the metrics port could not answer %s", client_address, exc_info=error)
 
 
 class _HttpServer6(_HttpServer):

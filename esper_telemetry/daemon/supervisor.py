@@ -8,7 +8,9 @@ the two holds is decided here, once, by the method that starts the task.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -16,21 +18,13 @@ from esper_telemetry.errors import SinkError
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+
+    from esper_telemetry.daemon.failures import TaskFailures
 
 _AGAIN_S = 0.2
+_CALLBACKS = "callbacks"
 _PATIENCE_S = 30.0
-
-
-class FailureCounter(Protocol):
-    """Where failures are counted, by the name of the task."""
-
-    def labels(self, name: str, /) -> _Counted:
-        """Return the counter of one task; it exists with 0 from then on."""
-
-
-class _Counted(Protocol):
-    def inc(self) -> None: ...
 
 
 class TurnClock(Protocol):
@@ -48,39 +42,27 @@ class Supervisor:
     """Owner of the tasks of one process.
 
     Args:
-        log: where failures are logged: one line when an error is new, one when a duty works again.
-        failures: counts failed turns and ended tasks by name.
+        failures: where failed turns and ended tasks are recorded.
         on_death: called with a sentence when a task has ended that must not.
         turns: shows when each duty was last done.
-
-    Attributes:
-        failing: duty → the error of its last turn, for those whose last turn failed.
     """
 
-    def __init__(
-        self,
-        log: logging.Logger,
-        failures: FailureCounter,
-        on_death: Callable[[str], None],
-        turns: TurnClock | None = None,
-    ) -> None:
-        self._log = log
+    def __init__(self, failures: TaskFailures, on_death: Callable[[str], None], turns: TurnClock | None = None) -> None:
         self._failures = failures
         self._on_death = on_death
         self._turns = turns
         self._due: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self.failing: dict[str, str] = {}
 
     def every(self, seconds: float, name: str, turn: Callable[[], Awaitable[None]]) -> None:
         """Do a duty every `seconds`; a turn that raises is logged and counted, and changes nothing for the next."""
-        self._failures.labels(name)
+        self._failures.declare(name)
         self._turned(name, seconds)
         self._keep(name, self._repeat(seconds, name, turn))
 
     def keep(self, name: str, work: Coroutine[object, object, None]) -> None:
         """Run `work`, which must not end before `end`: if it does, the process cannot go on."""
-        self._failures.labels(name)
+        self._failures.declare(name)
         self._keep(name, work)
 
     def overdue(self) -> list[str]:
@@ -108,10 +90,9 @@ class Supervisor:
             try:
                 await turn()
             except Exception as error:  # noqa: BLE001 - whatever a turn met must not end the duty
-                self._note(name, error)
+                self._failures.failed(name, error)
             else:
-                if self.failing.pop(name, None):
-                    self._log.warning("%s works again", name)
+                self._failures.worked(name)
             self._turned(name, seconds)
 
     def _turned(self, name: str, seconds: float) -> None:
@@ -119,28 +100,29 @@ class Supervisor:
         if self._turns is not None:
             self._turns.labels(name).set(time.time())
 
-    def _note(self, name: str, error: Exception) -> None:
-        self._failures.labels(name).inc()
-        text = f"{type(error).__name__}: {error}"
-        if self.failing.get(name) != text:
-            trace = None if isinstance(error, OSError) else error  # what the system refused is one line
-            self._log.error("%s failed and is tried again: %s", name, text, exc_info=trace)
-        self.failing[name] = text
-
     def _ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():
             return
         name, error = task.get_name(), task.exception()
-        self._failures.labels(name).inc()
-        self._log.critical("%s has ended, so the process ends: %r", name, error, exc_info=error)
+        self._failures.ended(name, error)
         self._on_death(f"{name} has ended: {error!r}")
 
 
 class Service(Protocol):
-    """What `run_until_signal` runs."""
+    """What `run_until_signal` runs.
+
+    Attributes:
+        ended: set once it cannot go on.
+        failure: why it cannot go on; empty if it can.
+        failures: where failures in the background are recorded.
+    """
 
     ended: asyncio.Event
     failure: str
+    failures: TaskFailures
+
+    def fail(self, why: str) -> None:
+        """Take no more work, and have the process end: something that it cannot go on without has ended."""
 
     async def start(self) -> None:
         """Start; what it had begun is undone where it raises or is cancelled."""
@@ -167,15 +149,48 @@ async def run_until_signal(service: _Service, on_ready: Callable[[_Service], Non
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
-    if not await unless_asked(asked, service.start()):
-        log.info("asked to stop before the start was over")
-        return
-    on_ready(service)
-    await unless_asked(asked, service.ended.wait())
-    log.info("%s", service.failure or "asked to stop")
-    await service.stop()
+    with stray_errors_recorded(service, asyncio.get_running_loop()):
+        if not await unless_asked(asked, service.start()):
+            log.info("asked to stop before the start was over")
+            return
+        on_ready(service)
+        await unless_asked(asked, service.ended.wait())
+        log.info("%s", service.failure or "asked to stop")
+        await service.stop()
     if service.failure:
         raise SinkError(service.failure)
+
+
+@contextlib.contextmanager
+def stray_errors_recorded(service: Service, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Record errors that no code was there to catch, until the block ends.
+
+    An error in a callback of the event loop, or in a task whose result is never asked for, is recorded as a failure of
+    "callbacks": the loop goes on. A thread that ends with an error is missing from then on: the process ends.
+    """
+    hook, handler = threading.excepthook, loop.get_exception_handler()
+
+    def thread_ended(ended: threading.ExceptHookArgs) -> None:
+        name = ended.thread.name if ended.thread is not None else "a thread"
+        service.failures.ended(name, ended.exc_value)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends anyway
+            loop.call_soon_threadsafe(service.fail, f"the thread {name} has ended: {ended.exc_value!r}")
+
+    def stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, Exception):
+            service.failures.happened(_CALLBACKS, error)
+        else:
+            loop.default_exception_handler(context)
+
+    service.failures.declare(_CALLBACKS)
+    threading.excepthook = thread_ended
+    loop.set_exception_handler(stray)
+    try:
+        yield
+    finally:
+        threading.excepthook = hook
+        loop.set_exception_handler(handler)
 
 
 async def unless_asked(asked: asyncio.Event, work: Coroutine[object, object, object]) -> bool:

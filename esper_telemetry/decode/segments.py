@@ -123,6 +123,20 @@ class SegmentDecoder:
         else:
             yield from self._content(content, origin, selection)
 
+    def followed(self, content: FrameContent, origin: Origin, after: int) -> Iterator[Event]:
+        """Yield the events that are wanted of a frame that was read whole.
+
+        Args:
+            content: the frame.
+            origin: its segment.
+            after: events up to this sequence number are left out.
+        """
+        selection = self._wanted.selection(origin, expand=self._expand)
+        single = [event for event in content.events if event.seq > after and selection.keeps(event)]
+        for event in self._content(content._replace(events=single), origin, selection):
+            if event.seq > after:
+                yield event
+
     def origin(self, segment: Segment, path: str) -> Origin:
         """Return what the events of a segment share, as far as its headers have been read.
 

@@ -200,10 +200,10 @@ class Tail:
             self._faults.damaged(path, followed.damage)
         if followed.truncation is not None:
             self._faults.warn(path, str(followed.truncation))
-        shown = self._shown.get(followed.segment.header.producer_id, 0)
-        fresh = [event for event in followed.events if event.seq > shown]
-        if fresh:
-            yield from self._decoder.decoded(fresh, self._origin(followed), whole=False)
+        if followed.frame is not None and followed.content is not None:
+            shown = self._shown.get(followed.segment.header.producer_id, 0)
+            if followed.frame.last_seq > shown:
+                yield from self._decoder.followed(followed.content, self._origin(followed), shown)
 
     def _origin(self, followed: Followed) -> Origin:
         segment = followed.segment

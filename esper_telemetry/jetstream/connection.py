@@ -14,6 +14,7 @@ import secrets
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from esper_telemetry.daemon.failures import TaskFailures
 from esper_telemetry.errors import ConfigError, MissingExtraError, SinkError
 from esper_telemetry.jetstream.entries import LEAST_PAYLOAD
 from esper_telemetry.jetstream.fast_ingest import FastIngest
@@ -52,9 +53,10 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("esper_telemetry.collector")
 
+_MESSAGES = "messages"
 _CALL_S = 3.0
 _AGAIN_S = 0.5
-_SAY_S = 5.0
+_PROGRESS_S = 5.0
 # How servers 2.12 and 2.13 answer a configuration with a field that they do not know.
 _UNKNOWN_FIELD = 10025
 # A message that its consumer does not ack in time is delivered again. Cycles take milliseconds, a stuck disk longer.
@@ -94,6 +96,7 @@ class JetStream:
     Args:
         settings: where it is.
         name: shown in the servers' monitoring.
+        failures: where messages whose callback raised are recorded.
 
     Attributes:
         settings: as given.
@@ -108,8 +111,9 @@ class JetStream:
         answers: in which it did.
     """
 
-    def __init__(self, settings: LogSettings, name: str) -> None:
+    def __init__(self, settings: LogSettings, name: str, failures: TaskFailures | None = None) -> None:
         self.settings = settings
+        self._failures = failures or TaskFailures(LOG)
         self.partitions = 0
         self.batched = False
         self.refused = ""
@@ -167,6 +171,13 @@ class JetStream:
         return self._nc is not None and bool(self._nc.is_connected)
 
     @property
+    def closed(self) -> str:
+        """Why no server will be connected again, the client library having closed itself; empty while one may be."""
+        if self._nc is None or not self._nc.is_closed:
+            return ""
+        return f"the connection to the log is closed for good: {self.last_error or 'no reason is known'}"
+
+    @property
     def max_payload(self) -> int:
         """Longest message that the servers take, bytes."""
         return int(self._nc.max_payload)
@@ -174,7 +185,7 @@ class JetStream:
     # --- messages -----------------------------------------------------------------------------------------------------
 
     async def publish(self, subject: str, data: bytes) -> None:
-        """Send an entry; it waits only while the socket is full. Whether it arrived, a watermark will tell.
+        """Send an entry; it waits only while the socket is full. Whether it arrived, a watermark will show.
 
         Raises:
             SinkError: it was not even sent.
@@ -183,7 +194,7 @@ class JetStream:
             reply = self._ingest and self._ingest.reply(asyncio.get_running_loop().time())
             await self._nc.publish(subject, data, reply=reply or self._inbox)
 
-    async def tell(self, subject: str, data: bytes, reply: str = "") -> None:
+    async def send(self, subject: str, data: bytes, reply: str = "") -> None:
         """Send a message that the log does not keep.
 
         Raises:
@@ -199,7 +210,19 @@ class JetStream:
             SinkError: there is no connection.
         """
         async with _translated("subscribe"):
-            await self._nc.subscribe(subject, cb=heard, pending_bytes_limit=-1, pending_msgs_limit=-1)
+            await self._subscribe(subject, heard)
+
+    async def _subscribe(self, subject: str, heard: Callable[[Msg], Awaitable[None]]) -> Any:
+        """Subscribe; the client library would keep an error of the callback to itself."""
+
+        async def guarded(message: Msg) -> None:
+            try:
+                await heard(message)
+            except Exception as error:  # noqa: BLE001 - whatever one message met, the next one is taken
+                self._failures.happened(_MESSAGES, error)
+
+        self._failures.declare(_MESSAGES)
+        return await self._nc.subscribe(subject, cb=guarded, pending_bytes_limit=-1, pending_msgs_limit=-1)
 
     async def _reconnected(self) -> None:
         self.connects += 1
@@ -312,8 +335,8 @@ class JetStream:
                 ),
             )
             inbox = self._nc.new_inbox()
-            pull = Pull(self.tell, lambda: self.connects, stream, own, inbox)
-            subscription = await self._nc.subscribe(inbox, cb=pull.heard, pending_bytes_limit=-1, pending_msgs_limit=-1)
+            pull = Pull(self.send, lambda: self.connects, stream, own, inbox)
+            subscription = await self._subscribe(inbox, pull.heard)
             pull.on_close(subscription.unsubscribe)
             return pull
 
@@ -325,7 +348,7 @@ class JetStream:
                 f"{settings.shown}: max_payload is {self._nc.max_payload:,} bytes; a frame needs {LEAST_PAYLOAD:,}:"
                 " raise it in the servers' configuration"
             )
-        began = said = asyncio.get_running_loop().time()
+        began = logged_at = asyncio.get_running_loop().time()
         while True:
             try:
                 return await self._make()
@@ -335,8 +358,8 @@ class JetStream:
                 if not unanswered or now > began + START_S:
                     asked = f"is JetStream on, with {settings.replicas} servers?"
                     raise ConfigError(f"{settings.shown}: {error}; {asked}") from error
-                if now > said + _SAY_S:
-                    said, reason = now, _missing(error)
+                if now > logged_at + _PROGRESS_S:
+                    logged_at, reason = now, _missing(error)
                     LOG.info("waiting for the log at %s since %.0f s: %s", settings.shown, now - began, reason)
             await asyncio.sleep(_AGAIN_S)
 
@@ -355,7 +378,7 @@ class JetStream:
             )
         self._check(info.config)
         self.partitions = len(info.config.subjects or ())
-        # What was asked for tells nothing: servers before 2.12 answer "created", and leave it out.
+        # The request proves nothing: servers before 2.12 answer "created", and leave the field out.
         self.batched = bool(info.config.allow_batched)
 
     async def _add_stream(self, wanted: StreamConfig) -> Any:
@@ -393,7 +416,7 @@ def _stream(settings: LogSettings) -> StreamConfig:
 
 
 def _missing(error: Exception) -> str:
-    """Return what an answer that did not come tells of the servers."""
+    """Return what the servers lack, by the answer that did not come."""
     if isinstance(error, ServiceUnavailableError):
         return f"JetStream has no leader, or too few servers: {error}"
     return "JetStream is off, or most servers are not there: no answer"

@@ -15,6 +15,7 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from esper_telemetry.daemon.failures import TaskFailures
 from esper_telemetry.daemon.metrics_port import MetricsServer
 from esper_telemetry.daemon.supervisor import Supervisor, run_until_signal
 from esper_telemetry.errors import SinkError
@@ -26,8 +27,9 @@ from esper_telemetry.jetstream.partition import Partition
 from esper_telemetry.jetstream.producer_state import Watermarks
 from esper_telemetry.recordfile.append import sync_folder
 from esper_telemetry.recordfile.frame import FrameDecoder, FrameEncoder
+from esper_telemetry.storage.compactor import SegmentCompactor
 from esper_telemetry.storage.disk import claim_folder, raise_file_limit, try_storage
-from esper_telemetry.storage.engine import CutBack, Cycle, Seal
+from esper_telemetry.storage.engine import CutBack, Cycle, Replace, Seal
 from esper_telemetry.storage.naming import ProducerKey
 from esper_telemetry.storage.producer_files import ProducerFiles
 from esper_telemetry.storage.recovery import recover
@@ -36,10 +38,12 @@ from esper_telemetry.storage.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from collections.abc import Set as AbstractSet
+    from pathlib import Path
 
     from esper_telemetry.jetstream.deployment import ConsumerSettings
     from esper_telemetry.jetstream.producer_state import ProducerState
     from esper_telemetry.jetstream.pull import LogMessage
+    from esper_telemetry.recordfile.compaction import Compaction, Rewritten
 
 LOG = logging.getLogger("esper_telemetry.consumer")
 
@@ -64,12 +68,14 @@ class Consumer:
         metrics_port: port of /metrics; 0 where there is none.
         ended: set once it cannot go on; `failure` gives the reason.
         failure: why it cannot go on; empty if it can.
+        failures: what fails in the background.
     """
 
     def __init__(self, settings: ConsumerSettings) -> None:
         self.id = ""
         self.metrics = ConsumerMetrics()
-        self.log = JetStream(settings.log, "esper-telemetry consumer")
+        self.failures = TaskFailures(LOG, self.metrics.task_failures, self.metrics.task_failing)
+        self.log = JetStream(settings.log, "esper-telemetry consumer", self.failures)
         self.store = Store(self._hand_over)
         self.encoder, self.decoder = FrameEncoder(3), FrameDecoder()
         self.problem = ""
@@ -78,6 +84,7 @@ class Consumer:
         self.watermarks: Watermarks
         self._settings = settings
         self._files: dict[ProducerKey, ProducerFiles] = {}
+        self._compactor = SegmentCompactor(self) if settings.compact else None
         self._barriers: dict[ProducerKey, asyncio.Future[None]] = {}
         self._numbers = itertools.count(1)
         self._heard: dict[str, float] = {}
@@ -85,7 +92,7 @@ class Consumer:
         self._disk_problem = self._waiting = ""
         self._loop = asyncio.get_running_loop()
         self._born = self._loop.time()
-        self._duties = Supervisor(LOG, self.metrics.task_failures, self._fail, self.metrics.task_turns)
+        self._duties = Supervisor(self.failures, self.fail, self.metrics.task_turns)
         self._undo = contextlib.AsyncExitStack()
         self.ended = asyncio.Event()
         self.failure = ""
@@ -123,11 +130,17 @@ class Consumer:
         }
         self.store.start()
         undo.push_async_callback(asyncio.to_thread, self.store.stop, 1.0)
+        if self._compactor is not None:
+            undo.push_async_callback(asyncio.to_thread, self._compactor.stop)
         await self.put_right(list(self._files))
         await self.log.subscribe(self.log.settings.names.consumers, self._hear)
         if self._settings.metrics:
             metrics_server = MetricsServer(
-                self._settings.metrics, self.metrics, lambda: not self.problem, self._duties.overdue
+                self._settings.metrics,
+                self.metrics,
+                lambda: not self.problem,
+                self._duties.overdue,
+                self.failures.failing,
             )
             undo.push_async_callback(asyncio.to_thread, metrics_server.close)
             self.metrics_port = metrics_server.port
@@ -138,13 +151,13 @@ class Consumer:
         self._duties.every(_ROUND_S, "storage", self._look)
 
     async def stop(self) -> None:
-        """Store and tell what was taken, release the partitions, seal; at most some seconds."""
+        """Store what was taken and publish its watermarks, release the partitions, seal; at most some seconds."""
         await self._duties.end()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._release(list(self.partitions)), _STOP_S)
         await self._undo.aclose()
 
-    def _fail(self, why: str) -> None:
+    def fail(self, why: str) -> None:
         """Store nothing more: something that the consumer cannot go on without has ended."""
         if not self.failure:
             self.failure = self.problem = self._disk_problem = why
@@ -159,6 +172,11 @@ class Consumer:
         if files is None:
             files = self._files[key] = ProducerFiles(self._settings.directory, key, rewinds=False)
         return files
+
+    def compact(self, key: ProducerKey, path: Path) -> None:
+        """Have a sealed segment compacted whose last number a watermark of this consumer covers."""
+        if self._compactor is not None:
+            self._compactor.add(key, path)
 
     async def stored_all(self) -> None:
         """Wait until everything that was put so far is stored."""
@@ -178,7 +196,7 @@ class Consumer:
         await self.stored_all()
 
     async def _agree(self, files: ProducerFiles) -> int:
-        """Tell what is durable in `files`, if it still counts; return up to which number it does."""
+        """Publish what is durable in `files`, if it still counts; return up to which number it does."""
         count = durable_seq = files.numbers.durable_seq
 
         def more(state: ProducerState) -> ProducerState:
@@ -186,14 +204,30 @@ class Consumer:
             limit = state.limit_of(self.id)
             count = durable_seq if limit is None else min(limit, durable_seq)
             if state.consumer != self.id or state.durable_seq >= durable_seq:
-                raise LostError("nothing to tell")
+                raise LostError("the watermark does not advance")
             segment, file_id = files.tail
-            told = state.taken_over(self.id, state.generation, durable_seq)
-            return replace(told, segment=segment, file_id=file_id)
+            advanced = state.taken_over(self.id, state.generation, durable_seq)
+            return replace(advanced, segment=segment, file_id=file_id)
 
         with contextlib.suppress(LostError):
             await self.watermarks.change(files.key, more)
         return count
+
+    # --- the compactor reports, in its thread or that of the writer ---------------------------------------------------
+
+    def replace(self, key: ProducerKey, found: Rewritten) -> None:
+        """Have the writer thread let a compacted segment take its place."""
+        self.store.put(self._files[key], Replace(found, self._replaced))
+
+    def tried(self, key: ProducerKey, *, failed: bool) -> None:
+        """Count a segment that an error left as it was."""
+        del key
+        self.metrics.compaction_failures.inc(failed)
+
+    def _replaced(self, done: Compaction) -> None:
+        if not done.kept:
+            self.metrics.compacted_segments.inc()
+            self.metrics.compaction_saved_bytes.inc(done.saved)
 
     # --- the writer thread reports ------------------------------------------------------------------------------------
 
@@ -206,7 +240,8 @@ class Consumer:
         for progress in cycle.progress:
             barrier = self._barriers.pop(progress.key, None)
             if barrier is not None:
-                barrier.set_result(None)
+                if not barrier.done():  # else who waited was cancelled
+                    barrier.set_result(None)
                 continue
             self._disk_failed |= progress.error is not None
             self.metrics.lost_numbers.inc(sum(last - first + 1 for first, last in progress.lost))
@@ -220,7 +255,7 @@ class Consumer:
         """Be heard of; one that cannot store is as good as dead."""
         with contextlib.suppress(SinkError):  # `_look` reports that the log cannot be reached
             if not self._disk_problem:
-                await self.log.tell(self.log.settings.names.consumers, self.id.encode())
+                await self.log.send(self.log.settings.names.consumers, self.id.encode())
 
     async def _hear(self, message: LogMessage) -> None:
         self._heard[message.data.decode(errors="replace")] = self._loop.time()
@@ -244,7 +279,7 @@ class Consumer:
         await self._end([*ended, *lost(self.id, set(self.partitions) - set(ended), owners)])
         decision = decide(self.id, alive, owners)
         if self._disk_problem:
-            await self._release(list(self.partitions))
+            await self._release([*self.partitions, *(n for n, owner in owners.items() if owner == self.id)])
         else:
             again = [n for n, owner in owners.items() if owner == self.id and n not in self.partitions]
             for number in [*decision.take, *(set(again) - set(decision.release))]:
@@ -252,7 +287,7 @@ class Consumer:
         await self._release(decision.release)
         self.metrics.partitions.set(len(self.partitions))
         self.metrics.consumers.set(len(alive))
-        self._say(self._missing(owners, alive))
+        self._log_waiting(self._missing(owners, alive))
 
     def _missing(self, owners: Mapping[int, str], alive: AbstractSet[str]) -> str:
         """Return what this consumer waits for before it has any partition; empty where it has one."""
@@ -264,7 +299,7 @@ class Consumer:
         owned = f"{', '.join(others) or 'no consumer'} own all"
         return f"waiting for partitions: {owned}; one that is silent for {_DEAD_S:g} s loses its own"
 
-    def _say(self, waiting: str) -> None:
+    def _log_waiting(self, waiting: str) -> None:
         """Log what is waited for, once."""
         if waiting and waiting != self._waiting:
             LOG.info("%s", waiting)
@@ -276,17 +311,24 @@ class Consumer:
             LOG.info("partition %d: acquired from %s", number, lease.consumer or "no owner")
             self.partitions[number] = Partition(self, number, mine.generation)
 
-    async def _release(self, numbers: list[int]) -> None:
-        kept = {number: self.partitions[number] for number in numbers if number in self.partitions}
-        await self._end(numbers)
-        for number, partition in kept.items():
-            with contextlib.suppress(SinkError):
-                entry = await self.log.get(lease_key(number))
-                if entry and Lease.from_bytes(entry.value) == Lease(self.id, partition.generation):
-                    await self.log.swap(lease_key(number), Lease("", partition.generation).to_bytes(), entry.revision)
-                    LOG.info("partition %d: released", number)
+    async def _release(self, numbers: Iterable[int]) -> None:
+        """End the partitions and give their leases back.
 
-    async def _end(self, numbers: list[int]) -> None:
+        A lease outlives its partition here where the bucket did not answer when it was released, or where this
+        consumer was killed: the next round releases it. Else it would keep the partition from the others for good.
+        """
+        numbers = sorted(set(numbers))
+        await self._end(numbers)
+        for number in numbers:
+            with contextlib.suppress(SinkError):  # the next round tries again
+                entry = await self.log.get(lease_key(number))
+                lease = Lease.from_bytes(entry.value) if entry else Lease("", 0)
+                if entry and lease.consumer == self.id:
+                    released = Lease("", lease.generation).to_bytes()
+                    if await self.log.swap(lease_key(number), released, entry.revision) is not None:
+                        LOG.info("partition %d: released", number)
+
+    async def _end(self, numbers: Iterable[int]) -> None:
         kept = [self.partitions[number] for number in numbers if number in self.partitions]
         await asyncio.gather(*(partition.stop() for partition in kept))
         for partition in kept:
@@ -296,8 +338,9 @@ class Consumer:
 
     async def _look(self) -> None:
         """Look at the writer thread, the disk and the connection."""
-        if self.store.broken:
-            self._fail(self.store.broken)
+        broken = self.store.broken or self.log.closed
+        if broken:
+            self.fail(broken)
         if self.failure:
             return
         settings = self._settings

@@ -24,6 +24,11 @@ class ConsumerMetrics(MetricSet):
             "lost_numbers", "Event numbers that were durable and cannot be opened any more: removed or cut by hand."
         )
         self.storage_errors = counter("storage_errors", "Times that a producer's disk failed.")
+        self.compacted_segments = counter("compacted_segments", "Sealed segments that were rewritten into full frames.")
+        self.compaction_saved_bytes = counter("compaction_saved_bytes", "Bytes that compaction gave back.")
+        self.compaction_failures = counter(
+            "compaction_failures", "Sealed segments that an error left as they were; the log has it."
+        )
         self.partitions = gauge("partitions", "Partitions that this consumer keeps.")
         self.consumers = gauge("consumers", "Consumers that are heard of, this one included.")
         self.free_ratio = gauge("disk_free_ratio", "Free part of the disk, 0 to 1.")

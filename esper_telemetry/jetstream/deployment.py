@@ -136,9 +136,11 @@ class ConsumerSettings:
         directory: its own folder of runs; made if its parent exists.
         metrics: "HOST:PORT" of /metrics and /healthz; empty for none.
         min_free: free part of the disk below which nothing is taken, 0 to 1.
+        compact: rewrite sealed segments into full frames where that makes them a third smaller.
     """
 
     log: LogSettings
     directory: Path
     metrics: str = ""
     min_free: float = 0.05
+    compact: bool = False

@@ -22,7 +22,9 @@ from esper_telemetry.storage.engine import ProducerProgress, PutFrame, PutSchema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
+    from esper_telemetry.daemon.failures import TaskFailures
     from esper_telemetry.jetstream.connection import JetStream
     from esper_telemetry.jetstream.consumer_metrics import ConsumerMetrics
     from esper_telemetry.jetstream.producer_state import Held, ProducerState, Watermarks
@@ -45,7 +47,7 @@ _HELD_MESSAGES = 2048
 _LOOK_S = 1.0
 # A watermark is a compare-and-set that three servers agree upon: a producer's moves so often at most. What is synced
 # meanwhile is covered by the next one; a window of frames is longer.
-_TELL_S = 0.05
+_WATERMARK_S = 0.05
 _IDLE_S = 60.0
 
 
@@ -63,9 +65,10 @@ class OwnedProducer:
         moved_at: time of the last message or progress.
         sealed: its producer is done, until more comes all the same.
         behind: the bucket does not have the present state yet.
-        telling: the task that writes it.
-        told_at: time of the last write.
+        publishing: the task that writes it.
+        published_at: time of the last write.
         counted: what became of its entries, as far as the metrics have it.
+        offered_seq: last number of the sealed segments that were offered to the compactor, or need not be.
     """
 
     files: ProducerFiles
@@ -77,9 +80,10 @@ class OwnedProducer:
     tokens: deque[tuple[int, Receipt]] = field(default_factory=deque)
     sealed: bool = False
     behind: bool = False
-    telling: asyncio.Task[None] | None = None
-    told_at: float = 0.0
+    publishing: asyncio.Task[None] | None = None
+    published_at: float = 0.0
     counted: Counter[str] = field(default_factory=Counter)
+    offered_seq: int = 0
 
     @property
     def stored_seq(self) -> int:
@@ -96,11 +100,15 @@ class PartitionOwner(Protocol):
     store: Store
     watermarks: Watermarks
     metrics: ConsumerMetrics
+    failures: TaskFailures
     encoder: FrameEncoder
     decoder: FrameDecoder
 
     def files_of(self, key: ProducerKey) -> ProducerFiles:
         """Return the files of a producer in this consumer's folder."""
+
+    def compact(self, key: ProducerKey, path: Path) -> None:
+        """Have a sealed segment compacted whose last number a watermark of this consumer covers."""
 
     async def stored_all(self) -> None:
         """Wait until everything that was put so far is stored."""
@@ -134,6 +142,7 @@ class Partition:
         self._looked = 0.0
         self._lost = False
         self._stopping = False
+        self._name = f"partition-{number}"
         self._task = asyncio.create_task(self._run())
 
     @property
@@ -142,7 +151,7 @@ class Partition:
         return self._task.done()
 
     async def stop(self) -> None:
-        """Take nothing more, store and tell what was taken, seal."""
+        """Take nothing more, store what was taken and publish its watermarks, seal."""
         self._stopping = True
         await asyncio.wait({self._task})  # the caller may be cancelled, the end of a partition may not
 
@@ -150,15 +159,16 @@ class Partition:
         for step in (self._work, self._leave):
             try:
                 await step()
-            except Exception:
-                LOG.exception("partition %d ends", self.number)
+            except Exception as error:  # noqa: BLE001 - the consumer takes the partition again within a second
+                self._consumer.failures.failed(self._name, error)
 
     async def _work(self) -> None:
-        """Take turns until told to stop, or until another consumer has the partition."""
+        """Take turns until `stop` is called, or until another consumer has the partition."""
         try:
             while not (self._stopping or self._lost):
                 try:
                     await self._turn()
+                    self._consumer.failures.worked(self._name)
                 except SinkError as error:
                     LOG.warning("partition %d: %s", self.number, error)
                     if self._pull is not None and self._pull.gone:
@@ -229,7 +239,7 @@ class Partition:
         for offered in step.ready:
             self._store(owned, offered)
         if isinstance(arrival.content, Open) or owned.sequencer.session != owned.held.state.session:
-            self._tell(owned)  # the stream waits for it
+            self._publish_watermark(owned)  # the stream waits for it
         return step.useless
 
     def _store(self, owned: OwnedProducer, offered: Offered) -> None:
@@ -261,6 +271,8 @@ class Partition:
         state = held.state
         files.go_on(state.durable_seq, state.segment, state.file_id)
         owned = OwnedProducer(files, held, Sequencer(files.numbers, state.session), self._loop.time())
+        if files.published:  # the last one may have been sealed by a recovery; those before it were offered
+            owned.offered_seq = files.published[-1].first_seq - 1
         while True:
             try:
                 entry = await consumer.log.get(bucket_key("schema", key))
@@ -308,31 +320,31 @@ class Partition:
             owned.fingerprint = b""
             self._loop.call_later(_RETRY_S, self._consumer.store.put, owned.files, owned.files.claim())
         if owned.stored_seq > owned.held.state.durable_seq:
-            self._tell(owned)
+            self._publish_watermark(owned)
+        self._offer_sealed(owned)
 
-    def _tell(self, owned: OwnedProducer) -> None:
+    def _publish_watermark(self, owned: OwnedProducer) -> None:
         owned.behind = True
-        if owned.telling is None:
-            owned.telling = asyncio.create_task(self._move(owned))
+        if owned.publishing is None:
+            owned.publishing = asyncio.create_task(self._move(owned))
 
     async def _move(self, owned: OwnedProducer) -> None:
-        """Put the watermark into the bucket, tell gateways, ack; again while there is more to tell."""
+        """Put the watermark into the bucket, notify gateways, ack; again while it advances."""
         try:
             while owned.behind and not self._lost:
-                await asyncio.sleep(owned.told_at + _TELL_S - self._loop.time())
-                owned.behind, owned.told_at = False, self._loop.time()
+                await asyncio.sleep(owned.published_at + _WATERMARK_S - self._loop.time())
+                owned.behind, owned.published_at = False, self._loop.time()
                 await self._move_once(owned)
         except LostError as error:
             LOG.warning("partition %d: %s", self.number, error)
             self._lost = True
         except SinkError:
             owned.behind = True  # the watermark is in the bucket; gateways ask for it
-        except Exception:
-            LOG.exception("partition %d: a watermark could not be moved; tried again", self.number)
-            self._consumer.metrics.task_failures.labels("watermarks").inc()
+        except Exception as error:  # noqa: BLE001 - tried again by `_look_around`
+            self._consumer.failures.happened("watermarks", error)
             owned.behind = True
         finally:
-            owned.telling = None
+            owned.publishing = None
 
     async def _move_once(self, owned: OwnedProducer) -> None:
         state, sequencer = owned.held.state, owned.sequencer
@@ -343,7 +355,7 @@ class Partition:
         wanted = replace(state, durable_seq=stored, session=session, segment=segment, file_id=file_id)
         if wanted != state:
             owned.held = await self._consumer.watermarks.move(owned.held, wanted)
-        await self._consumer.log.tell(
+        await self._consumer.log.send(
             self._consumer.log.settings.names.durable(self.number), owned.held.state.to_bytes()
         )
         done = []
@@ -354,6 +366,20 @@ class Partition:
         if owned.sealed and whole:
             await self._drop_schema(owned)
         self._consumer.metrics.durable_numbers.inc(stored - state.durable_seq)
+        self._offer_sealed(owned)
+
+    def _offer_sealed(self, owned: OwnedProducer) -> None:
+        """Have sealed segments compacted that the watermark in the bucket covers whole.
+
+        Behind it another consumer may have stored the same numbers, and these files are cut there: a frame that was
+        made of several would be cut with what counts in it.
+        """
+        files, limit = owned.files, owned.held.state.durable_seq
+        sealed = [one for one in files.published if owned.offered_seq < one.last_seq <= limit]
+        for segment in sealed:
+            if segment.path != files.open_path:
+                owned.offered_seq = segment.last_seq
+                self._consumer.compact(files.key, segment.path)
 
     # --- time, and the end --------------------------------------------------------------------------------------------
 
@@ -369,10 +395,10 @@ class Partition:
             idle = now - owned.moved_at
             if (full or idle > _HELD_S) and owned.sequencer.held[0]:
                 owned.tokens.extend((0, token) for token in owned.sequencer.release())
-                self._tell(owned)
-            elif owned.behind and owned.telling is None:
-                self._tell(owned)
-            elif idle > _IDLE_S and not owned.tokens and owned.telling is None:
+                self._publish_watermark(owned)
+            elif owned.behind and owned.publishing is None:
+                self._publish_watermark(owned)
+            elif idle > _IDLE_S and not owned.tokens and owned.publishing is None:
                 if owned.files.is_open:
                     self._consumer.store.put(owned.files, Seal())
                     owned.moved_at = now
@@ -386,5 +412,9 @@ class Partition:
         for owned in self._owned.values():
             self._consumer.store.put(owned.files, Seal())
         await self._consumer.stored_all()
-        await asyncio.gather(*filter(None, (owned.telling for owned in self._owned.values())), return_exceptions=True)
+        await asyncio.gather(
+            *filter(None, (owned.publishing for owned in self._owned.values())), return_exceptions=True
+        )
         await self._consumer.put_right(list(self._owned))
+        for owned in self._owned.values():
+            self._offer_sealed(owned)

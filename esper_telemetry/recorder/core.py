@@ -62,8 +62,9 @@ _BOUND = frozenset({int, str, type(None)})
 _MOST_CONTEXTS = 256
 
 
-# What the end of a run may take for its files to become smaller.
+# What the end of a run may take for its files to become smaller: processor time, and wall clock on a busy machine.
 _COMPACTING_S = 2.0
+_COMPACTING_WALL_S = 5.0
 
 
 class Core:
@@ -386,22 +387,25 @@ class Core:
         return True
 
     def compact(self) -> None:
-        """Rewrite the files of a run that was closed in good order into full frames, for two seconds at most.
+        """Rewrite the files of a run that was closed in good order into full frames.
 
+        That takes two seconds of processor time at most, and five of the wall clock on a machine that is busy.
         Those of its child processes too, which do not take that time themselves. The last thing of the writer thread.
         """
         files = self.files
         if files is None or not files.compacts or self.child:
             return
+        from esper_telemetry.recordfile.time_limit import TimeLimit
         from esper_telemetry.sinks.compacting import compact_run  # loaded since the run was opened, but for this
 
-        compact_run(files.folder, getattr(self.sink, "paths", ()), files.rank, _COMPACTING_S)
+        limit = TimeLimit(_COMPACTING_S, _COMPACTING_WALL_S)
+        compact_run(files.folder, getattr(self.sink, "paths", ()), files.rank, limit)
 
     def await_compaction(self) -> None:
         """Wait until the files are as they will stay, for as long as that may take."""
         writer = self.writer
         if writer is not None and self.closed and writer.ended:
-            wait_until(lambda: not writer.alive, time.monotonic() + _COMPACTING_S)
+            wait_until(lambda: not writer.alive, time.monotonic() + _COMPACTING_WALL_S)
 
     # --- child processes ----------------------------------------------------------------------------------------------
 

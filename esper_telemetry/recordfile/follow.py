@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordError, UnsupportedRecordError
 from esper_telemetry.recordfile.damage import Damage, Truncation
 from esper_telemetry.recordfile.frame import FrameDecoder
-from esper_telemetry.recordfile.frame_events import parse_envelopes
+from esper_telemetry.recordfile.frame_events import content_envelopes, frame_content
 from esper_telemetry.recordfile.lock import writer_gone
 from esper_telemetry.recordfile.paths import SUFFIX, SegmentName
 from esper_telemetry.recordfile.piece import Kind, Piece
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from esper_telemetry.recordfile.frame_events import Envelope
+    from esper_telemetry.recordfile.frame_events import Envelope, FrameContent
     from esper_telemetry.recordfile.index import FrameRef
     from esper_telemetry.v1 import record_pb2
 
@@ -51,7 +51,7 @@ class Followed(NamedTuple):
         path: the file.
         segment: the segment it belongs to, as far as it is known: header and types hold for this frame.
         frame: the frame; None for damage.
-        events: its events, verified; their contexts are bytes.
+        content: its events as they lie there, verified; None for damage.
         damage: what could not be read, or None.
         truncation: how the file of a writer that is gone is cut, or None; the last thing of a stream.
     """
@@ -59,9 +59,14 @@ class Followed(NamedTuple):
     path: Path
     segment: Segment
     frame: FrameRef | None
-    events: Sequence[Envelope]
+    content: FrameContent | None
     damage: Damage | None = None
     truncation: Truncation | None = None
+
+    @property
+    def events(self) -> Sequence[Envelope]:
+        """Its events in order, made at every call; their contexts are bytes."""
+        return () if self.content is None else content_envelopes(self.content)
 
 
 class StreamFollower:
@@ -151,7 +156,7 @@ class StreamFollower:
             return []
         self._reported = True
         truncation = Truncation(self._frames + 1, at, size, self._events)
-        return [Followed(self.path, self._segment, None, [], None, truncation)]
+        return [Followed(self.path, self._segment, None, None, None, truncation)]
 
     def _next_piece(self) -> Piece | None:
         """Return the whole piece at the present offset, or None when there is none yet."""
@@ -175,7 +180,9 @@ class StreamFollower:
         segment = self._assembler.add(piece)
         self._closed = piece.kind is Kind.SEEK_TABLE
         self._segment = segment or self._segment
-        yield from (Followed(self.path, self._segment, None, [], damage) for damage in self._assembler.damage[before:])
+        yield from (
+            Followed(self.path, self._segment, None, None, damage) for damage in self._assembler.damage[before:]
+        )
         if segment is None:
             return
         if piece.kind is Kind.HEADER and len(segment.headers) == 1:
@@ -183,7 +190,7 @@ class StreamFollower:
         while segment.items:
             item = segment.items.pop(0)
             if isinstance(item, Damage):
-                yield Followed(self.path, segment, None, [], item)
+                yield Followed(self.path, segment, None, None, item)
             else:
                 yield self._frame(segment, item)
         producer = segment.header.producer_id
@@ -195,18 +202,18 @@ class StreamFollower:
         before = segment.header.previous_last_seq
         if reached is not None and before > reached:
             reason = "the segments before this one were removed before they were read"
-            yield Followed(self.path, segment, None, [], Damage(0, 0, reason, reached + 1, before))
+            yield Followed(self.path, segment, None, None, Damage(0, 0, reason, reached + 1, before))
 
     def _frame(self, segment: Segment, frame: FrameRef) -> Followed:
         self._frames += 1
         self._events += frame.records
         data = bytes(self._source.view_at(frame.offset, frame.compressed_size))
         try:
-            events = parse_envelopes(self._decoder.decode(data, frame.raw_size), frame)
+            content = frame_content(self._decoder.decode(data, frame.raw_size), frame)
         except (CorruptRecordError, UnsupportedRecordError) as error:
             damage = Damage(frame.offset, frame.end, str(error), frame.first_seq, frame.last_seq)
-            return Followed(self.path, segment, None, [], damage)
-        return Followed(self.path, segment, frame, events)
+            return Followed(self.path, segment, None, None, damage)
+        return Followed(self.path, segment, frame, content)
 
     def _move_on(self) -> bool:
         """Go to the next segment if this one is done; return whether there may be more to read now."""
@@ -230,7 +237,7 @@ class StreamFollower:
             except RecordError as error:
                 if following.exists():
                     damage = Damage(0, 0, f"the segment cannot be read: {error}")
-                    self._unread.append(Followed(following, self._segment, None, [], damage))
+                    self._unread.append(Followed(following, self._segment, None, None, damage))
                 path = following
             else:
                 source.close()

@@ -259,6 +259,13 @@ def block_envelopes(block: BlockColumns) -> list[BlockEnvelope]:
     return list(map(BlockEnvelope, repeat(block.type_id), block.times, block.seqs, contexts, payloads))
 
 
+def content_envelopes(content: FrameContent) -> Sequence[Envelope]:
+    """Return the events of a frame that was parsed, in order, as `parse_envelopes` does."""
+    if not content.blocks:
+        return content.events
+    return _in_order([*content.events, *(one for block in content.blocks for one in block_envelopes(block))])
+
+
 def _event(one: BlockEnvelope) -> record_pb2.Event:
     event = record_pb2.Event(type_id=one.type_id, time_unix_nano=one.time_unix_nano, seq=one.seq, payload=one.payload)
     if one.context:

@@ -4,6 +4,8 @@
 where the new file is, or why there is none. The new file is made, read back and compared there. Here it takes the place
 of the old one: in the writer thread where the producer is in memory, else while none can be restored. What is durable,
 acked or stored stays what it was; a process that is killed leaves a hidden file, which the next compaction removes.
+
+Whatever fails costs one segment its compaction, never the thread: it is logged and counted, and the next one is tried.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ _IDLE_S = 30.0
 _NICENESS = 10
 # A segment of 256 MiB in small frames takes minutes; one that takes longer than this is not worth it.
 _LONGEST_S = 600.0
+# Segments that are sealed faster than they are compacted stay as they are beyond so many: their list is no leak.
+_MOST_WAITING = 4096
 
 
 class SegmentOwner(Protocol):
@@ -40,8 +44,27 @@ class SegmentOwner(Protocol):
     def replace(self, key: ProducerKey, found: Rewritten) -> None:
         """Let it take its place, soon, or remove it."""
 
-    def tried(self, key: ProducerKey) -> None:
-        """Take the news that files of a producer's run folder came and went, and all are as they were."""
+    def tried(self, key: ProducerKey, *, failed: bool) -> None:
+        """Take the news that files of a producer's run folder came and went, and all are as they were.
+
+        Args:
+            key: the producer.
+            failed: because of an error, not because little would be saved.
+        """
+
+
+class CompactionProgress(NamedTuple):
+    """What became of a segment, as it is counted.
+
+    Attributes:
+        segments: 1 where a compacted file took its place.
+        saved_bytes: what that gave back.
+        failed: 1 where an error left it as it was.
+    """
+
+    segments: int = 0
+    saved_bytes: int = 0
+    failed: int = 0
 
 
 class _Sealed(NamedTuple):
@@ -67,10 +90,18 @@ class SegmentCompactor:
         """Have a sealed segment compacted. Any thread may call; it does not wait."""
         if self._stopping:
             return
+        if self._sealed.qsize() >= _MOST_WAITING:
+            self._give_up(_Sealed(key, path), f"{_MOST_WAITING:,} segments wait before it")
+            return
         self._sealed.put(_Sealed(key, path))
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="collector-compactor", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="collector-compactor", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system has no thread left; the caller is the one that stores
+                LOG.warning("%s: waits for its compaction: %s; it is tried again with the next one", path, error)
+                return
+            self._thread = thread
 
     def stop(self) -> None:
         """End process and thread; what waits stays as it is."""
@@ -96,16 +127,28 @@ class SegmentCompactor:
     def _compact(self, sealed: _Sealed) -> None:
         try:
             answer = self._ask(sealed.path)
+            if "temporary" in answer:
+                self._owner.replace(sealed.key, _rewritten(answer))
+            elif "failed" in answer:
+                self._give_up(sealed, str(answer["failed"]))
+            else:
+                LOG.debug("%s: stays as it is: %s", sealed.path, answer["kept"])
+                self._owner.tried(sealed.key, failed=False)
         except (OSError, ValueError) as error:
             self._end()
-            LOG.warning("%s: stays as it is: the process that compacts has ended: %s", sealed.path, error)
-            self._owner.tried(sealed.key)
-            return
-        if "kept" in answer:
-            LOG.debug("%s: stays as it is: %s", sealed.path, answer["kept"])
-            self._owner.tried(sealed.key)
-        else:
-            self._owner.replace(sealed.key, _rewritten(answer))
+            if not self._stopping:
+                self._give_up(sealed, f"the process that compacts has ended: {error}")
+        except Exception as error:  # one segment must not end the compaction of all others
+            LOG.exception("%s: cannot be compacted", sealed.path)
+            self._end()
+            self._give_up(sealed, f"{type(error).__name__}: {error}")
+
+    def _give_up(self, sealed: _Sealed, why: str) -> None:
+        LOG.warning("%s: stays as it is: %s", sealed.path, why)
+        try:
+            self._owner.tried(sealed.key, failed=True)
+        except Exception:  # as above
+            LOG.exception("%s: cannot be told of", sealed.path)
 
     def _ask(self, path: Path) -> dict[str, object]:
         process = self._process
@@ -168,7 +211,7 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         try:
             answer = _document(rewrite(path))
         except Exception as error:  # noqa: BLE001 - whatever a segment does to it, it is stored and stays as it is
-            answer = {"kept": f"{type(error).__name__}: {error}"}
+            answer = {"failed": f"{type(error).__name__}: {error}"}
         try:
             answers.write(json.dumps(answer).encode() + b"\n")
         except BrokenPipeError:  # the collector was killed

@@ -15,7 +15,7 @@ from esper_telemetry.recordfile.layout import SKIP_BYTES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esper_telemetry.recordfile.compaction import Rewritten
+    from esper_telemetry.recordfile.compaction import Compaction, Rewritten
     from esper_telemetry.recordfile.layout import Descriptor, Skip
     from esper_telemetry.storage.archive import Expired, Weighed
     from esper_telemetry.storage.naming import ProducerKey
@@ -89,11 +89,11 @@ class Replace(NamedTuple):
 
     Attributes:
         found: the new file, read back.
-        applied: called when it has, or was removed.
+        applied: called with what became of the segment: the new file has its place, or was removed.
     """
 
     found: Rewritten
-    applied: Callable[[], None]
+    applied: Callable[[Compaction], None]
 
 
 class CutBack(NamedTuple):

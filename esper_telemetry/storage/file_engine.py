@@ -15,9 +15,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from esper_telemetry.daemon.failures import TaskFailures
 from esper_telemetry.recordfile.append import sync_folder
 from esper_telemetry.storage import archive
-from esper_telemetry.storage.compactor import SegmentCompactor
+from esper_telemetry.storage.compactor import CompactionProgress, SegmentCompactor
 from esper_telemetry.storage.disk import claim_folder, raise_file_limit, try_storage
 from esper_telemetry.storage.engine import (
     Cycle,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from io import BufferedWriter
     from pathlib import Path
 
-    from esper_telemetry.recordfile.compaction import Rewritten
+    from esper_telemetry.recordfile.compaction import Compaction, Rewritten
     from esper_telemetry.storage.archive import Expired, Weighed
     from esper_telemetry.storage.engine import Item
     from esper_telemetry.storage.naming import ProducerKey
@@ -65,7 +66,9 @@ class FileEngine:
         on_progress: called with the number of runs that are still to be read; from any thread.
         archive_url: where sealed segments are sent to, such as "s3://bucket/runs"; empty for nowhere.
         on_archived: called with what was sent; from any thread.
+        on_compacted: called with what became of a sealed segment; from any thread.
         compacts: rewrite sealed segments into full frames, in a process of their own.
+        failures: where errors of its threads are recorded.
 
     Attributes:
         durability, elsewhere, notes: as in Engine.
@@ -82,19 +85,23 @@ class FileEngine:
         on_progress: Callable[[int], object] = int,
         archive_url: str = "",
         on_archived: Callable[[ArchiveProgress], object] = tuple,
+        on_compacted: Callable[[CompactionProgress], object] = tuple,
         *,
         compacts: bool = False,
+        failures: TaskFailures | None = None,
     ) -> None:
         self.notes: list[str] = []
         self.listing = threading.Lock()
         self._root = root
         self._on_progress = on_progress
+        self._failures = failures or TaskFailures(LOG)
         self._failed = False
         self._lock: BufferedWriter | None = None
         self._index: SegmentIndex | None = None
         self._check: FolderCheck | None = None
         self._archive_url = archive_url
         self._on_archived = on_archived
+        self._on_compacted = on_compacted
         self._archive: ObjectArchive | None = None
         # Those that are in use: an entry vanishes with the last reference.
         self._restored: WeakValueDictionary[ProducerKey, ProducerFiles] = WeakValueDictionary()
@@ -111,8 +118,10 @@ class FileEngine:
             self.notes = await asyncio.to_thread(archive.sweep, self._root)
             self._index = await asyncio.to_thread(SegmentIndex, self._root)
             if self._archive_url:
-                self._archive = ObjectArchive(self._root, self._index, self._archive_url, self._on_archived)
-            self._check = FolderCheck(self._root, self._index, self, self._on_progress)
+                self._archive = ObjectArchive(
+                    self._root, self._index, self._archive_url, self._on_archived, self._failures
+                )
+            self._check = FolderCheck(self._root, self._index, self, self._on_progress, self._failures)
             self.notes += await asyncio.to_thread(self._check.begin, _READ_S)
         except BaseException:
             if self._index is not None:
@@ -242,17 +251,23 @@ class FileEngine:
         """Have the writer thread replace the file of a producer in memory; of another one, while none is restored."""
         with self.listing:
             files = self._restored.get(key)
-            if files is None:
-                found.replace()
-        if files is None:
-            self.tried(key)
-        else:
-            self._store.put(files, Replace(found, partial(self.tried, key)))
+            done = found.replace() if files is None else None
+        if files is not None:
+            self._store.put(files, Replace(found, partial(self._replaced, key)))
+        elif done is not None:
+            self._replaced(key, done)
 
-    def tried(self, key: ProducerKey) -> None:
+    def tried(self, key: ProducerKey, *, failed: bool) -> None:
         """Have the run listed again, whose folder has another time now."""
         if self._check is not None:
             self._check.touch(run_folder(key.run_id))
+        if failed:
+            self._on_compacted(CompactionProgress(failed=1))
+
+    def _replaced(self, key: ProducerKey, done: Compaction) -> None:
+        self.tried(key, failed=False)
+        if not done.kept:
+            self._on_compacted(CompactionProgress(segments=1, saved_bytes=done.saved))
 
     # --- in threads ---------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from esper_telemetry.daemon.worker import WorkerThread
 from esper_telemetry.errors import RecordError, SinkError
 from esper_telemetry.recordfile import SUFFIX, RecordReader
 from esper_telemetry.recordfile.append import sync_folder
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from esper_telemetry.daemon.failures import TaskFailures
     from esper_telemetry.storage.segment_index import SegmentIndex
 
 LOG = logging.getLogger("esper_telemetry.collector")
@@ -48,6 +50,7 @@ _MANY = 500
 _TELL_S = 10.0
 _LONGEST_PAUSE_S = 1.0
 _IDLE_S = 60.0
+_LONGEST_AGAIN_S = 600.0
 
 
 class InUse(Protocol):
@@ -75,9 +78,17 @@ class FolderCheck:
         index: the index of it.
         in_use: what is being written.
         on_progress: called with the number of runs that are not checked yet; from any thread.
+        failures: where a run that cannot be checked is recorded; it is checked again later.
     """
 
-    def __init__(self, root: Path, index: SegmentIndex, in_use: InUse, on_progress: Callable[[int], object]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        index: SegmentIndex,
+        in_use: InUse,
+        on_progress: Callable[[int], object],
+        failures: TaskFailures,
+    ) -> None:
         self._root = root
         self._index = index
         self._in_use = in_use
@@ -85,12 +96,13 @@ class FolderCheck:
         self._unread: dict[str, None] = {}
         self._unseen: dict[str, None] = {}
         self._touched: dict[str, float] = {}
-        self._wake = threading.Condition()
-        self._ending = False
+        self._lock = threading.Lock()
+        self._tries: dict[str, int] = {}
+        self._reported = ""
         self._is_told, self._tell_at = False, 0.0
-        self._synced_ns = 0
+        self._is_synced, self._synced_ns = False, 0
         self._began = time.monotonic()
-        self._thread: threading.Thread | None = None
+        self._worker = WorkerThread("index", self._pace, failures)
 
     def begin(self, seconds: float) -> list[str]:
         """Compare the folders with the index and read what differs, for at most about `seconds`.
@@ -106,28 +118,26 @@ class FolderCheck:
         self._compare(notes)
         sync_folder(self._root)
         while self._unread and time.monotonic() < self._began + seconds:
-            self._read_next(notes)
+            try:
+                self._look_at(next(iter(self._unread)), notes)
+            except SinkError as error:
+                notes.append(f"{error}; it is tried again")
         self._tell()
         return notes
 
     def start(self) -> None:
         """Go on in a thread of its own."""
-        self._thread = threading.Thread(target=self._run, name="collector-index", daemon=True)
-        self._thread.start()
+        self._worker.start()
 
     def touch(self, folder: str) -> None:
         """Have a run listed again soon: something of it was sealed. Any thread may call."""
-        with self._wake:
+        with self._lock:
             self._touched.setdefault(folder, time.monotonic() + _AGAIN_S)
-            self._wake.notify()
+        self._worker.wake()
 
     def close(self, seconds: float) -> None:
         """End the thread, and list what was touched for at most `seconds`."""
-        with self._wake:
-            self._ending = True
-            self._wake.notify()
-        if self._thread is not None:
-            self._thread.join()
+        self._worker.end()
         deadline, notes = time.monotonic() + seconds, list[str]()
         for folder in list(self._touched):
             if time.monotonic() > deadline:
@@ -159,74 +169,77 @@ class FolderCheck:
         elif self._unread and not known:
             LOG.info("there is no index of %s yet: it is made from the files of %d runs", self._root, len(found))
 
-    def _read_next(self, notes: list[str]) -> None:
-        folder = next(iter(self._unread))
-        remove_left(self._root / folder)
-        try:
-            self._check(folder, notes)
-        finally:
-            self._unread.pop(folder, None)
-
     # --- the thread ---------------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def _pace(self) -> float:
+        """Take a turn; return how long to wait for the next one, seconds."""
+        self._sync_many()
+        began = time.thread_time()
+        if not self._turn():
+            return self._until_touched()
+        # Streams have the interpreter for as long as a turn had it, at the least.
+        return min(time.thread_time() - began, _LONGEST_PAUSE_S)
+
+    def _sync_many(self) -> None:
+        """Sync all disks once before many folders are read for the first time, instead of each of them."""
+        if self._is_synced:
+            return
+        self._is_synced = True
         if len(self._unread) > _MANY and sys.platform == "linux":  # elsewhere it may return before all is written
             before_ns = time.time_ns() - int(_TICK_S * 1e9)
             os.sync()
             self._synced_ns = before_ns
-        while True:
-            with self._wake:
-                if self._ending:
-                    return
-            began = time.thread_time()
-            try:
-                busy = self._turn()
-            except Exception:  # one run that cannot be checked must not end the checks
-                LOG.exception("a run cannot be checked")
-                busy = True
-            with self._wake:
-                # Streams have the interpreter for as long as a turn had it, at the least.
-                pause = min(time.thread_time() - began, _LONGEST_PAUSE_S) if busy else self._until_touched()
-                if not self._ending and pause > 0:
-                    self._wake.wait(pause)
 
     def _until_touched(self) -> float:
-        due = next(iter(self._touched.values()), None)
+        with self._lock:
+            due = next(iter(self._touched.values()), None)
         return _IDLE_S if due is None else due - time.monotonic()
 
     def _turn(self) -> bool:
         """Check one run, the most urgent; return whether there was one."""
+        self._reported = self._reported or self._index.take_problem()
+        if self._reported:
+            LOG.warning("%s; it is made again from the files while streams are served", self._reported)
+            self._compare([])
+            self._reported = ""
+        folder = self._next()
+        if folder is None:
+            return False
         notes: list[str] = []
         try:
-            return self._step(notes)
+            self._look_at(folder, notes)
         finally:
             for note in notes:
                 LOG.warning("%s", note)
-
-    def _step(self, notes: list[str]) -> bool:
-        problem = self._index.take_problem()
-        if problem:
-            LOG.warning("%s; it is made again from the files while streams are served", problem)
-            self._compare(notes)
-        now = time.monotonic()
-        with self._wake:
-            folder, due = next(iter(self._touched.items()), (None, 0.0))  # the first is due first
-            if folder is not None and due > now:
-                folder = None
-            if folder is not None:
-                del self._touched[folder]
-        if folder is not None:
-            self._check(folder, notes)
-        elif self._unread:
-            self._read_next(notes)
-            self._tell()
-        elif self._unseen:
-            folder = next(iter(self._unseen))
-            del self._unseen[folder]
-            self._check(folder, notes)
-        else:
-            return False
+        self._tell()
         return True
+
+    def _next(self) -> str | None:
+        """Take the most urgent run; None if there is none now."""
+        now = time.monotonic()
+        with self._lock:
+            folder, due = next(iter(self._touched.items()), (None, 0.0))  # the first is due first
+            if folder is not None and due <= now:
+                del self._touched[folder]
+                return folder
+        return next(iter(self._unread), None) or next(iter(self._unseen), None)
+
+    def _look_at(self, folder: str, notes: list[str]) -> None:
+        """Check a run; one that cannot be checked is checked again, less and less often."""
+        try:
+            if folder in self._unread:
+                remove_left(self._root / folder)
+            self._check(folder, notes)
+        except BaseException:
+            self._tries[folder] = tries = self._tries.get(folder, 0) + 1
+            pause = min(_AGAIN_S * 2**tries, _LONGEST_AGAIN_S)
+            with self._lock:
+                self._touched.setdefault(folder, time.monotonic() + pause)
+            raise
+        finally:
+            self._unread.pop(folder, None)
+            self._unseen.pop(folder, None)
+        self._tries.pop(folder, None)
 
     def _tell(self) -> None:
         left, now = len(self._unread), time.monotonic()
@@ -245,7 +258,11 @@ class FolderCheck:
     # --- one run ------------------------------------------------------------------------------------------------------
 
     def _check(self, folder: str, notes: list[str]) -> None:
-        """List a run, bring what no one writes into order, record it."""
+        """List a run, bring what no stream writes into order, record it.
+
+        Raises:
+            SinkError: it cannot be listed or synced.
+        """
         path = self._root / folder
         try:
             mtime_ns, listed_at = path.stat().st_mtime_ns, time.time()
@@ -257,8 +274,7 @@ class FolderCheck:
             self._gone(folder, notes)
             return
         except OSError as error:
-            notes.append(f"{path}: cannot be listed: {error}; it is tried again at the next start")
-            return
+            raise SinkError(f"{path}: cannot be listed: {error}; check the disk and permissions") from error
         if open_files:
             for key, names in open_files.items():
                 self._recover(path, key, names, notes)

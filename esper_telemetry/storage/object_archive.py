@@ -7,11 +7,12 @@ only then recorded in the index. Whatever dies in between, the same bytes are pu
 retention may delete only what the index has as archived.
 
 A segment that was compacted has the numbers that it had, and replaces its object as the next generation. A segment
-whose name stands in the manifest with other numbers (its run was deleted here and sent again) is never sent: what the
+whose name is in the manifest with other numbers (its run was deleted here and sent again) is never sent: what the
 archive has would be lost. It stays on the disk, and the log names it.
 
-One thread; it waits longer and longer, a minute at most, for a store that refuses. One collector writes below a URL.
-Nothing in the archive is deleted. Parts of an upload that was killed are for a lifecycle rule of the bucket to remove.
+One thread, which no error ends; it waits longer and longer, a minute at most, for a store that refuses. One collector
+writes below a URL. Nothing in the archive is deleted. Parts of an upload that was killed are for a lifecycle rule of
+the bucket to remove.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ import hashlib
 import json
 import logging
 import os
-import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from esper_telemetry.errors import ConfigError, MissingExtraError
+from esper_telemetry.daemon.worker import WorkerThread
+from esper_telemetry.errors import ConfigError, MissingExtraError, SinkError
 from esper_telemetry.recordfile.remote import first_line, store_options
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+    from esper_telemetry.daemon.failures import TaskFailures
     from esper_telemetry.storage.segment_index import IndexedSegment, SegmentIndex
 
 LOG = logging.getLogger("esper_telemetry.collector")
@@ -40,7 +42,8 @@ _FORMAT = 1
 # Segments of a turn; their runs' manifests are put once a turn.
 _A_TURN = 64
 _IDLE_S = 2.0
-_LONGEST_WAIT_S = 60.0
+# Runs of a turn that cannot be sent before the store is taken to be the reason.
+_MOST_PROBLEMS = 2
 _CHUNK_BYTES = 1 << 20
 
 
@@ -50,7 +53,7 @@ class ArchiveProgress(NamedTuple):
     Attributes:
         waiting: segments that are not in object storage yet.
         segments, sent_bytes: what was sent and verified.
-        failed: whether the store refused.
+        failed: whether something could not be sent.
     """
 
     waiting: int
@@ -67,14 +70,23 @@ class ObjectArchive:
         index: what is sealed, and what was sent.
         url: where to, such as "s3://bucket/runs"; credentials and endpoint are in the environment.
         on_progress: called after each turn, in a thread.
+        failures: where turns that could send nothing are recorded.
 
     Raises:
         MissingExtraError: obstore is not installed.
         ConfigError: the URL is none that obstore knows.
+
+    Attributes:
+        problem: why the last turn could send nothing, as the first of such turns in a row found it; empty if it could.
     """
 
     def __init__(
-        self, root: Path, index: SegmentIndex, url: str, on_progress: Callable[[ArchiveProgress], object]
+        self,
+        root: Path,
+        index: SegmentIndex,
+        url: str,
+        on_progress: Callable[[ArchiveProgress], object],
+        failures: TaskFailures,
     ) -> None:
         self._root = root
         self._index = index
@@ -82,51 +94,71 @@ class ObjectArchive:
         self._on_progress = on_progress
         self._store = _open_store(url)
         self._manifests: dict[str, dict[str, dict[str, Any]]] = {}
-        self._ending = threading.Event()
-        self._problem = ""
-        self._wait_s = 0.0
-        self._thread = threading.Thread(target=self._run, name="collector-archive", daemon=True)
+        self._put_off: dict[str, None] = {}
+        self.problem = ""
+        self._told: set[str] = set()
+        self._worker = WorkerThread("archive", self._pace, failures)
 
     def start(self) -> None:
         """Begin to send, in a thread of its own."""
-        self._thread.start()
+        self._worker.start()
 
     def close(self, seconds: float) -> None:
         """End; an upload that is under way is waited for at most `seconds`, and sent again by the next start."""
-        self._ending.set()
-        self._thread.join(seconds)
+        self._worker.end(seconds)
 
     def turn(self) -> ArchiveProgress:
-        """Send some of what waits; it blocks. What the store refuses is logged, once."""
+        """Send some of what waits; it blocks. `problem` states what could not be sent.
+
+        A run that cannot be sent (a file that cannot be read, a damaged manifest) is put off until the other runs are.
+        """
         sent = size = 0
-        try:
-            for folder, segments in self._index.not_archived(_A_TURN).items():
+        problems: dict[str, str] = {}
+        for folder, segments in self._next_runs().items():
+            try:
                 done = self._send_run(folder, segments)
+            except Exception as error:  # noqa: BLE001 - a store has errors of its own, and none may keep other runs back
+                self._manifests.clear()
+                self._put_off[folder] = None
+                problems[folder] = first_line(error)
+                if len(problems) == _MOST_PROBLEMS and not sent:
+                    break  # it is the store
+            else:
+                self._told.discard(folder)
                 sent, size = sent + len(done), size + sum(one.size for one in done)
-        except Exception as error:  # noqa: BLE001 - a store has errors of its own, and none may end the thread
-            self._manifests.clear()
-            self._tell(f"{self._url}: nothing can be archived: {first_line(error)}")
+        if problems and not sent:
+            folder, problem = next(iter(problems.items()))
+            self.problem = self.problem or f"{self._url}: nothing can be archived: {folder}: {problem}"
         else:
-            self._tell("")
-        progress = ArchiveProgress(self._index.count_not_archived(), sent, size, bool(self._problem))
+            self.problem = ""
+            self._tell(problems)
+        progress = ArchiveProgress(self._index.count_not_archived(), sent, size, bool(problems or self._put_off))
         self._on_progress(progress)
         return progress
 
-    def _run(self) -> None:
-        while not self._ending.is_set():
-            progress = self.turn()
-            if progress.failed:
-                self._wait_s = min(max(1.0, self._wait_s * 2), _LONGEST_WAIT_S)
-            else:
-                self._wait_s = 0.0 if progress.segments == _A_TURN else _IDLE_S
-            self._ending.wait(self._wait_s)
+    def _next_runs(self) -> dict[str, list[IndexedSegment]]:
+        runs = self._index.not_archived(_A_TURN, self._put_off)
+        if not runs and self._put_off:  # all others are sent
+            self._put_off.clear()
+            runs = self._index.not_archived(_A_TURN)
+        return runs
 
-    def _tell(self, problem: str) -> None:
-        if problem and not self._problem:
-            LOG.warning("%s; it is tried again, and nothing that waits is deleted here", problem)
-        elif self._problem and not problem:
-            LOG.info("%s: archiving goes on", self._url)
-        self._problem = problem
+    def _pace(self) -> float:
+        """Take a turn; return how long to wait for the next one, seconds.
+
+        Raises:
+            SinkError: nothing could be sent; the thread tries again, less and less often.
+        """
+        progress = self.turn()
+        if self.problem:
+            raise SinkError(f"{self.problem}; nothing that waits is deleted here")
+        return 0.0 if progress.segments == _A_TURN else _IDLE_S
+
+    def _tell(self, problems: dict[str, str]) -> None:
+        """Log runs that cannot be sent though others are, each once."""
+        for folder in problems.keys() - self._told:
+            LOG.warning("%s: %s cannot be archived, and is tried again: %s", self._url, folder, problems[folder])
+        self._told.update(problems)
 
     # --- one run ------------------------------------------------------------------------------------------------------
 
@@ -137,7 +169,7 @@ class ObjectArchive:
             manifest = self._read_manifest(folder)
         listed, recorded, sent = dict(manifest), list[tuple["IndexedSegment", str]](), list["IndexedSegment"]()
         for segment in segments:
-            if self._ending.is_set():
+            if self._worker.ending:
                 break
             entry = manifest.get(segment.name)
             if entry is not None and not _holds_what(entry, segment):

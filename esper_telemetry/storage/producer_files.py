@@ -372,14 +372,14 @@ class ProducerFiles:
         promised = [one for one in self.published if one.path == path and tuple(one.identity) == stamp[:2]]
         is_open = self._appender is not None and self._appender.path == path
         if self.failed is not None or is_open or not promised:
-            item.found.discard("it is not what was sealed any more")
+            done = item.found.discard("it is not what was sealed any more")
         else:
             done = item.found.replace()
             if not done.kept:
                 compacted = promised[0].looked_up()
                 self.published = tuple(compacted if one.path == path else one for one in self.published)
                 LOG.info("%s: %s takes %d bytes now, of %d", self.key, path.name, done.after, done.before)
-        item.applied()
+        item.applied(done)
 
     def _is_outdated(self, segment: Published, before: float) -> bool:
         with contextlib.suppress(OSError):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from esper_telemetry.storage.naming import ProducerKey
@@ -190,11 +190,19 @@ class SegmentIndex:
 
     # --- what is in object storage ------------------------------------------------------------------------------------
 
-    def not_archived(self, limit: int) -> dict[str, list[IndexedSegment]]:
-        """Return segments that were not sent as they are now, by folder, at most `limit`."""
+    def not_archived(self, limit: int, without: Collection[str] = ()) -> dict[str, list[IndexedSegment]]:
+        """Return segments that were not sent as they are now, by folder, at most `limit`.
+
+        Args:
+            limit: most segments.
+            without: folders that are left out.
+        """
         columns = ", ".join(IndexedSegment._fields)
+        left_out = ", ".join("?" * len(without))
         rows = self._rows(
-            f"SELECT folder, {columns} FROM segments LEFT JOIN {_SENT} WHERE sha256 IS NULL LIMIT ?",  # noqa: S608 - our own columns
+            f"SELECT folder, {columns} FROM segments LEFT JOIN {_SENT}"  # noqa: S608 - our own columns, question marks
+            f" WHERE sha256 IS NULL AND folder NOT IN ({left_out}) LIMIT ?",
+            *without,
             limit,
         )
         found: dict[str, list[IndexedSegment]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.decode import Filter, survey
@@ -82,7 +83,7 @@ class Reading(FaultReport):
     def __iter__(self) -> Iterator[tuple[TableLayout, pa.RecordBatch]]:
         self._faults = Faults(strict=self._faults.strict)
         self._faults.warnings += self._found.warnings
-        wanted = _with_types(self._wanted, tuple(layout.full_name for layout in self.chosen.values()))
+        wanted = replace(self._wanted, types=tuple(layout.full_name for layout in self.chosen.values()))
         return iter(
             Scanner(
                 self._found,
@@ -107,7 +108,8 @@ def open_reading(runs: Runs, types: TypeName | Iterable[TypeName] | None = None,
     Args:
         runs: a record file, a run folder, a pattern, or several of these.
         types: as for `Reading`.
-        choice: envs, ranks, since, until, first_seq, last_seq, expand, strict and latest, as for `read`.
+        choice: envs, ranks, since, until, first_seq, last_seq, batches, steps, expand, strict and latest, as for
+            `read`.
 
     Raises:
         RecordError: nothing of it can be read.
@@ -126,6 +128,8 @@ def chosen_events(
     until: int | datetime | None = None,
     first_seq: int | None = None,
     last_seq: int | None = None,
+    batches: tuple[int | None, int | None] | None = None,
+    steps: tuple[int | None, int | None] | None = None,
 ) -> Filter:
     """Return a choice of events, of any type; arguments as for `read`.
 
@@ -139,6 +143,8 @@ def chosen_events(
         until_ns=_unix_nano(until),
         first_seq=first_seq,
         last_seq=last_seq,
+        batches=batches,
+        steps=steps,
     )
 
 
@@ -175,18 +181,6 @@ def type_names(types: TypeName | Iterable[TypeName]) -> tuple[str, ...]:
 
 def _several(types: TypeName | Iterable[TypeName]) -> list[Any]:
     return [types] if isinstance(types, (str, type)) else list(types)
-
-
-def _with_types(wanted: Filter, full_names: tuple[str, ...]) -> Filter:
-    return Filter(
-        types=full_names,
-        envs=wanted.envs,
-        since_ns=wanted.since_ns,
-        until_ns=wanted.until_ns,
-        first_seq=wanted.first_seq,
-        last_seq=wanted.last_seq,
-        ranks=wanted.ranks,
-    )
 
 
 def _unix_nano(moment: int | datetime | None) -> int | None:

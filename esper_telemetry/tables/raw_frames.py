@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from esper_telemetry.decode.frameplaces import frames_elsewhere
 from esper_telemetry.decode.landmarks import Landmarks
 from esper_telemetry.decode.losses import StreamLosses
 from esper_telemetry.decode.streams import OpenReaders, by_stream, frames_once, parts
@@ -109,7 +110,10 @@ class RawFrames:
             return
         home = self._home(reader, segment)
         selection = self._wanted.selection(home.origin, expand=self._expand)
+        elsewhere = frames_elsewhere(segment, home.origin, self._wanted)
         for item in self._faults.frames(reader.path, segment):
+            if item.offset in elsewhere:
+                continue
             if self._in_span(item) and selection.concerns(item) and (raw := self._raw(reader, item)) is not None:
                 yield RawFrame(raw, item, home)
 

@@ -22,6 +22,7 @@ from esper_telemetry.tables.conversion import conformed
 from esper_telemetry.tables.envelopes import BATCH_BYTES, BATCH_EVENTS, RawFrame, decode_frames, in_order
 from esper_telemetry.tables.layouts import PAYLOAD
 from esper_telemetry.tables.payloads import PayloadDecoder
+from esper_telemetry.tables.places import in_place
 from esper_telemetry.tables.raw_frames import RawFrames
 from esper_telemetry.tables.stepcolumns import step_columns
 from esper_telemetry.v1 import context_pb2
@@ -139,7 +140,7 @@ class Scanner:
         type_id, frame, arrays = blocks
         layout = self._layouts.of(frames[0].home.types[type_id])
         place = _Place(frame, arrays.seq, arrays.time)
-        masks = [self._mask(place, frames), self._in_env(arrays.context.get("env_id"), len(frame))]
+        masks = [self._mask(place, frames), in_place(self._wanted, arrays.payload, arrays.context, len(frame))]
         masks = [mask for mask in masks if mask is not None]
         if masks:
             mask = masks[0] if len(masks) == 1 else pc.and_(*masks)
@@ -180,10 +181,9 @@ class Scanner:
         self, layout: TableLayout, events: Envelopes, frames: Sequence[RawFrame], decoders: _Decoders
     ) -> Iterator[_Piece]:
         context = decoders.context(events.context)
-        in_env = self._in_env(context.get("env_id"), len(events.seq))
-        if in_env is not None:
-            events = events.filter(in_env)
-            context = {name: column.filter(in_env) for name, column in context.items()}
+        own = [name for name in self._wanted.place_names if name in layout.payload]
+        if not own:  # the context decides alone: no payload of another place is parsed
+            events, context, _ = self._placed(events, context, {})
         if not len(events.seq):
             return
         decoder = decoders.of(layout.full_name)
@@ -192,15 +192,22 @@ class Scanner:
             payload = {PAYLOAD: events.payload}
         else:
             payload = dict(zip(decoder.names, decoder.columns(events.payload), strict=True))
+        if own:
+            events, context, payload = self._placed(events, context, payload)
+            if not len(events.seq):
+                return
         place = _Place(events.frame, events.seq, events.time)
         yield _Piece(layout, place, _batch(layout, frames, place, context, payload))
 
-    def _in_env(self, env_ids: pa.Array | None, count: int) -> pa.Array | None:
-        if self._wanted.envs is None:
-            return None
-        if env_ids is None:
-            return pa.repeat(pa.scalar(value=False), count)
-        return pc.is_in(env_ids, pa.array(sorted(self._wanted.envs), env_ids.type), skip_nulls=True)
+    def _placed(
+        self, events: Envelopes, context: dict[str, pa.Array], payload: dict[str, pa.Array]
+    ) -> tuple[Envelopes, dict[str, pa.Array], dict[str, pa.Array]]:
+        """Return what of some events is wanted by environment, batch and step."""
+        mask = in_place(self._wanted, payload, context, len(events.seq))
+        if mask is None:
+            return events, context, payload
+        where, own = ({name: one.filter(mask) for name, one in columns.items()} for columns in (context, payload))
+        return events.filter(mask), where, own
 
     def _blocks(self, blocks: Envelopes, frames: Sequence[RawFrame], decoders: _Decoders) -> Batches:
         """Yield the rows of each block; blocks that cannot be expanded stay what they are, if those are wanted."""
@@ -237,7 +244,7 @@ class Scanner:
         found = step_columns(
             block, row, decoders.context_descriptor, bound=bound, time_unix_nano=place.time, seq=place.seq
         )
-        keep = self._in_env(found.context.get("env_id"), found.rows)
+        keep = in_place(self._wanted, found.payload, found.context, found.rows)
         last = frames[place.frame].last
         if last is not None and last[0] == place.seq:  # a later attempt did the rest of the block again
             within = pc.less_equal(pa.array(range(found.rows), pa.int32()), last[1])

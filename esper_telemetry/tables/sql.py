@@ -44,8 +44,8 @@ def query(sql: str, runs: Runs, *, database: str | os.PathLike[str] | None = Non
         sql: one statement that selects.
         runs: a record file, a run folder, a pattern such as "runs/*", or several of these.
         database: a DuckDB file to keep all tables in, for queries by other programs; None keeps them in memory.
-        choice: `envs`, `ranks`, `since`, `until`, `first_seq`, `last_seq`, `expand`, `strict` and `latest`, as for
-            `read`.
+        choice: `envs`, `ranks`, `since`, `until`, `first_seq`, `last_seq`, `batches`, `steps`, `expand`, `strict` and
+            `latest`, as for `read`.
 
     Warns:
         RecordWarning: a record is damaged or cut off, or events were lost.

@@ -51,8 +51,8 @@ def scan(runs: Runs, type: TypeName, **choice: Any) -> Scan:  # noqa: A002 - the
     Args:
         runs: a record file, a run folder, a pattern such as "runs/*", or several of these.
         type: short or full name of the type, or its class.
-        choice: `envs`, `ranks`, `since`, `until`, `first_seq`, `last_seq`, `expand`, `strict` and `latest`, as for
-            `read`.
+        choice: `envs`, `ranks`, `since`, `until`, `first_seq`, `last_seq`, `batches`, `steps`, `expand`, `strict` and
+            `latest`, as for `read`.
 
     Returns:
         Batches with the columns of `table`, stream after stream, each in the order of its numbers.

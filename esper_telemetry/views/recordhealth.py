@@ -84,7 +84,7 @@ class RecordHealth(Fold):
         columns = (
             TableColumn("type"),
             TableColumn("events", text="Rows of a block count one each", numeric=True),
-            TableColumn("bytes", "By", "Before compression, envelope included", numeric=True),
+            TableColumn("bytes", "By", "Before compression, as they lay in the file when it was read", numeric=True),
             TableColumn("share", "%", "", numeric=True),
             TableColumn("each", "By", "", numeric=True),
             TableColumn("per second", text="Between the first and the last one", numeric=True),

@@ -1,3 +1,4 @@
+import http.client
 import re
 import urllib.error
 import urllib.request
@@ -48,6 +49,36 @@ def test_healthz_follows_the_collector(serving):
     state["serving"] = False
     assert get(port, "/healthz") == (503, "NOT_SERVING\n")
     assert get(port, "/other")[0] == 404
+
+
+def test_healthz_names_the_tasks_that_fail_and_goes_on_to_serve():
+    failing: dict[str, str] = {}
+    server = MetricsServer("127.0.0.1:0", Metrics(), lambda: True, failing=lambda: failing)
+    try:
+        failing.update({"retention": "OSError: ...", "archive": "SinkError: ..."})
+        assert get(server.port, "/healthz") == (200, "SERVING\nfailing: archive, retention\n")
+    finally:
+        server.close()
+
+
+def test_a_request_that_fails_is_a_line_of_the_log_and_the_port_goes_on(caplog):
+    answers = [ValueError("a bug in a metric"), True]
+
+    def serving() -> bool:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    server = MetricsServer("127.0.0.1:0", Metrics(), serving)
+    try:
+        with pytest.raises(http.client.RemoteDisconnected):
+            get(server.port, "/healthz")
+        assert get(server.port, "/healthz") == (200, "SERVING\n")
+    finally:
+        server.close()
+    assert "the metrics port could not answer" in caplog.text
+    assert "a bug in a metric" in caplog.text
 
 
 def test_livez_names_the_duties_that_are_overdue_and_a_full_disk_is_none():

@@ -1,10 +1,14 @@
 import asyncio
+import gc
 import logging
+import threading
 
 import pytest
 
+from esper_telemetry.daemon.failures import TaskFailures
 from esper_telemetry.daemon.metrics_port import MetricSet
-from esper_telemetry.daemon.supervisor import Supervisor, end_tasks, unless_asked
+from esper_telemetry.daemon.supervisor import Supervisor, end_tasks, run_until_signal, unless_asked
+from esper_telemetry.errors import SinkError
 
 
 def failures(metrics: MetricSet, name: str) -> float:
@@ -27,14 +31,15 @@ def test_a_duty_that_fails_is_logged_once_counted_and_done_again(caplog):
             if len(turns) < 4:
                 raise TypeError("a value of a wrong kind")
 
-        supervisor = Supervisor(logging.getLogger("duties"), metrics.task_failures, dead.append)
+        failing = TaskFailures(logging.getLogger("duties"), metrics.task_failures, metrics.task_failing)
+        supervisor = Supervisor(failing, dead.append)
         supervisor.every(0.001, "watch", turn)
         assert failures(metrics, "watch") == 0
         await until(lambda: len(turns) == 2)
         await asyncio.sleep(0)
-        assert supervisor.failing == {"watch": "TypeError: a value of a wrong kind"}
+        assert failing.failing() == {"watch": "TypeError: a value of a wrong kind"}
         await until(lambda: len(turns) > 5)
-        assert not supervisor.failing
+        assert not failing.failing()
         await supervisor.end()
 
     asyncio.run(scenario())
@@ -52,7 +57,7 @@ def test_what_the_system_refused_a_duty_is_one_line_and_a_bug_has_its_place(erro
         async def turn() -> None:
             raise error
 
-        supervisor = Supervisor(logging.getLogger("duties"), MetricSet("test_").task_failures, [].append)
+        supervisor = Supervisor(TaskFailures(logging.getLogger("duties")), [].append)
         supervisor.every(0.001, "watch", turn)
         await until(lambda: caplog.records)
         await supervisor.end()
@@ -70,7 +75,7 @@ def test_a_task_that_ends_though_it_must_not_is_told(error, caplog):
             if error is not None:
                 raise error
 
-        supervisor = Supervisor(logging.getLogger("duties"), metrics.task_failures, dead.append)
+        supervisor = Supervisor(TaskFailures(logging.getLogger("duties"), metrics.task_failures), dead.append)
         supervisor.keep("publisher", work())
         await until(lambda: dead)
         await supervisor.end()
@@ -89,7 +94,7 @@ def test_the_end_of_a_supervisor_is_no_death():
     metrics, dead = MetricSet("test_"), []
 
     async def scenario():
-        supervisor = Supervisor(logging.getLogger("duties"), metrics.task_failures, dead.append)
+        supervisor = Supervisor(TaskFailures(logging.getLogger("duties"), metrics.task_failures), dead.append)
         supervisor.keep("publisher", asyncio.sleep(3600))
         supervisor.every(3600, "watch", lambda: asyncio.sleep(0))
         await asyncio.sleep(0)
@@ -172,7 +177,7 @@ def test_a_duty_that_hangs_is_overdue_and_the_others_are_not(monkeypatch):
         async def hang() -> None:
             await hangs.wait()
 
-        supervisor = Supervisor(logging.getLogger("duties"), metrics.task_failures, [].append, metrics.task_turns)
+        supervisor = Supervisor(TaskFailures(logging.getLogger("duties")), [].append, metrics.task_turns)
         supervisor.every(0.001, "hung", hang)
         supervisor.every(0.001, "done", done)
         assert supervisor.overdue() == []
@@ -186,3 +191,64 @@ def test_a_duty_that_hangs_is_overdue_and_the_others_are_not(monkeypatch):
     asyncio.run(scenario())
     last = metrics.registry.get_sample_value("test_task_last_turn_timestamp_seconds", {"task": "done"})
     assert last > 1_700_000_000
+
+
+class SmallService:
+    """What `run_until_signal` runs, with nothing of its own but a piece of work at the start."""
+
+    def __init__(self, work) -> None:
+        self.metrics = MetricSet("test_")
+        self.failures = TaskFailures(logging.getLogger("service"), self.metrics.task_failures)
+        self.ended, self.failure, self.stopped = asyncio.Event(), "", False
+        self._work = work
+
+    async def start(self) -> None:
+        self._work(self)
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+    def fail(self, why: str) -> None:
+        self.failure = why
+        self.ended.set()
+
+
+def raises() -> None:
+    raise LookupError("nothing caught it")
+
+
+def test_a_thread_that_ends_with_an_error_ends_its_process_and_is_counted(caplog):
+    async def scenario():
+        service = SmallService(lambda _: threading.Thread(target=raises, name="files").start())
+        with pytest.raises(SinkError, match="the thread files has ended: LookupError"):
+            await run_until_signal(service, lambda _: None, logging.getLogger("service"))
+        return service
+
+    before = threading.excepthook
+    service = asyncio.run(asyncio.wait_for(scenario(), 60))
+    assert service.stopped, "it is drained first"
+    assert failures(service.metrics, "files") == 1
+    assert "files has ended, so the process ends" in caplog.text
+    assert threading.excepthook is before
+
+
+def test_an_error_of_a_callback_or_of_a_forgotten_task_is_counted_and_the_process_goes_on(caplog):
+    async def forgotten() -> None:
+        raises()
+
+    async def scenario():
+        def work(service) -> None:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(raises)
+            loop.create_task(forgotten())  # noqa: RUF006 - that it is forgotten is the test
+            loop.call_later(0.05, gc.collect)
+            loop.call_later(0.1, service.fail, "enough")
+
+        service = SmallService(work)
+        with pytest.raises(SinkError, match="enough"):
+            await run_until_signal(service, lambda _: None, logging.getLogger("service"))
+        return service
+
+    service = asyncio.run(asyncio.wait_for(scenario(), 60))
+    assert failures(service.metrics, "callbacks") == 2
+    assert caplog.text.count("callbacks: LookupError: nothing caught it") == 2

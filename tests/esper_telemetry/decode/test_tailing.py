@@ -10,7 +10,7 @@ import esper_telemetry
 from esper_telemetry import RecordOptions
 from esper_telemetry.decode import Filter, Tail
 from esper_telemetry.recordfile import RecordReader
-from esper_telemetry.v1 import training_pb2
+from esper_telemetry.v1 import steps_pb2, training_pb2
 
 SMALL = RecordOptions(segment_bytes=12_000, frame_bytes=2_000, flush_interval=0.05)
 
@@ -46,6 +46,26 @@ def test_ranks_are_merged_before_they_are_cut(tmp_path):
     assert steps_of(tail.last(6)) == [14, 15, 16, 17, 18, 19]
     assert tail.streams == 2
     assert steps_of(Tail(tmp_path / "t", Filter(ranks=frozenset([1]))).last(3)) == [17, 19]
+
+
+def test_what_follows_is_given_with_the_same_values_and_bytes_as_by_a_reader(tmp_path):
+    options = RecordOptions(compact=False)
+    with esper_telemetry.start_run(tmp_path, name="t", run_id="t", record=options) as run:
+        tail = Tail(run.folder, Filter())
+        emit(run, range(300))
+        ops = {"field": "op", "labels": ["WAIT", "CULL"], "numbers": [1, 3], "indices": bytes([0, 1])}
+        run.emit(steps_pb2.StepBlock(row_type="esper.v1.ActionTaken", steps=2, envs=1, columns=[ops]))
+        emit(run, range(300, 400))
+
+    def seen(events):
+        return [(one.position, one.time_unix_nano, one.type, one.data, one.size) for one in events]
+
+    assert seen(event for events in tail.follow() for event in events) == seen(esper_telemetry.read(run.folder))
+    found = [event for events in Tail(run.folder, Filter(steps=(95, 104))).follow() for event in events]
+    assert seen(found) == seen(esper_telemetry.read(run.folder, steps=(95, 104)))
+    late = Tail(run.folder, Filter(types=("scalar.*",), first_seq=120, last_seq=130))
+    assert [event.seq for event in late.last(3)] == [128, 129, 130]
+    assert list(late.follow()) == []
 
 
 def test_what_is_written_later_follows_once_and_in_order_over_rotation(tmp_path):

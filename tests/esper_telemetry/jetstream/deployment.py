@@ -106,7 +106,7 @@ class Deployment:
     ) -> Program:
         number = len(self.consumers)
         folder = self._root / f"records{number}"
-        said = ["--dir", folder, *self._log, *options]
+        said = ["--dir", folder, *self._log, "--no-compact", *options]  # frames stay those that were sent
         self.folders.append(folder)
         self.consumers.append(
             Program(self._root / f"consumer{number}.log", "consuming as", sys.executable, *program, *said)

@@ -1,6 +1,7 @@
 """The log on a real server: messages come until acked, a value changes for one of two, a full stream says so."""
 
 import asyncio
+import logging
 import subprocess
 import sys
 from contextlib import asynccontextmanager
@@ -9,6 +10,8 @@ from dataclasses import replace
 import nats
 import pytest
 
+from esper_telemetry.daemon.failures import TaskFailures
+from esper_telemetry.daemon.metrics_port import MetricSet
 from esper_telemetry.errors import ConfigError, SinkError
 from esper_telemetry.jetstream.connection import JetStream
 from esper_telemetry.jetstream.leases import LostError
@@ -92,7 +95,7 @@ def test_what_is_told_is_heard_and_not_kept(log_settings):
 
             await one.subscribe("told", hear)
             await one.fill()  # a round trip: the subscription is there
-            await other.tell("told", b"x")
+            await other.send("told", b"x")
             await until(lambda: heard == [b"x"])
             assert (await one.fill()).messages == 0
 
@@ -143,3 +146,35 @@ def test_without_the_client_library_the_error_says_which_install_mends_it():
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said == "MissingExtraError nats-py is not installed; get it with: pip install 'esper-telemetry[nats]'\n"
+
+
+def test_an_error_of_a_callback_is_counted_and_the_next_message_comes(log_settings, caplog):
+    async def scenario():
+        metrics, heard = MetricSet("test_"), []
+
+        async def hear(message) -> None:
+            heard.append(message.data)
+            if message.data == b"odd":
+                raise ValueError("a message that cannot be understood")
+
+        log = JetStream(log_settings, "test", TaskFailures(logging.getLogger("log"), metrics.task_failures))
+        await log.open()
+        await log.subscribe("test.messages", hear)
+        for data in (b"odd", b"even"):
+            await log.send("test.messages", data)
+        await until(lambda: len(heard) == 2)
+        assert metrics.registry.get_sample_value("test_task_failures_total", {"task": "messages"}) == 1
+        await log.close()
+
+    asyncio.run(scenario())
+    assert "a message that cannot be understood" in caplog.text
+
+
+def test_a_connection_that_its_library_closes_for_good_says_so(log_settings):
+    async def scenario():
+        async with opened(log_settings) as log:
+            assert not log.closed
+            await log._nc.close()  # as the library does after an error of its own
+            assert "closed for good" in log.closed
+
+    asyncio.run(scenario())

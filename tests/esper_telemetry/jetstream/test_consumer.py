@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import time
 
 import grpc
 import pytest
 
-from esper_telemetry.recordfile import RecordReader
+from esper_telemetry.jetstream.connection import JetStream
+from esper_telemetry.jetstream.deployment import LogSettings, Names
+from esper_telemetry.jetstream.leases import Lease, lease_key
+from esper_telemetry.recordfile import RecordReader, verify
 from esper_telemetry.v1 import collector_pb2
 from tests.esper_telemetry.collector.publisher import Produced, Publication, open_stub, publish, refusal_of
 from tests.esper_telemetry.commands.conftest import run_cli
@@ -75,6 +80,78 @@ def test_a_consumer_that_was_killed_before_it_told_takes_away_what_its_successor
     assert "numbers behind 50 are another consumer's" in first.log()
     assert kept(deployment, produced) == produced.raw
     assert last_seq(deployment.folders[0]) == 50
+
+
+def frame_counts(folder) -> list[int]:
+    """Return how many frames each file of a folder has."""
+    counts = []
+    for path in sorted(folder.glob("*/*.esr.zst")):
+        with RecordReader(path) as reader:
+            counts.append(len(list(reader.frames())))
+    return counts
+
+
+def numbers(deployment, produced) -> list[int]:
+    """Return the numbers of the events of a producer in all folders, sorted."""
+    found = []
+    for path in (path for folder in deployment.folders for path in folder.glob("*/*.esr.zst")):
+        assert verify(path).good, path
+        with RecordReader(path) as reader:
+            if reader.header.producer_id == produced.producer_id:
+                found += [event.seq for event in reader.events()]
+    return sorted(found)
+
+
+def test_what_a_consumer_has_sealed_is_compacted_and_kept_once_though_it_is_killed(deployment):
+    many = [Produced(frames=60, per_frame=5) for _ in range(4)]
+    consumer = deployment.add_consumer("--compact", "--metrics", "127.0.0.1:0")
+    deployment.add_gateway()
+    for produced in many[:3]:
+        with open_stub(deployment.ports[0]) as stub:
+            publish(stub, produced)
+        consumer.kill()
+        consumer.start()
+    with open_stub(deployment.ports[0]) as stub:
+        stream = begin(stub, many[3])
+        stream.send(*many[3].batches[:30])
+        stream.acked(150)
+        stream.cancel()
+    with open_stub(deployment.ports[0]) as stub:
+        stream = begin(stub, many[3], epoch=2)
+        stream.send(*many[3].batches[30:], many[3].close()).end().messages()
+    folder = deployment.folders[0]
+    wait_until(lambda: min(frame_counts(folder)) == 1, "a sealed segment to be compacted")
+    assert consumer.terminate() == 0
+    for produced in many:
+        assert numbers(deployment, produced) == list(range(1, 301))
+    consumer.start()
+    assert consumer.terminate() == 0
+    for produced in many:
+        assert numbers(deployment, produced) == list(range(1, 301))
+
+
+def test_what_no_watermark_covers_is_not_compacted_and_is_cut_where_its_successor_began(deployment, tmp_path):
+    produced, silence = Produced(frames=60, per_frame=5), tmp_path / "silence"
+    first = deployment.add_consumer("--compact", program=(consumer_process.__file__, f"mute:{silence}"))
+    deployment.add_gateway()
+    with open_stub(deployment.ports[0]) as stub:
+        stream = begin(stub, produced)
+        stream.send(*produced.batches[:10])
+        stream.acked(50)
+        silence.touch()
+        stream.send(*produced.batches[10:], produced.close())
+        wait_until(lambda: last_seq(deployment.folders[0]) == 300, "the first consumer to store everything")
+        time.sleep(2)  # what it must not do would be done by now
+        assert frame_counts(deployment.folders[0]) == [60]
+        first.kill()
+        deployment.add_consumer("--compact")
+        stream.end().messages()
+    silence.unlink()
+    first.start()
+    wait_until(lambda: numbers(deployment, produced) == list(range(1, 301)), "each number to be there once")
+    assert last_seq(deployment.folders[0]) == 50
+    assert [each.terminate() for each in deployment.consumers] == [0, 0]
+    assert numbers(deployment, produced) == list(range(1, 301))
 
 
 def test_a_consumer_that_stood_still_while_another_took_its_partitions_finds_out(deployment):
@@ -192,6 +269,34 @@ def test_a_consumer_without_partitions_says_what_it_waits_for(deployment):
         lambda: "own all; one that is silent for 5 s loses its own" in second.log(), "the second to say it waits"
     )
     wait_until(lambda: second.log().count(": acquired from") >= 2, "the second to have its share")
+
+
+def test_a_lease_over_its_share_that_a_consumer_does_not_work_on_comes_to_the_others(deployment, nats_server, request):
+    """So it is found where the log had no leader when the lease was to be released."""
+    log_name = f"log{abs(hash(request.node.nodeid))}"
+    log_settings = LogSettings(servers=nats_server.url, names=Names(log_name), partitions=4, replicas=1)
+
+    async def owners(change: dict[str, str] | None = None) -> list[str]:
+        """Return the owners of all partitions; with `change`, after the leases of its keys were given to its values."""
+        log, found = JetStream(log_settings, "test"), []
+        await log.open()
+        for number in range(4):
+            entry = await log.get(lease_key(number))
+            lease = Lease.from_bytes(entry.value)
+            if lease.consumer in (change or {}):
+                await log.put(lease_key(number), Lease(change[lease.consumer], lease.generation + 1).to_bytes())
+            found.append(lease.consumer)
+        await log.close()
+        return found
+
+    first = deployment.add_consumer()
+    wait_until(lambda: first.log().count("acquired from") == 4, "the first consumer to own all partitions")
+    second = deployment.add_consumer()
+    wait_until(lambda: second.log().count("acquired from") == 2, "the second consumer to own its share")
+    one, other = [(folder / ".consumer.id").read_text() for folder in deployment.folders]
+    assert asyncio.run(owners({other: one})) == [one, one, other, other]
+    wait_until(lambda: second.log().count("acquired from") == 4, "the second consumer to own its share again", 40)
+    assert asyncio.run(owners()) == [one, one, other, other]
 
 
 def test_two_consumers_share_and_a_folder_belongs_to_one(deployment):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from esper_telemetry.collector.metrics import Metrics
 from esper_telemetry.collector.producers import Admission
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.session import Session, claim
+from esper_telemetry.daemon.failures import TaskFailures
 from esper_telemetry.jetstream import gateway as module
 from esper_telemetry.jetstream.entries import Open, bucket_key, partition_of, unpack_entry
 from esper_telemetry.jetstream.gateway import GatewayEngine
@@ -80,7 +82,7 @@ class Bench:
         await self.log.put(bucket_key("state", state.key), state.to_bytes())
         if tell:
             number = partition_of(state.key, self.log.partitions)
-            await self.log.tell(self.log.settings.names.durable(number), state.to_bytes())
+            await self.log.send(self.log.settings.names.durable(number), state.to_bytes())
 
     async def open(self, key: ProducerKey, epoch: int = 1, durable_seq: int = 0):
         """Claim a lane and have its consumer take the stream; return the lane and its state."""
@@ -96,7 +98,7 @@ class Bench:
 
 @asynccontextmanager
 async def bench(settings):
-    engine = GatewayEngine(settings, Metrics())
+    engine = GatewayEngine(settings, TaskFailures(logging.getLogger("gateway")))
     async with opened(settings) as log:
         one = Bench(engine, log)
         await engine.start(lambda cycle: one.progress.extend(cycle.progress))

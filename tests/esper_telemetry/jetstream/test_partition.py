@@ -302,3 +302,25 @@ def test_a_consumer_whose_files_are_ahead_of_the_bucket_says_so_at_its_start(log
 
     asyncio.run(scenario())
     assert stored(tmp_path, produced) == produced.raw
+
+
+def test_a_partition_that_an_error_ends_is_counted_shown_and_taken_again(log_settings, tmp_path, produced):
+    """The bucket holds something else under a producer's name, until that is corrected by hand."""
+
+    async def scenario():
+        async with consuming(log_settings, tmp_path, produced) as (consumer, gateway):
+            key = bucket_key("state", gateway.key)
+            name = f"partition-{partition_of(gateway.key, gateway.log.partitions)}"
+            await gateway.log.put(key, b"no state of a producer")
+            await gateway.say(open=True)
+            await gateway.say(schema=True)
+            await gateway.say(frame=0)
+            await until(lambda: name in consumer.failures.failing())
+            failed = consumer.metrics.registry.get_sample_value
+            assert failed("esper_consumer_task_failures_total", {"task": name}) >= 1
+            await gateway.log.put(key, ProducerState(key=gateway.key).to_bytes())
+            await gateway.told(25)
+            await until(lambda: not consumer.failures.failing())
+
+    asyncio.run(scenario())
+    assert stored(tmp_path, produced) == produced.raw[:1]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import os
 import random
 import signal
@@ -22,6 +24,7 @@ from esper_telemetry.storage.compactor import SegmentCompactor
 from esper_telemetry.storage.engine import Inspect, PutFrame, Replace, Seal
 from esper_telemetry.storage.file_engine import FileEngine
 from esper_telemetry.storage.naming import ProducerKey
+from esper_telemetry.storage.object_archive import MANIFEST_NAME
 from esper_telemetry.storage.producer_files import ProducerFiles
 from esper_telemetry.storage.recovery import recover_producer
 from esper_telemetry.uplink.delivery import PushOptions
@@ -111,10 +114,10 @@ def test_a_segment_that_was_replaced_by_us_is_not_missed(tmp_path, produced):
     files = files_with_a_sealed_segment(tmp_path, produced)
     (segment,) = files.published
     done = []
-    files.apply(Replace(rewrite(segment.path), lambda: done.append(1)))
+    files.apply(Replace(rewrite(segment.path), lambda what: done.append(what.saved)))
     files.apply(Inspect())
     files.apply(files.claim())
-    assert (files.failed, files.lost, done) == (None, [], [1])
+    assert (files.failed, files.lost, done) == (None, [], [segment.size - files.published[0].size])
     assert files.published[0].size == segment.path.stat().st_size < segment.size
     assert files.numbers.durable_seq == produced.last_seq
 
@@ -132,9 +135,10 @@ def test_a_segment_that_somebody_else_replaced_is_found_by_its_header(tmp_path, 
 def test_what_is_not_there_any_more_does_not_come_back(tmp_path, produced):
     files = files_with_a_sealed_segment(tmp_path, produced)
     path = files.published[0].path
-    found = rewrite(path)
+    found, gone = rewrite(path), []
     path.unlink()
-    files.apply(Replace(found, lambda: None))
+    files.apply(Replace(found, lambda done: gone.append(done.kept)))
+    assert gone != [""]
     assert not path.exists()
     assert not list(path.parent.iterdir())
 
@@ -147,7 +151,7 @@ def test_a_reader_in_the_middle_of_a_segment_misses_nothing(tmp_path, produced, 
     for _ in range(at):
         found += cursor.read()
     for segment in files.published:
-        files.apply(Replace(rewrite(segment.path), lambda: None))
+        files.apply(Replace(rewrite(segment.path), lambda _: None))
     while frames := cursor.read():
         found += frames
     reader = PayloadReader("stream")
@@ -157,16 +161,66 @@ def test_a_reader_in_the_middle_of_a_segment_misses_nothing(tmp_path, produced, 
     assert sorted(seqs) == list(range(1, produced.last_seq + 1))
 
 
-def test_a_process_that_is_killed_leaves_the_segment_and_another_one_goes_on(tmp_path, produced):
-    class Owner:
-        found, tries = [], 0
+class Owner:
+    """Lets new files take their place, at once."""
 
+    def __init__(self) -> None:
+        self.found, self.tries = [], []
+
+    def replace(self, key, found):
+        self.found.append(found.replace())
+
+    def tried(self, key, *, failed):
+        self.tries.append(failed)
+
+
+def test_whatever_fails_costs_one_segment_its_compaction_and_is_counted(tmp_path, produced, caplog):
+    class Broken(Owner):
         def replace(self, key, found):
-            self.found.append(found.replace())
+            if not self.tries:
+                found.discard("")
+                raise ZeroDivisionError("a bug")
+            super().replace(key, found)
 
-        def tried(self, key):
-            self.tries += 1
+    files = files_with_a_sealed_segment(tmp_path, produced, segments=2)
+    owner = Broken()
+    compactor = SegmentCompactor(owner)
+    for segment in files.published:
+        compactor.add(files.key, segment.path)
+    wait_until(lambda: owner.found)
+    compactor.stop()
+    assert owner.tries == [True]
+    assert [done.path for done in owner.found] == [files.published[1].path]
+    assert "ZeroDivisionError: a bug" in caplog.text
+    assert seqs(tmp_path / produced.run_id) == list(range(1, produced.last_seq + 1))
 
+
+def test_an_engine_counts_what_was_compacted_and_what_failed(tmp_path, produced, monkeypatch):
+    counted = []
+
+    async def scenario():
+        engine = FileEngine(tmp_path, on_compacted=counted.append, compacts=True)
+        await engine.start(lambda cycle: None)
+        lane = (await engine.restore(key_of(produced))).lane
+        engine.claim(lane, 1)
+        engine.put(lane, SchemaCheck(CollectorLimits()).check(produced.schema, lane.key))
+        for part in range(2):
+            for number in range(part * FRAMES // 2, (part + 1) * FRAMES // 2):
+                engine.put(lane, PutFrame(produced.raw[number], produced.refs[number].descriptor))
+            engine.put(lane, Seal())
+            while len(counted) <= part:  # noqa: ASYNC110 - another process works
+                await asyncio.sleep(0.02)
+            monkeypatch.setattr("esper_telemetry.storage.compactor._LONGEST_S", 0.0)
+        await engine.stop(1)
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+    assert (counted[0].segments, counted[0].failed) == (1, 0)
+    assert counted[0].saved_bytes > 0
+    assert sum(each.failed for each in counted[1:]) == 1
+    assert seqs(tmp_path / produced.run_id) == list(range(1, produced.last_seq + 1))
+
+
+def test_a_process_that_is_killed_leaves_the_segment_and_another_one_goes_on(tmp_path, produced):
     files = files_with_a_sealed_segment(tmp_path, produced)
     path, owner = files.published[0].path, Owner()
     compactor = SegmentCompactor(owner)
@@ -174,6 +228,7 @@ def test_a_process_that_is_killed_leaves_the_segment_and_another_one_goes_on(tmp
     wait_until(lambda: compactor._process is not None)
     os.kill(compactor._process.pid, signal.SIGKILL)
     wait_until(lambda: owner.tries or owner.found)
+    assert owner.tries in ([], [True])
     compactor.add(files.key, path)
     wait_until(lambda: owner.found)
     compactor.stop()
@@ -202,6 +257,47 @@ def test_a_collector_that_is_killed_while_it_compacts_has_everything_once(tmp_pa
         folder = collector.folder / each.run_id
         assert seqs(folder) == list(range(1, each.last_seq + 1))
         assert all(verify(path).good for path in folder.glob("*.esr.zst"))
+
+
+def test_an_archive_has_each_compacted_segment_once_and_as_it_is_now(tmp_path):
+    """Killed at any moment between sealing, compaction, upload and the manifest, and started again."""
+    pytest.importorskip("obstore", reason="the extra s3 is not installed")
+    rng = random.Random(5)
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    collector = CollectorProcess(tmp_path / "collected", "--archive", f"file://{bucket}", compact=True).start()
+    producers = [Producing(tmp_path / "runs", number) for number in range(3)]
+    try:
+        for _ in range(5):
+            for each in producers:
+                push([each.path], Endpoint(collector.address), PushOptions(give_up_s=30), lambda _: None)
+            time.sleep(rng.uniform(0, 4.0))  # an index lists what was sealed 2.5 s after it was
+            collector.kill()
+            collector.start()
+        for each in producers:
+            push([each.path], Endpoint(collector.address), PushOptions(give_up_s=30), lambda _: None)
+        runs = [collector.folder / each.run_id for each in producers]
+        wait_until(lambda: all(is_archived(folder, bucket / folder.name) for folder in runs), 60)
+        collector.stop()
+    finally:
+        collector.kill()
+    for each in producers:
+        folder, archived = collector.folder / each.run_id, bucket / each.run_id
+        assert is_archived(folder, archived), "what is there after the end is what was archived"
+        assert {path.name for path in archived.iterdir()} == {path.name for path in folder.iterdir()} | {MANIFEST_NAME}
+        assert seqs(archived) == seqs(folder) == list(range(1, each.last_seq + 1))
+        assert all(verify(path).good for path in archived.glob("*.esr.zst"))
+    assert min(count for each in producers for count in frame_counts(bucket / each.run_id)) < 5, "none was compacted"
+
+
+def is_archived(folder, archived) -> bool:
+    """Tell whether the manifest lists the segments of a run as they are, and the objects are the same bytes."""
+    if not (archived / MANIFEST_NAME).exists():
+        return False
+    listed = {one["name"]: one["sha256"] for one in json.loads((archived / MANIFEST_NAME).read_text())["segments"]}
+    here = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.esr.zst")}
+    there = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in archived.glob("*.esr.zst")}
+    return listed == here == there
 
 
 class Producing:

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from esper_telemetry.daemon.failures import TaskFailures
 from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.recordfile.verification import verify
 from esper_telemetry.storage import folder_check
@@ -48,8 +49,8 @@ class Folder:
         return path
 
     @contextlib.asynccontextmanager
-    async def engine(self):
-        engine = FileEngine(self.root, self.left.append)
+    async def engine(self, failures=None):
+        engine = FileEngine(self.root, self.left.append, failures=failures)
         await engine.start(lambda cycle: self.lost.extend(r for each in cycle.progress for r in each.lost))
         self.notes = engine.notes
         yield engine
@@ -124,6 +125,56 @@ def test_an_index_that_is_gone_or_wrong_is_made_again_from_the_files(folder, dam
     assert verify(path).good
     assert any("made again from the files" in note for note in folder.notes) == (damage in ("torn", "garbage"))
     assert not folder.lost
+
+
+def test_a_run_that_cannot_be_listed_is_shown_while_it_cannot_and_read_once_it_can(folder, caplog, monkeypatch):
+    monkeypatch.setattr(folder_check, "_AGAIN_S", 0.1)
+    path = folder.write(range(3), seal=True)
+    folder.start()
+    failures = TaskFailures(logging.getLogger("check"))
+
+    async def scenario():
+        async with folder.engine(failures) as engine:
+            aside = folder.run.with_name(".aside")
+            folder.run.rename(aside)
+            folder.run.symlink_to(folder.run.name)  # a name that leads to itself: the disk answers with an error
+            engine.tried(folder.key)
+            await until(lambda: list(failures.failing()) == ["index"])
+            folder.run.unlink()
+            aside.rename(folder.run)
+            folder.age()
+            await until(lambda: not failures.failing())
+
+    asyncio.run(scenario())
+    assert caplog.text.count("index failed and is tried again: SinkError") == 1
+    assert "cannot be listed" in caplog.text
+    assert not folder.lost, "nothing is gone"
+    assert folder.indexed()[0][path.name].last_seq == 3 * PER_FRAME
+
+
+def test_a_root_that_is_removed_under_the_check_is_shown_and_does_not_end_it(folder, monkeypatch):
+    folder.write(range(3), seal=True)
+    failures = TaskFailures(logging.getLogger("check"))
+
+    async def scenario():
+        async with folder.engine(failures) as engine:
+            await until(lambda: folder.left[-1:] == [0])
+            index = engine._index
+            folder.root.rename(folder.root.with_name("elsewhere"))
+            index._begin_anew(OSError("the disk is gone"))  # as a read of its file finds
+            engine.tried(folder.key)
+            await until(lambda: "index" in failures.failing())
+            folder.root.with_name("elsewhere").rename(folder.root)
+            await until(lambda: not failures.failing())
+            await until(lambda: index.segments(folder.run.name))
+
+    asyncio.run(scenario())
+
+
+async def until(true) -> None:
+    async with asyncio.timeout(60):
+        while not true():  # noqa: ASYNC110 - a thread changes it
+            await asyncio.sleep(0.02)
 
 
 def test_what_a_kill_left_open_is_sealed_by_the_next_start(folder):

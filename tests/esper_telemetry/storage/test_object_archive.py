@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from esper_telemetry.daemon.failures import TaskFailures
+from esper_telemetry.daemon.metrics_port import MetricSet
 from esper_telemetry.errors import ConfigError
 from esper_telemetry.storage.file_engine import FileEngine
 from esper_telemetry.storage.folder_check import FolderCheck
@@ -20,6 +22,7 @@ from tests.esper_telemetry.collector.publisher import Produced
 from tests.esper_telemetry.storage.test_recovery import write
 
 PER_FRAME = 30
+LOG = logging.getLogger("archive")
 
 pytest.importorskip("obstore", reason="the extra s3 is not installed")
 
@@ -34,7 +37,7 @@ class Archived:
 
     def __init__(self, tmp_path, produced) -> None:
         self.root, self.store = tmp_path / "store", tmp_path / "bucket"
-        self.store.mkdir()
+        self.store.mkdir(parents=True)
         self.url = f"file://{self.store}"
         self.produced = produced
         self.key = ProducerKey(produced.run_id, produced.producer_id)
@@ -51,9 +54,10 @@ class Archived:
         index = SegmentIndex(self.root)
         engine = FileEngine(self.root)
         engine._report = lambda cycle: None
-        FolderCheck(self.root, index, engine, int).begin(60)
+        FolderCheck(self.root, index, engine, int, TaskFailures(LOG)).begin(60)
         progress = []
-        result = ObjectArchive(self.root, index, self.url, progress.append).turn()
+        self.sender = ObjectArchive(self.root, index, self.url, progress.append, TaskFailures(LOG))
+        result = self.sender.turn()
         assert progress == [result]
         index.close()
         return result
@@ -133,16 +137,95 @@ def test_other_numbers_under_a_name_of_the_archive_never_replace_what_it_has(arc
     assert progress.waiting == 1, "it is not archived, and retention may not delete it"
 
 
-def test_a_store_that_refuses_is_told_once_and_nothing_is_recorded(archived, caplog):
+def test_a_store_that_refuses_is_told_and_nothing_is_recorded(archived):
     path = archived.write(range(2))
     archived.store.joinpath(archived.run.name).write_text("a file where the folder has to be")
-    with caplog.at_level(logging.INFO):
-        progress = archived.turn()
+    progress = archived.turn()
     assert progress.failed
     assert progress.waiting == 1
-    assert caplog.text.count("nothing can be archived") == 1
+    assert f"nothing can be archived: {archived.run.name}: " in archived.sender.problem
     archived.store.joinpath(archived.run.name).unlink()
     assert archived.turn().segments == 1
+    assert archived.object(path).exists()
+
+
+def second_run(archived):
+    """Write a run beside the first one, and return its archive."""
+    other = Archived(archived.root.parent / "other", Produced(frames=2, per_frame=PER_FRAME, run_id="aaaa-first"))
+    path = other.write(range(2))
+    folder = archived.root / other.run.name
+    shutil.copytree(other.run, folder)
+    os.utime(folder, (time.time() - 100, time.time() - 100))
+    return folder / path.name
+
+
+def test_a_run_that_cannot_be_sent_keeps_no_other_run_back_and_is_tried_again(archived, caplog):
+    path = archived.write(range(2))
+    archived.turn()
+    manifest = archived.store / archived.run.name / MANIFEST_NAME
+    whole = manifest.read_bytes()
+    manifest.write_bytes(b"{ half of it")
+    second = archived.write(range(2, 4), segment=2, last_seq=2 * PER_FRAME)
+    other = second_run(archived)
+    index = SegmentIndex(archived.root)
+    FolderCheck(archived.root, index, FileEngine(archived.root), int, TaskFailures(LOG)).begin(60)
+    sender = ObjectArchive(archived.root, index, archived.url, lambda progress: None, TaskFailures(LOG))
+    done = [sender.turn() for _ in range(4)]
+    assert sum(each.segments for each in done) == 1
+    assert done[-1].failed
+    assert done[-1].waiting == 1
+    assert (archived.store / other.parent.name / other.name).read_bytes() == other.read_bytes()
+    assert caplog.text.count(f"{archived.run.name} cannot be archived") <= 1
+    manifest.write_bytes(whole)
+    done = [sender.turn() for _ in range(3)]
+    assert done[-1] == (0, 0, 0, False)
+    assert archived.object(second).read_bytes() == second.read_bytes()
+    assert archived.object(path).read_bytes() == path.read_bytes()
+    index.close()
+
+
+def test_an_archive_that_fails_is_shown_and_counted_and_goes_on_once_it_can(archived, caplog):
+    path = archived.write(range(2))
+    metrics = MetricSet("test_")
+    failures = TaskFailures(LOG, metrics.task_failures, metrics.task_failing)
+    obstacle = archived.store / archived.run.name
+    obstacle.write_text("a file where the folder has to be")
+
+    def failing() -> float:
+        return metrics.registry.get_sample_value("test_task_failing", {"task": "archive"})
+
+    async def scenario():
+        engine = FileEngine(archived.root, archive_url=archived.url, failures=failures)
+        await engine.start(lambda cycle: None)
+        await until(lambda: failing() == 1)
+        assert list(failures.failing()) == ["archive"]
+        obstacle.unlink()
+        await until(lambda: failing() == 0)
+        await engine.stop(1)
+
+    asyncio.run(scenario())
+    assert metrics.registry.get_sample_value("test_task_failures_total", {"task": "archive"}) >= 1
+    assert caplog.text.count("archive failed and is tried again: SinkError: file://") == 1
+    assert caplog.text.count("archive works again") == 1
+    assert archived.object(path).exists()
+
+
+def test_an_error_that_the_store_has_nothing_to_do_with_ends_no_archive(archived):
+    path = archived.write(range(2))
+    failures, told = TaskFailures(LOG), []
+
+    def progress(now) -> None:
+        told.append(now)
+        if len(told) == 1:
+            raise RuntimeError("a metric that cannot be set")
+
+    async def scenario():
+        engine = FileEngine(archived.root, archive_url=archived.url, on_archived=progress, failures=failures)
+        await engine.start(lambda cycle: None)
+        await until(lambda: len(told) > 2)
+        await engine.stop(1)
+
+    asyncio.run(scenario())
     assert archived.object(path).exists()
 
 
@@ -178,4 +261,4 @@ async def until(true) -> None:
 
 def test_a_url_that_no_store_knows_is_refused_at_the_start(tmp_path):
     with pytest.raises(ConfigError, match="give s3://BUCKET/PREFIX"):
-        ObjectArchive(tmp_path, SegmentIndex(tmp_path), "nosuch://bucket", print)
+        ObjectArchive(tmp_path, SegmentIndex(tmp_path), "nosuch://bucket", print, TaskFailures(LOG))

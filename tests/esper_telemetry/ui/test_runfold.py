@@ -76,7 +76,9 @@ def lasting(panels) -> dict:
 
 
 def test_what_a_viewer_gets_step_by_step_equals_the_folds_over_the_whole_record(tmp_path, open_fold):
-    with esper_telemetry.start_run(tmp_path / "runs", name="live") as run:
+    # Compaction would change the bytes that the types take, and a viewer who was there shows those of the old file.
+    options = esper_telemetry.RecordOptions(compact=False)
+    with esper_telemetry.start_run(tmp_path / "runs", name="live", record=options) as run:
         fold = open_fold(FileOrigin(run.folder))
         viewer = Viewer(fold)
         for step in range(60):
@@ -88,10 +90,7 @@ def test_what_a_viewer_gets_step_by_step_equals_the_folds_over_the_whole_record(
             viewer.read()
     viewer.wait(lambda one: one.state["life"] == "ended")
     assert viewer.names.count("changes") > 2
-    live, stored = lasting(viewer.panels), folded(run.folder)
-    # The bytes of a type: as envelopes while the run goes on, by column in a closed file. All else is the same.
-    assert live.pop("health")["reads"] == stored.pop("health")["reads"]
-    assert live == stored
+    assert lasting(viewer.panels) == folded(run.folder)
 
 
 def test_a_viewer_that_comes_late_gets_the_same_as_one_from_the_start(record_run, open_fold):
