@@ -14,14 +14,18 @@ DEMO ?= --task digits --episodes 4
 DEMO_RUNS ?= runs
 # One process for each of two cores; a file's tests stay together, for they share what is costly to set up.
 PARALLEL ?= -n 2 --dist loadfile
+# Where `make bench` keeps its table.
+FIGURES ?= docs/measurements/figures
 # Arguments for pytest, e.g. `make test TESTS="tests/simic -x"`.
 TESTS ?=
 
 # Two test processes and a library pool each would fight over the cores.
 export OMP_NUM_THREADS ?= 1
+# Tests start hundreds of interpreters; each would compile the SDK and its tests again, which is half of such a start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-integrations soak gpu check check-style check-types check-schema bench proto clean
+.PHONY: help demo docs test test-slow test-integrations soak gpu check check-style check-types check-schema bench proto clean
 
 help:   ## list these verbs
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -34,8 +38,16 @@ demo: $(INSTALLED)  ## train on real images with and without growth, record both
 	@echo "Open $(abspath $(DEMO_RUNS)/report.html) and look at Comparison first: what growth adds beside the control;"
 	@echo "then at the lanes of Seeds: which seeds were kept, and why the others went."
 
-test: check  ## everything CI runs: the checks, then the tests
+docs: $(INSTALLED)  ## write the generated pages, and build the documentation into site/ (a warning is an error)
+	$(BIN)/python tools/docs/reference_pages.py
+	$(BIN)/python tools/docs/build_site.py site
+	@echo "Open $(abspath site/index.html)"
+
+test: check  ## the checks, then the tests of a change: minutes
 	$(BIN)/python -m pytest $(PARALLEL) $(TESTS)
+
+test-slow: $(INSTALLED)  ## the tests that kill, flood and compile for many seconds each; CI runs them behind `make test`
+	$(BIN)/python -m pytest -m 'slow and not soak and not integrations' $(PARALLEL) $(TESTS)
 
 test-integrations: $(INTEGRATIONS)/.installed  ## the SDK inside the loops of other libraries, in an environment of their own
 	$(INTEGRATIONS)/bin/python -m pytest -m integrations tests/integrations $(TESTS)
@@ -60,8 +72,8 @@ check-schema: $(INSTALLED)
 	$(BIN)/python tools/check_schema.py
 	$(BIN)/python tools/gen_proto.py --check
 
-bench: $(INSTALLED)  ## measure what the documents claim; each file of tools/bench prints its own table
-	@for bench in $$(grep -l __main__ tools/bench/*.py | grep -v gpu.py); do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+bench: $(INTEGRATIONS)/.installed  ## measure what the documents claim, beside peers, in a quarter of an hour: one table
+	$(INTEGRATIONS)/bin/python tools/bench/suite.py --json $(FIGURES).json --document $(FIGURES).md --headlines README.md
 
 gpu: $(INSTALLED)  ## what only a CUDA device can prove: its tests, then its measurements (status 2: there is none)
 	$(BIN)/python tools/bench/gpu.py --check
@@ -73,7 +85,7 @@ proto: $(INSTALLED)  ## generate the Python modules and descriptors from proto/
 	$(BIN)/python tools/gen_proto.py
 
 clean:  ## remove everything that was made, records of runs excepted
-	rm -rf .venv $(INTEGRATIONS) .protoc .cache build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv $(INTEGRATIONS) .protoc .cache build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt

@@ -27,15 +27,20 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, path_type=Path),
     help="Where a header is lost, assume the schema of this record.",
 )
+@click.option(
+    "--compact/--no-compact",
+    default=True,
+    show_default=True,
+    help="Rewrite the new file into full frames where a third is saved; else whole frames stay byte for byte.",
+)
 @json_option
-def command(files: tuple[str, ...], output: Path, *, schema_from: Path | None, as_json: bool) -> int:
-    """Write what is whole to a new record; the damaged one is never touched.
+def command(files: tuple[str, ...], output: Path, *, schema_from: Path | None, compact: bool, as_json: bool) -> int:
+    """Write what is whole to a new, compact record; the damaged one is never touched.
 
-    For several files or a run folder the output is a new folder with a file for each. Whole
-    frames are kept byte for byte, what is whole of a cut last frame is kept and marked as
-    unverified, and the output is verified. A header that is lost is assumed to be that of a segment
-    of the same stream, or of this SDK if the file proves it. Exit code 0: nothing is lost; 3: something is, or the
-    record was never closed, so that its end is unknown; 1: nothing can be recovered.
+    For several files or a run folder the output is a new folder with a file for each. What is whole of a cut last
+    frame is kept and marked as unverified, and the output is verified. A header that is lost is assumed to be that of
+    a segment of the same stream, or of this SDK if the file proves it. Exit code 0: nothing is lost; 3: something is,
+    or the record was never closed, so that its end is unknown; 1: nothing can be recovered.
     """
     paths = find_files(files)
     folder = new_folder(output) if len(paths) > 1 or Path(files[0]).is_dir() else None
@@ -44,7 +49,8 @@ def command(files: tuple[str, ...], output: Path, *, schema_from: Path | None, a
     with measured(paths.files, "recovering") as work:
         for path, show in work:
             target = output if folder is None else folder / path.name
-            one = each.attempt(partial(recover, path, target, schema_from=schema_from, progress=show))
+            work_on = partial(recover, path, target, schema_from=schema_from, compact=compact, progress=show)
+            one = each.attempt(work_on)
             if one is not None:
                 found.append(one)
     if as_json:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 _TABLES = "esper_telemetry.tables"
 _ORIGINS = "esper_telemetry.origins"
-# Options that steer one call; they are no settings.
-_NOT_KEYS = frozenset({"config", "print_config", "check", "help"})
+NOT_KEYS = frozenset({"config", "print_config", "check", "help"})
+"""Options that steer one call; they are no settings."""
 _WRITTEN = {ParameterSource.COMMANDLINE: "command line", ParameterSource.ENVIRONMENT: "environment"}
 
 
@@ -54,7 +54,7 @@ class ServiceVerb(click.Command):
             click.Option(["--print-config"], is_flag=True, help="Print the settings as they would hold, and end."),
         ]  # fmt: skip
         for option in self.params:
-            if option.name not in _NOT_KEYS or option.name == "config":
+            if option.name not in NOT_KEYS or option.name == "config":
                 option.envvar = self._variable(option)
 
     def _variable(self, option: click.Parameter) -> str:
@@ -97,7 +97,7 @@ def _errors_as(form: str) -> Iterator[None]:
 
 
 def _options(ctx: click.Context) -> dict[str, click.Parameter]:
-    return {key_of(option): option for option in ctx.command.params if option.name not in _NOT_KEYS}
+    return {key_of(option): option for option in ctx.command.params if option.name not in NOT_KEYS}
 
 
 def _load(ctx: click.Context, option: click.Parameter, path: Path | None) -> Path | None:

@@ -25,7 +25,7 @@ from esper_telemetry.recorder.forks import close_before_exit, watch_forks
 from esper_telemetry.recorder.housekeeping import Housekeeping
 from esper_telemetry.recorder.ledger import IN_CHILD, INVALID, SHUTDOWN, drop_counts
 from esper_telemetry.recorder.notices import Mistakes, notify
-from esper_telemetry.recorder.plans import NO_CONTEXT, NOWHERE, ContextPlans, Entry, KnownType, TypePlan
+from esper_telemetry.recorder.plans import NO_CONTEXT, NOWHERE, ContextPlans, Entry, KnownType, TypePlan, flat
 from esper_telemetry.recorder.runfiles import child_sink
 from esper_telemetry.recorder.wakeup import Wakeup, wait_until
 from esper_telemetry.recorder.writer_thread import WriterThread
@@ -62,8 +62,9 @@ _BOUND = frozenset({int, str, type(None)})
 _MOST_CONTEXTS = 256
 
 
-# What the end of a run may take for its files to become smaller.
+# What the end of a run may take for its files to become smaller: processor time, and wall clock on a busy machine.
 _COMPACTING_S = 2.0
+_COMPACTING_WALL_S = 5.0
 
 
 class Core:
@@ -239,7 +240,7 @@ class Core:
         """
         row = CONTEXT_SHAPES.of_message(build_context(fields))
         plans = self._plans_for(row.shape)
-        return plans, (row.values, plans.held + row.extra)
+        return plans, flat(row.values, plans.held + row.extra)
 
     def learn_step(self, base: ContextPlans, given: dict[str, Any], whole: ContextPlans) -> None:
         """Let `bind` do what it just did without this class: contexts like `base` were given fields like `given`."""
@@ -386,22 +387,25 @@ class Core:
         return True
 
     def compact(self) -> None:
-        """Rewrite the files of a run that was closed in good order into full frames, for two seconds at most.
+        """Rewrite the files of a run that was closed in good order into full frames.
 
+        That takes two seconds of processor time at most, and five of the wall clock on a machine that is busy.
         Those of its child processes too, which do not take that time themselves. The last thing of the writer thread.
         """
         files = self.files
         if files is None or not files.compacts or self.child:
             return
+        from esper_telemetry.recordfile.time_limit import TimeLimit
         from esper_telemetry.sinks.compacting import compact_run  # loaded since the run was opened, but for this
 
-        compact_run(files.folder, getattr(self.sink, "paths", ()), files.rank, _COMPACTING_S)
+        limit = TimeLimit(_COMPACTING_S, _COMPACTING_WALL_S)
+        compact_run(files.folder, getattr(self.sink, "paths", ()), files.rank, limit)
 
     def await_compaction(self) -> None:
         """Wait until the files are as they will stay, for as long as that may take."""
         writer = self.writer
         if writer is not None and self.closed and writer.ended:
-            wait_until(lambda: not writer.alive, time.monotonic() + _COMPACTING_S)
+            wait_until(lambda: not writer.alive, time.monotonic() + _COMPACTING_WALL_S)
 
     # --- child processes ----------------------------------------------------------------------------------------------
 

@@ -54,8 +54,10 @@ class RecordOptions:
             alone), `tags` and the command line, whatever their case. RunStarted.redacted lists what was left out.
         argv: record the command line, less the secrets in it.
         compact: once the run is closed, rewrite its closed segments into full frames where that makes them a third
-            smaller, for two seconds at most; what they hold stays the same. With a collector the agent does it, when
-            everything is durable there.
+            smaller; what they hold stays the same. Small segments come first. It takes two seconds of processor time
+            at most, and five of the wall clock on a busy machine; what would take longer (some MB of small frames)
+            stays as it is, for `esper-telemetry compact`. With a collector the agent does it, when everything is
+            durable there.
     """
 
     flush_interval: float = 1.0

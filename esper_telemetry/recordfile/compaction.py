@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
 
     from esper_telemetry.recordfile.index import FrameRef
     from esper_telemetry.recordfile.segment import Segment
+    from esper_telemetry.recordfile.time_limit import TimeLimit
 
 # Its name is hidden and has not the ending of a record: no reader, listing or follower looks at it.
 _LEFT = ".compacting"
@@ -51,7 +51,8 @@ LEVEL = 19
 LEAST_SAVED = 1 / 3
 # Frames of so many bytes in the file give back less than that: of 3.7 KB each, 26,666 events gave back a tenth.
 _FULL_BYTES = 8 * 1024
-# Where time is limited, how fast it goes is judged after so long; all of it takes so much longer than reading the file.
+# Where time is limited, how fast it goes is judged after so much processor time; all of it takes so much longer than
+# reading the file.
 _TRIAL_S = 0.15
 _WHOLE = 1.3
 
@@ -129,7 +130,7 @@ def compact_file(
     *,
     force: bool = False,
     dry_run: bool = False,
-    deadline: float | None = None,
+    limit: TimeLimit | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Compaction:
     """Rewrite a closed record file into full frames if that saves a third of it.
@@ -138,14 +139,14 @@ def compact_file(
         path: the file; of a link, what it leads to.
         force: also where less is saved, but never where nothing is.
         dry_run: find out what would be saved; the file stays.
-        deadline: monotonic time, in seconds, after which the work is given up; looked at between frames.
+        limit: where it is over, or will be before the end, the work is given up; looked at between frames.
         progress: called with bytes done and bytes there are.
 
     Returns:
         What was saved, or why the file is as it was. Nothing is raised because of the file or its disk.
     """
     place = Path(path).resolve()
-    found = rewrite(place, force=force, deadline=deadline, progress=progress)
+    found = rewrite(place, force=force, limit=limit, progress=progress)
     if isinstance(found, Compaction):
         return found
     if dry_run:
@@ -158,7 +159,7 @@ def rewrite(
     path: Path,
     *,
     force: bool = False,
-    deadline: float | None = None,
+    limit: TimeLimit | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Rewritten | Compaction:
     """Rewrite a file beside itself; arguments and rules as of `compact_file`.
@@ -178,7 +179,7 @@ def rewrite(
             why = "it holds pieces of a later version" if strange else _objection(reader, force=force)
             if why:
                 return _kept(path, before, why, damaged=bool(reader.damage or reader.repairs or reader.truncation))
-            return _Rewriting(path, reader, stamp, deadline, progress).run(force=force)
+            return _Rewriting(path, reader, stamp, limit, progress).run(force=force)
     except RecordError as error:
         return _kept(path, before, f"it cannot be read: {error}", damaged=True)
     except OSError as error:
@@ -236,17 +237,17 @@ class _Rewriting:
         path: Path,
         reader: RecordReader,
         stamp: tuple[int, int, int, int],
-        deadline: float | None,
+        limit: TimeLimit | None,
         progress: Callable[[int, int], None] | None,
     ) -> None:
         self._path = path
         self._reader = reader
         self._stamp = stamp
-        self._deadline = deadline
+        self._limit = limit
         self._progress = progress or (lambda _done, _total: None)
         self._encode = FrameEncoder(LEVEL).encode
         self._frames = 0
-        self._began = time.monotonic()
+        self._began = (limit.spent_s(), limit.used()) if limit is not None else (0.0, 0.0)
 
     def run(self, *, force: bool) -> Rewritten:
         reader, before = self._reader, self._stamp[2]
@@ -317,12 +318,12 @@ class _Rewriting:
         Args:
             done: part of the file that was read, 0 to 1.
         """
-        if self._deadline is None:
+        if self._limit is None:
             return
-        now = time.monotonic()
-        spent = now - self._began
-        hopeless = spent > _TRIAL_S and spent * _WHOLE > done * (self._deadline - self._began)
-        if now > self._deadline or hopeless:
+        spent_s, used = self._began
+        now = self._limit.used()
+        judged = self._limit.spent_s() - spent_s > _TRIAL_S
+        if now >= 1 or (judged and (now - used) * _WHOLE > done * (1 - used)):
             raise _GivenUp("there was no time left")
 
 

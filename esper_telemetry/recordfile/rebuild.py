@@ -1,10 +1,10 @@
 """Makes a new record of what can be read of old ones: `recover` of one that is damaged or cut, `merge` of several.
 
 Whole frames are kept byte for byte, every segment with its own types, sequence numbers and footer; what was merged is
-compacted then. Of a cut last frame the whole events are kept in a frame of their own, which a header marks as
-unverified. Ranges that are lost are marked as such. A header that is damaged is made again, or another one is assumed,
-which the result states. The inputs are never changed; the output is read back and verified before it counts, and
-recovering it again gives the same bytes.
+compacted then, and what was recovered where that is asked for. Of a cut last frame the whole events are kept in a frame
+of their own, which a header marks as unverified. Ranges that are lost are marked as such. A header that is damaged is
+made again, or another one is assumed, which the result states. The inputs are never changed; the output is read back
+and verified before it counts, and recovering it again gives the same bytes.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ def recover(
     output: str | os.PathLike[str],
     *,
     schema_from: str | os.PathLike[str] | None = None,
+    compact: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Recovery:
     """Write everything that is whole in `source` to the new file `output`.
@@ -80,6 +81,8 @@ def recover(
         output: the file to create.
         schema_from: a record whose types are assumed where the header is lost. Without it those of a segment of the
             same stream are, or those of this SDK if the file proves that they are its own.
+        compact: rewrite the new file into full frames where that makes it a third smaller. Without it, and where events
+            are marked as unverified, whole frames stay byte for byte those of `source`.
         progress: called with what is done and what there is to do, in bytes: reading the one, checking the other.
 
     Returns:
@@ -100,6 +103,8 @@ def recover(
         if not contexts:
             raise _nothing(opened)
         place(contexts, result, halves.checked)
+        if compact:
+            _compact(result)
         return result
     finally:
         opened.close()
@@ -154,10 +159,14 @@ def merge(
                 path=str(output),
             )
         place(sorted(contexts, key=lambda context: _order(context.header)), result, halves.checked)
+    _compact(result)
+    return result
+
+
+def _compact(result: Placed) -> None:
     compacted = compact_file(result.output)
     if not compacted.kept:
         result.frames = compacted.frames[1]
-    return result
 
 
 def _keep(

@@ -36,7 +36,7 @@ def declared():
 
 
 def heuristic(folder):
-    config = HeuristicConfig(episodes=2, max_epochs=75)
+    config = HeuristicConfig(episodes=1, max_epochs=75)
     with open_hub(folder, name="heuristic") as hub:
         hub.run.update_config(config)  # late, as frameworks hand it over
         train_heuristic(load_task("digits"), config)

@@ -16,7 +16,7 @@ from esper.telemetry import SCHEMAS, TELEMETRY_LEVELS, open_hub
 from esper_telemetry.schema import LEVELS, effective_level, event_classes, event_type
 from esper_telemetry.sinks.file import FileSink
 
-CONFIG = HeuristicConfig(episodes=1, max_epochs=35, seed=1)
+CONFIG = HeuristicConfig(episodes=1, max_epochs=27, seed=1)  # its first seed is kept after 25 epochs
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -82,11 +82,11 @@ def matrix(digits, tmp_path_factory):
 @pytest.mark.parametrize("flag", [False, True])
 def test_a_level_records_what_the_schema_says(matrix, level, flag):
     _, events, _ = matrix[level, flag]
-    everything = {event.type for event in matrix["debug", False][1]}
+    everything = {event.type for event in matrix["debug", False][1]} - BY_THE_CLOCK
     frame = {"run.started", "run.finished"}
     wanted = names_up_to(effective_level(level, lifecycle_only=flag)) & everything
     notice = {"telemetry.disabled"} if level == "off" else set()
-    assert {event.type for event in events} == wanted | frame | notice
+    assert {event.type for event in events} - BY_THE_CLOCK == wanted | frame | notice
 
 
 def test_off_is_one_notice_in_an_otherwise_empty_record_and_slots_in_fast_mode(matrix):

@@ -16,7 +16,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 ROOT = Path(__file__).resolve().parents[2]
-BATCHES, EPOCHS, STOP = 2, 5, 1.5 * 0.015
+BATCHES, EPOCHS, STOP = 2, 3, 1.5 * 0.015
 
 
 class LstmCell(TorchDispatchMode):

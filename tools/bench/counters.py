@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import figures
 import torch
 from paired import Timings
 from peers import HEADS, Bincount, Items, PackedScatter, torchmetrics_peers
@@ -121,7 +122,14 @@ def host_time(envs: int, rounds: int) -> None:
     print(Timings(seconds).table(base="ours, packed", per=1, unit="step"))
     fold = Timings(seconds)
     for name in peers:
-        print(f"    {name} / ours with fold: {fold.ratio(name, 'ours, packed, with fold')}")
+        ratio = fold.ratio(name, "ours, packed, with fold")
+        print(f"    {name} / ours with fold: {ratio}")
+        figures.report(
+            f"host time of {name} a step, {envs} environments",
+            ratio,
+            of="our counters, fold included",
+            headline=envs == 16 and name == "bincount per head",  # noqa: PLR2004 - a usual number of environments
+        )
 
 
 def keeping(envs: int, rounds: int) -> None:
@@ -154,7 +162,10 @@ def keeping(envs: int, rounds: int) -> None:
             bank.flush(batch_idx=1)
             bank.poll()
     print(f"\nkeeping a record of 3 tensors, {envs} environments (ratios to one copy of them)")
-    print(Timings(seconds).table(base="one _foreach_copy_ of the same parts", per=1, unit="record"))
+    copied = "one _foreach_copy_ of the same parts"
+    print(Timings(seconds).table(base=copied, per=1, unit="record"))
+    ratio = Timings(seconds).ratio("rows of a rollout buffer", copied)
+    figures.report(f"keeping a record of 3 tensors, {envs} environments", ratio, of=copied, goal=1.5)
 
 
 def copies_of(step: Any) -> Any:
@@ -244,7 +255,9 @@ def end_to_end(envs: int, rounds: int) -> None:
         name = "dict" if form else "packed"
         timings = Timings(seconds)
         each = timings.median("no counting") / steps * 1e6
-        print(f"  {envs:>5} environments, {name:<6} {each:>9,.0f} us/step   {timings.ratio('counting', 'no counting')}")
+        ratio = timings.ratio("counting", "no counting")
+        print(f"  {envs:>5} environments, {name:<6} {each:>9,.0f} us/step   {ratio}")
+        figures.report(f"eager policy loop that counts, {envs} environments, {name}", ratio, of="the same without")
 
 
 def step_detail(envs: int, steps: int, rounds: int) -> None:

@@ -23,6 +23,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import figures
 from checkouts import HERE, Worker, serve
 from paired import take_turns, timed
 
@@ -204,6 +205,15 @@ def compare(checkouts: list[Path], rounds: int) -> None:
         if worker.name != checkouts[0].name:
             for name in (EMIT, BIND, TO_FILE):
                 print(f"  {name}: {timings.ratio(f'{checkouts[0].name}: {name}', f'{worker.name}: {name}')} of it now")
+    here = checkouts[0].name
+    for subject, name, base, goal in (
+        ("`emit` of ten scalars, training thread, processor time", EMIT, ALONE, 1.5),
+        ("the same to a closed file, all threads", TO_FILE, ALL_ALONE, 2.4),
+        ("`bind(step=...)` + `emit`", BIND, EMIT, 1.5),
+        ("`emit` of an event that the level leaves out", QUIET, ALONE, None),
+    ):
+        ratio = timings.ratio(f"{here}: {name}", f"{here}: {base}")
+        figures.report(subject, ratio, of=base, goal=goal, headline=name == EMIT)
 
 
 def main() -> None:

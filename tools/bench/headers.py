@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import figures
+
 import esper_telemetry as et
 from esper_telemetry.recordfile import RecordReader
 from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES
@@ -98,6 +100,8 @@ def main() -> None:
                 (path,) = record(Path(scratch), names, compact=compact)
                 found = header_bytes(path)
                 goal, moonshot = GOALS[found.types]
+                of = f"a run of {found.types} types, {'compacted' if compact else 'as written'}"
+                figures.report("bytes of the headers", found.size, of=of, goal=goal, unit=" B")
                 print(
                     f"{found.types} types, {'compacted' if compact else 'as written'}: {found.headers} headers,"
                     f" {found.size:,} bytes (goal {goal:,}, moonshot {moonshot:,}) of {path.stat().st_size:,}"

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import figures
 from checkouts import HERE, Worker, serve
 from paired import Timings, take_turns, timed
 from workload import make_events
@@ -112,6 +113,9 @@ def main() -> None:
         show(timings, f"{worker.name}: {ROWS}", f"{base}: {ROWS}", options.events)
         for name in (LISTS, TABLE):
             show(timings, f"{worker.name}: {name}", f"{base}: {LISTS}", options.column_events)
+    here = workers[0].name
+    ratio = timings.ratio(f"{here}: {LISTS}", f"{here}: {TABLE}")
+    figures.report("time of `read(types=...)` for the columns of one type", ratio, of="`table()`")
 
 
 if __name__ == "__main__":

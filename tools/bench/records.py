@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import figures
 from paired import Timings, alternate
 from record_peers import PEERS, Mcap, Peer, Read, Record, RecordCut
 from workload import Made, make_events
@@ -80,6 +81,10 @@ def bench_write(peers: Sequence[Peer], made: Sequence[Made], root: Path, rounds:
         for name in (OURS, "run.emit"):
             part = sizes[name] / sizes[orjson]
             print(f"{name}: {timings.ratio(name, orjson)} of the time of {orjson}, {part:.3f}x of its bytes")
+        figures.report("write to a closed file, processor time", timings.ratio(OURS, orjson), of=orjson, goal=1.1)
+        figures.report("bytes of it", sizes[OURS] / sizes[orjson], of=orjson, goal=0.1)
+    for name in set(sizes) & {Mcap.name}:
+        figures.report("bytes an event, in bulk", sizes[OURS] / sizes[name], of=name, goal=0.4, headline=True)
     return paths
 
 
@@ -93,7 +98,10 @@ def bench_read(peers: Sequence[Peer], made: Sequence[Made], paths: dict[str, Pat
                 raise SystemExit(f"{peer.name} read {count:,} of {len(part_of(made, peer)):,} events")
             work[peer.name] = partial(peer.read, paths[peer.name])
     counts = {peer.name: len(part_of(made, peer)) for peer in peers}
-    show("read: every event decoded", each(alternate(work, rounds=rounds, clock=time.process_time), counts))
+    timings = each(alternate(work, rounds=rounds, clock=time.process_time), counts)
+    show("read: every event decoded", timings)
+    for name in set(work) & {Mcap.name, "JSON lines (orjson)"}:
+        figures.report(f"time of {name} to read every event, decoded", timings.ratio(name, OURS), of="ours")
 
 
 def bench_window(peers: Sequence[Peer], made: Sequence[Made], root: Path, rounds: int) -> None:
@@ -110,6 +118,10 @@ def bench_window(peers: Sequence[Peer], made: Sequence[Made], root: Path, rounds
     work = {peer.name: partial(searched, peer, paths[peer.name], windows) for peer in found}
     timings = each(alternate(work, rounds=rounds, clock=time.process_time), {p.name: sum(expected) for p in found})
     show(f"window: 1 % of the time of {len(made):,} events, at {len(windows)} places", timings)
+    if Mcap.name in timings.seconds:
+        ratio = timings.ratio(Mcap.name, OURS)
+        subject = "time of MCAP to find and decode 1 % of a record"
+        figures.report(subject, ratio, of="ours", goal=10, at_least=True, headline=True)
 
 
 def searched(peer: Peer, path: Path, windows: Sequence[tuple[int, int]]) -> list[int | None]:

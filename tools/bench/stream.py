@@ -30,6 +30,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import figures
 from paired import Timings, alternate
 
 if TYPE_CHECKING:
@@ -287,6 +288,10 @@ def bench_events(args: argparse.Namespace, collector: Receiver, bare: Receiver, 
     print("until everything is durable, process starts included")
     long = Timings({name: seconds for name, seconds in timings.seconds.items() if name.endswith(f", {many:,}")})
     print(long.table(base=f"{OURS}, {many:,}", per=many, unit="event"))
+    if f"{LOGS}, {many:,}" in contenders:
+        ratio = long.ratio(f"{LOGS}, {many:,}", f"{OURS}, {many:,}")
+        subject = f"time of OTLP logs until {many:,} events are durable, process starts included"
+        figures.report(subject, ratio, of="a run with a collector", headline=True)
     print(f"an event more costs, microseconds (beside rounds of {few:,} events)")
     for name in {row.rpartition(", ")[0]: None for row in contenders}:
         wall, cpu, server = (
@@ -322,7 +327,9 @@ def bench_bytes(count: int, rounds: int, collector: Receiver, bare: Receiver, fo
         rounds=rounds,
     )
     print(f"{count} frames of {len(frames[0]):,} bytes a round")
-    print(timings.table(base="bare gRPC stream, same bytes, fsynced", per=count, unit="frame"))
+    bare_stream = "bare gRPC stream, same bytes, fsynced"
+    print(timings.table(base=bare_stream, per=count, unit="frame"))
+    figures.report("time of `push` of a record", timings.ratio("esper-telemetry push", bare_stream), of=bare_stream)
 
 
 def bench_checks(frames: int, rounds: int, folder: Path) -> None:

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import figures
 from paired import Timings
 from record_peers import Mcap, batches, type_table
 from workload import make_events
@@ -121,7 +122,9 @@ def show_arrow(records: Sequence[Path], mcaps: Sequence[Path], rounds: int) -> N
         ("MCAP, decoded", "all types to Arrow", 4),
     ):
         if slow in work:
-            print(f"  {slow} / {fast:<20} {timings.ratio(slow, fast)}   goal: {goal}x or more")
+            ratio = timings.ratio(slow, fast)
+            print(f"  {slow} / {fast:<20} {ratio}   goal: {goal}x or more")
+            figures.report(f"processor time of `{slow}`", ratio, of=fast, goal=goal, at_least=True)
 
 
 def show_parquet(records: Sequence[Path], rounds: int) -> None:

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import figures
 import torch
 from paired import alternate
 
@@ -55,6 +56,15 @@ def counted(task: Task, level: str, batches: int) -> None:
         dropped = hub.run.stats().dropped if hub.run else 0
     median = statistics.median(shares[1:])
     verdict = "within" if median <= LIMITS[level] else "OVER"
+    limit = 100 * LIMITS[level]
+    figures.report(
+        f"telemetry's share of a PPO batch, {level}",
+        100 * median,
+        of="the batch",
+        goal=limit,
+        unit=" %",
+        headline=level == "normal",
+    )
     print(
         f"  {level:7} {100 * median:.2f} % of a batch ({100 * min(shares[1:]):.2f}-{100 * max(shares[1:]):.2f};"
         f" first {100 * shares[0]:.2f}), {verdict} {100 * LIMITS[level]:.0f} %;"
@@ -79,6 +89,8 @@ def main() -> None:
     timings = alternate({name: partial(train, task, level, epochs) for name, level in work.items()}, rounds=rounds)
     for name in ("off again", "normal", "debug"):
         print(f"  {name:10} {timings.ratio(name, 'off')}")
+        control = " (the noise of the machine)" if name == "off again" else ""
+        figures.report(f"time of a PPO batch, telemetry {name}{control}", timings.ratio(name, "off"), of="off")
 
 
 if __name__ == "__main__":

@@ -22,10 +22,18 @@ def trial(tmp_path, start_collector):
         each.stop()
 
 
-def test_kills_and_torn_files_lose_nothing_that_was_acked_and_repeat_nothing(trial):
-    outcome = trial(8, 5, producers=3, frames=1500, rate=120, early=False, seed=11)
+@pytest.mark.parametrize(
+    ("collector_kills", "client_kills", "producers", "frames"),
+    [(3, 2, 2, 500), pytest.param(8, 5, 3, 1500, marks=pytest.mark.slow)],
+)
+def test_kills_and_torn_files_lose_nothing_that_was_acked_and_repeat_nothing(
+    trial, collector_kills, client_kills, producers, frames
+):
+    outcome = trial(
+        collector_kills, client_kills, producers=producers, frames=frames, rate=120, early=False, seed=11
+    )  # fmt: skip
     assert (outcome.lost, outcome.unfinished) == (0, 0), outcome
-    assert outcome.collector_kills == 9
+    assert outcome.collector_kills == collector_kills + 1
 
 
 def test_a_collector_that_acks_before_it_syncs_is_found_out(trial):

@@ -196,6 +196,7 @@ def test_a_server_still_serves_after_garbage_instead_of_http2_and_streams_that_a
     assert_serves(collector)
 
 
+@pytest.mark.slow
 def test_ten_thousand_hellos_that_never_say_more_leave_nothing_and_hold_up_nobody(start_collector):
     collector = start_collector()
     produced = Produced()

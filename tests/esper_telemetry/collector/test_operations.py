@@ -6,7 +6,9 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -17,6 +19,7 @@ from esper_telemetry.collector.refusal import STATUS
 from esper_telemetry.commands.collect import command
 from esper_telemetry.commands.consume import command as consume_command
 from esper_telemetry.commands.runs import command as runs_command
+from esper_telemetry.commands.service_verb import NOT_KEYS, key_of
 from esper_telemetry.jetstream.consumer_metrics import ConsumerMetrics
 
 FOLDER = Path(collector.__file__).parent
@@ -38,18 +41,77 @@ def exposed() -> set[str]:
 
 def options() -> set[str]:
     verbs = [command, consume_command, *runs_command.commands.values()]
-    return {name for verb in verbs for option in verb.params for name in option.opts}
+    return {name for verb in verbs for option in verb.params for name in (*option.opts, *option.secondary_opts)}
 
 
 def test_every_metric_is_explained_and_no_other():
     assert set(METRIC.findall(PAGE)) == exposed()
 
 
-def test_the_dashboard_asks_for_metrics_that_there_are():
-    board = json.loads((DEPLOY / "grafana.json").read_text())
-    asked = {name for panel in board["panels"] for t in panel["targets"] for name in METRIC.findall(t["expr"])}
-    assert {name.removesuffix("_bucket") for name in asked} <= exposed()
-    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+def asked_by(board: str) -> set[str]:
+    panels = json.loads((DEPLOY / board).read_text())["panels"]
+    asked = {name for panel in panels for t in panel["targets"] for name in METRIC.findall(t["expr"])}
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    return {name.removesuffix("_bucket") for name in asked}
+
+
+def test_every_metric_is_on_a_dashboard_or_in_an_alert_and_no_other():
+    collectors, consumers = asked_by("grafana.json"), asked_by("grafana-consumer.json")
+    assert not any("consumer" in name for name in collectors), "a collector alone has data for each of its panels"
+    alerts = {name.removesuffix("_bucket") for name in METRIC.findall((DEPLOY / "alerts.yaml").read_text())}
+    assert collectors | consumers | alerts == exposed()
+
+
+class OptionRow(NamedTuple):
+    """A row of the table of options."""
+
+    flags: str
+    key: str
+    verbs: str
+    default: str
+
+    @property
+    def written(self) -> set[str]:
+        return set(re.findall(r"--[a-z-]+", self.flags))
+
+
+def option_rows() -> list[OptionRow]:
+    table = PAGE.partition("## Every option")[2].partition("## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"(?m)^\| `--.*$", table)]
+    return [OptionRow(cells[0], cells[1].strip("`"), cells[2], cells[3].strip("`")) for cells in rows]
+
+
+@pytest.mark.parametrize("verb", [command, consume_command], ids=lambda verb: verb.name)
+def test_every_option_is_in_the_table_with_its_key_and_its_default_and_no_other(verb):
+    documented = {row.key: row for row in option_rows() if verb.name in row.verbs.split(", ")}
+    settings = {key_of(option): option for option in verb.params if option.name not in NOT_KEYS}
+    assert documented.keys() == settings.keys()
+    defaults = verb.make_context(verb.name, [], resilient_parsing=True).params
+    for key, option in settings.items():
+        assert documented[key].written == {*option.opts, *option.secondary_opts}
+        default = defaults[option.name]
+        shown = str(default).lower() if isinstance(default, bool) else str(default if default is not None else "")
+        assert documented[key].default == shown, key
+    for name in {option.name for option in verb.params} & (NOT_KEYS - {"help"}):
+        assert f"`--{name.replace('_', '-')}`" in PAGE
+
+
+@pytest.mark.parametrize("verb", [command, consume_command], ids=lambda verb: verb.name)
+def test_every_key_of_the_table_is_one_of_the_configuration_file(verb, tmp_path):
+    rows = [row for row in option_rows() if verb.name in row.verbs.split(", ")]
+    texts = {"validate": "off", "log": "json", "log_level": "debug"}
+    lines = []
+    for row in rows:
+        value = {"true": "false", "false": "true"}.get(row.default)
+        if value is None:
+            value = "7" if re.fullmatch(r"[\d.]+", row.default) else json.dumps(texts.get(row.key, "given"))
+        lines.append(f"{row.key} = {value}\n")
+    (tmp_path / "all.toml").write_text("".join(lines))
+    shown = [sys.executable, "-m", "esper_telemetry", verb.name, "--config", "all.toml", "--print-config"]
+    ended = subprocess.run(shown, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    printed = dict(re.findall(r"(?m)^(\w+) = .*  # (.*)$", ended.stdout))
+    assert printed == dict.fromkeys((row.key for row in rows), "file")
 
 
 @pytest.mark.parametrize("path", [FOLDER / "OPERATIONS.md", *sorted(DEPLOY.iterdir())], ids=lambda path: path.name)

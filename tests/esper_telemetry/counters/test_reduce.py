@@ -19,6 +19,9 @@ from esper_telemetry.counters import DeviceCounters
 from esper_telemetry.counters.state import current_rank
 from tests.esper_telemetry.counters.naive import count, counts_of, random_step, spec_of
 
+# The modules that every rank needs are imported once, in the server that forks the ranks.
+RANKS = torch.multiprocessing.get_context("forkserver")
+RANKS.set_forkserver_preload(["torch.distributed", __name__])
 WORLD = 4
 BATCHES = 6
 SPEC = spec_of(3, scalars=("reward", "silent"))
@@ -65,10 +68,9 @@ def train(rank, folder, queue):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    context = torch.multiprocessing.get_context("spawn")
-    queue = context.Queue()
+    queue = RANKS.Queue()
     folder = str(tmp_path_factory.mktemp("gloo"))
-    ranks = [context.Process(target=train, args=(rank, folder, queue)) for rank in range(WORLD)]
+    ranks = [RANKS.Process(target=train, args=(rank, folder, queue)) for rank in range(WORLD)]
     for rank in ranks:
         rank.start()
     found = sorted((queue.get(timeout=240) for _ in ranks), key=lambda one: one["rank"])
@@ -135,9 +137,8 @@ def die(rank, folder, queue):
 
 
 def test_a_rank_that_dies_stops_no_other_and_is_said(tmp_path):
-    context = torch.multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    ranks = [context.Process(target=die, args=(rank, str(tmp_path), queue)) for rank in range(3)]
+    queue = RANKS.Queue()
+    ranks = [RANKS.Process(target=die, args=(rank, str(tmp_path), queue)) for rank in range(3)]
     for rank in ranks:
         rank.start()
     found = {rank: (misuse, rows) for rank, misuse, rows in (queue.get(timeout=240) for _ in range(2))}

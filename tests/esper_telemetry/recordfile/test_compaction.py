@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import os
-import time
 
 import pytest
 
 from esper_telemetry.recordfile import RecordReader, RecordWriter, layout, verify
 from esper_telemetry.recordfile.compaction import compact_file, remove_left, rewrite
 from esper_telemetry.recordfile.lock import lock_exclusive
+from esper_telemetry.recordfile.time_limit import TimeLimit
 from esper_telemetry.schema import Batch, frame_event
 from esper_telemetry.v1 import context_pb2, run_pb2
 
@@ -159,7 +159,7 @@ def test_what_is_no_record_is_said_to_be_none(tmp_path):
 def test_time_that_is_over_leaves_the_file_alone(records):
     path = records.write(frames=50, per_frame=3)
     content = path.read_bytes()
-    assert compact_file(path, deadline=time.monotonic() - 1).kept == "there was no time left"
+    assert compact_file(path, limit=TimeLimit(0.0, 0.0)).kept == "there was no time left"
     assert path.read_bytes() == content
     assert not beside(path)
 
@@ -230,7 +230,7 @@ def test_time_that_will_not_do_is_noticed_before_it_is_over(records, monkeypatch
     monkeypatch.setattr("esper_telemetry.recordfile.compaction._TRIAL_S", 0.0)
     path = records.write(frames=300, per_frame=3)
     seen = []
-    left = compact_file(path, deadline=time.monotonic() + 0.05, progress=lambda done, total: seen.append(done / total))
+    left = compact_file(path, limit=TimeLimit(0.05, 60.0), progress=lambda done, total: seen.append(done / total))
     assert left.kept in ("there was no time left", "")
     if left.kept:
         assert max(seen, default=0.0) < 0.5

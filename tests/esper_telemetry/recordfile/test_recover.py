@@ -187,6 +187,35 @@ def test_a_record_without_any_header_is_not_recoverable(records):
         recover(bytes(data), records.path())
 
 
+def test_what_is_recovered_is_compact_where_that_is_asked_for(records):
+    data = records.bytes(frames=60, per_frame=3)
+    cut = data[: list(RecordReader(data).frames())[49].end]
+    plain, compact, again = records.path(), records.path(), records.path()
+    recover(cut, plain)
+    result = recover(cut, compact, compact=True)
+    assert compact.stat().st_size < 0.67 * plain.stat().st_size
+    assert (result.frames, result.events, result.unclosed, result.complete) == (1, 150, 1, False)
+    assert verify(compact).good
+    with RecordReader(plain) as one, RecordReader(compact) as other:
+        assert list(other.events()) == list(one.events())
+    assert recover(compact, again, compact=True).complete
+    assert again.read_bytes() == compact.read_bytes()
+
+
+def test_a_file_with_events_that_are_unverified_stays_as_its_frames_are(records):
+    writer = RecordWriter(records.path(), records.header(), records.types)
+    for number in range(40):
+        writer.write(records.batch(3 * number + 1, 3))
+    writer.write(records.batch(121, 12_000))
+    writer.abandon()
+    data, plain, compact = writer.path.read_bytes(), records.path(), records.path()
+    recover(data[: len(data) - 5000], plain)
+    result = recover(data[: len(data) - 5000], compact, compact=True)
+    assert result.frames == 41
+    assert result.unverified > 1000
+    assert compact.read_bytes() == plain.read_bytes()
+
+
 def test_an_existing_output_is_refused(records):
     output = records.write()
     with pytest.raises(SinkError, match="exists already"):
