@@ -26,7 +26,7 @@ export OMP_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-integrations soak gpu check check-style check-types check-schema bench proto clean
+.PHONY: help demo docs test test-slow test-integrations soak gpu check check-style check-types check-schema bench proto clean
 
 help:   ## list these verbs
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -38,6 +38,11 @@ demo: $(INSTALLED)  ## train on real images with and without growth, record both
 	@$(BIN)/esper-telemetry report $$(ls -td $(DEMO_RUNS)/*/ | head -2) -o $(DEMO_RUNS)/report.html
 	@echo "Open $(abspath $(DEMO_RUNS)/report.html) and look at Comparison first: what growth adds beside the control;"
 	@echo "then at the lanes of Seeds: which seeds were kept, and why the others went."
+
+docs: $(INSTALLED)  ## write the generated pages, and build the documentation into site/ (a warning is an error)
+	$(BIN)/python tools/docs/reference_pages.py
+	$(BIN)/python tools/docs/build_site.py site
+	@echo "Open $(abspath site/index.html)"
 
 test: check  ## the checks, then the tests of a change: minutes
 	$(BIN)/python -m pytest $(PARALLEL) $(TESTS)
@@ -81,7 +86,7 @@ proto: $(INSTALLED)  ## generate the Python modules and descriptors from proto/
 	$(BIN)/python tools/gen_proto.py
 
 clean:  ## remove everything that was made, records of runs excepted
-	rm -rf .venv $(INTEGRATIONS) .protoc .cache build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv $(INTEGRATIONS) .protoc .cache build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt

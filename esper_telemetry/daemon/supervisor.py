@@ -42,7 +42,7 @@ class Supervisor:
     """Owner of the tasks of one process.
 
     Args:
-        failures: told of failed turns and ended tasks.
+        failures: where failed turns and ended tasks are recorded.
         on_death: called with a sentence when a task has ended that must not.
         turns: shows when each duty was last done.
     """
@@ -114,7 +114,7 @@ class Service(Protocol):
     Attributes:
         ended: set once it cannot go on.
         failure: why it cannot go on; empty if it can.
-        failures: told of what fails in the background.
+        failures: where failures in the background are recorded.
     """
 
     ended: asyncio.Event

@@ -24,7 +24,7 @@ class WorkerThread:
     Args:
         name: of the task, in logs and metrics; the thread is "collector-NAME".
         turn: does some of the work and returns after how many seconds it wants to be called again.
-        failures: told of each turn that raises, and of the first one that works again.
+        failures: where each turn that raises is recorded, and the first one that works again.
 
     Attributes:
         ending: whether `end` was called; a turn that takes long looks at it.

@@ -56,7 +56,7 @@ LOG = logging.getLogger("esper_telemetry.collector")
 _MESSAGES = "messages"
 _CALL_S = 3.0
 _AGAIN_S = 0.5
-_SAY_S = 5.0
+_PROGRESS_S = 5.0
 # How servers 2.12 and 2.13 answer a configuration with a field that they do not know.
 _UNKNOWN_FIELD = 10025
 # A message that its consumer does not ack in time is delivered again. Cycles take milliseconds, a stuck disk longer.
@@ -96,7 +96,7 @@ class JetStream:
     Args:
         settings: where it is.
         name: shown in the servers' monitoring.
-        failures: told of messages whose callback raised.
+        failures: where messages whose callback raised are recorded.
 
     Attributes:
         settings: as given.
@@ -185,7 +185,7 @@ class JetStream:
     # --- messages -----------------------------------------------------------------------------------------------------
 
     async def publish(self, subject: str, data: bytes) -> None:
-        """Send an entry; it waits only while the socket is full. Whether it arrived, a watermark will tell.
+        """Send an entry; it waits only while the socket is full. Whether it arrived, a watermark will show.
 
         Raises:
             SinkError: it was not even sent.
@@ -194,7 +194,7 @@ class JetStream:
             reply = self._ingest and self._ingest.reply(asyncio.get_running_loop().time())
             await self._nc.publish(subject, data, reply=reply or self._inbox)
 
-    async def tell(self, subject: str, data: bytes, reply: str = "") -> None:
+    async def send(self, subject: str, data: bytes, reply: str = "") -> None:
         """Send a message that the log does not keep.
 
         Raises:
@@ -335,7 +335,7 @@ class JetStream:
                 ),
             )
             inbox = self._nc.new_inbox()
-            pull = Pull(self.tell, lambda: self.connects, stream, own, inbox)
+            pull = Pull(self.send, lambda: self.connects, stream, own, inbox)
             subscription = await self._subscribe(inbox, pull.heard)
             pull.on_close(subscription.unsubscribe)
             return pull
@@ -348,7 +348,7 @@ class JetStream:
                 f"{settings.shown}: max_payload is {self._nc.max_payload:,} bytes; a frame needs {LEAST_PAYLOAD:,}:"
                 " raise it in the servers' configuration"
             )
-        began = said = asyncio.get_running_loop().time()
+        began = logged_at = asyncio.get_running_loop().time()
         while True:
             try:
                 return await self._make()
@@ -358,8 +358,8 @@ class JetStream:
                 if not unanswered or now > began + START_S:
                     asked = f"is JetStream on, with {settings.replicas} servers?"
                     raise ConfigError(f"{settings.shown}: {error}; {asked}") from error
-                if now > said + _SAY_S:
-                    said, reason = now, _missing(error)
+                if now > logged_at + _PROGRESS_S:
+                    logged_at, reason = now, _missing(error)
                     LOG.info("waiting for the log at %s since %.0f s: %s", settings.shown, now - began, reason)
             await asyncio.sleep(_AGAIN_S)
 
@@ -378,7 +378,7 @@ class JetStream:
             )
         self._check(info.config)
         self.partitions = len(info.config.subjects or ())
-        # What was asked for tells nothing: servers before 2.12 answer "created", and leave it out.
+        # The request proves nothing: servers before 2.12 answer "created", and leave the field out.
         self.batched = bool(info.config.allow_batched)
 
     async def _add_stream(self, wanted: StreamConfig) -> Any:
@@ -416,7 +416,7 @@ def _stream(settings: LogSettings) -> StreamConfig:
 
 
 def _missing(error: Exception) -> str:
-    """Return what an answer that did not come tells of the servers."""
+    """Return what the servers lack, by the answer that did not come."""
     if isinstance(error, ServiceUnavailableError):
         return f"JetStream has no leader, or too few servers: {error}"
     return "JetStream is off, or most servers are not there: no answer"

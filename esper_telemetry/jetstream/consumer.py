@@ -151,7 +151,7 @@ class Consumer:
         self._duties.every(_ROUND_S, "storage", self._look)
 
     async def stop(self) -> None:
-        """Store and tell what was taken, release the partitions, seal; at most some seconds."""
+        """Store what was taken and publish its watermarks, release the partitions, seal; at most some seconds."""
         await self._duties.end()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._release(list(self.partitions)), _STOP_S)
@@ -196,7 +196,7 @@ class Consumer:
         await self.stored_all()
 
     async def _agree(self, files: ProducerFiles) -> int:
-        """Tell what is durable in `files`, if it still counts; return up to which number it does."""
+        """Publish what is durable in `files`, if it still counts; return up to which number it does."""
         count = durable_seq = files.numbers.durable_seq
 
         def more(state: ProducerState) -> ProducerState:
@@ -204,10 +204,10 @@ class Consumer:
             limit = state.limit_of(self.id)
             count = durable_seq if limit is None else min(limit, durable_seq)
             if state.consumer != self.id or state.durable_seq >= durable_seq:
-                raise LostError("nothing to tell")
+                raise LostError("the watermark does not advance")
             segment, file_id = files.tail
-            told = state.taken_over(self.id, state.generation, durable_seq)
-            return replace(told, segment=segment, file_id=file_id)
+            advanced = state.taken_over(self.id, state.generation, durable_seq)
+            return replace(advanced, segment=segment, file_id=file_id)
 
         with contextlib.suppress(LostError):
             await self.watermarks.change(files.key, more)
@@ -255,7 +255,7 @@ class Consumer:
         """Be heard of; one that cannot store is as good as dead."""
         with contextlib.suppress(SinkError):  # `_look` reports that the log cannot be reached
             if not self._disk_problem:
-                await self.log.tell(self.log.settings.names.consumers, self.id.encode())
+                await self.log.send(self.log.settings.names.consumers, self.id.encode())
 
     async def _hear(self, message: LogMessage) -> None:
         self._heard[message.data.decode(errors="replace")] = self._loop.time()
@@ -287,7 +287,7 @@ class Consumer:
         await self._release(decision.release)
         self.metrics.partitions.set(len(self.partitions))
         self.metrics.consumers.set(len(alive))
-        self._say(self._missing(owners, alive))
+        self._log_waiting(self._missing(owners, alive))
 
     def _missing(self, owners: Mapping[int, str], alive: AbstractSet[str]) -> str:
         """Return what this consumer waits for before it has any partition; empty where it has one."""
@@ -299,7 +299,7 @@ class Consumer:
         owned = f"{', '.join(others) or 'no consumer'} own all"
         return f"waiting for partitions: {owned}; one that is silent for {_DEAD_S:g} s loses its own"
 
-    def _say(self, waiting: str) -> None:
+    def _log_waiting(self, waiting: str) -> None:
         """Log what is waited for, once."""
         if waiting and waiting != self._waiting:
             LOG.info("%s", waiting)

@@ -1,4 +1,4 @@
-"""Who a gateway or a consumer is to the servers of the log: one file, told apart by what it holds, and TLS.
+"""Who a gateway or a consumer is to the servers of the log: one file, whose kind its content shows, and TLS.
 
 The file is a NATS creds file (a JWT and its key, as `nsc` writes it), an nkey seed, or TOML with `user` and `password`
 or with `token`. Creds, passwords and tokens are read again at each connect, so a file may be replaced; a file that

@@ -176,7 +176,7 @@ def unpack_entry(data: bytes | memoryview, decoder: FrameDecoder) -> ArrivedEntr
 
 @lru_cache(maxsize=_HEADS)
 def _read_head(head: bytes) -> tuple[ProducerKey, SessionId] | None:
-    """Return whose an entry is, from what is before its frame; None where protobuf has to say what is wrong with it.
+    """Return whose an entry is, from what is before its frame; None where protobuf has to find what is wrong with it.
 
     The same few bytes precede each frame of a stream: they are parsed once.
     """

@@ -31,7 +31,7 @@ class Operation(IntEnum):
 
 
 class Answer(NamedTuple):
-    """What a message on the inbox tells.
+    """What a message on the inbox means.
 
     Attributes:
         acked: messages that the stream took since the last answer.
@@ -90,17 +90,17 @@ class FastIngest:
         if not data:
             self.end()
             return Answer(refused="no stream answers")
-        said: dict[str, Any] = json.loads(data)
-        error = said.get("error")
-        if said.get("type") == "ack":
-            return self._took(int(said.get("seq", 0)))
+        answer: dict[str, Any] = json.loads(data)
+        error = answer.get("error")
+        if answer.get("type") == "ack":
+            return self._took(int(answer.get("seq", 0)))
         if error is None:
-            if "batch" in said:  # the servers ended it
-                count = int(said.get("count", 0))
+            if "batch" in answer:  # the servers ended it
+                count = int(answer.get("count", 0))
                 self.end()
                 return self._took(count)
             return Answer()  # a gap: no watermark will cover it
-        if said.get("type") != "err" or error.get("err_code") in _TOO_MANY:
+        if answer.get("type") != "err" or error.get("err_code") in _TOO_MANY:
             self.end()
         if error.get("err_code") in _TOO_MANY:
             self._paused_until = now + _PAUSE_S

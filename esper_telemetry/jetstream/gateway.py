@@ -94,7 +94,7 @@ class GatewayLane:
         key: as given.
         subject: as given.
         session: the stream at this gateway; NO_STREAM before the first.
-        told: the stream that its consumer accepted as the one that writes.
+        accepted: the stream that its consumer accepted as the one that writes.
         numbers: its sequence numbers; `durable_seq` of them is written here, from the consumer's watermark.
         waiting: entries with numbers that are not durable, in order.
         schemas: entries of the schemas that those need, and of the present one, by fingerprint.
@@ -106,7 +106,7 @@ class GatewayLane:
     def __init__(self, key: ProducerKey, subject: str) -> None:
         self.key = key
         self.subject = subject
-        self.session = self.told = NO_STREAM
+        self.session = self.accepted = NO_STREAM
         self.numbers = SequenceNumbers()
         self.waiting: deque[_Sent] = deque()
         self.schemas: dict[bytes, PutSchema] = {}
@@ -118,7 +118,7 @@ class GatewayLane:
     @property
     def failed(self) -> str | None:
         """Why it does not write."""
-        return None if self.told == self.session else "no consumer answers: is `esper-telemetry consume` running?"
+        return None if self.accepted == self.session else "no consumer answers: is `esper-telemetry consume` running?"
 
     @property
     def is_open(self) -> bool:
@@ -127,7 +127,7 @@ class GatewayLane:
 
     def writes(self, epoch: int) -> bool:
         """Return whether the consumer takes the stream with `epoch`."""
-        return self.told == self.session and self.session.epoch == epoch
+        return self.accepted == self.session and self.session.epoch == epoch
 
     def drop(self) -> int:
         """Forget what is on its way; return its payload bytes."""
@@ -152,7 +152,7 @@ class GatewayEngine:
 
     Args:
         settings: where the log is.
-        failures: told of what its tasks meet.
+        failures: where errors of its tasks are recorded.
 
     Attributes:
         durability, elsewhere, notes: as in Engine.
@@ -233,7 +233,7 @@ class GatewayEngine:
     # --- what the intake asks for -------------------------------------------------------------------------------------
 
     async def restore(self, key: ProducerKey) -> RestoredProducer:
-        """Return the way of a producer through this gateway; what is durable its consumer tells after the claim."""
+        """Return the way of a producer through this gateway; its consumer reports what is durable after the claim."""
         lane = GatewayLane(key, self._names.partition(partition_of(key, self._log.partitions)))
         self._lanes[key] = lane
         return RestoredProducer(lane)
@@ -272,7 +272,7 @@ class GatewayEngine:
         assert isinstance(lane, GatewayLane)  # noqa: S101 - `lane` made it
         dropped = lane.drop()
         lane.session = SessionId(epoch, secrets.randbits(64))
-        lane.told = NO_STREAM
+        lane.accepted = NO_STREAM
         self._start_clock(lane)
         self._send(lane, self._opening(lane), urgent=True)
         if dropped:
@@ -367,14 +367,14 @@ class GatewayEngine:
     def _learn(self, lane: GatewayLane, state: ProducerState) -> None:
         """Apply the state of a producer that a consumer published."""
         if state.session == lane.session:
-            first, lane.told = lane.told != lane.session, state.session
+            first, lane.accepted = lane.accepted != lane.session, state.session
             moved = state.durable_seq > lane.numbers.durable_seq
             covered = lane.settle(state.durable_seq)
             if moved or first:
                 self._start_clock(lane)
                 self._report(_cycle(ProducerProgress(lane.key, state.durable_seq, covered, covered, rewound=first)))
         elif state.session.epoch >= lane.session.epoch and lane.session != NO_STREAM:
-            dropped, lane.told = lane.drop(), NO_STREAM
+            dropped, lane.accepted = lane.drop(), NO_STREAM
             lane.numbers.settle(state.durable_seq)
             epoch, lane.session = state.session.epoch, NO_STREAM
             self._report(_cycle(ProducerProgress(lane.key, state.durable_seq, dropped, dropped, fenced_by=epoch)))
@@ -395,7 +395,7 @@ class GatewayEngine:
         """Publish again what stalls; but first ask the bucket: the message with a watermark may be lost."""
         loop = asyncio.get_running_loop()
         for lane in list(self._lanes.values()):
-            owes = lane.waiting or lane.told != lane.session
+            owes = lane.waiting or lane.accepted != lane.session
             if owes and loop.time() - lane.moved_at > lane.stall_s:
                 await self._revive(lane)
 

@@ -1,7 +1,7 @@
 """A client of the log's servers: how it gets in, what it waits for meanwhile, and what it will never wait for.
 
-Servers that are not there yet are waited for, and the log states what is missing. What waiting does not mend ends a
-start at once: a certificate that nobody trusts, a user that is turned away, a server without TLS where TLS is wanted.
+Servers that are not there yet are waited for, and the log states what is missing. What waiting cannot cure ends a
+start at once: an untrusted certificate, a user that is rejected, a server without TLS where TLS is required.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOG = logging.getLogger("esper_telemetry.collector")
 
 # An election takes a few seconds, on a loaded machine more.
 START_S = 20.0
-_SAY_S = 5.0
+_PROGRESS_S = 5.0
 _CONNECT_S = 2.0
 _RECONNECT_S = 0.1
 # What may wait for a connection that is being made anew; more is refused, and sent again from the window.
@@ -40,7 +40,7 @@ _NO_TLS = "the server offers no TLS"
 _WRONG_USER = "correct the file of --log-credentials, or the user and password in the URL"
 _WRONG_CA = "give the authority that signed the servers' certificates with --log-tls-ca, and names that are in them"
 _NO_CERTIFICATE = "the servers want a client certificate: give --log-tls-cert and --log-tls-key"
-# Part of what the servers or the TLS library complain of -> what mends it. Waiting does not.
+# Part of what the servers or the TLS library complain of -> the remedy. Waiting is none.
 _FINAL = {
     _NO_TLS.lower(): "use nats:// without --log-tls-ca, or set the servers up with TLS",
     "authorization violation": _WRONG_USER,
@@ -91,7 +91,7 @@ class NatsClient(Client):
                 self._settings.urls,
                 name=name,
                 connect_timeout=int(_CONNECT_S),
-                reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # seconds; it says int and sleeps
+                reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # seconds; annotated as int, and passed to sleep
                 max_reconnect_attempts=-1,
                 pending_size=_OUTBOUND_BYTES,
                 error_cb=self._complained,
@@ -102,14 +102,14 @@ class NatsClient(Client):
         )
         refused = asyncio.ensure_future(self._final.wait())
         try:
-            for waited in range(0, int(START_S), int(_SAY_S)):
-                await asyncio.wait({connecting, refused}, timeout=_SAY_S, return_when=asyncio.FIRST_COMPLETED)
+            for waited in range(0, int(START_S), int(_PROGRESS_S)):
+                await asyncio.wait({connecting, refused}, timeout=_PROGRESS_S, return_when=asyncio.FIRST_COMPLETED)
                 if connecting.done():
                     return connecting.result()
                 if refused.done():
                     break
                 reason = self.complaint or "no answer"
-                LOG.info("waiting for a server of the log at %s since %g s: %s", shown, waited + _SAY_S, reason)
+                LOG.info("waiting for a server of the log at %s since %g s: %s", shown, waited + _PROGRESS_S, reason)
         except (NatsError, OSError, ValueError) as error:
             raise ConfigError(f"{shown}: cannot be reached: {error!r}; is nats-server running?") from error
         finally:
@@ -126,7 +126,7 @@ class NatsClient(Client):
     async def _complained(self, error: Exception) -> None:
         """Keep what the client library reports: each reconnect, and why it does not come about."""
         self.complaint = str(error) or type(error).__name__
-        advice = next((mend for part, mend in _FINAL.items() if part in self.complaint.lower()), "")
+        advice = next((remedy for part, remedy in _FINAL.items() if part in self.complaint.lower()), "")
         if isinstance(error, ssl.SSLCertVerificationError):
             advice = _WRONG_CA
         if advice:
@@ -136,7 +136,7 @@ class NatsClient(Client):
     def _connect_command(self) -> bytes:
         """Return what introduces this client, after the handshake: the one place that each connect passes.
 
-        The library encrypts if the server says so, whatever the URL says; a secret is not to go to one that does not.
+        The library encrypts if the server asks for it, whatever the URL has; no secret may go to one that does not.
         """
         if self.encrypted and not self._server_info.get("tls_required"):
             raise NatsError(_NO_TLS)

@@ -47,7 +47,7 @@ _HELD_MESSAGES = 2048
 _LOOK_S = 1.0
 # A watermark is a compare-and-set that three servers agree upon: a producer's moves so often at most. What is synced
 # meanwhile is covered by the next one; a window of frames is longer.
-_TELL_S = 0.05
+_WATERMARK_S = 0.05
 _IDLE_S = 60.0
 
 
@@ -65,8 +65,8 @@ class OwnedProducer:
         moved_at: time of the last message or progress.
         sealed: its producer is done, until more comes all the same.
         behind: the bucket does not have the present state yet.
-        telling: the task that writes it.
-        told_at: time of the last write.
+        publishing: the task that writes it.
+        published_at: time of the last write.
         counted: what became of its entries, as far as the metrics have it.
         offered_seq: last number of the sealed segments that were offered to the compactor, or need not be.
     """
@@ -80,8 +80,8 @@ class OwnedProducer:
     tokens: deque[tuple[int, Receipt]] = field(default_factory=deque)
     sealed: bool = False
     behind: bool = False
-    telling: asyncio.Task[None] | None = None
-    told_at: float = 0.0
+    publishing: asyncio.Task[None] | None = None
+    published_at: float = 0.0
     counted: Counter[str] = field(default_factory=Counter)
     offered_seq: int = 0
 
@@ -151,7 +151,7 @@ class Partition:
         return self._task.done()
 
     async def stop(self) -> None:
-        """Take nothing more, store and tell what was taken, seal."""
+        """Take nothing more, store what was taken and publish its watermarks, seal."""
         self._stopping = True
         await asyncio.wait({self._task})  # the caller may be cancelled, the end of a partition may not
 
@@ -163,7 +163,7 @@ class Partition:
                 self._consumer.failures.failed(self._name, error)
 
     async def _work(self) -> None:
-        """Take turns until told to stop, or until another consumer has the partition."""
+        """Take turns until `stop` is called, or until another consumer has the partition."""
         try:
             while not (self._stopping or self._lost):
                 try:
@@ -239,7 +239,7 @@ class Partition:
         for offered in step.ready:
             self._store(owned, offered)
         if isinstance(arrival.content, Open) or owned.sequencer.session != owned.held.state.session:
-            self._tell(owned)  # the stream waits for it
+            self._publish_watermark(owned)  # the stream waits for it
         return step.useless
 
     def _store(self, owned: OwnedProducer, offered: Offered) -> None:
@@ -320,20 +320,20 @@ class Partition:
             owned.fingerprint = b""
             self._loop.call_later(_RETRY_S, self._consumer.store.put, owned.files, owned.files.claim())
         if owned.stored_seq > owned.held.state.durable_seq:
-            self._tell(owned)
+            self._publish_watermark(owned)
         self._offer_sealed(owned)
 
-    def _tell(self, owned: OwnedProducer) -> None:
+    def _publish_watermark(self, owned: OwnedProducer) -> None:
         owned.behind = True
-        if owned.telling is None:
-            owned.telling = asyncio.create_task(self._move(owned))
+        if owned.publishing is None:
+            owned.publishing = asyncio.create_task(self._move(owned))
 
     async def _move(self, owned: OwnedProducer) -> None:
-        """Put the watermark into the bucket, tell gateways, ack; again while there is more to tell."""
+        """Put the watermark into the bucket, notify gateways, ack; again while it advances."""
         try:
             while owned.behind and not self._lost:
-                await asyncio.sleep(owned.told_at + _TELL_S - self._loop.time())
-                owned.behind, owned.told_at = False, self._loop.time()
+                await asyncio.sleep(owned.published_at + _WATERMARK_S - self._loop.time())
+                owned.behind, owned.published_at = False, self._loop.time()
                 await self._move_once(owned)
         except LostError as error:
             LOG.warning("partition %d: %s", self.number, error)
@@ -344,7 +344,7 @@ class Partition:
             self._consumer.failures.happened("watermarks", error)
             owned.behind = True
         finally:
-            owned.telling = None
+            owned.publishing = None
 
     async def _move_once(self, owned: OwnedProducer) -> None:
         state, sequencer = owned.held.state, owned.sequencer
@@ -355,7 +355,7 @@ class Partition:
         wanted = replace(state, durable_seq=stored, session=session, segment=segment, file_id=file_id)
         if wanted != state:
             owned.held = await self._consumer.watermarks.move(owned.held, wanted)
-        await self._consumer.log.tell(
+        await self._consumer.log.send(
             self._consumer.log.settings.names.durable(self.number), owned.held.state.to_bytes()
         )
         done = []
@@ -395,10 +395,10 @@ class Partition:
             idle = now - owned.moved_at
             if (full or idle > _HELD_S) and owned.sequencer.held[0]:
                 owned.tokens.extend((0, token) for token in owned.sequencer.release())
-                self._tell(owned)
-            elif owned.behind and owned.telling is None:
-                self._tell(owned)
-            elif idle > _IDLE_S and not owned.tokens and owned.telling is None:
+                self._publish_watermark(owned)
+            elif owned.behind and owned.publishing is None:
+                self._publish_watermark(owned)
+            elif idle > _IDLE_S and not owned.tokens and owned.publishing is None:
                 if owned.files.is_open:
                     self._consumer.store.put(owned.files, Seal())
                     owned.moved_at = now
@@ -412,7 +412,9 @@ class Partition:
         for owned in self._owned.values():
             self._consumer.store.put(owned.files, Seal())
         await self._consumer.stored_all()
-        await asyncio.gather(*filter(None, (owned.telling for owned in self._owned.values())), return_exceptions=True)
+        await asyncio.gather(
+            *filter(None, (owned.publishing for owned in self._owned.values())), return_exceptions=True
+        )
         await self._consumer.put_right(list(self._owned))
         for owned in self._owned.values():
             self._offer_sealed(owned)

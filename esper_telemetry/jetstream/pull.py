@@ -17,14 +17,14 @@ from esper_telemetry.errors import SinkError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    Tell = Callable[[str, bytes, str], Awaitable[None]]
+    Send = Callable[[str, bytes, str], Awaitable[None]]
 
 _ASK = 64
 _ASK_S = 1.0
 # Nothing came for so long after what was asked for should have: a killed server does not report that it forgot.
 _LOST_S = 1.0
 # The status without a listener: the pull consumer has no leader just now, or is gone.
-_NOBODY = "503"
+_NO_RESPONDERS = "503"
 _ABSENT_S = 5.0
 _PAUSE_S = 0.2
 
@@ -49,7 +49,7 @@ class Pull:
     """The messages of a partition as they come. An acked message does not come again.
 
     Args:
-        tell: sends a message: subject, data, where answers go.
+        send: sends a message: subject, data, where answers go.
         connects: how often the connection was made anew.
         stream: name of the stream.
         consumer: name of the consumer.
@@ -59,9 +59,9 @@ class Pull:
         gone: why no message will come any more; empty while some may.
     """
 
-    def __init__(self, tell: Tell, connects: Callable[[], int], stream: str, consumer: str, inbox: str) -> None:
+    def __init__(self, send: Send, connects: Callable[[], int], stream: str, consumer: str, inbox: str) -> None:
         self.gone = ""
-        self._tell = tell
+        self._send = send
         self._connects = connects
         self._connected = connects()
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
@@ -89,7 +89,7 @@ class Pull:
         """Take a message or a status."""
         headers = message.headers or {}
         status = headers.get("Status", "") if not message.data else ""
-        if status == _NOBODY:
+        if status == _NO_RESPONDERS:
             self._unanswered_since = self._unanswered_since or self._loop.time()
             self._credit = 0
         else:
@@ -131,7 +131,7 @@ class Pull:
             SinkError: there is no connection.
         """
         for reply in replies:
-            await self._tell(reply, b"+ACK", "")
+            await self._send(reply, b"+ACK", "")
 
     async def _ask(self) -> None:
         """Ask for more while some of what was asked for is still to come."""
@@ -140,4 +140,4 @@ class Pull:
         if lost or self._credit <= _ASK // 2:
             self._credit = _ASK + (0 if lost else max(self._credit, 0))
             self._asked, self._connected = now, connected
-            await self._tell(self._next, self._request, self._inbox)
+            await self._send(self._next, self._request, self._inbox)

@@ -263,13 +263,13 @@ class FrameCutter:
             start, end = entries * WIDTH, (entries + _SLICE) * WIDTH
             if len(self.taken) < end:
                 self._pull(_AT_ONCE)
-            more = len(self.taken[start:end:WIDTH])
-            if not more:
+            if len(self.taken) <= start:
                 break
-            sizes = list(accumulate(self._sizes(start, end), initial=size))
-            if sizes[-1] >= self._frame_bytes:
-                more = bisect_left(sizes, self._frame_bytes)
-            entries, size = entries + more, sizes[more]
+            sizes = self._sizes(start, end)
+            more = sum(sizes)
+            if size + more >= self._frame_bytes:
+                return entries + bisect_left(list(accumulate(sizes, initial=size)), self._frame_bytes)
+            entries, size = entries + len(sizes), size + more
         return entries
 
     def _sizes(self, start: int, end: int) -> list[int]:
@@ -293,8 +293,9 @@ class FrameCutter:
         end = entries * WIDTH
         kinds = self.taken[:end:WIDTH]
         times = self.taken[_TIME:end:WIDTH]
-        frame.losses = [one for one in kinds if one.type_id == _NO_TYPE]
-        if frame.losses:  # which have no time of their own: that of an event before
+        if any(one.type_id == _NO_TYPE for one in set(kinds)):
+            frame.losses = [one for one in kinds if one.type_id == _NO_TYPE]
+            # They have no time of their own: that of an event before.
             times = [0 if one.type_id == _NO_TYPE else time for one, time in zip(kinds, times, strict=True)]
         if not self._timeline.is_plain(min(times)):
             times = self._timeline.slowed(times)

@@ -68,7 +68,7 @@ class FileEngine:
         on_archived: called with what was sent; from any thread.
         on_compacted: called with what became of a sealed segment; from any thread.
         compacts: rewrite sealed segments into full frames, in a process of their own.
-        failures: told of what its threads meet.
+        failures: where errors of its threads are recorded.
 
     Attributes:
         durability, elsewhere, notes: as in Engine.

@@ -78,7 +78,7 @@ class FolderCheck:
         index: the index of it.
         in_use: what is being written.
         on_progress: called with the number of runs that are not checked yet; from any thread.
-        failures: told of a run that cannot be checked; it is checked again later.
+        failures: where a run that cannot be checked is recorded; it is checked again later.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ only then recorded in the index. Whatever dies in between, the same bytes are pu
 retention may delete only what the index has as archived.
 
 A segment that was compacted has the numbers that it had, and replaces its object as the next generation. A segment
-whose name stands in the manifest with other numbers (its run was deleted here and sent again) is never sent: what the
+whose name is in the manifest with other numbers (its run was deleted here and sent again) is never sent: what the
 archive has would be lost. It stays on the disk, and the log names it.
 
 One thread, which no error ends; it waits longer and longer, a minute at most, for a store that refuses. One collector
@@ -70,7 +70,7 @@ class ObjectArchive:
         index: what is sealed, and what was sent.
         url: where to, such as "s3://bucket/runs"; credentials and endpoint are in the environment.
         on_progress: called after each turn, in a thread.
-        failures: told of turns in which nothing could be sent.
+        failures: where turns that could send nothing are recorded.
 
     Raises:
         MissingExtraError: obstore is not installed.

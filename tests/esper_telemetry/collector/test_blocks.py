@@ -10,13 +10,12 @@ from zlib import crc32
 import grpc
 import pytest
 import zstandard
-from google.protobuf.descriptor import FieldDescriptor
 
 import esper_telemetry as et
 from esper_telemetry.recordfile import HeaderInfo, RecordReader, RecordWriter, verify
 from esper_telemetry.recordfile.compaction import compact_file
 from esper_telemetry.recordfile.index import mask_of
-from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES, Descriptor, pack_descriptor, parse_descriptor
+from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES, parse_descriptor
 from esper_telemetry.schema.fingerprint import merged_header, schema_fingerprint
 from esper_telemetry.v1 import collector_pb2, record_pb2
 from tests.esper_telemetry.collector.publisher import (
@@ -32,47 +31,14 @@ from tests.esper_telemetry.collector.publisher import (
     stored,
 )
 from tests.esper_telemetry.recordfile.by_column import rewrite_by_column
+from tests.esper_telemetry.recordfile.forged_blocks import DOUBLE, LYING, TEXT, VALUE, WRONG, block, frame
 
 INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "FRAME_INVALID")
-TEXT, DOUBLE, WHOLE = FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_SINT64
-NAME, VALUE, STEP = 1, 2, 3  # fields of ScalarLogged
-
-
-@pytest.fixture(scope="module")
-def field_types():
-    fields = et.events.ScalarLogged.DESCRIPTOR.fields_by_number
-    assert [fields[number].type for number in (NAME, VALUE)] == [TEXT, DOUBLE]
-    return {number: fields[number].type for number in (NAME, VALUE, STEP)}
-
-
-def columns(step_type: int = WHOLE) -> dict[int, dict]:
-    return {
-        NAME: {"field": NAME, "type": TEXT, "texts": ["loss"]},
-        VALUE: {"field": VALUE, "type": DOUBLE, "doubles": [0.5, 1.5, 2.5]},
-        STEP: {"field": STEP, "type": step_type, "int_steps": [1, 1, 1]},
-    }
-
-
-def block(field_types, *, without=(), changed=None, **fields) -> record_pb2.EventBlock:
-    """Return three scalars with the numbers 1 to 3, in which something was changed."""
-    made = columns(field_types[STEP])
-    for number, change in (changed or {}).items():
-        made[number] = {**made[number], **change}
-    kept = {
-        "type_id": 1,
-        "seq_steps": [1, 1, 1],
-        "time_steps": [START, 1, 1],
-        "columns": [{k: v for k, v in one.items() if v is not None} for n, one in made.items() if n not in without],
-    }
-    return record_pb2.EventBlock(**{**kept, **fields})
 
 
 def batch(*blocks, events: bytes = b"", **stated) -> collector_pb2.Batch:
     """Return a Batch of one frame, whose descriptor states three scalars, 1 to 3, unless told otherwise."""
-    raw = events + record_pb2.RecordFile(block=blocks).SerializeToString()
-    frame = zstandard.ZstdCompressor(write_checksum=True).compress(raw)
-    desc = Descriptor(len(frame), len(raw), 3, mask_of([1]), 1, 3, START, START + 2)._replace(**stated)
-    payload = frame + pack_descriptor(desc)
+    payload, desc = frame(*blocks, events=events, **stated)
     return collector_pb2.Batch(
         first_seq=desc.first_seq,
         last_seq=desc.last_seq,
@@ -98,62 +64,24 @@ def sent(collector, first: collector_pb2.Batch) -> tuple[Produced, tuple | None]
         return produced, None
 
 
-WRONG = {
-    # types
-    "a text column in doubles": {"changed": {NAME: {"texts": None, "doubles": [1.0, 2.0, 3.0]}}},
-    "a double column in texts": {"changed": {VALUE: {"doubles": None, "texts": ["a", "b", "c"]}}},
-    "a column in two forms": {"changed": {VALUE: {"floats": [0.5, 1.5, 2.5]}}},
-    "a column in no form": {"changed": {VALUE: {"doubles": None}}},
-    "a column of bytes": {"changed": {NAME: {"type": FieldDescriptor.TYPE_BYTES}}},
-    "a column of no field": {"changed": {VALUE: {"field": 0}}},
-    "two columns of one field": {"changed": {VALUE: {"field": STEP}}},
-    "a number over 32 bits": {"changed": {STEP: {"type": FieldDescriptor.TYPE_INT32, "int_steps": [1 << 40, 1, 1]}}},
-    "a bool that is 2": {"changed": {STEP: {"type": FieldDescriptor.TYPE_BOOL, "int_steps": None, "ints": [0, 1, 2]}}},
-    # counts
-    "fewer values than events": {"changed": {VALUE: {"doubles": [1.0, 2.0]}}},
-    "more values than events": {"changed": {VALUE: {"doubles": [1.0] * 4}}},
-    "fewer times than events": {"time_steps": [START, 1]},
-    "no event": {"seq_steps": [], "time_steps": [], "columns": []},
-    "an index of no text": {"changed": {NAME: {"indices": [0, 0, 1]}}},
-    "fewer indices than events": {"changed": {NAME: {"indices": [0, 0]}}},
-    "payloads beside columns": {"payloads": [b"", b"", b""]},
-    "fewer payloads than events": {"columns": [], "payloads": [b"", b""]},
-    # type ids and numbers
-    "type id 0": {"type_id": 0},
-    "numbers that do not rise": {"seq_steps": [1, 0, 1]},
-    "numbers that overflow": {"seq_steps": [1, 1, (1 << 64) - 1]},
-    "number 0": {"seq_steps": [0, 1, 1]},
-    "a time before 1970": {"time_steps": [-1, 1, 1]},
-}
-LYING = {
-    "fewer events than stated": {"records": 4, "last_seq": 4},
-    "more events than stated": {"records": 2},
-    "numbers below those stated": {"first_seq": 2},
-    "numbers above those stated": {"last_seq": 2},
-    "other types than stated": {"type_mask": mask_of([2])},
-    "later times than stated": {"max_time": START + 1},
-    "earlier times than stated": {"min_time": START + 1},
-}
-
-
 @pytest.mark.parametrize("change", WRONG.values(), ids=WRONG)
-def test_a_block_that_contradicts_itself_is_refused(shared_collector, field_types, change):
-    produced, refusal = sent(shared_collector, batch(block(field_types, **change)))
+def test_a_block_that_contradicts_itself_is_refused(shared_collector, change):
+    produced, refusal = sent(shared_collector, batch(block(**change)))
     assert refusal == INVALID
     assert stored(shared_collector.folder, produced) == []
 
 
 @pytest.mark.parametrize("stated", LYING.values(), ids=LYING)
-def test_a_block_that_contradicts_its_descriptor_is_refused(shared_collector, field_types, stated):
-    produced, refusal = sent(shared_collector, batch(block(field_types), **stated))
+def test_a_block_that_contradicts_its_descriptor_is_refused(shared_collector, stated):
+    produced, refusal = sent(shared_collector, batch(block(), **stated))
     assert refusal == INVALID
     assert stored(shared_collector.folder, produced) == []
 
 
-def test_numbers_that_lie_among_blocks_and_single_events_are_refused(shared_collector, field_types):
-    twice = batch(block(field_types), block(field_types), records=6)
-    beside = batch(block(field_types), events=element(2), records=4, max_time=START + 2)
-    ahead = batch(block(field_types, seq_steps=[1, 1, 7]))
+def test_numbers_that_lie_among_blocks_and_single_events_are_refused(shared_collector):
+    twice = batch(block(), block(), records=6)
+    beside = batch(block(), events=element(2), records=4, max_time=START + 2)
+    ahead = batch(block(seq_steps=[1, 1, 7]))
     for forged in (twice, beside, ahead):
         assert sent(shared_collector, forged)[1] == INVALID
 
@@ -170,8 +98,8 @@ def test_blocks_that_state_more_values_than_a_frame_may_are_refused(shared_colle
     assert "Traceback" not in shared_collector.log()
 
 
-def test_good_blocks_are_stored_as_they_came_and_counted(shared_collector, field_types):
-    good = batch(block(field_types), batch_context(field_types), records=6, last_seq=6, max_time=START + 5)
+def test_good_blocks_are_stored_as_they_came_and_counted(shared_collector):
+    good = batch(block(), batch_context(), records=6, last_seq=6, max_time=START + 5)
     produced, refusal = sent(shared_collector, good)
     assert refusal is None
     assert stored(shared_collector.folder, produced) == [good.payload]
@@ -184,11 +112,11 @@ def test_good_blocks_are_stored_as_they_came_and_counted(shared_collector, field
     assert events[4].data["batch_idx"] == 7
 
 
-def batch_context(field_types) -> record_pb2.EventBlock:
+def batch_context() -> record_pb2.EventBlock:
     """Return a block with the numbers 4 to 6 and a context."""
     number = et.v1.context_pb2.Context.DESCRIPTOR.fields_by_name["batch_idx"]
     where = [{"field": number.number, "type": number.type, "ints": [7]}]
-    return block(field_types, seq_steps=[4, 1, 1], time_steps=[START + 3, 1, 1], context=where)
+    return block(seq_steps=[4, 1, 1], time_steps=[START + 3, 1, 1], context=where)
 
 
 def files_of(root: Path, produced: Produced) -> list[Path]:
@@ -200,9 +128,9 @@ def files_of(root: Path, produced: Produced) -> list[Path]:
     return found
 
 
-def test_a_type_that_the_schema_does_not_declare_is_stored_and_shown_as_its_number(shared_collector, field_types):
+def test_a_type_that_the_schema_does_not_declare_is_stored_and_shown_as_its_number(shared_collector):
     """As for events that come one by one: no reader can decode them, but they are not to be lost."""
-    strange = batch(block(field_types, type_id=9), type_mask=mask_of([9]))
+    strange = batch(block(type_id=9), type_mask=mask_of([9]))
     produced, refusal = sent(shared_collector, strange)
     assert refusal is None
     (path,) = files_of(shared_collector.folder, produced)
@@ -214,9 +142,9 @@ def test_a_type_that_the_schema_does_not_declare_is_stored_and_shown_as_its_numb
         compact_file(path, force=True)
 
 
-def test_a_column_of_another_type_than_the_declared_field_is_stored_and_not_taken_for_it(shared_collector, field_types):
+def test_a_column_of_another_type_than_the_declared_field_is_stored_and_not_taken_for_it(shared_collector):
     """The block is whole in itself; only a reader with its schema can know."""
-    odd = batch(block(field_types, changed={VALUE: {"type": TEXT, "doubles": None, "texts": ["a", "b", "c"]}}))
+    odd = batch(block(changed={VALUE: {"type": TEXT, "doubles": None, "texts": ["a", "b", "c"]}}))
     produced, refusal = sent(shared_collector, odd)
     assert refusal is None
     (path,) = files_of(shared_collector.folder, produced)

@@ -33,7 +33,7 @@ def tell_early() -> None:
 
     def later(self, owned, offered) -> None:
         early[owned] = max(early.get(owned, 0), offered.arrival.last_seq)
-        self._tell(owned)
+        self._publish_watermark(owned)
         asyncio.get_running_loop().call_later(0.5, store, self, owned, offered)
 
     Partition._store = later

@@ -95,7 +95,7 @@ def test_what_is_told_is_heard_and_not_kept(log_settings):
 
             await one.subscribe("told", hear)
             await one.fill()  # a round trip: the subscription is there
-            await other.tell("told", b"x")
+            await other.send("told", b"x")
             await until(lambda: heard == [b"x"])
             assert (await one.fill()).messages == 0
 
@@ -161,7 +161,7 @@ def test_an_error_of_a_callback_is_counted_and_the_next_message_comes(log_settin
         await log.open()
         await log.subscribe("test.messages", hear)
         for data in (b"odd", b"even"):
-            await log.tell("test.messages", data)
+            await log.send("test.messages", data)
         await until(lambda: len(heard) == 2)
         assert metrics.registry.get_sample_value("test_task_failures_total", {"task": "messages"}) == 1
         await log.close()

@@ -82,7 +82,7 @@ class Bench:
         await self.log.put(bucket_key("state", state.key), state.to_bytes())
         if tell:
             number = partition_of(state.key, self.log.partitions)
-            await self.log.tell(self.log.settings.names.durable(number), state.to_bytes())
+            await self.log.send(self.log.settings.names.durable(number), state.to_bytes())
 
     async def open(self, key: ProducerKey, epoch: int = 1, durable_seq: int = 0):
         """Claim a lane and have its consumer take the stream; return the lane and its state."""

@@ -166,7 +166,7 @@ def test_a_password_that_changed_gets_in_again_without_a_restart(tmp_path, start
 
 def test_a_start_says_what_it_waits_for(monkeypatch, caplog):
     monkeypatch.setattr(module, "START_S", 2)
-    monkeypatch.setattr(module, "_SAY_S", 1)
+    monkeypatch.setattr(module, "_PROGRESS_S", 1)
     (port,) = free_ports(1)
     caplog.set_level(logging.INFO, "esper_telemetry.collector")
     with pytest.raises(ConfigError, match=r"cannot be reached: .*Connect call failed.*; is nats-server running\?"):
@@ -179,7 +179,7 @@ def test_a_start_that_lacks_servers_says_how_many(monkeypatch, caplog, tmp_path)
     from esper_telemetry.jetstream import connection
 
     monkeypatch.setattr(connection, "START_S", 4)
-    monkeypatch.setattr(connection, "_SAY_S", 1)
+    monkeypatch.setattr(connection, "_PROGRESS_S", 1)
     cluster = NatsCluster(tmp_path, 3)
     caplog.set_level(logging.INFO, "esper_telemetry.collector")
     try:

@@ -29,6 +29,7 @@ from esper_telemetry.recordfile.source import BytesSource
 from esper_telemetry.recordfile.walk import walk
 from esper_telemetry.schema import Batch, frame_event
 from esper_telemetry.v1 import training_pb2
+from tests.esper_telemetry.recordfile.by_column import rewrite_by_column
 
 MUTATIONS = int(os.environ.get("ESPER_MUTATIONS", "1500"))
 SEED = int(os.environ.get("ESPER_SEED", "20261122"))
@@ -148,12 +149,20 @@ def mutate(rng: random.Random, data: bytes, frames: list) -> bytes:  # noqa: C90
     return bytes(changed)
 
 
+# Blocks are made into events and back: that takes three times as long.
+@pytest.mark.parametrize(
+    ("by_column", "mutations"), [(False, MUTATIONS), (True, MUTATIONS // 3)], ids=["events", "blocks"]
+)
 def test_no_mutation_makes_an_event_that_was_not_written_or_an_exception_that_is_not_ours(
-    records, small_types, monkeypatch
+    records, small_types, monkeypatch, by_column, mutations
 ):
     # Forcing thousands of small files to the disk takes most of the time and shows nothing here.
     monkeypatch.setattr("esper_telemetry.recordfile.append._sync_data", lambda fd: None)
     data = records.bytes(frames=24, per_frame=8, types=small_types)
+    if by_column:
+        plain = records.path()
+        plain.write_bytes(data)
+        data = rewrite_by_column(plain, records.path()).read_bytes()
     whole = RecordReader(data)
     frames = list(whole.frames())
     original = {event.seq: event.SerializeToString() for event in whole.events()}
@@ -161,7 +170,7 @@ def test_no_mutation_makes_an_event_that_was_not_written_or_an_exception_that_is
     output, again = records.path(), records.path()
     outcomes = {"good": 0, "read": 0, "recovered": 0}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for number in range(MUTATIONS):
+    for number in range(mutations):
         # Half of the changes fall behind the header, which is most of so small a file.
         mutated = mutate(rng, data, frames)
         if number % 2:
@@ -190,7 +199,7 @@ def test_no_mutation_makes_an_event_that_was_not_written_or_an_exception_that_is
         output.unlink()
         again.unlink()
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert outcomes["recovered"] > MUTATIONS / 3
+    assert outcomes["recovered"] > mutations / 3
     assert grown < 200 * 1024, f"{grown} KiB"
 
 
