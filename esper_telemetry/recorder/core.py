@@ -25,7 +25,7 @@ from esper_telemetry.recorder.forks import close_before_exit, watch_forks
 from esper_telemetry.recorder.housekeeping import Housekeeping
 from esper_telemetry.recorder.ledger import IN_CHILD, INVALID, SHUTDOWN, drop_counts
 from esper_telemetry.recorder.notices import Mistakes, notify
-from esper_telemetry.recorder.plans import NO_CONTEXT, NOWHERE, ContextPlans, Entry, KnownType, TypePlan
+from esper_telemetry.recorder.plans import NO_CONTEXT, NOWHERE, ContextPlans, Entry, KnownType, TypePlan, flat
 from esper_telemetry.recorder.runfiles import child_sink
 from esper_telemetry.recorder.wakeup import Wakeup, wait_until
 from esper_telemetry.recorder.writer_thread import WriterThread
@@ -240,7 +240,7 @@ class Core:
         """
         row = CONTEXT_SHAPES.of_message(build_context(fields))
         plans = self._plans_for(row.shape)
-        return plans, (row.values, plans.held + row.extra)
+        return plans, flat(row.values, plans.held + row.extra)
 
     def learn_step(self, base: ContextPlans, given: dict[str, Any], whole: ContextPlans) -> None:
         """Let `bind` do what it just did without this class: contexts like `base` were given fields like `given`."""

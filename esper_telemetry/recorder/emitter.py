@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from esper_telemetry.errors import SchemaError
 from esper_telemetry.recorder.handle import revived_emitter, ticket_of
 from esper_telemetry.recorder.ledger import TOO_LARGE
-from esper_telemetry.recorder.plans import NO_CONTEXT, NOWHERE, OFF
+from esper_telemetry.recorder.plans import NO_CONTEXT, NOWHERE, OFF, flat, whole_of
 from esper_telemetry.schema import MAX_EVENT_BYTES
 from esper_telemetry.schema.call_shapes import CONTEXT_SHAPES, HOW
 from esper_telemetry.schema.misfit import is_misfit
@@ -60,7 +60,9 @@ class Emitter:
             core.adopt(self)
 
     def __repr__(self) -> str:
-        bound = ", ".join(f"{name}={shown(value)}" for name, value in self._where[0].items() if value is not None)
+        bound = ", ".join(
+            f"{name}={shown(value)}" for name, value in whole_of(self._where).items() if value is not None
+        )
         return f"<Emitter: {bound or 'no context'}{', off' if self._core is None else ''}>"
 
     def __copy__(self) -> Emitter:
@@ -72,7 +74,7 @@ class Emitter:
     def __reduce__(self) -> tuple[Any, ...]:
         """Take along what `handle.py` needs; the values of a context that cannot be used stay behind."""
         root = self._root or self
-        return revived_emitter, (root._run_class, ticket_of(self._core), self._where[0], self.error)  # noqa: SLF001 - of the same class
+        return revived_emitter, (root._run_class, ticket_of(self._core), whole_of(self._where), self.error)  # noqa: SLF001 - of the same class
 
     def bind(self, *wrong: object, **context: Any) -> Emitter:
         """Return an emitter that adds `context` to what this one adds.
@@ -89,7 +91,8 @@ class Emitter:
             SchemaError: only with strict=True; else the emitter's events are counted as invalid.
         """
         try:
-            check, plans, more = self._context.steps[len(context)]
+            step = self._context.steps[len(context)]
+            check, plans, more = step
             texts = check(context)
         except Exception as error:  # so many names were not bound before
             if not is_misfit(error):
@@ -97,11 +100,17 @@ class Emitter:
             texts = -1
         if texts < 0 or wrong:
             return self._bind_any(wrong, context)
+        # At half the price of a constructor.
         emitter = _new(Emitter)
-        # At half the price of a constructor. What is bound is `context` itself where nothing is below it.
-        values, held = self._where
-        emitter._core, emitter._context, emitter._root = self._core, plans, self._root or self  # noqa: SLF001 - of the same class
-        emitter._where = {**values, **context} if values else context, held + more + texts  # noqa: SLF001
+        emitter._core = self._core  # noqa: SLF001 - of the same class
+        emitter._context = plans  # noqa: SLF001
+        emitter._root = self._root or self  # noqa: SLF001
+        where = self._where
+        # The writer thread joins the two layers. More of them would grow with each step of a loop that binds anew.
+        if where[2] is None:
+            emitter._where = context, where[1] + more + texts, where, step  # noqa: SLF001
+        else:
+            emitter._where = {**whole_of(where), **context}, where[1] + more + texts, None, None  # noqa: SLF001
         return emitter
 
     def emit(self, event: type[Message] | Message | None = None, /, *wrong: object, **fields: Any) -> None:
@@ -162,14 +171,14 @@ class Emitter:
 
     def _bind_any(self, wrong: tuple[object, ...], context: dict[str, Any]) -> Emitter:
         """Bind a context of a shape that has not come often, or one that cannot be used."""
-        core, whole = self._core, {**self._where[0], **context}
+        core, whole = self._core, {**whole_of(self._where), **context}
         if self.error is not None:
             return self.spoiled(self.error)
         if wrong:
             return self.spoiled(SchemaError(f"bind was given {shown(wrong[0])}; give names, such as bind(env_id=0)"))
         try:
             if core is None:
-                plans, where = OFF, (CONTEXT_SHAPES.row(whole).values, 0)
+                plans, where = OFF, flat(CONTEXT_SHAPES.row(whole).values, 0)
             else:
                 plans, where = core.placed(whole)
                 core.learn_step(self._context, context, plans)
@@ -206,9 +215,10 @@ class Emitter:
     ) -> None:
         plans, where, fields = self._context, self._where, call[2]
         try:
-            row = known.shapes.take(*call, where[0])
+            bound = whole_of(where)
+            row = known.shapes.take(*call, bound)
             if row.where is not None:
-                plans, where = core.placed({**where[0], **row.where})
+                plans, where = core.placed({**bound, **row.where})
         except Exception as error:
             if not is_misfit(error):
                 raise

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from esper_telemetry.schema.row_shape import ColumnSource, RowShape
     from esper_telemetry.schema.value_checks import Check
 
-    # The values of a context, and the bytes that they take in memory.
-    Where = tuple[dict[str, Any], int]
+    # A context: values, the bytes that all of it takes in memory, the context that they add to, and what tells their
+    # names: two with the same have values of the same names.
+    Where = tuple[dict[str, Any], int, "Where | None", object]
 
 # Bytes of an entry in memory beside its row: five references, a time, a number of bytes; and of a context.
 _ENTRY, _PAIR = 5 * 8 + 32 + 32, 56 + 32
@@ -68,11 +69,41 @@ class EntryKind:
         self, seqs: Sequence[int], times: Sequence[int], wheres: Sequence[Where], rows: Sequence[Any]
     ) -> EventGroup:
         """Return entries as events, for `build_frame`."""
-        columns = self.shape.columns(rows)
-        shared = all(map(is_, wheres, repeat(wheres[0])))
-        bound = [where[0] for where in (wheres[:1] if shared else wheres)]
-        context = [source.column(rows if in_row else bound) for source, in_row in self._sources]
-        return EventGroup(self.type_id, seqs, times, self.context_fields, context, self.fields, columns)
+        context = self._context(wheres, rows)
+        return EventGroup(
+            self.type_id, seqs, times, self.context_fields, context, self.fields, self.shape.columns(rows)
+        )
+
+    def _context(self, wheres: Sequence[Where], rows: Sequence[Any]) -> list[Sequence[Any]]:
+        """Return the columns of the context; of what all share, one value."""
+        if all(map(is_, wheres, repeat(wheres[0]))):
+            wheres = wheres[:1]
+        ids = list(map(id, wheres))
+        distinct = dict(zip(ids, wheres, strict=True))  # the same few come again and again
+        given, below = _layers(list(distinct.values()))
+        context: list[Sequence[Any]] = []
+        for source, in_row in self._sources:
+            if in_row:
+                context.append(source.column(rows))
+            elif source.name not in given[0]:
+                context.append([below[source.name]])
+            else:
+                values = source.column(given)
+                # Whole numbers and texts: those that are equal are the same.
+                if values.count(values[0]) == len(values):
+                    values = values[:1]
+                elif len(values) < len(ids):
+                    values = list(map(dict(zip(distinct, values, strict=True)).__getitem__, ids))
+                context.append(values)
+        return context
+
+
+def _layers(wheres: Sequence[Where]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return what differs between contexts, all with the same names, and what all have beside it."""
+    _, _, below, step = wheres[0]
+    if below is not None and all(where[2] is below and where[3] is step for where in wheres):
+        return [where[0] for where in wheres], below[0]
+    return [whole_of(where) for where in wheres], {}
 
 
 def _context_sources(bound: RowShape, shape: RowShape) -> list[tuple[ColumnSource, bool]]:
@@ -136,7 +167,8 @@ class ContextPlans:
         calls: event class → number of fields of a call → kind; None for a class that is filtered by its level.
         plans: event class → how it is emitted.
         steps: number of names that `bind` is given → what it did last with so many: the check of what is given, what is
-            known of the whole context, and the bytes that it takes in memory beyond the one below.
+            known of the whole context, and the bytes that it takes in memory beyond the one below. Each such tuple is
+            of the same names.
     """
 
     __slots__ = ("__weakref__", "calls", "held", "plans", "shape", "steps")
@@ -173,8 +205,21 @@ class _Nothing(dict[Any, Any]):
 
 
 NO_CONTEXT = plain_shape((), ())
-NOWHERE: Where = ({}, 0)
+NOWHERE: Where = ({}, 0, None, None)
 """No context; it takes no memory of its own."""
+
+
+def flat(values: dict[str, Any], held: int) -> Where:
+    """Return a context that adds to none, and takes so many bytes in memory."""
+    return values, held, None, None
+
+
+def whole_of(where: Where) -> dict[str, Any]:
+    """Return all values of a context. It is not to be changed."""
+    values, _, below, _ = where
+    return values if below is None else {**below[0], **values}
+
+
 OFF = ContextPlans(NO_CONTEXT)
 OFF.calls = _Nothing()
 

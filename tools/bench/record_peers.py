@@ -8,6 +8,7 @@ recommended way: chunked zstd for MCAP, one line an event for JSON.
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -78,23 +79,16 @@ def type_table(made: Iterable[Made]) -> dict[type, tuple[int, EventType]]:
 
 
 class _Times:
-    """A clock that shows the time of the event that is emitted."""
+    """Clocks that show the time of the event that is emitted, and take no longer to read than real ones."""
 
-    def __init__(self, now: int) -> None:
-        self.now = now
-
-    def wall_ns(self) -> int:
-        """Return it."""
-        return self.now
-
-    def monotonic_ns(self) -> int:
-        """Return the same."""
-        return self.now
+    def __init__(self, times: Sequence[int]) -> None:
+        self.wall_ns = itertools.repeat(times[0]).__next__
+        self.monotonic_ns = itertools.chain(times[:1], times).__next__  # the stream is anchored at the first one
 
 
 def batches(made: Sequence[Made], types: dict[type, tuple[int, EventType]]) -> Iterator[Batch]:
     """Make batches of a frame as the recorder makes them, but in this thread: emit, buffer, cutter."""
-    clock = _Times(made[0].time)
+    clock = _Times([one.time for one in made])
     options = et.RecordOptions(frame_bytes=FRAME_BYTES, buffer_bytes=1 << 30)
     core = Core(options, clock, [one for _, one in types.values()], level_number("debug"), strict=True)
     core.append, core.open_buffer = core.buffer.append, core.buffer
@@ -104,7 +98,6 @@ def batches(made: Sequence[Made], types: dict[type, tuple[int, EventType]]) -> I
         emitter = bound.get(id(one.context))
         if emitter is None:
             emitter = bound[id(one.context)] = root.bind(**one.context)
-        clock.now = one.time
         emitter.emit(one.cls, **one.fields)
         if not seq % _EVENTS_AT_ONCE:
             yield from _taken(core, seq - _EVENTS_AT_ONCE)

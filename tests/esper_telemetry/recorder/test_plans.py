@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 from esper_telemetry import events, testing
 from esper_telemetry.recorder.plans import NO_CONTEXT, NOWHERE, TypePlan
 from esper_telemetry.schema.frame_builder import build_frame
@@ -59,6 +61,48 @@ def test_a_bound_context_of_any_depth_is_what_was_bound_last():
     run.close()
     places = [event.data for event in testing.recorded(sink) if event.name == "perf.throughput"]
     assert places == [{"fps": 1.0, "step": at, "rank": at, "device": f"cuda:{at % 2}"} for at in range(60)]
+
+
+def test_contexts_of_the_same_names_are_one_block_whatever_of_them_was_bound_first():
+    run, sink = testing.memory_run()
+    expected = []
+    for at in range(60):
+        batch, step = run.bind(batch_idx=7, device="cpu"), run.bind(step=at, device="cuda:0")
+        for emitter in (batch.bind(step=at), step.bind(batch_idx=at), run.bind(device="cpu", batch_idx=at, step=3)):
+            emitter.emit(events.Throughput, fps=1.0)
+            emitter.emit(events.Throughput, fps=2.0, step=at + 100)
+        for where in ((7, at, "cpu"), (at, at, "cuda:0"), (at, 3, "cpu")):
+            for fps, number in ((1.0, where[1]), (2.0, at + 100)):
+                expected.append({"fps": fps, "batch_idx": where[0], "step": number, "device": where[2]})
+    run.close()
+    found = [block for batch in sink.batches for block in record_pb2.RecordFile.FromString(batch.raw).block]
+    assert [len(block.seq_steps) for block in found] == [360]
+    assert [event.data for event in testing.recorded(sink) if event.name == "perf.throughput"] == expected
+
+
+def test_a_step_adds_its_column_alone_to_what_is_bound():
+    run, sink = testing.memory_run()
+    bound = run.bind(batch_idx=7, device="cpu")
+    for step in range(60):
+        bound.bind(step=step).emit(events.Throughput, fps=1.0)
+    run.close()
+    (block,) = [block for batch in sink.batches for block in record_pb2.RecordFile.FromString(batch.raw).block]
+    assert sorted(len(one.ints or one.int_steps or one.texts) for one in block.context) == [1, 1, 60]
+    places = [event.data for event in testing.recorded(sink) if event.name == "perf.throughput"]
+    assert places == [{"fps": 1.0, "step": step, "batch_idx": 7, "device": "cpu"} for step in range(60)]
+
+
+def test_what_a_loop_binds_anew_at_each_step_keeps_nothing_of_the_steps_before():
+    run, _ = testing.memory_run()
+    emitter = run
+    for step in range(60):
+        before, emitter = weakref.ref(emitter), emitter.bind(step=step)
+    held, depth = emitter._where, 0
+    while held is not None:
+        held, depth = held[2], depth + 1
+    assert before() is None
+    assert depth <= 2
+    run.close()
 
 
 def test_what_is_wrong_is_refused_after_many_calls_as_at_the_first():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import struct
 
 import pytest
@@ -76,6 +77,42 @@ def test_a_column_gives_back_every_bit(drawn):
     assert list(map(bits, found.values())) == list(map(bits, values))
     if found.shared:
         assert bits(found.one()) == bits(values[0])
+
+
+def come_back(kind, values):
+    seqs = range(1, len(values) + 1)
+    block = parsed(encode_block(7, seqs, seqs, [], [encode_column(Field(2, kind), values)]))
+    return list(block.columns[2].values()) == values
+
+
+AROUND_A_BYTE = pytest.mark.parametrize("most", [1, 63, 64, 127, 128, 255, 256, 300])
+FEW_AND_MANY = pytest.mark.parametrize("count", [3, 129, 700])
+
+
+@AROUND_A_BYTE
+@FEW_AND_MANY
+def test_numbers_around_the_limits_of_a_byte_come_back(most, count):
+    drawn = random.Random(most)
+    rising = [at * most for at in range(count)]
+    for values in (
+        rising,
+        [-value for value in rising],
+        [*rising, 0],
+        [drawn.choice((0, most)) for _ in range(count)],
+        [drawn.choice((-most, -1, most)) for _ in range(count)],
+        [*[5] * count, most],
+        [(1 << 63) - 1, *rising],
+    ):
+        assert come_back(_TYPE.TYPE_INT64, values)
+    assert come_back(_TYPE.TYPE_UINT64, [*rising, (1 << 64) - 1, 1 << 63])
+    assert come_back(_TYPE.TYPE_STRING, [str(value % (most + 1)) for value in rising])
+
+
+@AROUND_A_BYTE
+@FEW_AND_MANY
+def test_sequence_numbers_with_gaps_come_back(most, count):
+    seqs = [5 + at * most for at in range(count)]
+    assert parsed(encode_block(7, seqs, seqs, [], [])).seqs == seqs
 
 
 def test_every_type_of_a_column_is_tried():

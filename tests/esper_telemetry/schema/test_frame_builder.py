@@ -90,7 +90,9 @@ def test_what_columns_would_not_give_back_stays_as_it_is():
     assert exact_row(PpoUpdateCompleted.FromString(unknown), unknown) is None
 
 
-def test_others_may_run_between_columns():
-    pauses = itertools.count()
-    build_frame([scalars([1, 2, 3], [0.5], ["a"])], lambda: next(pauses))
-    assert next(pauses) == len(SCALAR) + 1
+def test_others_may_run_between_columns_of_many_values():
+    small, large = itertools.count(), itertools.count()
+    build_frame([scalars([1, 2, 3], [0.5], ["a"])], lambda: next(small))
+    assert next(small) == 0  # each pause costs as much as many values
+    build_frame([scalars(range(1, 5001), [0.5] * 5000, ["a"] * 5000)], lambda: next(large))
+    assert next(large) == len(SCALAR) + 1
