@@ -12,8 +12,9 @@ INTEGRATIONS := .venv-integrations
 DEMO ?= --task digits --episodes 4
 # Where its records and its report go.
 DEMO_RUNS ?= runs
-# One process for each of two cores; a file's tests stay together, for they share what is costly to set up.
-PARALLEL ?= -n 2 --dist loadfile
+# Two processes for each of two cores, because many tests wait: for other processes, for disks and for clocks. A file's
+# tests stay together, for they share what is costly to set up; files begin in the order of tests/conftest.py.
+PARALLEL ?= -n 4 --dist loadfile --no-loadscope-reorder
 # Where `make bench` keeps its table.
 FIGURES ?= docs/measurements/figures
 # Arguments for pytest, e.g. `make test TESTS="tests/simic -x"`.

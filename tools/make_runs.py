@@ -1,4 +1,4 @@
-"""Makes real runs of the trainer, short ones on the digits, for questions over many runs.
+"""Makes real runs of the trainer, short ones, for questions over many runs.
 
     OMP_NUM_THREADS=1 python tools/make_runs.py runs --runs 100
 
@@ -33,14 +33,14 @@ _BREAKS_AT = 4
 TASK = "digits"
 
 
-def make_runs(folder: Path, count: int) -> None:
-    """Make runs "run-000" and following in a folder; those that are there already are left as they are."""
-    task = load_task(TASK)
+def make_runs(folder: Path, count: int, name: str = TASK) -> None:
+    """Make runs "run-000" and following of a task in a folder; those that are there already are left as they are."""
+    task = load_task(name)
     for number in range(count):
         if (folder / name_of(number)).exists():
             continue
         if number in (KILLED, RESUMED):
-            command = [sys.executable, __file__, str(folder), "--killed", str(number)]
+            command = [sys.executable, __file__, str(folder), "--killed", str(number), "--task", name]
             subprocess.run(command, check=False, timeout=600)
         if number != KILLED:
             make_run(folder, number, task)
@@ -68,7 +68,9 @@ def train_by_rules(folder: Path, number: int, task: Task, control_of: str | None
     options: dict[str, Any] = {"control_of": control_of, "run_id": name_of(number)}
     if number == RESUMED:
         options = {"resume": name_of(number), "resumed_from": {"episode": 0}}
-    with open_hub(folder, name=f"{TASK}-{policy}", config={"task": TASK, **vars_of(config)}, **options) as hub:
+    with open_hub(
+        folder, name=f"{task.name}-{policy}", config={"task": task.name, **vars_of(config)}, **options
+    ) as hub:
         result = train_heuristic(task, config)
         for accuracy in ("val_accuracy", "test_accuracy"):
             mean = result.mean(accuracy)
@@ -80,8 +82,8 @@ def train_policy(folder: Path, number: int, task: Task) -> None:
     """Train a policy; every other run with blocks of steps."""
     config = PpoConfig(batches=BATCHES, n_envs=ENVS, max_epochs=EPOCHS, hidden=16, seed=number, lr=0.003)
     blocks = number % 2 == 1
-    facts = {"task": TASK, "loop": "ppo", **config.to_mapping()}
-    with open_hub(folder, name=f"{TASK}-ppo", config=facts, step_blocks=blocks, run_id=name_of(number)) as hub:
+    facts = {"task": task.name, "loop": "ppo", **config.to_mapping()}
+    with open_hub(folder, name=f"{task.name}-ppo", config=facts, step_blocks=blocks, run_id=name_of(number)) as hub:
         trainer = VectorizedTrainer({"cpu": task}, config)
         if number in BROKEN:
             break_a_host(trainer)
@@ -107,13 +109,13 @@ def break_a_host(trainer: VectorizedTrainer) -> None:
     trainer._new_episode = new_episode  # type: ignore[method-assign] # noqa: SLF001 - as above
 
 
-def die(folder: Path, number: int) -> None:
+def die(folder: Path, number: int, name: str) -> None:
     """Record a run up to its middle, and be killed."""
     config = HeuristicConfig(episodes=1, max_epochs=EPOCHS, seed=number // 3)
     with open_hub(
-        folder, name=f"{TASK}-heuristic", config={"task": TASK, **vars_of(config)}, run_id=name_of(number)
+        folder, name=f"{name}-heuristic", config={"task": name, **vars_of(config)}, run_id=name_of(number)
     ) as hub:
-        train_heuristic(load_task(TASK), config)
+        train_heuristic(load_task(name), config)
         if hub.run is not None:
             hub.run.flush()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -129,11 +131,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder of the runs")
     parser.add_argument("--runs", type=int, default=100, help="how many")
+    parser.add_argument("--task", choices=("digits", "synthetic"), default=TASK, help="what is learned")
     parser.add_argument("--killed", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.killed is not None:
-        die(options.folder, options.killed)
-    make_runs(options.folder, options.runs)
+        die(options.folder, options.killed, options.task)
+    make_runs(options.folder, options.runs, options.task)
 
 
 if __name__ == "__main__":

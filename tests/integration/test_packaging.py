@@ -169,6 +169,7 @@ def answers(python):
     return found
 
 
+@pytest.mark.slow
 def test_a_call_is_accepted_or_refused_alike_on_every_protobuf_of_the_range(answers):
     first = answers["newest", "upb"]
     assert len(first) > 2000
@@ -176,6 +177,7 @@ def test_a_call_is_accepted_or_refused_alike_on_every_protobuf_of_the_range(answ
         assert {call: answer for call, answer in others.items() if answer != first[call]} == {}, where
 
 
+@pytest.mark.slow
 def test_a_later_call_is_answered_as_the_first_one_was(answers):
     for where, found in answers.items():
         assert {call: both for call, both in found.items() if both[0] != both[1]} == {}, where

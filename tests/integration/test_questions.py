@@ -27,7 +27,7 @@ QUESTIONS = re.findall(r"^### (\d+)\. (.*?)$.*?^```sql\n(.*?)\n```$", PAGE, re.M
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    command = [sys.executable, ROOT / "tools" / "make_runs.py", folder, "--runs", "12"]
+    command = [sys.executable, ROOT / "tools" / "make_runs.py", folder, "--runs", "12", "--task", "synthetic"]
     subprocess.run(command, check=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"})
     return folder
 

@@ -127,7 +127,7 @@ LOADER = """
 """
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_what_a_dataset_emits_in_the_workers_of_a_data_loader_is_recorded(program, method):
     folder = program(LOADER, method)
     assert counted(folder) == {"sample": 600, "batch": 30}

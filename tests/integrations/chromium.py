@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.esper_telemetry.ui.pageprocess import PageProcess
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE_MS = 60_000
+PATIENCE_MS = 180_000
 
 PROBE = Path(__file__).with_name("probe.js")
 

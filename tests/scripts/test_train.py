@@ -18,6 +18,7 @@ from tests.esper_telemetry.collectorprocess import CollectorProcess, stored_fram
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 300  # seconds; PyTorch alone takes ten to load on a busy machine
+HEURISTIC, PPO = ["heuristic", "--episodes", "50"], ["ppo", "--batches", "500"]
 
 
 def test_telemetry_lifecycle_only_flag_wired(monkeypatch):
@@ -77,7 +78,7 @@ def test_the_plans_last_command_works_on_digits(tmp_path, capsys):
 
 
 def test_off_with_the_flag_records_seeds_and_off_without_it_nothing(tmp_path):
-    short = ["heuristic", "--episodes", "1", "--max-epochs", "30", "--telemetry-level", "off"]
+    short = ["heuristic", "--task", "synthetic", "--episodes", "1", "--max-epochs", "30", "--telemetry-level", "off"]
     assert main([*short, "--telemetry-dir", str(tmp_path / "quiet")]) == 0
     assert types(tmp_path / "quiet") == ["run.started", "telemetry.disabled", "run.finished"]
     assert main([*short, "--telemetry-lifecycle-only", "--telemetry-dir", str(tmp_path / "seeds")]) == 0
@@ -85,7 +86,7 @@ def test_off_with_the_flag_records_seeds_and_off_without_it_nothing(tmp_path):
 
 
 def test_it_ends_with_a_summary_and_a_command_that_can_be_typed(tmp_path, capsys):
-    arguments = ["heuristic", "--episodes", "1", "--max-epochs", "30", "--control"]
+    arguments = ["heuristic", "--task", "synthetic", "--episodes", "1", "--max-epochs", "30", "--control"]
     assert main([*arguments, "--telemetry-dir", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     (run,) = tmp_path.iterdir()
@@ -177,9 +178,14 @@ def test_a_record_that_cannot_be_written_is_one_line_and_exit_code_2(tmp_path, c
     assert str(occupied) in err
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda sent: sent.name)
 @pytest.mark.parametrize(
-    "loop", [["heuristic", "--episodes", "50"], ["ppo", "--batches", "500"]], ids=lambda loop: loop[0]
+    ("loop", "sent"),
+    [
+        pytest.param(HEURISTIC, signal.SIGTERM, id="heuristic-SIGTERM"),
+        pytest.param(PPO, signal.SIGINT, id="ppo-SIGINT"),
+        pytest.param(HEURISTIC, signal.SIGINT, id="heuristic-SIGINT", marks=pytest.mark.slow),
+        pytest.param(PPO, signal.SIGTERM, id="ppo-SIGTERM", marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_that_is_ended_early_leaves_a_readable_record_and_says_where(tmp_path, loop, sent):
     process = command("--task", "synthetic", "--telemetry-dir", str(tmp_path), loop=loop)

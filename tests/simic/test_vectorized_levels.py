@@ -14,7 +14,7 @@ from esper_telemetry import RecordOptions
 from esper_telemetry.errors import SinkError
 from esper_telemetry.testing import memory_run, recorded
 
-CONFIG = PpoConfig(batches=2, n_envs=2, max_epochs=16, hidden=16)
+CONFIG = PpoConfig(batches=2, n_envs=2, max_epochs=10, hidden=16)
 
 
 def learned(task, *, telemetry_enabled=True, lifecycle_only=False):

@@ -14,7 +14,7 @@ from esper.simic.config import PpoConfig
 from esper.simic.vectorized import VectorizedTrainer
 from esper.telemetry import open_hub
 
-BATCHES, ENVS, EPOCHS = 3, 3, 25
+BATCHES, ENVS, EPOCHS = 2, 3, 15
 OPS = {"WAIT", "GERMINATE", "CULL", "FOSSILIZE"}
 HEADS = ("op", "slot", "blueprint", "blend")
 SEED_EVENTS = {"seed.germinated", "seed.stage_changed", "seed.culled"}

@@ -9,16 +9,28 @@ import pytest
 
 import esper_telemetry
 from esper_telemetry.decode import read
-from tests.esper_telemetry.ui.pageprocess import ChangeReader
+from tests.esper_telemetry.conftest import SCHEMAS, emit_variety
+from tests.esper_telemetry.ui.pageprocess import ChangeReader, PageProcess
 
 
-@pytest.fixture
-def page(record_run, open_page, tmp_path):
-    record_run(name="whole", tags={"kind": "demo"})
-    return open_page(tmp_path / "runs")
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder with one run."""
+    folder = tmp_path_factory.mktemp("page") / "runs"
+    with esper_telemetry.start_run(folder, name="whole", tags={"kind": "demo"}, schemas=SCHEMAS) as run:
+        emit_variety(run)
+    return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def page(runs):
+    """One page for all that only ask it."""
+    process = PageProcess(runs)
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="module")
 def key(page):
     return page.get("/api/runs").json()["runs"][0]["key"]
 
@@ -44,8 +56,8 @@ def test_runs_are_listed_with_their_facts(page):
     assert (run["name"], run["outcome"], run["tags"], run["missing"]) == ("whole", "completed", {"kind": "demo"}, 0)
 
 
-def test_the_events_behind_a_number_are_those_of_the_record(page, key, tmp_path):
-    (event,) = [event for event in read(next((tmp_path / "runs").iterdir())) if event.type == "seed.culled"]
+def test_the_events_behind_a_number_are_those_of_the_record(page, key, runs):
+    (event,) = [event for event in read(next(runs.iterdir())) if event.type == "seed.culled"]
     found = page.get(f"/api/runs/{key}/events?type=seed.*&first={event.seq}&last={event.seq}").json()["events"]
     assert [(one["seq"], one["type"], one["data"]["seed_id"]) for one in found] == [(event.seq, "seed.culled", "s-1")]
     assert [one["type"] for one in page.get(f"/api/runs/{key}/events?text=conv_light").json()["events"]] == [
@@ -96,9 +108,11 @@ def test_a_wrong_question_is_answered_with_what_is_wrong(page, key, path, status
     assert (answer.status_code, bool(answer.json()["error"])) == (status, True)
 
 
-def test_a_replay_runs_at_its_speed_can_be_paused_and_ends_like_the_run(page, key):
+def test_a_replay_runs_at_its_speed_can_be_paused_and_ends_like_the_run(runs, open_page):
     import httpx
 
+    page = open_page(runs)
+    key = page.get("/api/runs").json()["runs"][0]["key"]
     base = page.address.rstrip("/")
     replay = httpx.post(f"{base}/api/runs/{key}/replay", json={"speed": 1000}).json()["key"]
     assert httpx.post(f"{base}/api/runs/{replay}/pace", json={"speed": 1e6, "paused": False}).json()["speed"] == 1e6
