@@ -42,7 +42,6 @@ _SLICE = 256
 # Events that are taken from the buffer at once: some slices, for each time moves all that wait behind them.
 _AT_ONCE = 4096
 _NO_TYPE = 0
-_spare = operator.attrgetter("spare")
 
 
 class Loss:
@@ -274,8 +273,9 @@ class FrameCutter:
 
     def _sizes(self, start: int, end: int) -> list[int]:
         """Return what entries take in a frame, about."""
-        rooms, wheres = self.taken[start + _ROOM : end : WIDTH], self.taken[start + _WHERE : end : WIDTH]
-        sizes = list(map(operator.sub, rooms, map(_spare, self.taken[start:end:WIDTH])))
+        kinds, rooms = self.taken[start:end:WIDTH], self.taken[start + _ROOM : end : WIDTH]
+        sizes = [room - kind.spare for kind, room in zip(kinds, rooms, strict=True)]
+        wheres = self.taken[start + _WHERE : end : WIDTH]
         if all(map(operator.is_, wheres, repeat(wheres[0]))):
             return sizes
         # A context that is another one than that of the event before was reckoned at its memory.
@@ -297,9 +297,11 @@ class FrameCutter:
             frame.losses = [one for one in kinds if one.type_id == _NO_TYPE]
             # They have no time of their own: that of an event before.
             times = [0 if one.type_id == _NO_TYPE else time for one, time in zip(kinds, times, strict=True)]
-        if not self._timeline.is_plain(min(times)):
+        ordered = sorted(times)
+        if not self._timeline.is_plain(ordered[0]):
             times = self._timeline.slowed(times)
-        if times[0] < frame.latest or times != sorted(times):
+            ordered = sorted(times)
+        if times[0] < frame.latest or times != ordered:
             # What lies between reading a clock and storing an event, other threads may use.
             times = list(accumulate(times, max, initial=frame.latest))[1:]
         frame.min_time = next((time for one, time in zip(kinds, times, strict=True) if one.type_id != _NO_TYPE), None)

@@ -8,6 +8,8 @@ changes.
 
 from __future__ import annotations
 
+from itertools import repeat
+from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.schema.frame_builder import EventGroup
@@ -74,6 +76,8 @@ class EntryKind:
 
     def _context(self, wheres: Sequence[Where], rows: Sequence[Any]) -> list[Sequence[Any]]:
         """Return the columns of the context; of what all share, one value."""
+        if all(map(is_, wheres, repeat(wheres[0]))):
+            wheres = wheres[:1]
         ids = list(map(id, wheres))
         distinct = dict(zip(ids, wheres, strict=True))  # the same few come again and again
         given, below = _layers(list(distinct.values()))
