@@ -110,6 +110,32 @@ def test_an_engine_compacts_what_it_has_sealed_and_goes_on(tmp_path, produced):
     assert not list(folder.glob(".*"))
 
 
+def test_what_was_sealed_at_the_end_is_compacted_when_its_producer_comes_back(tmp_path, produced):
+    async def store(engine):
+        await engine.start(lambda cycle: None)
+        lane = (await engine.restore(key_of(produced))).lane
+        engine.claim(lane, 1)
+        engine.put(lane, SchemaCheck(CollectorLimits()).check(produced.schema, lane.key))
+        for number in range(FRAMES):
+            engine.put(lane, PutFrame(produced.raw[number], produced.refs[number].descriptor))
+        while lane.numbers.durable_seq < produced.last_seq:  # noqa: ASYNC110 - the writer thread works
+            await asyncio.sleep(0.02)
+        await engine.stop(5)
+
+    async def come_back(engine):
+        await engine.start(lambda cycle: None)
+        restored = await engine.restore(key_of(produced))
+        while frame_counts(tmp_path / produced.run_id) != [1]:  # noqa: ASYNC110 - another process works
+            await asyncio.sleep(0.02)
+        await engine.stop(1)
+        return restored.lane.numbers.durable_seq
+
+    asyncio.run(asyncio.wait_for(store(FileEngine(tmp_path, compacts=True)), 60))
+    assert frame_counts(tmp_path / produced.run_id) == [FRAMES]
+    assert asyncio.run(asyncio.wait_for(come_back(FileEngine(tmp_path, compacts=True)), 60)) == produced.last_seq
+    assert seqs(tmp_path / produced.run_id) == list(range(1, produced.last_seq + 1))
+
+
 def test_a_segment_that_was_replaced_by_us_is_not_missed(tmp_path, produced):
     files = files_with_a_sealed_segment(tmp_path, produced)
     (segment,) = files.published
