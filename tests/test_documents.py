@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tools.docs.build_site import DeadLinkError, gather
+from tools.docs.conf import as_restructured_text
 from tools.docs.page_blocks import comparable
 
 ROOT = Path(__file__).parent.parent
@@ -150,6 +151,12 @@ def test_a_link_to_a_name_that_a_file_does_not_define_stops_the_build(tmp_path, 
     index.write_text("# Title\n\n[proof](../test_it.py#test_gone)\n")
     with pytest.raises(DeadLinkError, match="test_gone"):
         gather(tmp_path / "other")
+
+
+def test_a_docstring_s_code_and_stars_are_shown_as_they_are_written():
+    lines = ["`run.emit` takes **fields, a|b and update_ of `new_state`"]
+    as_restructured_text(None, "function", "name", None, None, lines)
+    assert lines == [r"``run.emit`` takes \*\*fields, a\|b and update\_ of ``new_state``"]
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ EXTRAS = (
     "torch", "trainer", "cli", "collector", "query", "s3", "gymnasium", "hf", "lightning", "sb3", "torchrl", "ui",
     "nats", "mcap", "mcp", "otlp", "perfetto", "tensorboard", "wandb",
 )  # fmt: skip
-NEIGHBOURS = ("wandb", "tensorboard", "mlflow", "ray", "onnx", "opentelemetry-exporter-otlp")
+NEIGHBOURS = ("wandb", "tensorboard", "mlflow", "ray", "onnx", "opentelemetry-exporter-otlp", "kfp")
 COLUMNS = (
     "environment", "asked for beside us", "Python", "protobuf", "grpcio", "health-checking", "zstandard", "size",
     "`pip check`", "tried",
@@ -119,6 +119,7 @@ def rows() -> list[Row]:
         Row("Ranges", "sdist", archive=SDIST),
         serving("Ranges", "collector-oldest", OLDEST_COLLECTOR),
         serving("Ranges", "collector-protobuf-6", ("protobuf<7",)),
+        serving("Ranges", "collector-protobuf-7.34", ("protobuf==7.34.2",)),  # there is no such set: findings/
         serving("Ranges", "collector-newest"),
         *(Row("Extras", f"[{extra}]", extras=(extra,), trials=(extra,)) for extra in EXTRAS),
         *(serving("Neighbours", each, (each,)) for each in NEIGHBOURS),
@@ -186,6 +187,12 @@ def shown(outcome: Outcome, name: str) -> str:
     return outcome.versions.get(name, "—")
 
 
+def kept_results() -> dict[str, Outcome]:
+    """Return what earlier calls found, by row."""
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    return {name: Outcome(**each) for name, each in kept.items()}
+
+
 def page(results: dict[str, Outcome]) -> str:
     """Return the document: a table for each group."""
     text = [HEAD]
@@ -230,19 +237,17 @@ def main() -> None:
     unknown = [name for name in chosen.names if name not in known]
     if unknown:
         parser.error(f"there is no row {unknown[0]!r}; the rows are {', '.join(known)}")
-    results = {
-        name: Outcome(**kept) for name, kept in (json.loads(RESULTS.read_text()) if RESULTS.exists() else {}).items()
-    }
     if chosen.page is not None:
-        chosen.page.write_text(page(results), encoding="utf-8")
+        chosen.page.write_text(page(kept_results()), encoding="utf-8")
         return
     with tempfile.TemporaryDirectory(prefix="install-matrix-") as built:
         build = [sys.executable, "-m", "build", "--no-isolation", "-o", built, str(ROOT)]
         subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
         for name in chosen.names or known:
             with tempfile.TemporaryDirectory(prefix="install-") as home:
-                results[name] = tried(known[name], Path(built), Path(home))
-            print(line(known[name], results[name]), f"{results[name].seconds} s", flush=True)
+                outcome = tried(known[name], Path(built), Path(home))
+            print(line(known[name], outcome), f"{outcome.seconds} s", flush=True)
+            results = {**kept_results(), name: outcome}  # read again: two of these may run at once
             RESULTS.parent.mkdir(exist_ok=True)
             RESULTS.write_text(json.dumps({each: asdict(kept) for each, kept in results.items()}, indent=1))
 

@@ -3,8 +3,8 @@
 Pages are written for a reader of the checkout, and link to what lies beside them: a test, a script, the format's
 specification. This puts a copy of docs/ together in which those links stay inside the site, and hands it to Sphinx:
 documents that are kept elsewhere become pages (`DOCUMENTS`), and any other file that is linked becomes a page with its
-source, with an anchor at each name that a link asks for. The navigation is the lists of docs/index.md. Nothing is
-fetched from a network.
+source, with an anchor at each name that a link asks for. The navigation is the lists of docs/index.md, then
+docs/measurements/. Nothing is fetched from a network.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ DOCUMENTS = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
+    "examples/README.md": "examples.md",
     "esper_telemetry/collector/OPERATIONS.md": "operations.md",
     "esper_telemetry/recordfile/FORMAT.md": "record-format.md",
     "tests/golden/README.md": "golden-files.md",
@@ -126,6 +127,8 @@ def _tables_of_contents(index: str) -> Iterator[str]:
         if entries:
             lines = "\n".join(f"{label} <{page}>" for label, page in entries)
             yield f"\n\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n{lines}\n```\n"
+    if (ROOT / "docs" / "measurements").is_dir():
+        yield "\n\n```{toctree}\n:hidden:\n:caption: Measurements\n:glob:\n\nmeasurements/*\n```\n"
 
 
 def _source_page(target: str, names: set[str]) -> str:
