@@ -281,6 +281,8 @@ class FileEngine:
             elif files.published:
                 header = archive.header_of(files.published[-1].path)
             size = archive.run_bytes(self._root, key.run_id)
+        if self._compactor is not None and files.published:  # the end of a collector, or its next start, sealed it
+            self._compactor.add(key, files.published[-1].path)
         return RestoredProducer(files, header, files.stored_bytes, size)
 
     def _weigh(self) -> list[Weighed]:

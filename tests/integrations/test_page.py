@@ -78,6 +78,26 @@ def test_each_cell_that_is_drawn_equals_its_fold(tmp_path, open_page, tab):
     assert checked > 20
 
 
+A_FIGURE_BEFORE_ANOTHER = """async () => {
+    const [{ PanelView }, { Sync }, { apply }] = await Promise.all(
+        ["panelview", "sync", "model"].map((name) => import(`/static/${name}.js`)));
+    const table = (title) => ({ figure: "Table", title, columns: [], rows: [], explanation: "" });
+    const panel = { title: "A panel", hint: "", absence: "", figures: [table("last")], footer: { events: 0 } };
+    const view = new PanelView("inserted", ["run"], new Sync(), () => {});
+    view.take(panel);
+    view.take(apply(panel, [
+        [["figures", 0, "title"], "first"],
+        [["figures"], 1, [table("last")]],
+    ]));
+    return [...view.figures.children].map((one) => one.dataset.title);
+}"""
+
+
+def test_a_figure_that_comes_before_one_that_was_there_has_its_own_heading(tmp_path, open_page, tab):
+    view = tab().open(address(open_page(record(tmp_path / "runs"))))
+    assert view.page.evaluate(A_FIGURE_BEFORE_ANOTHER) == ["first", "last"]
+
+
 def test_lanes_and_heat_are_drawn_from_their_folds(tmp_path, open_page, tab):
     path = record(tmp_path / "runs")
     view = tab().open(address(open_page(path)))

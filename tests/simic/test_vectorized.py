@@ -158,7 +158,7 @@ def test_with_env_id_leaves_the_event_it_is_given_alone():
     assert event.data == {"slot_id": "mid"}
 
 
-SMALL = PpoConfig(batches=2, n_envs=2, max_epochs=14, hidden=16)
+SMALL = PpoConfig(batches=2, n_envs=2, max_epochs=9, hidden=16)
 
 
 def test_a_resumed_run_goes_on_where_it_stopped(synthetic):

@@ -18,7 +18,7 @@ BATCHES, ENVS, EPOCHS = 2, 3, 15
 OPS = {"WAIT", "GERMINATE", "CULL", "FOSSILIZE"}
 HEADS = ("op", "slot", "blueprint", "blend")
 SEED_EVENTS = {"seed.germinated", "seed.stage_changed", "seed.culled"}
-SMALL = PpoConfig(batches=2, n_envs=2, max_epochs=14, hidden=16)
+SMALL = PpoConfig(batches=2, n_envs=2, max_epochs=9, hidden=16)
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,11 @@ const seen = new IntersectionObserver((entries) => {
   for (const entry of entries) entry.target.view?.see(entry.isIntersecting);
 }, { rootMargin: "300px" });
 
+/** What tells the figures of a panel apart. */
+export function nameOf(figure) {
+  return `${figure.figure}/${figure.title}`;
+}
+
 export class FigureView {
   constructor(panelId, figure, sync, onSeq) {
     last += 1;
@@ -30,6 +35,7 @@ export class FigureView {
     this.onSeq = onSeq;
     this.figure = figure;
     this.axis = Sync.axis(figure);
+    this.name = nameOf(figure); // changes are made in the documents themselves: `figure` may be another one by now
     this.key = `${panelId}/${figure.title}`;
     this.hidden = new Set();
     this.visible = false;

@@ -1,7 +1,7 @@
 // A panel on the page: its title, what to look at, its figures, and where their numbers come from.
 
 import { h, put, setText } from "./dom.js";
-import { FigureView } from "./figureview.js";
+import { FigureView, nameOf } from "./figureview.js";
 import { day, number } from "./format.js";
 import { runPath } from "./net.js";
 
@@ -35,7 +35,7 @@ export class PanelView {
     setText(this.absence, panel.absence || nothing);
     this.absence.hidden = !panel.absence && !nothing;
     const same = panel.figures.length === this.views.length
-      && panel.figures.every((figure, at) => figure.figure === this.views[at].figure.figure && figure.title === this.views[at].figure.title);
+      && panel.figures.every((figure, at) => nameOf(figure) === this.views[at].name);
     if (same) panel.figures.forEach((figure, at) => { this.views[at].stale = true; this.views[at].take(figure); });
     else this.rebuild(panel.figures);
     this.source(panel.footer);
@@ -43,11 +43,10 @@ export class PanelView {
 
   // A figure that is new takes its place; those that were there keep theirs, with what a person has set on them.
   rebuild(figures) {
-    const known = new Map(this.views.map((view) => [`${view.figure.figure}/${view.figure.title}`, view]));
+    const known = new Map(this.views.map((view) => [view.name, view]));
     this.views = figures.map((figure) => {
-      const key = `${figure.figure}/${figure.title}`;
-      const view = known.get(key);
-      known.delete(key);
+      const view = known.get(nameOf(figure));
+      known.delete(nameOf(figure));
       if (view) { view.stale = true; view.take(figure); return view; }
       return new FigureView(this.id, figure, this.sync, (seq, line) => this.open(seq, line));
     });

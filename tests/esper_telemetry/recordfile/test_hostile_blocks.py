@@ -1,4 +1,4 @@
-"""A block that contradicts itself costs its frame, whoever reads: checksums say nothing about what a writer meant."""
+"""A block that contradicts itself costs its frame with every reader: checksums do not tell what a writer meant."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Cut everywhere, changed everywhere: no event that was not written, no exception that is not ours.
 
-`make test` runs a short version. ESPER_MUTATIONS=100000 runs the long one; ESPER_SEED varies it.
+`make test` runs a short version, `make test-slow` a longer one. ESPER_MUTATIONS=100000 makes that a long one, and
+ESPER_SEED varies both.
 """
 
 from __future__ import annotations
@@ -151,7 +152,13 @@ def mutate(rng: random.Random, data: bytes, frames: list) -> bytes:  # noqa: C90
 
 # Blocks are made into events and back: that takes three times as long.
 @pytest.mark.parametrize(
-    ("by_column", "mutations"), [(False, MUTATIONS), (True, MUTATIONS // 3)], ids=["events", "blocks"]
+    ("by_column", "mutations"),
+    [
+        pytest.param(False, MUTATIONS // 5, id="events"),
+        pytest.param(True, MUTATIONS // 15, id="blocks"),
+        pytest.param(False, MUTATIONS, id="many of events", marks=pytest.mark.slow),
+        pytest.param(True, MUTATIONS // 3, id="many of blocks", marks=pytest.mark.slow),
+    ],
 )
 def test_no_mutation_makes_an_event_that_was_not_written_or_an_exception_that_is_not_ours(
     records, small_types, monkeypatch, by_column, mutations

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import signal
+import threading
 import time
 
 import pytest
@@ -110,6 +111,32 @@ def test_an_engine_compacts_what_it_has_sealed_and_goes_on(tmp_path, produced):
     assert not list(folder.glob(".*"))
 
 
+def test_what_was_sealed_at_the_end_is_compacted_when_its_producer_comes_back(tmp_path, produced):
+    async def store(engine):
+        await engine.start(lambda cycle: None)
+        lane = (await engine.restore(key_of(produced))).lane
+        engine.claim(lane, 1)
+        engine.put(lane, SchemaCheck(CollectorLimits()).check(produced.schema, lane.key))
+        for number in range(FRAMES):
+            engine.put(lane, PutFrame(produced.raw[number], produced.refs[number].descriptor))
+        while lane.numbers.durable_seq < produced.last_seq:  # noqa: ASYNC110 - the writer thread works
+            await asyncio.sleep(0.02)
+        await engine.stop(5)
+
+    async def come_back(engine):
+        await engine.start(lambda cycle: None)
+        restored = await engine.restore(key_of(produced))
+        while frame_counts(tmp_path / produced.run_id) != [1]:  # noqa: ASYNC110 - another process works
+            await asyncio.sleep(0.02)
+        await engine.stop(1)
+        return restored.lane.numbers.durable_seq
+
+    asyncio.run(asyncio.wait_for(store(FileEngine(tmp_path, compacts=True)), 60))
+    assert frame_counts(tmp_path / produced.run_id) == [FRAMES]
+    assert asyncio.run(asyncio.wait_for(come_back(FileEngine(tmp_path, compacts=True)), 60)) == produced.last_seq
+    assert seqs(tmp_path / produced.run_id) == list(range(1, produced.last_seq + 1))
+
+
 def test_a_segment_that_was_replaced_by_us_is_not_missed(tmp_path, produced):
     files = files_with_a_sealed_segment(tmp_path, produced)
     (segment,) = files.published
@@ -193,6 +220,26 @@ def test_whatever_fails_costs_one_segment_its_compaction_and_is_counted(tmp_path
     assert [done.path for done in owner.found] == [files.published[1].path]
     assert "ZeroDivisionError: a bug" in caplog.text
     assert seqs(tmp_path / produced.run_id) == list(range(1, produced.last_seq + 1))
+
+
+def test_segments_that_several_threads_offer_at_once_are_compacted_one_after_the_other(tmp_path, produced):
+    files = files_with_a_sealed_segment(tmp_path, produced, segments=4)
+    owner = Owner()
+    compactor = SegmentCompactor(owner)
+    together = threading.Barrier(4)
+
+    def offer(segment) -> None:
+        together.wait()
+        compactor.add(files.key, segment.path)
+
+    threads = [threading.Thread(target=offer, args=(segment,)) for segment in files.published]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(owner.found) == 4)
+    assert [one.name for one in threading.enumerate()].count("collector-compactor") == 1
+    compactor.stop()
+    assert not any(done.kept for done in owner.found)
+    assert frame_counts(tmp_path / produced.run_id) == [1] * 4
 
 
 def test_an_engine_counts_what_was_compacted_and_what_failed(tmp_path, produced, monkeypatch):
