@@ -80,8 +80,12 @@ class SegmentDecoder:
         if not self._wanted.wants_rank(copies[0][1].header.rank):
             return
         known = {id(segment): (reader, self.origin(segment, reader.path)) for reader, segment in copies}
+        elsewhere = {id(one): frames_elsewhere(one, known[id(one)][1], self._wanted) for _, one in copies}
         reached = 0
         for frames in frames_once(segment for _, segment in copies):
+            if any(frame.offset in elsewhere[id(segment)] for segment, frame in frames):
+                reached = frames[0][1].last_seq
+                continue
             segment, frame = next((one for one in frames if _whole(known[id(one[0])][0], one[1])), frames[0])
             reader, origin = known[id(segment)]
             for event in self._frame(reader, frame, origin, self._wanted.selection(origin, expand=self._expand)):
