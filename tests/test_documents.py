@@ -27,6 +27,7 @@ ELSEWHERE = {
     "datasets.md",  # tests/integrations/test_ecosystems.py: needs the engines
     "log.md",  # tests/integration/test_log_page.py
     "operators.md",  # tests/integration/test_operators_page.py
+    "tour.md",  # tests/test_readme.py
 }
 # Pages that need a framework: tests/integrations/test_guides.py runs them.
 FRAMEWORKS = {"stable-baselines3.md", "lightning.md", "hugging-face.md", "torchrl.md"}

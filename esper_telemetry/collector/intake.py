@@ -217,12 +217,22 @@ class Intake:
         kind = message.WhichOneof("message")
         if kind == "schema":
             await self._schemas.check_ahead(message.schema, admission.producer.key)
+        await self.turn_of(admission, kind)
+
+    async def turn_of(self, admission: Admission, kind: str | None) -> None:
+        """Wait until a message of a kind may be received, its schema aside: there is room, and a rate allows it."""
         while not self._room.is_set():  # of all who wait, no more go on than there is room for
             await self._room.wait()
         if kind in ("batch", "schema", "skip"):
             await self._quotas.wait_turn(admission.tenant, self._loop.time)
 
     # --- messages -----------------------------------------------------------------------------------------------------
+
+    def receive_batch(self, admission: Admission, batch: collector_pb2.Batch) -> float:
+        """Take a frame that came beside others in one message; as `receive`."""
+        now = self._loop.time()
+        admission.session.heard(now)
+        return self._batch(admission, batch, now)
 
     def receive(self, admission: Admission, message: collector_pb2.ClientMessage) -> float:
         """Take one message of a stream; return how long the stream has to wait before the next one, seconds.

@@ -23,6 +23,7 @@ class CollectorLimits:
         window_frames: frames of one stream on their way to the disk.
         hello_bytes: a Hello.
         schema_bytes: a Schema.
+        batches_bytes: payload of the frames in one Batches; 0 takes each frame in a Batch only.
         hello_s: time for the Hello.
         heartbeat_s: a peer speaks at least so often; it is dead after three times that.
         ack_frames: an ack is due after so many frames.
@@ -44,6 +45,7 @@ class CollectorLimits:
     window_frames: int = 64
     hello_bytes: int = 64 * 1024
     schema_bytes: int = MAX_DESCRIPTOR_BYTES + MESSAGE_SLACK // 2
+    batches_bytes: int = 256 << 10
     hello_s: float = 5.0
     heartbeat_s: float = 10.0
     ack_frames: int = 8
@@ -76,4 +78,5 @@ class CollectorLimits:
             window_bytes=self.window_bytes,
             window_frames=self.window_frames,
             schema_bytes=self.schema_bytes,
+            batches_bytes=self.batches_bytes,
         )

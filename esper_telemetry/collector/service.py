@@ -304,8 +304,12 @@ async def _push(
     admission = await intake.admit(request.hello, tenant, listener)
     try:
         for message in request.messages:
-            await intake.turn(admission, message)
-            intake.receive(admission, message)
+            for batch in message.batches.batches:
+                await intake.turn_of(admission, "batch")
+                intake.receive_batch(admission, batch)
+            if message.WhichOneof("message") != "batches":
+                await intake.turn(admission, message)
+                intake.receive(admission, message)
         # What a refusal has rewound is no more on its way either: it is looked for first.
         while not listener.stopped.done() and not admission.session.done:
             listener.moved.clear()

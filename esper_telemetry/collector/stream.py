@@ -200,18 +200,18 @@ class PublishStream:
     async def _read(self) -> None:
         admission, intake = self._admission, self._intake
         assert admission is not None  # noqa: S101 - `run` let the stream in before
-        window = 2 * intake.limits.window_frames
         while True:
             message = await self._read_message()
             if message is aio.EOF:
                 return
-            while admission.session.in_flight >= window:
-                self._moved.clear()
-                await self._moved.wait()
-            self._waiting = True
-            await intake.turn(admission, message)
-            self._waiting = False
-            pause = intake.receive(admission, message)
+            if message.WhichOneof("message") == "batches":
+                pause = await self._take_batches(admission, message.batches)
+            else:
+                await self._window(admission)
+                self._waiting = True
+                await intake.turn(admission, message)
+                self._waiting = False
+                pause = intake.receive(admission, message)
             self._look_for_the_end()
             if message.WhichOneof("message") == "heartbeat":
                 self._heartbeat = message.heartbeat
@@ -220,6 +220,25 @@ class PublishStream:
             del message  # an idle stream must not hold its last frame
             if pause:
                 await asyncio.sleep(min(pause, _LONGEST_PAUSE_S))
+
+    async def _take_batches(self, admission: Admission, batches: collector_pb2.Batches) -> float:
+        """Take the frames of one message, each as if it came alone; return how long to wait before the next message."""
+        if not batches.batches:
+            raise Refused("MESSAGE_ORDER", "a Batches without a frame came")
+        pause = 0.0
+        for batch in batches.batches:
+            await self._window(admission)
+            self._waiting = True
+            await self._intake.turn_of(admission, "batch")
+            self._waiting = False
+            pause = self._intake.receive_batch(admission, batch)
+        return pause
+
+    async def _window(self, admission: Admission) -> None:
+        """Wait until fewer frames than twice the window are on their way: a client that keeps to it never waits."""
+        while admission.session.in_flight >= 2 * self._intake.limits.window_frames:
+            self._moved.clear()
+            await self._moved.wait()
 
     async def _write(self) -> None:
         admission = self._admission

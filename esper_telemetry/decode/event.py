@@ -154,7 +154,7 @@ class Event:
 
     @property
     def size(self) -> int:
-        """Bytes it took before compression, envelope included; for a row, its share of the block."""
+        """Bytes it took before compression, envelope included; what came in a block has a share of it."""
         return element_size(self.seq, len(self._context), len(self._payload))
 
     @property
@@ -211,6 +211,21 @@ class Event:
             return data | context | data
         data.update(context)
         return data
+
+
+class SharingEvent(Event):
+    """An event whose message came whole in a block, and whose time, number and context came by column."""
+
+    __slots__ = ("_size",)
+
+    def __init__(self, kind: EventKind, origin: Origin, envelope: Envelope, size: int) -> None:
+        super().__init__(kind, origin, envelope)
+        self._size = size
+
+    @property
+    def size(self) -> int:
+        """Its share of the bytes that the block took."""
+        return self._size
 
 
 class RowEvent(Event):

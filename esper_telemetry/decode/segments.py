@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.decode import steps
 from esper_telemetry.decode.blockrows import block_events
-from esper_telemetry.decode.event import Event, RowEvent
+from esper_telemetry.decode.event import Event, RowEvent, SharingEvent
 from esper_telemetry.decode.frameplaces import frames_elsewhere
 from esper_telemetry.decode.streams import frames_once
 from esper_telemetry.decode.types import Origin
@@ -80,8 +80,12 @@ class SegmentDecoder:
         if not self._wanted.wants_rank(copies[0][1].header.rank):
             return
         known = {id(segment): (reader, self.origin(segment, reader.path)) for reader, segment in copies}
+        elsewhere = {id(one): frames_elsewhere(one, known[id(one)][1], self._wanted) for _, one in copies}
         reached = 0
         for frames in frames_once(segment for _, segment in copies):
+            if any(frame.offset in elsewhere[id(segment)] for segment, frame in frames):
+                reached = frames[0][1].last_seq
+                continue
             segment, frame = next((one for one in frames if _whole(known[id(one[0])][0], one[1])), frames[0])
             reader, origin = known[id(segment)]
             for event in self._frame(reader, frame, origin, self._wanted.selection(origin, expand=self._expand)):
@@ -145,13 +149,16 @@ class SegmentDecoder:
         """
         return Origin(segment, path, self._faults.unknown)
 
-    def decoded(self, envelopes: Iterable[Envelope], origin: Origin, *, whole: bool) -> Iterator[Event]:
+    def decoded(
+        self, envelopes: Iterable[Envelope], origin: Origin, *, whole: bool, sizes: Mapping[int, int] | None = None
+    ) -> Iterator[Event]:
         """Yield the events of a frame that are wanted.
 
         Args:
             envelopes: the frame.
             origin: its segment.
             whole: time, sequence number and type are wanted, as the frame's descriptor states.
+            sizes: bytes that each took, by sequence number; None where they came one by one.
         """
         kinds, wanted = origin.kinds, self._wanted
         blocks = origin.block_ids if self._expand else frozenset()
@@ -162,11 +169,11 @@ class SegmentDecoder:
             type_id = envelope.type_id
             kind = kinds[type_id]
             if type_id in blocks:
-                yield from self._rows(Event(kind, origin, envelope), kind, origin, envelope.context)
+                yield from self._rows(_event(kind, origin, envelope, sizes), kind, origin, envelope.context)
             elif settled or (self._wants(kind) and self._in_place(kind, origin, envelope)):
                 if kind.cls is None:
                     origin.undecodable(kind)
-                yield Event(kind, origin, envelope)
+                yield _event(kind, origin, envelope, sizes)
 
     def _tally(self, tallies: Tallies, reader: RecordReader, frame: FrameRef, origin: Origin) -> None:
         try:
@@ -206,7 +213,8 @@ class SegmentDecoder:
         if not rows_wanted and (events := block_events(block, kind, origin, places, self._wanted)) is not None:
             return events
         envelopes = block_envelopes(block)
-        return list(self.decoded([envelopes[place] for place in places], origin, whole=True))
+        sizes = dict(zip(block.seqs, block.sizes(), strict=True))
+        return list(self.decoded([envelopes[place] for place in places], origin, whole=True, sizes=sizes))
 
     def _chose_types(self, selection: Selection) -> bool:
         """Tell whether what `selection` leaves in has a type that is wanted, so that it need not be asked again."""
@@ -254,6 +262,10 @@ class SegmentDecoder:
             with contextlib.suppress(CorruptRecordError):  # counted when it is shown
                 place = {**place, **kind.plain(kind.parse(envelope.payload))}
         return self._wanted.wants_place(place)
+
+
+def _event(kind: EventKind, origin: Origin, envelope: Envelope, sizes: Mapping[int, int] | None) -> Event:
+    return Event(kind, origin, envelope) if sizes is None else SharingEvent(kind, origin, envelope, sizes[envelope.seq])
 
 
 def _whole(reader: RecordReader, frame: FrameRef) -> bool:

@@ -22,8 +22,9 @@ from esper_telemetry.decode import Filter, Survey, survey
 from esper_telemetry.decode.faults import Faults
 from esper_telemetry.errors import ConfigError
 from esper_telemetry.exports.exportreport import ExportReport
+from esper_telemetry.exports.forms import LEVEL, PARTITIONS
 from esper_telemetry.exports.manifest import Manifest
-from esper_telemetry.exports.parquetparts import LEVEL, ROW_GROUP_ROWS, PartWriter, stored, stored_schema
+from esper_telemetry.exports.parquetparts import ROW_GROUP_ROWS, PartWriter, stored, stored_schema
 from esper_telemetry.exports.target import Target, hidden_name
 from esper_telemetry.tables.opening import declared
 from esper_telemetry.tables.runtable import SCHEMA as RUNS_SCHEMA
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from esper_telemetry.tables import TableLayout
     from esper_telemetry.tables.opening import Runs
 
-PARTITIONS = ("type", "type,run", "type,date")
 RUNS = "runs"
 # Decoded events that wait for their row group, of one table and of all: the rest of the memory is a batch and pages.
 _TABLE_BYTES, _ALL_BYTES = 8 << 20, 24 << 20

@@ -6,24 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import ConfigError
-from esper_telemetry.exports.dataset import export_dataset
-from esper_telemetry.exports.parquetparts import LEVEL
-from esper_telemetry.exports.tablefiles import ENDINGS, export_tables
+from esper_telemetry.exports.forms import ENDINGS, FORMS, LEVEL, OTHERS
 
 if TYPE_CHECKING:
     import os
 
     from esper_telemetry.exports.exportreport import ExportReport
     from esper_telemetry.tables.opening import Runs
-
-# Forms of an ecosystem of their own: the module, and the function in it.
-_OTHERS = {
-    "tensorboard": ("tensorboard", "export_tensorboard"),
-    "mcap": ("mcapfile", "export_mcap"),
-    "perfetto": ("perfettotrace", "export_perfetto"),
-    "otlp": ("otlp", "export_otlp"),
-}
-FORMS = ("parquet", *ENDINGS, *_OTHERS)
 
 
 def export(
@@ -51,14 +40,20 @@ def export(
         MissingExtraError: a package that the form needs is not installed.
         OSError: the target cannot be written.
     """
+    if to == "parquet" or to in ENDINGS:
+        import_module("esper_telemetry.tables")  # it names the extra where pyarrow is missing
     if to == "parquet":
+        from esper_telemetry.exports.dataset import export_dataset
+
         return export_dataset(runs, target, by=by, level=level)
     if by != "type":
         raise ConfigError(f"by={by!r} is for a data set of Parquet files; leave it out for {to!r}")
     if to in ENDINGS:
+        from esper_telemetry.exports.tablefiles import export_tables
+
         return export_tables(runs, target, to)
-    if to not in _OTHERS:
+    if to not in OTHERS:
         raise ConfigError(f"to is {to!r}; use one of {', '.join(FORMS)}")
-    module, name = _OTHERS[to]
+    module, name = OTHERS[to]
     report: ExportReport = getattr(import_module(f"esper_telemetry.exports.{module}"), name)(runs, target)
     return report

@@ -18,13 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
+from esper_telemetry.exports.forms import LEVEL
+
 if TYPE_CHECKING:
     from typing import BinaryIO
 
     from esper_telemetry.tables import TableLayout
 
 ROW_GROUP_ROWS = 1 << 20
-LEVEL = 3
 _MICROSECONDS = pa.timestamp("us", "UTC")
 _NANOS = 1000
 # Reals with less than one different value in four are given a dictionary, as the first rows tell.

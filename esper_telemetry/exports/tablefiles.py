@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from esper_telemetry.decode import survey
 from esper_telemetry.exports.exportreport import UNDECLARED, ExportReport
+from esper_telemetry.exports.forms import ENDINGS
 from esper_telemetry.exports.target import Target, hidden_name
 from esper_telemetry.schema import json_ready
 from esper_telemetry.tables.answers import cell_text
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from esper_telemetry.tables.opening import Runs
-
-ENDINGS = {"arrow": "arrow", "csv": "csv", "ndjson": "jsonl"}
 
 
 def export_tables(runs: Runs, target: str | os.PathLike[str], form: str) -> ExportReport:

@@ -16,6 +16,7 @@ import os
 import time
 import weakref
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from esper_telemetry.errors import SinkError
@@ -246,12 +247,13 @@ class Core:
         """Let `bind` do what it just did without this class: contexts like `base` were given fields like `given`."""
         row = CONTEXT_SHAPES.row(given)
         check, kinds = row.shape.check, set(row.shape.types)
-        if row.values is not given or check is None or not kinds <= _BOUND:
+        if row.values is not given or check is None or not given or not kinds <= _BOUND:
             return
         # A text in place of another one would be counted beside it: `bind` is to ask here again.
         bound = {source.name for source in base.shape.sources or ()}
         if str not in kinds or bound.isdisjoint(given):
-            base.steps[len(given)] = check, whole, whole.held - base.held
+            names = tuple(sorted(given))
+            base.steps[len(names)] = check, whole, whole.held - base.held, names, itemgetter(*names)
 
     def _plans_for(self, shape: RowShape) -> ContextPlans:
         plans = self._contexts.get(shape)

@@ -79,7 +79,7 @@ class Emitter:
     def bind(self, *wrong: object, **context: Any) -> Emitter:
         """Return an emitter that adds `context` to what this one adds.
 
-        It costs about half an event, and may be called at each step of a loop. A context of a single event may be
+        It costs less than an event, and may be called at each step of a loop. A context of a single event may be
         given in the call as well: `emit(Event, loss=0.5, step=7)`.
 
         Args:
@@ -91,8 +91,7 @@ class Emitter:
             SchemaError: only with strict=True; else the emitter's events are counted as invalid.
         """
         try:
-            step = self._context.steps[len(context)]
-            check, plans, more = step
+            check, plans, more, names, pick = self._context.steps[len(context)]
             texts = check(context)
         except Exception as error:  # so many names were not bound before
             if not is_misfit(error):
@@ -106,11 +105,14 @@ class Emitter:
         emitter._context = plans  # noqa: SLF001
         emitter._root = self._root or self  # noqa: SLF001
         where = self._where
+        held = where[1] + more + texts
         # The writer thread joins the two layers. More of them would grow with each step of a loop that binds anew.
-        if where[2] is None:
-            emitter._where = context, where[1] + more + texts, where, step  # noqa: SLF001
+        if where[0] is not None:
+            emitter._where = flat({**whole_of(where), **context}, held)  # noqa: SLF001
+        elif len(names) == 1:
+            emitter._where = where, held, names, pick(context)  # noqa: SLF001
         else:
-            emitter._where = {**whole_of(where), **context}, where[1] + more + texts, None, None  # noqa: SLF001
+            emitter._where = where, held, names, *pick(context)  # noqa: SLF001
         return emitter
 
     def emit(self, event: type[Message] | Message | None = None, /, *wrong: object, **fields: Any) -> None:

@@ -16,16 +16,18 @@ from esper_telemetry.schema.frame_builder import EventGroup
 from esper_telemetry.schema.row_shape import plain_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from esper_telemetry.schema import EventType
     from esper_telemetry.schema.call_shapes import CallShapes
     from esper_telemetry.schema.row_shape import ColumnSource, RowShape
     from esper_telemetry.schema.value_checks import Check
 
-    # A context: values, the bytes that all of it takes in memory, the context that they add to, and what tells their
-    # names: two with the same have values of the same names.
-    Where = tuple[dict[str, Any], int, "Where | None", object]
+    # A context: the one that it adds to, the bytes that all of it takes in memory, the names of its values, and these.
+    # No dict, for a tuple with a dict in it is followed by the garbage collector for ever: there may be one for each
+    # event that waits.
+    Where = tuple[Any, ...]
+    Step = tuple[Check, "ContextPlans", int, tuple[str, ...], Callable[[Mapping[str, Any]], Any]]
 
 # Bytes of an entry in memory beside its row: five references, a time, a number of bytes; and of a context.
 _ENTRY, _PAIR = 5 * 8 + 32 + 32, 56 + 32
@@ -80,30 +82,28 @@ class EntryKind:
             wheres = wheres[:1]
         ids = list(map(id, wheres))
         distinct = dict(zip(ids, wheres, strict=True))  # the same few come again and again
-        given, below = _layers(list(distinct.values()))
+        layer = list(distinct.values())
+        below, _, names, *_ = layer[0]
+        if [where for where in layer if where[0] is not below or where[2] != names]:
+            layer = [flat(dict(sorted(whole_of(where).items())), 0) for where in layer]
+            below, _, names, *_ = layer[0]
+        shared = {} if below is None else whole_of(below)
         context: list[Sequence[Any]] = []
         for source, in_row in self._sources:
             if in_row:
                 context.append(source.column(rows))
-            elif source.name not in given[0]:
-                context.append([below[source.name]])
-            else:
-                values = source.column(given)
+            elif source.name in names:
+                place = _VALUES + names.index(source.name)
+                values = [where[place] for where in layer]
                 # Whole numbers and texts: those that are equal are the same.
                 if values.count(values[0]) == len(values):
                     values = values[:1]
                 elif len(values) < len(ids):
                     values = list(map(dict(zip(distinct, values, strict=True)).__getitem__, ids))
                 context.append(values)
+            else:
+                context.append([shared[source.name]])
         return context
-
-
-def _layers(wheres: Sequence[Where]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return what differs between contexts, all with the same names, and what all have beside it."""
-    _, _, below, step = wheres[0]
-    if below is not None and all(where[2] is below and where[3] is step for where in wheres):
-        return [where[0] for where in wheres], below[0]
-    return [whole_of(where) for where in wheres], {}
 
 
 def _context_sources(bound: RowShape, shape: RowShape) -> list[tuple[ColumnSource, bool]]:
@@ -167,8 +167,8 @@ class ContextPlans:
         calls: event class → number of fields of a call → kind; None for a class that is filtered by its level.
         plans: event class → how it is emitted.
         steps: number of names that `bind` is given → what it did last with so many: the check of what is given, what is
-            known of the whole context, and the bytes that it takes in memory beyond the one below. Each such tuple is
-            of the same names.
+            known of the whole context, the bytes that it takes in memory beyond the one below, the names that are
+            given, and what picks their values: the one value, or a tuple of several.
     """
 
     __slots__ = ("__weakref__", "calls", "held", "plans", "shape", "steps")
@@ -178,7 +178,7 @@ class ContextPlans:
         self.held = _PAIR + shape.held
         self.calls: dict[Any, dict[int, EntryKind] | None] = {}
         self.plans: dict[Any, TypePlan] = {}
-        self.steps: dict[int, tuple[Check, ContextPlans, int]] = {}
+        self.steps: dict[int, Step] = {}
 
     def plan(self, known: KnownType, *, keep: bool) -> TypePlan:
         """Return how a type is emitted; what is kept is found by the hot path."""
@@ -205,19 +205,21 @@ class _Nothing(dict[Any, Any]):
 
 
 NO_CONTEXT = plain_shape((), ())
-NOWHERE: Where = ({}, 0, None, None)
+NOWHERE: Where = (None, 0, ())
 """No context; it takes no memory of its own."""
+_VALUES = 3  # place of the first value in a context
 
 
-def flat(values: dict[str, Any], held: int) -> Where:
+def flat(values: Mapping[str, Any], held: int) -> Where:
     """Return a context that adds to none, and takes so many bytes in memory."""
-    return values, held, None, None
+    return (None, held, tuple(values), *values.values())
 
 
 def whole_of(where: Where) -> dict[str, Any]:
-    """Return all values of a context. It is not to be changed."""
-    values, _, below, _ = where
-    return values if below is None else {**below[0], **values}
+    """Return all values of a context, those that it adds to included."""
+    below, _, names, *values = where
+    own = dict(zip(names, values, strict=True))
+    return own if below is None else {**whole_of(below), **own}
 
 
 OFF = ContextPlans(NO_CONTEXT)

@@ -84,6 +84,7 @@ class SegmentCompactor:
         self._sealed: queue.SimpleQueue[_Sealed | None] = queue.SimpleQueue()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
         self._stopping = False
 
     def add(self, key: ProducerKey, path: Path) -> None:
@@ -94,7 +95,9 @@ class SegmentCompactor:
             self._give_up(_Sealed(key, path), f"{_MOST_WAITING:,} segments wait before it")
             return
         self._sealed.put(_Sealed(key, path))
-        if self._thread is None:
+        with self._starting:
+            if self._thread is not None or self._stopping:
+                return
             thread = threading.Thread(target=self._run, name="collector-compactor", daemon=True)
             try:
                 thread.start()
@@ -105,7 +108,8 @@ class SegmentCompactor:
 
     def stop(self) -> None:
         """End process and thread; what waits stays as it is."""
-        self._stopping = True
+        with self._starting:
+            self._stopping = True
         self._sealed.put(None)
         process = self._process
         if process is not None:
@@ -159,6 +163,8 @@ class SegmentCompactor:
                 stdout=subprocess.PIPE,
                 start_new_session=True,  # a Ctrl-C for the collector is not for it
             )
+        if self._stopping:  # `stop` may have looked for the process before it was there
+            process.kill()
         assert process.stdin is not None  # noqa: S101 - it has pipes
         assert process.stdout is not None  # noqa: S101 - it has pipes
         late = threading.Timer(_LONGEST_S, process.kill)

@@ -122,8 +122,14 @@ class RawFrames:
         if not self._wanted.wants_rank(copies[0][2].header.rank):
             return
         readers = {id(segment): reader for _, reader, segment in copies}
+        elsewhere = {
+            id(one): frames_elsewhere(one, self._home(reader, one).origin, self._wanted) for _, reader, one in copies
+        }
         reached = 0
         for frames in frames_once(segment for _, _, segment in copies):
+            if any(frame.offset in elsewhere[id(segment)] for segment, frame in frames):
+                reached = frames[0][1].last_seq
+                continue
             for at, (segment, frame) in enumerate(frames):
                 reader = readers[id(segment)]
                 home = self._home(reader, segment)

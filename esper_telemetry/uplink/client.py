@@ -18,7 +18,7 @@ from grpc import aio
 
 from esper_telemetry.errors import ConfigError, RecordError
 from esper_telemetry.uplink.retry import StreamEnd
-from esper_telemetry.uplink.terms import wire_bytes
+from esper_telemetry.uplink.terms import BatchesMessage, BatchMessage, wire_bytes
 from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
 from esper_telemetry.wire import REFUSAL_KEY
 
@@ -92,6 +92,7 @@ class _Stream:
         self._call = call
         self._on_progress = on_progress
         self._heard = asyncio.Event()
+        self._next: collector_pb2.ClientMessage | BatchMessage | None = None
 
     async def run(self) -> None:
         reader = asyncio.create_task(self._read())
@@ -117,7 +118,7 @@ class _Stream:
         closed = False
         while not session.stopped:
             now = time.monotonic()
-            message = session.send(now, time.time_ns())
+            message = self._message(now)
             try:
                 if message is not None:
                     await self._call.write(message)
@@ -128,6 +129,25 @@ class _Stream:
                     await self._rest(max(0.0, min(POLL_S, session.wake_at(now) - now)))
             except (aio.AioRpcError, asyncio.InvalidStateError):
                 await asyncio.Event().wait()  # the call has ended: the reader knows how
+
+    def _message(self, now: float) -> collector_pb2.ClientMessage | BatchMessage | BatchesMessage | None:
+        """Return what is sent next: frames that are there by now together, as far as the collector takes that.
+
+        A message costs gRPC about 0.1 ms of processor at each end, whatever its size.
+        """
+        session = self._session
+        message, self._next = self._next or session.send(now, time.time_ns()), None
+        if not isinstance(message, BatchMessage):
+            return message
+        together, size = [message], len(message.payload)
+        while size < session.batches_bytes:
+            more = session.send(now, time.time_ns())
+            if not isinstance(more, BatchMessage) or size + len(more.payload) > session.batches_bytes:
+                self._next = more
+                break
+            together.append(more)
+            size += len(more.payload)
+        return BatchesMessage(together) if len(together) > 1 else message
 
     async def _rest(self, seconds: float) -> None:
         """Wait until something is heard, for at most so long."""

@@ -157,6 +157,11 @@ class Session:
             self._spoke = now
         return message
 
+    @property
+    def batches_bytes(self) -> int:
+        """Payload of all frames that the collector takes in one message; 0: each frame is a message of its own."""
+        return self._limits.batches_bytes
+
     def receive(self, now: float, message: collector_pb2.ServerMessage) -> None:
         """Take a message of the collector.
 

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from esper_telemetry.uplink.segment_frames import Frame, StreamSchema
     from esper_telemetry.v1 import record_pb2
 
-# Tags of ClientMessage.batch and Batch.payload, from collector.proto.
+# Tags of ClientMessage.batch, ClientMessage.batches, Batches.batches and Batch.payload, from collector.proto.
 _BATCH_TAG = b"\x12"
+_BATCHES_TAG = b"\x3a"
+_EACH_TAG = b"\x0a"
 _PAYLOAD_TAG = b"\x42"
 
 
@@ -59,6 +61,7 @@ class WelcomeLimits:
     window_bytes: int = 8 << 20
     window_frames: int = 64
     schema_bytes: int = 1 << 20
+    batches_bytes: int = 0
 
     @classmethod
     def of(cls, stated: collector_pb2.StreamLimits) -> WelcomeLimits:
@@ -99,6 +102,16 @@ class BatchMessage(NamedTuple):
     payload: memoryview
 
 
+class BatchesMessage(NamedTuple):
+    """Frames to be sent in one message.
+
+    Attributes:
+        batches: in order, at least one.
+    """
+
+    batches: list[BatchMessage]
+
+
 def batch_message(frame: Frame) -> BatchMessage:
     """Return the message that carries a frame."""
     desc = frame.descriptor
@@ -120,14 +133,22 @@ def skip_message(skip: Skip) -> collector_pb2.Skip:
     return message
 
 
-def wire_bytes(message: collector_pb2.ClientMessage | BatchMessage) -> bytes:
+def wire_bytes(message: collector_pb2.ClientMessage | BatchMessage | BatchesMessage) -> bytes:
     """Return the ClientMessage that goes on the wire, serialized.
 
-    That of a frame is joined by hand, 0.04 ms cheaper for one of 256 KiB; a test holds it against protobuf's.
+    Those of frames are joined by hand, 0.04 ms cheaper for one of 256 KiB; a test holds them against protobuf's.
     """
-    if not isinstance(message, BatchMessage):
-        return message.SerializeToString()
+    if isinstance(message, BatchMessage):
+        return b"".join(_field(_BATCH_TAG, message))
+    if isinstance(message, BatchesMessage):
+        parts = [part for batch in message.batches for part in _field(_EACH_TAG, batch)]
+        return b"".join((_BATCHES_TAG, encode_varint(sum(map(len, parts))), *parts))
+    return message.SerializeToString()
+
+
+def _field(tag: bytes, message: BatchMessage) -> tuple[bytes | memoryview, ...]:
+    """Return the parts of a field with `tag` that holds a whole Batch."""
     fields = message.batch.SerializeToString()
     length = _PAYLOAD_TAG + encode_varint(len(message.payload))
     size = len(fields) + len(length) + len(message.payload)
-    return b"".join((_BATCH_TAG, encode_varint(size), fields, length, message.payload))
+    return tag, encode_varint(size), fields, length, message.payload

@@ -111,20 +111,22 @@ REFUSAL_REASON_ELSEWHERE: RefusalReason
 REFUSAL_REASON_BUSY: RefusalReason
 
 class ClientMessage(_message.Message):
-    __slots__ = ("hello", "batch", "schema", "skip", "heartbeat", "close")
+    __slots__ = ("hello", "batch", "schema", "skip", "heartbeat", "close", "batches")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_FIELD_NUMBER: _ClassVar[int]
     SKIP_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     CLOSE_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     batch: Batch
     schema: Schema
     skip: Skip
     heartbeat: Heartbeat
     close: Close
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., schema: _Optional[_Union[Schema, _Mapping]] = ..., skip: _Optional[_Union[Skip, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., close: _Optional[_Union[Close, _Mapping]] = ...) -> None: ...
+    batches: Batches
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ..., schema: _Optional[_Union[Schema, _Mapping]] = ..., skip: _Optional[_Union[Skip, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., close: _Optional[_Union[Close, _Mapping]] = ..., batches: _Optional[_Union[Batches, _Mapping]] = ...) -> None: ...
 
 class ServerMessage(_message.Message):
     __slots__ = ("welcome", "ack", "drain", "heartbeat")
@@ -194,18 +196,20 @@ class Welcome(_message.Message):
     def __init__(self, protocol: _Optional[int] = ..., durable_seq: _Optional[int] = ..., limits: _Optional[_Union[StreamLimits, _Mapping]] = ..., heartbeat_ms: _Optional[int] = ..., need_schema: bool = ..., durability: _Optional[_Union[Durability, str]] = ..., session_epoch: _Optional[int] = ..., server: _Optional[str] = ...) -> None: ...
 
 class StreamLimits(_message.Message):
-    __slots__ = ("frame_bytes", "raw_bytes", "window_bytes", "window_frames", "schema_bytes")
+    __slots__ = ("frame_bytes", "raw_bytes", "window_bytes", "window_frames", "schema_bytes", "batches_bytes")
     FRAME_BYTES_FIELD_NUMBER: _ClassVar[int]
     RAW_BYTES_FIELD_NUMBER: _ClassVar[int]
     WINDOW_BYTES_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FRAMES_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_BYTES_FIELD_NUMBER: _ClassVar[int]
     frame_bytes: int
     raw_bytes: int
     window_bytes: int
     window_frames: int
     schema_bytes: int
-    def __init__(self, frame_bytes: _Optional[int] = ..., raw_bytes: _Optional[int] = ..., window_bytes: _Optional[int] = ..., window_frames: _Optional[int] = ..., schema_bytes: _Optional[int] = ...) -> None: ...
+    batches_bytes: int
+    def __init__(self, frame_bytes: _Optional[int] = ..., raw_bytes: _Optional[int] = ..., window_bytes: _Optional[int] = ..., window_frames: _Optional[int] = ..., schema_bytes: _Optional[int] = ..., batches_bytes: _Optional[int] = ...) -> None: ...
 
 class Batch(_message.Message):
     __slots__ = ("first_seq", "last_seq", "count", "raw_len", "crc32", "codec", "schema_fingerprint", "payload")
@@ -226,6 +230,12 @@ class Batch(_message.Message):
     schema_fingerprint: bytes
     payload: bytes
     def __init__(self, first_seq: _Optional[int] = ..., last_seq: _Optional[int] = ..., count: _Optional[int] = ..., raw_len: _Optional[int] = ..., crc32: _Optional[int] = ..., codec: _Optional[_Union[Codec, str]] = ..., schema_fingerprint: _Optional[bytes] = ..., payload: _Optional[bytes] = ...) -> None: ...
+
+class Batches(_message.Message):
+    __slots__ = ("batches",)
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    batches: _containers.RepeatedCompositeFieldContainer[Batch]
+    def __init__(self, batches: _Optional[_Iterable[_Union[Batch, _Mapping]]] = ...) -> None: ...
 
 class Schema(_message.Message):
     __slots__ = ("fingerprint", "header")

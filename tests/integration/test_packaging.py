@@ -183,6 +183,25 @@ def test_a_later_call_is_answered_as_the_first_one_was(answers):
         assert {call: both for call, both in found.items() if both[0] != both[1]} == {}, where
 
 
+def test_an_export_without_its_extra_names_the_install_and_only_tables_need_arrow(python, tmp_path):
+    code = """
+        import sys
+        import esper_telemetry as et
+        with et.start_run(sys.argv[1], name="stranger") as run:
+            run.log({"loss": 0.5}, step=1)
+        for form in ("parquet", "arrow", "csv", "ndjson", "perfetto", "mcap", "otlp", "tensorboard"):
+            try:
+                et.export(run.folder, f"{sys.argv[1]}/{form}", to=form)
+            except et.errors.MissingExtraError as error:
+                print(form, str(error).partition("pip install ")[2])
+    """
+    said = run(python, "-c", textwrap.dedent(code), tmp_path, cwd=tmp_path).splitlines()
+    needed = dict(line.split() for line in said)
+    tables = dict.fromkeys(["parquet", "arrow", "csv", "ndjson"], "'esper-telemetry[query]'")
+    others = {form: f"'esper-telemetry[{form}]'" for form in ("perfetto", "mcap", "otlp", "tensorboard")}
+    assert needed == tables | others
+
+
 def test_the_command_without_its_extra_says_which_install_mends_it(python, tmp_path):
     command = python.with_name("esper-telemetry")
     finished = subprocess.run([command, "info", "x"], cwd=tmp_path, capture_output=True, text=True, check=False)

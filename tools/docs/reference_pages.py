@@ -1,4 +1,4 @@
-"""Write the reference of the built-in events and of the stream protocol from the descriptors of proto/.
+"""Write the reference of the events and of the stream protocol from the descriptors of proto/.
 
     python tools/docs/reference_pages.py            write docs/reference/
     python tools/docs/reference_pages.py --check    exit 1 where a page differs from the schema
@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from esper.v1 import seed_pb2, trainer_pb2
 from esper_telemetry.commands.schema import markdown_lines
 from esper_telemetry.decode.reference import Reference, describe
 from esper_telemetry.decode.types import Schema, installed_schema
+from esper_telemetry.schema import event_classes, file_closure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,6 +44,17 @@ each type.
 |---|---|---|---|
 """
 
+_TRAINER = """# Events of the reference trainer
+
+Written by `make docs` from `proto/esper/`. `esper`, the trainer of this checkout, grows a network: it plants small
+modules (seeds) in slots of a host, trains them, blends them in, keeps or discards them. These are its own event types,
+declared as [any other program would](../guides/own-events.md); it emits [built-in events](events.md) besides. The
+twelve questions of the [analysts' page](../analysts.md) ask both.
+
+| event | recorded from level | shedding | holds |
+|---|---|---|---|
+"""
+
 _PROTOCOL = """# Stream protocol
 
 Written by `make docs` from `proto/esper_telemetry/v1/collector.proto`. [Write a producer](../write-a-producer.md) tells
@@ -61,7 +74,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where a page is not up to date")
     check: bool = parser.parse_args().check
     stale = []
-    for name, text in (("events.md", events_page()), ("stream-protocol.md", protocol_page())):
+    pages = {"events.md": events_page(), "trainer-events.md": trainer_page(), "stream-protocol.md": protocol_page()}
+    for name, text in pages.items():
         page = PAGES / name
         if not page.exists() or page.read_text(encoding="utf-8") != text:
             stale.append(page)
@@ -76,13 +90,27 @@ def main() -> int:
 def events_page() -> str:
     """Return the reference of all built-in events, with the messages and enums that they hold."""
     schema, names = installed_schema()
-    reference = describe(schema, names)
+    return _EVENTS + _with_overview(describe(schema, names))
+
+
+def trainer_page() -> str:
+    """Return the reference of the trainer's events; what it shares with the SDK is on the page of that."""
+    classes = [cls for module in (seed_pb2, trainer_pb2) for cls in event_classes(module)]
+    described = describe(
+        Schema((file_closure(classes).SerializeToString(),)), [one.DESCRIPTOR.full_name for one in classes]
+    )
+    own = {name: found for name, found in described.messages.items() if name.startswith("esper.")}
+    return _TRAINER + _with_overview(Reference(described.events, own, described.enums))
+
+
+def _with_overview(reference: Reference) -> str:
+    """Return a row for each event, for the table that is begun, and then every type in full."""
     rows = (
         f"| [`{event.name}`](#{_anchor(event.name)}) | {event.level} | {event.shedding} |"
         f" {_sentence(event.message.comment)} |"
         for event in reference.events.values()
     )
-    return _EVENTS + "\n".join(rows) + "\n\n" + "\n".join(markdown_lines(reference)).rstrip() + "\n"
+    return "\n".join(rows) + "\n\n" + "\n".join(markdown_lines(reference)).rstrip() + "\n"
 
 
 def protocol_page() -> str:

@@ -47,6 +47,47 @@ def test_a_stream_that_resumes_sends_no_schema_and_gets_duplicates_counted(colle
     assert stored(collector.folder, produced) == produced.raw
 
 
+def together(*batches) -> collector_pb2.ClientMessage:
+    return collector_pb2.ClientMessage(batches=collector_pb2.Batches(batches=batches))
+
+
+def test_frames_in_one_message_are_taken_as_if_each_came_alone(collector, stub):
+    produced = Produced(frames=300)
+    stream = Publication(stub).send(produced.hello(), produced.schema, together(*produced.batches[:200]))
+    stream.send(produced.batches[200], together(*produced.batches[100:]))
+    answers = stream.end().messages()
+    assert (answers[-1].ack.durable_seq, answers[-1].ack.duplicates) == (produced.last_seq, 101)
+    assert stored(collector.folder, produced) == produced.raw
+
+
+def test_of_frames_in_one_message_those_before_a_bad_one_are_stored(collector, stub):
+    produced = Produced()
+    bad = collector_pb2.Batch()
+    bad.CopyFrom(produced.batches[2])
+    bad.crc32 ^= 1
+    stream = Publication(stub).send(produced.hello(), produced.schema)
+    stream.send(together(*produced.batches[:2], bad, produced.batches[3]))
+    assert stream.refusal() == (grpc.StatusCode.DATA_LOSS, "CHECKSUM")
+    again = Publication(stub).send(produced.hello(2))
+    assert again.receive("welcome").durable_seq == produced.batches[1].last_seq
+    again.send(together(*produced.batches[2:])).end().messages()
+    assert stored(collector.folder, produced) == produced.raw
+
+
+def test_a_message_for_several_frames_that_has_none_is_refused(stub):
+    produced = Produced()
+    stream = Publication(stub).send(produced.hello(), produced.schema, together())
+    assert stream.refusal() == (grpc.StatusCode.INVALID_ARGUMENT, "MESSAGE_ORDER")
+
+
+def test_a_push_takes_frames_in_one_message_too(collector, stub):
+    produced = Produced()
+    messages = [collector_pb2.ClientMessage(schema=produced.schema), together(*produced.batches)]
+    ack = stub.PushBatch(collector_pb2.PushBatchRequest(hello=produced.hello(), messages=messages), timeout=60)
+    assert ack.durable_seq == produced.last_seq
+    assert stored(collector.folder, produced) == produced.raw
+
+
 def test_a_gap_is_answered_with_the_number_to_resend_from(collector, stub):
     produced = Produced()
     stream = Publication(stub).send(produced.hello(), produced.schema, produced.batches[0], produced.batches[2])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esper_telemetry import read
-from esper_telemetry.decode.statistics import field_sizes
-from esper_telemetry.recordfile import RecordReader
+from esper_telemetry import events, read
+from esper_telemetry.decode.statistics import count_envelopes, field_sizes
+from esper_telemetry.recordfile import RecordReader, Selection
 from esper_telemetry.schema import frame_event, varint
 from esper_telemetry.schema.envelope import element_size, varint_size
 from esper_telemetry.v1 import record_pb2, run_pb2, steps_pb2, training_pb2
@@ -84,3 +86,25 @@ def test_the_events_of_a_record_add_up_to_its_frames(record_run):
     with RecordReader(file) as reader:
         raw = sum(frame.raw_size for frame in reader.frames())
     assert sum(event.size for event in read(folder)) == raw
+
+
+def test_events_of_blocks_add_up_to_them_whether_they_came_as_columns_or_as_messages(record_run):
+    def fill(run):
+        for number in range(20):
+            batch = run.bind(batch_idx=number)
+            batch.emit(events.ScalarLogged, name="loss", value=0.5, step=number)
+            batch.emit(events.PpoUpdateCompleted, lr=0.1, heads=[{"head": "op", "entropy": number / 7}])
+
+    folder = record_run(fill)
+    (file,) = folder.iterdir()
+    with RecordReader(file) as reader:
+        frames = list(reader.frames())
+        blocks = [block for frame in frames for block in reader.read_content(frame, Selection()).blocks]
+        assert {block.payloads is None for block in blocks} == {True, False}
+        raw = sum(frame.raw_size for frame in frames)
+    sizes = Counter()
+    for event in read(folder):
+        sizes[event.full_name] += event.size
+    assert sizes == {key.full_name: each.bytes for key, each in count_envelopes(read(folder)).items()}
+    # Beside the events of a block, its tag and its length are in the frame.
+    assert 0 <= raw - sizes.total() <= 4 * len(blocks)

@@ -20,8 +20,9 @@ import esper_telemetry as et
 from esper_telemetry.errors import ConfigError
 from esper_telemetry.exports import export_dataset
 from esper_telemetry.exports.dataset import escaped
+from esper_telemetry.exports.forms import LEVEL
 from esper_telemetry.exports.manifest import NAME
-from esper_telemetry.exports.parquetparts import LEVEL, PartWriter
+from esper_telemetry.exports.parquetparts import PartWriter
 from esper_telemetry.exports.target import Target, hidden_name
 from tests.esper_telemetry.tables.cells import assert_same, expected_rows
 from tests.esper_telemetry.tables.stranger import event_class

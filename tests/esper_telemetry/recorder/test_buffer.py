@@ -6,6 +6,7 @@ import threading
 from esper.v1 import trainer_pb2
 from esper_telemetry import events, testing
 from esper_telemetry.recorder.core import Core
+from esper_telemetry.recorder.ledger import BUFFER_FULL
 from esper_telemetry.recorder.options import RecordOptions
 from esper_telemetry.recorder.plans import NO_CONTEXT, NOWHERE, TypePlan
 from esper_telemetry.recordfile.frame_events import parse_events
@@ -194,3 +195,55 @@ def test_the_interpreter_is_offered_only_to_a_writer_that_is_behind(mocker):
         append(buffer, kind, b"\x0a\x01x")
     frames = len(taken(buffer))
     assert 0 < offered.call_count < frames
+
+
+def test_a_loss_is_counted_in_a_full_buffer_and_after_the_end_and_numbered_while_there_is_room():
+    core, buffer = make(buffer_bytes=10_000)
+    kind = kind_of(core, events.ScalarLogged)
+    while append(buffer, kind, b"\x0a\x40" + b"x" * 64):
+        pass
+    for _ in range(1_000):
+        buffer.lose("x", 3)
+    assert buffer.account().losses["x", 3] == 1_000
+    taken(buffer)
+    numbered = buffer.last_seq
+    buffer.lose("x", 3)
+    taken(buffer)
+    assert buffer.last_seq == numbered + 1
+    buffer.end(kind.type_id, lambda *_: b"")
+    buffer.lose("x", 3)
+    assert buffer.late.losses == {("x", 9): 1}
+
+
+def test_emitters_may_store_events_themselves_until_the_buffer_is_full_and_again_when_it_was_written():
+    core, buffer = make(buffer_bytes=10_000)
+    kind = kind_of(core, events.ScalarLogged)
+    for _ in range(3):
+        assert buffer.bound > buffer.stored
+        while append(buffer, kind, b"\x0a\x01x"):
+            pass
+        assert buffer.bound <= buffer.stored
+        taken(buffer)
+    buffer.end(kind.type_id, lambda *_: b"")
+    assert buffer.bound < 0
+
+
+def test_an_urgent_event_wakes_the_writer_and_others_do_not():
+    core, buffer = make()
+    woken = buffer._wakeup._queue
+    append(buffer, kind_of(core, events.ScalarLogged), b"\x0a\x01x")
+    assert (buffer.urgent, woken.qsize()) == (False, 0)
+    for _ in range(3):
+        append(buffer, kind_of(core, trainer_pb2.GovernorPanicked), b"")
+    assert (buffer.urgent, woken.qsize()) == (True, 1)
+    taken(buffer)
+    assert not buffer.urgent
+
+
+def test_what_waits_when_the_writer_stops_is_lost_for_that_cause():
+    core, buffer = make()
+    kind = kind_of(core, events.ScalarLogged)
+    for _ in range(5):
+        append(buffer, kind, b"\x0a\x01x")
+    buffer.stop(BUFFER_FULL)
+    assert buffer.account() == ({}, {(SCALAR, BUFFER_FULL): 5})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 
 from esper_telemetry import events, testing
@@ -97,11 +98,23 @@ def test_what_a_loop_binds_anew_at_each_step_keeps_nothing_of_the_steps_before()
     emitter = run
     for step in range(60):
         before, emitter = weakref.ref(emitter), emitter.bind(step=step)
-    held, depth = emitter._where, 0
-    while held is not None:
-        held, depth = held[2], depth + 1
+    below, depth = emitter._where, 0
+    while below is not None:
+        below, depth = below[0], depth + 1
     assert before() is None
     assert depth <= 2
+    run.close()
+
+
+def test_the_garbage_collector_follows_nothing_of_events_that_wait():
+    run, _ = testing.memory_run()
+    bound = run.bind(batch_idx=7, device="cpu")
+    for step in range(OFTEN):
+        bound.bind(step=step).emit(events.Throughput, fps=1.0)
+    gc.collect()
+    kept = [bound.bind(step=OFTEN)._where for _ in range(5)]
+    gc.collect()
+    assert not any(map(gc.is_tracked, kept))
     run.close()
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import signal
+import threading
 import time
 
 import pytest
@@ -219,6 +220,26 @@ def test_whatever_fails_costs_one_segment_its_compaction_and_is_counted(tmp_path
     assert [done.path for done in owner.found] == [files.published[1].path]
     assert "ZeroDivisionError: a bug" in caplog.text
     assert seqs(tmp_path / produced.run_id) == list(range(1, produced.last_seq + 1))
+
+
+def test_segments_that_several_threads_offer_at_once_are_compacted_one_after_the_other(tmp_path, produced):
+    files = files_with_a_sealed_segment(tmp_path, produced, segments=4)
+    owner = Owner()
+    compactor = SegmentCompactor(owner)
+    together = threading.Barrier(4)
+
+    def offer(segment) -> None:
+        together.wait()
+        compactor.add(files.key, segment.path)
+
+    threads = [threading.Thread(target=offer, args=(segment,)) for segment in files.published]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(owner.found) == 4)
+    assert [one.name for one in threading.enumerate()].count("collector-compactor") == 1
+    compactor.stop()
+    assert not any(done.kept for done in owner.found)
+    assert frame_counts(tmp_path / produced.run_id) == [1] * 4
 
 
 def test_an_engine_counts_what_was_compacted_and_what_failed(tmp_path, produced, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 import esper_telemetry as et
@@ -105,6 +107,25 @@ def test_frames_of_other_places_are_not_opened(run, monkeypatch, name, choice, c
     few = opened(monkeypatch, run, name, **choice)
     assert few <= everything
     assert len(everything - few) == closed
+
+
+@pytest.mark.filterwarnings("ignore:.*is a copy of")
+def test_frames_of_other_places_are_not_opened_in_a_copy_either(run, monkeypatch):
+    (path,) = run.glob("*.esr.zst")
+    copy = run / "copy.esr.zst"
+    shutil.copyfile(path, copy)
+    name, choice = "ppo.update_completed", {"batches": (2, 3)}
+    everything, few = opened(monkeypatch, run, name), opened(monkeypatch, run, name, **choice)
+    assert len(everything - few) == 3
+    assert et.table(run, name, **choice)["batch_idx"].to_pylist() == [2] * 40 + [3] * 40
+    assert [event.data["batch_idx"] for event in et.read(run, types=name, **choice)] == [2] * 40 + [3] * 40
+    data = bytearray(path.read_bytes())
+    with RecordReader(path) as reader:
+        frame = next(frame for frame in reader.frames() if frame.first_seq <= 200 <= frame.last_seq)
+    data[frame.offset + 30] ^= 1
+    copy.write_bytes(data)
+    damaged_one_aside = et.table(run, name, strict=False, **choice)
+    assert damaged_one_aside["batch_idx"].to_pylist() == [2] * 40 + [3] * 40
 
 
 def test_sql_sees_the_rows_that_were_chosen(run):

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 
+import grpc
 import pytest
 
 from esper_telemetry.recordfile import RecordReader
@@ -11,6 +12,7 @@ from esper_telemetry.uplink.client import run_stream
 from esper_telemetry.uplink.endpoint import Endpoint
 from esper_telemetry.uplink.retry import ProtocolTimes
 from esper_telemetry.uplink.session import Session
+from esper_telemetry.v1 import collector_pb2, collector_pb2_grpc
 from tests.esper_telemetry.collector.certificate_files import make_certificate
 from tests.esper_telemetry.collectorprocess import CollectorProcess
 
@@ -31,6 +33,59 @@ def test_what_the_collector_stores_is_what_stands_in_the_file(collector, produce
     assert session.promised
     assert session.durable_seq == 3000
     assert collector.frames(producer.folder.name) == kit.frames(producer.sink.paths)
+
+
+class Recorded(collector_pb2_grpc.CollectorServicer):
+    """A server that welcomes every stream, acks every frame, and keeps the kinds of the messages that came."""
+
+    def __init__(self, batches_bytes: int) -> None:
+        self.kinds: list[tuple[str, int]] = []
+        self._limits = collector_pb2.StreamLimits(batches_bytes=batches_bytes)
+
+    async def Publish(self, requests, _context):  # noqa: N802 - named by the service
+        async for message in requests:
+            kind = message.WhichOneof("message")
+            batches = message.batches.batches if kind == "batches" else [message.batch] if kind == "batch" else []
+            self.kinds.append((kind, sum(len(batch.payload) for batch in batches)))
+            if kind == "hello":
+                welcome = collector_pb2.Welcome(protocol=1, limits=self._limits, need_schema=True)
+                welcome.durability = collector_pb2.DURABILITY_FILE
+                yield collector_pb2.ServerMessage(welcome=welcome)
+            for batch in batches:
+                ack = collector_pb2.Ack(durable_seq=batch.last_seq, accepted_seq=batch.last_seq)
+                yield collector_pb2.ServerMessage(ack=ack)
+
+    def streamed(self, session) -> list[tuple[str, int]]:
+        """Return the kinds of a session's messages, with the bytes of their payloads."""
+
+        async def scenario() -> None:
+            server = grpc.aio.server()
+            collector_pb2_grpc.add_CollectorServicer_to_server(self, server)
+            port = server.add_insecure_port("127.0.0.1:0")
+            await server.start()
+            session.epoch_known = True
+            await asyncio.wait_for(run_stream(session, Endpoint(f"127.0.0.1:{port}"), lambda: None), 60)
+            await server.stop(None)
+
+        asyncio.run(scenario())
+        assert session.finished
+        return self.kinds
+
+
+def test_frames_travel_together_as_far_as_the_collector_takes_that(producer):
+    producer.write(frames=60, noise=50).close()
+    kinds = Recorded(batches_bytes=4000).streamed(new_session(producer.spool()))
+    together = [size for kind, size in kinds if kind == "batches"]
+    assert len(together) > 1
+    assert max(together) <= 4000
+    assert len(kinds) < 40, "most frames came beside others"
+
+
+def test_a_collector_that_takes_frames_one_by_one_gets_them_so(producer):
+    producer.write(frames=60, noise=50).close()
+    kinds = [kind for kind, _ in Recorded(batches_bytes=0).streamed(new_session(producer.spool()))]
+    assert kinds.count("batch") == 60
+    assert "batches" not in kinds
 
 
 def test_a_second_sender_takes_over_and_repeats_nothing(collector, producer, kit):

@@ -6,7 +6,7 @@ import pytest
 from esper_telemetry.recordfile import Skip, SkipReason
 from esper_telemetry.recordfile.layout import DESCRIPTOR_BYTES, Descriptor, parse_descriptor
 from esper_telemetry.uplink.segment_frames import Frame
-from esper_telemetry.uplink.terms import WelcomeLimits, batch_message, skip_message, wire_bytes
+from esper_telemetry.uplink.terms import BatchesMessage, WelcomeLimits, batch_message, skip_message, wire_bytes
 from esper_telemetry.v1 import collector_pb2
 
 
@@ -29,6 +29,18 @@ def test_the_bytes_of_a_batch_are_those_that_protobuf_makes(size):
     whole = collector_pb2.ClientMessage(batch=message.batch)
     whole.batch.payload = payload
     assert wire_bytes(message) == whole.SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize("sizes", [[1], [127, 128], [16_383, 1, 16_384]])
+def test_the_bytes_of_several_batches_are_those_that_protobuf_makes(sizes):
+    messages, whole = [], collector_pb2.ClientMessage()
+    for number, size in enumerate(sizes):
+        payload = os.urandom(size)
+        desc = Descriptor(size, 3 * size, 5, 1, 2**40 + number, 2**40 + number, 1, 2)
+        messages.append(batch_message(Frame(desc, memoryview(payload), None)))
+        whole.batches.batches.append(messages[-1].batch)
+        whole.batches.batches[-1].payload = payload
+    assert wire_bytes(BatchesMessage(messages)) == whole.SerializeToString(deterministic=True)
 
 
 def test_other_messages_are_sent_as_they_are():
