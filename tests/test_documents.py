@@ -67,6 +67,13 @@ def test_each_guarantee_names_a_proof():
         assert "test_" in promise, promise.splitlines()[0]
 
 
+def test_the_tree_of_the_architecture_is_that_of_the_package():
+    tree = (DOCS / "architecture.md").read_text(encoding="utf-8").split("```text\n")[2].split("```")[0]
+    drawn = set(re.findall(r"^  ([\w.]+)/? ", tree, re.MULTILINE))
+    package = [path for path in (ROOT / "esper_telemetry").iterdir() if path.is_dir() or path.suffix == ".py"]
+    assert drawn == {path.name for path in package if not path.name.startswith("__")}
+
+
 @pytest.mark.slow
 def test_the_blocks_of_the_pages_run_and_print_what_the_pages_show():
     """In a process of its own: what a block logs goes where it goes for a reader, not to pytest."""
