@@ -27,6 +27,7 @@ ELSEWHERE = {
     "datasets.md",  # tests/integrations/test_ecosystems.py: needs the engines
     "log.md",  # tests/integration/test_log_page.py
     "operators.md",  # tests/integration/test_operators_page.py
+    "tour.md",  # tests/test_readme.py
 }
 # Pages that need a framework: tests/integrations/test_guides.py runs them.
 FRAMEWORKS = {"stable-baselines3.md", "lightning.md", "hugging-face.md", "torchrl.md"}
@@ -64,6 +65,13 @@ def test_each_guarantee_names_a_proof():
     for promise in promises:
         assert "Proof:" in promise, promise.splitlines()[0]
         assert "test_" in promise, promise.splitlines()[0]
+
+
+def test_the_tree_of_the_architecture_is_that_of_the_package():
+    tree = (DOCS / "architecture.md").read_text(encoding="utf-8").split("```text\n")[2].split("```")[0]
+    drawn = set(re.findall(r"^  ([\w.]+)/? ", tree, re.MULTILINE))
+    package = [path for path in (ROOT / "esper_telemetry").iterdir() if path.is_dir() or path.suffix == ".py"]
+    assert drawn == {path.name for path in package if not path.name.startswith("__")}
 
 
 @pytest.mark.slow

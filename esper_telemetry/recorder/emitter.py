@@ -79,7 +79,7 @@ class Emitter:
     def bind(self, *wrong: object, **context: Any) -> Emitter:
         """Return an emitter that adds `context` to what this one adds.
 
-        It costs about half an event, and may be called at each step of a loop. A context of a single event may be
+        It costs less than an event, and may be called at each step of a loop. A context of a single event may be
         given in the call as well: `emit(Event, loss=0.5, step=7)`.
 
         Args:

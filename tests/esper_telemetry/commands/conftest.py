@@ -9,9 +9,13 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.esper_telemetry.commands.preloaded import Server
+
 # A process that has loaded readline hands COLUMNS to its children (pytest-xdist's workers have it), and tables of the
 # command line fit to COLUMNS: a test that wants a width sets it.
 os.environ.pop("COLUMNS", None)
+
+SERVER = Server()
 
 
 class Finished(NamedTuple):
@@ -29,6 +33,9 @@ class Finished(NamedTuple):
 
 def run_cli(*arguments: object, stdin: bytes | None = None, **environment: str) -> Finished:
     """Run `esper-telemetry` with the arguments and return what came of it."""
+    called = None if environment else SERVER.call([str(argument) for argument in arguments], stdin, 120)
+    if called is not None:
+        return Finished(called[0], called[1].decode(), called[2].decode())
     command = [sys.executable, "-m", "esper_telemetry", *map(str, arguments)]
     finished = subprocess.run(
         command, input=stdin, capture_output=True, check=False, env={**os.environ, **environment}, timeout=120
