@@ -40,7 +40,16 @@ EXTRAS = (
     "torch", "trainer", "cli", "collector", "query", "s3", "gymnasium", "hf", "lightning", "sb3", "torchrl", "ui",
     "nats", "mcap", "mcp", "otlp", "perfetto", "tensorboard", "wandb",
 )  # fmt: skip
-NEIGHBOURS = ("wandb", "tensorboard", "mlflow", "ray", "onnx", "opentelemetry-exporter-otlp", "kfp")
+# Packages that pin protobuf or did, and the module of each that loads its generated code.
+NEIGHBOURS = {
+    "wandb": "wandb",
+    "tensorboard": "tensorboard.compat.proto.event_pb2",
+    "mlflow": "mlflow",
+    "ray": "ray",
+    "onnx": "onnx",
+    "opentelemetry-exporter-otlp": "opentelemetry.exporter.otlp.proto.grpc.trace_exporter",
+    "kfp": "kfp",
+}
 COLUMNS = (
     "environment", "asked for beside us", "Python", "protobuf", "grpcio", "health-checking", "zstandard", "size",
     "`pip check`", "tried",
@@ -51,6 +60,24 @@ HEAD = """\
 Written by `python tools/install_matrix.py --page docs/measurements/install.md`, which describes each row. Every row
 imports the SDK, records a hundred events and reads them back (`record`); then it tries what its extras promise. A size
 is that of the whole environment.
+"""
+NOTES = """
+## Not tried
+
+- torch other than the version in `constraints.txt`, and the lower bounds of extras other than `collector`.
+- Python 3.14, macOS, Windows and aarch64.
+- In the rows of other Pythons, extras other than `cli` and `collector`.
+- Neighbours at work: their code is loaded into the process that records and collects, no more.
+
+## What the tables show
+
+No neighbour conflicts at the versions of the day. kfp pins protobuf 6, and pip then takes health-checking and
+reflection 1.81.1 beside a newer grpcio without a word; a collector works on that set. Beside protobuf 7.34.0 to 7.35.0
+those two have no version: raise protobuf to 7.35.1, or lower it to 6
+([proof](../../findings/grpcio_health_checking_has_no_version_for_protobuf_7_34.sh)).
+
+The tests of the collector passed once on protobuf 6.33.6, health-checking and reflection 1.81.1 and grpcio 1.85.3:
+`pytest tests/esper_telemetry/collector`, without those of chaos, fuzzing, upgrades and alerts.
 """
 
 
@@ -105,10 +132,12 @@ class Outcome:
     megabytes: int = 0
 
 
-def serving(group: str, name: str, beside: tuple[str, ...] = (), python: str = sys.executable) -> Row:
-    """Return a row with a collector, which needs most of what neighbours pin."""
+def serving(
+    group: str, name: str, beside: tuple[str, ...] = (), python: str = sys.executable, load: tuple[str, ...] = ()
+) -> Row:
+    """Return a row with a collector, which needs most of what neighbours pin; modules of `load` are in the process."""
     extras = ("cli", "collector")
-    return Row(group, name, extras, beside, trials=extras, python=python)
+    return Row(group, name, extras, beside, trials=(*(f"import {each}" for each in load), *extras), python=python)
 
 
 def rows() -> list[Row]:
@@ -122,7 +151,7 @@ def rows() -> list[Row]:
         serving("Ranges", "collector-protobuf-7.34", ("protobuf==7.34.2",)),  # there is no such set: findings/
         serving("Ranges", "collector-newest"),
         *(Row("Extras", f"[{extra}]", extras=(extra,), trials=(extra,)) for extra in EXTRAS),
-        *(serving("Neighbours", each, (each,)) for each in NEIGHBOURS),
+        *(serving("Neighbours", each, (each,), load=(module,)) for each, module in NEIGHBOURS.items()),
     ]
     for minor in (12, 13, 14):
         command = interpreter(f"3.{minor}")
@@ -202,7 +231,7 @@ def page(results: dict[str, Outcome]) -> str:
         text += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
         for row in (row for row in listed if row.group == group):
             text.append(line(row, results.get(row.name, Outcome())))
-    return "\n".join(text) + "\n"
+    return "\n".join(text) + "\n" + NOTES
 
 
 def line(row: Row, outcome: Outcome) -> str:
@@ -214,7 +243,7 @@ def line(row: Row, outcome: Outcome) -> str:
     extras = f" [{','.join(row.extras)}]" if row.extras and row.group != "Extras" else ""
     result = f"{', '.join(('record', *row.trials))}: {outcome.trials}"
     if outcome.pip != "installed":
-        result = f"pip: {outcome.pip}"
+        result = f"pip: {outcome.pip.partition(': for help')[0]}"
     cells = [
         f"{row.name}{extras}",
         beside,

@@ -265,6 +265,7 @@ if __name__ == "__main__":
     import google.protobuf.message  # noqa: F401 - only loaded
     import hypothesis  # noqa: F401 - only loaded
     import pytest  # noqa: F401 - only loaded
-    import zstandard  # noqa: F401 - only loaded
+
+    import esper_telemetry.recordfile  # noqa: F401 - only loaded
 
     main()

@@ -247,3 +247,29 @@ def test_what_waits_when_the_writer_stops_is_lost_for_that_cause():
         append(buffer, kind, b"\x0a\x01x")
     buffer.stop(BUFFER_FULL)
     assert buffer.account() == ({}, {(SCALAR, BUFFER_FULL): 5})
+
+
+def test_room_is_free_when_the_sink_has_a_frame_and_for_that_frame_alone():
+    core, buffer = make(frame_bytes=1_000, buffer_bytes=20_000)
+    kind = kind_of(core, events.ScalarLogged)
+
+    def fill() -> int:
+        kept = 0
+        while append(buffer, kind, b"\x0a\x40" + b"x" * 64):
+            kept += 1
+        return kept
+
+    whole = fill()
+    batch = buffer.take()
+    assert fill() == 0
+    buffer.written()
+    assert buffer.taken_seq == batch.last_seq
+    assert 0 < fill() < whole // 2
+
+
+def test_losses_that_were_numbered_leave_their_room():
+    core, buffer = make(buffer_bytes=10_000)
+    for _ in range(1_000):
+        buffer.lose("x", 3)
+    assert taken(buffer) == []
+    assert append(buffer, kind_of(core, events.ScalarLogged), b"\x0a\x01x")
