@@ -18,6 +18,7 @@ import argparse
 import ast
 import contextlib
 import copy
+import importlib
 import json
 import os
 import random
@@ -262,9 +263,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     # Loaded before the forks, so that each of them need not.
-    import google.protobuf.message  # noqa: F401 - only loaded
-    import hypothesis  # noqa: F401 - only loaded
-    import pytest  # noqa: F401 - only loaded
-    import zstandard  # noqa: F401 - only loaded
-
+    for name in ("google.protobuf.message", "hypothesis", "pytest", "zstandard"):
+        importlib.import_module(name)
     main()

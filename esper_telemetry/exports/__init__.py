@@ -9,9 +9,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from esper_telemetry.exports.exportforms import FORMS, PARTITIONS
 from esper_telemetry.exports.exporting import export
 from esper_telemetry.exports.exportreport import ExportReport
-from esper_telemetry.exports.forms import FORMS, PARTITIONS
 from esper_telemetry.exports.importing import IMPORTS, ImportReport, import_runs
 
 if TYPE_CHECKING:

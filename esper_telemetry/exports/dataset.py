@@ -21,8 +21,8 @@ from pyarrow import parquet
 from esper_telemetry.decode import Filter, Survey, survey
 from esper_telemetry.decode.faults import Faults
 from esper_telemetry.errors import ConfigError
+from esper_telemetry.exports.exportforms import LEVEL, PARTITIONS
 from esper_telemetry.exports.exportreport import ExportReport
-from esper_telemetry.exports.forms import LEVEL, PARTITIONS
 from esper_telemetry.exports.manifest import Manifest
 from esper_telemetry.exports.parquetparts import ROW_GROUP_ROWS, PartWriter, stored, stored_schema
 from esper_telemetry.exports.target import Target, hidden_name

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import ConfigError
-from esper_telemetry.exports.forms import ENDINGS, FORMS, LEVEL, OTHERS
+from esper_telemetry.exports.exportforms import ENDINGS, FORMS, LEVEL, OTHERS
 
 if TYPE_CHECKING:
     import os

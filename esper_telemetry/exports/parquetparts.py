@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
-from esper_telemetry.exports.forms import LEVEL
+from esper_telemetry.exports.exportforms import LEVEL
 
 if TYPE_CHECKING:
     from typing import BinaryIO

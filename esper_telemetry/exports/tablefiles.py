@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import pyarrow as pa
 
 from esper_telemetry.decode import survey
+from esper_telemetry.exports.exportforms import ENDINGS
 from esper_telemetry.exports.exportreport import UNDECLARED, ExportReport
-from esper_telemetry.exports.forms import ENDINGS
 from esper_telemetry.exports.target import Target, hidden_name
 from esper_telemetry.schema import json_ready
 from esper_telemetry.tables.answers import cell_text

@@ -236,11 +236,21 @@ class Partition:
         if isinstance(arrival.content, PutSchema) and arrival.fingerprint not in owned.schemas:
             await self._keep_schema(owned, arrival)
         step = owned.sequencer.offer(arrival, receipt)
+        useless = list(step.useless)
         for offered in step.ready:
-            self._store(owned, offered)
+            if self._is_sealed(owned, offered.arrival):
+                useless.append(offered.token)
+            else:
+                self._store(owned, offered)
         if isinstance(arrival.content, Open) or owned.sequencer.session != owned.held.state.session:
             self._publish_watermark(owned)  # the stream waits for it
-        return step.useless
+        return useless
+
+    @staticmethod
+    def _is_sealed(owned: OwnedProducer, arrival: ArrivedEntry) -> bool:
+        """Return whether an entry is the end of a stream that added nothing: all is durable, and the schema dropped."""
+        nothing_new = arrival.last_seq <= owned.held.state.durable_seq
+        return isinstance(arrival.content, Seal) and nothing_new and not owned.schemas
 
     def _store(self, owned: OwnedProducer, offered: Offered) -> None:
         """Hand an entry to the writer thread, under the schema that it needs."""

@@ -397,11 +397,10 @@ class Core:
         files = self.files
         if files is None or not files.compacts or self.child:
             return
-        from esper_telemetry.recordfile.time_limit import TimeLimit
         from esper_telemetry.sinks.compacting import compact_run  # loaded since the run was opened, but for this
 
-        limit = TimeLimit(_COMPACTING_S, _COMPACTING_WALL_S)
-        compact_run(files.folder, getattr(self.sink, "paths", ()), files.rank, limit)
+        paths = getattr(self.sink, "paths", ())
+        compact_run(files.folder, paths, files.rank, processor_s=_COMPACTING_S, wall_s=_COMPACTING_WALL_S)
 
     def await_compaction(self) -> None:
         """Wait until the files are as they will stay, for as long as that may take."""

@@ -11,28 +11,30 @@ from typing import TYPE_CHECKING
 
 from esper_telemetry.recordfile.compaction import compact_file
 from esper_telemetry.recordfile.paths import SUFFIX, SegmentName
+from esper_telemetry.recordfile.time_limit import TimeLimit
 from esper_telemetry.sinks.child import CHILD_STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from esper_telemetry.recordfile.time_limit import TimeLimit
-
 # So much of a record of small frames is rewritten and read back in a second of processor time. Measured: 1.4 MB. A file
 # that turns out to be slower is given up after a tenth of a second or two.
 _BYTES_PER_S = 1_400_000
 
 
-def compact_run(folder: Path, paths: Iterable[Path], rank: int, limit: TimeLimit) -> None:
+def compact_run(folder: Path, paths: Iterable[Path], rank: int, *, processor_s: float, wall_s: float) -> None:
     """Rewrite closed segments of one rank into full frames.
 
     Args:
         folder: the run folder.
         paths: the segments of the run's own stream.
         rank: whose child processes have streams there as well.
-        limit: when it is over nothing more is done, and nothing is begun that would take longer.
+        processor_s: processor time of this thread, in seconds, behind which nothing more is done; nothing is begun that
+            would take longer.
+        wall_s: the same by the wall clock.
     """
+    limit = TimeLimit(processor_s, wall_s)
     sizes = []
     for path in {*paths, *_of_children(folder, rank)}:
         with contextlib.suppress(OSError):

@@ -20,7 +20,7 @@ import esper_telemetry as et
 from esper_telemetry.errors import ConfigError
 from esper_telemetry.exports import export_dataset
 from esper_telemetry.exports.dataset import escaped
-from esper_telemetry.exports.forms import LEVEL
+from esper_telemetry.exports.exportforms import LEVEL
 from esper_telemetry.exports.manifest import NAME
 from esper_telemetry.exports.parquetparts import PartWriter
 from esper_telemetry.exports.target import Target, hidden_name

@@ -7,7 +7,6 @@ import pytest
 
 import esper_telemetry as et
 from esper_telemetry.recordfile import RecordReader, verify
-from esper_telemetry.recordfile.time_limit import TimeLimit
 from esper_telemetry.sinks.compacting import compact_run
 
 if TYPE_CHECKING:
@@ -62,12 +61,12 @@ def test_the_streams_of_its_children_are(tmp_path):
 def test_nothing_is_begun_without_time_for_it(tmp_path):
     folder = record(tmp_path, compact=False)
     before = frames(folder)
-    for limit in (TimeLimit(0.0, 60.0), TimeLimit(60.0, 0.0)):
-        compact_run(folder, folder.glob("*.esr.zst"), 0, limit)
+    for processor_s, wall_s in ((0.0, 60.0), (60.0, 0.0)):
+        compact_run(folder, folder.glob("*.esr.zst"), 0, processor_s=processor_s, wall_s=wall_s)
         assert frames(folder) == before
-    compact_run(folder, folder.glob("*.esr.zst"), 0, TimeLimit(60.0, 60.0))
+    compact_run(folder, folder.glob("*.esr.zst"), 0, processor_s=60.0, wall_s=60.0)
     assert frames(folder) == [1]
 
 
 def test_a_folder_that_is_gone_costs_nothing(tmp_path):
-    compact_run(tmp_path / "x", [tmp_path / "x" / "y.esr.zst"], 0, TimeLimit(1.0, 1.0))
+    compact_run(tmp_path / "x", [tmp_path / "x" / "y.esr.zst"], 0, processor_s=1.0, wall_s=1.0)
