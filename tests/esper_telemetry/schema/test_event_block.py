@@ -232,3 +232,7 @@ def test_a_block_states_no_more_values_than_a_frame_may():
 def test_steps_are_what_sums_give_back():
     assert steps_of([5]) == [5]
     assert steps_of([5, 3, 3, 10]) == [5, -2, 0, 7]
+
+
+def test_a_frame_holds_as_many_values_as_the_format_allows():
+    assert MAX_CELLS == 2**21  # FORMAT.md: other readers refuse more
