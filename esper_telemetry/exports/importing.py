@@ -149,7 +149,7 @@ class _Stream:
         if self._events:
             first = self._seq - len(self._events) + 1
             times = min(self._times), max(self._times)
-            self._writer.write(Batch.of_events(self._events, self._ids, (first, self._seq), times))
+            self._writer.write(Batch(self._events, self._ids, first, self._seq, *times))
             self._events, self._ids, self._times = [], [], []
 
 

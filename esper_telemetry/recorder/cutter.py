@@ -351,14 +351,12 @@ class FrameCutter:
         self.version = object()
 
     def _batch(self, frame: _Frame, last_seq: int) -> Batch:
-        return Batch(
-            raw=frame.built.raw,
-            type_counts=frame.counts,
-            records=frame.counts.total(),
-            first_seq=self._covered + 1,
-            last_seq=last_seq,
-            min_time=frame.anchor.offset + (frame.min_time or 0),
-            max_time=frame.anchor.offset + frame.latest,
+        began = frame.anchor.offset
+        return Batch.of_raw(
+            frame.built.raw,
+            frame.counts,
+            (self._covered + 1, last_seq),
+            (began + (frame.min_time or 0), began + frame.latest),
             new_types=[(number, self._types[number]) for number in frame.counts if number not in self._declared],
             anchor=frame.anchor,
             batch_range=frame.built.batch_range,

@@ -74,7 +74,7 @@ def batch_of(
         ids.append(type_ids[type(message)])
         events.append(frame_event(ids[-1], times[-1], seq, encode_context(fields), message.SerializeToString()))
     last = last_seq or first_seq + len(events) - 1
-    return Batch.of_events(events, ids, (first_seq, last), (min(times), max(times)))
+    return Batch(events, ids, first_seq, last, min(times), max(times))
 
 
 def write_frames(

@@ -111,14 +111,11 @@ def batch_of(made: list[Made], numbers: dict[type[Message], int], first_seq: int
         counts[numbers[cls]] += 1
     built = build_frame(rows.groups())
     last = made[-1][0]
-    return Batch(
+    return Batch.of_raw(
         built.raw,
         counts,
-        len(made),
-        first_seq,
-        last,
-        times[0],
-        times[-1],
+        (first_seq, last),
+        (times[0], times[-1]),
         new_types=new,
         batch_range=built.batch_range,
         step_range=built.step_range,

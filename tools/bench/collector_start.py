@@ -37,7 +37,7 @@ def make_runs(root: Path, count: int) -> None:
     info = HeaderInfo(run_id="bench", producer_id=bytes(16), anchor_unix_nano=time.time_ns())
     writer = RecordWriter(path, info, [(1, event_type(training_pb2.ScalarLogged))])
     events = [frame_event(1, seq, seq, b"", b"") for seq in range(1, EVENTS + 1)]
-    writer.write(Batch.of_events(events, [1] * EVENTS, (1, EVENTS), (1, EVENTS)))
+    writer.write(Batch(events, [1] * EVENTS, 1, EVENTS, 1, EVENTS))
     writer.close()
     with RecordReader(path) as reader:
         header = merged_header(reader.header, reader.descriptor_sets)

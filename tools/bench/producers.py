@@ -60,7 +60,7 @@ class Frames:
             for number in range(count):
                 first, last = number * EVENTS_A_FRAME + 1, (number + 1) * EVENTS_A_FRAME
                 events = [frame_event(1, seq, seq, b"", b"") for seq in range(first, last + 1)]
-                writer.write(Batch.of_events(events, [1] * EVENTS_A_FRAME, (first, last), (first, last)))
+                writer.write(Batch(events, [1] * EVENTS_A_FRAME, first, last, first, last))
             writer.close()
             with RecordReader(path) as reader:
                 self._header = merged_header(reader.header, reader.descriptor_sets)

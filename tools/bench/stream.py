@@ -249,7 +249,7 @@ def _write(folder: Path, event_class: Any, frames: Iterable[list[bytes]]) -> Pat
     first = 1
     for events in frames:
         last = first + len(events) - 1
-        writer.write(Batch.of_events(events, [1] * len(events), (first, last), (first, last)))
+        writer.write(Batch(events, [1] * len(events), first, last, first, last))
         first = last + 1
     writer.close()
     return path

@@ -35,7 +35,7 @@ def element(seq: int) -> bytes:
 def make_batch(first: int, count: int) -> Batch:
     events = [element(seq) for seq in range(first, first + count)]
     last = first + count - 1
-    return Batch.of_events(events, [1] * count, (first, last), (START + first, START + last))
+    return Batch(events, [1] * count, first, last, START + first, START + last)
 
 
 class Produced:

@@ -41,7 +41,7 @@ def make_batch(first: int, count: int, *, last_seq: int | None = None, new_types
     rng = random.Random(first * 1_000_003 + count)
     made = [element(seq, rng) for seq in range(first, first + count)]
     type_ids, times, events = zip(*made, strict=True)
-    batch = Batch.of_events(events, type_ids, (first, last_seq or first + count - 1), (times[0], times[-1]))
+    batch = Batch(events, type_ids, first, last_seq or first + count - 1, times[0], times[-1])
     batch.new_types = list(new_types)
     return batch
 

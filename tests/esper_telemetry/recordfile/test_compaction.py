@@ -101,7 +101,7 @@ def test_what_columns_would_not_give_back_stays_as_it_was(records):
             context = context_pb2.Context(env_id=seq % 3, batch_idx=seq).SerializeToString()
             at = records.start + seq
             event = frame_event(type_id, at, seq, context, payload)
-            writer.write(Batch.of_events([event], [type_id], (seq, seq), (at, at)))
+            writer.write(Batch([event], [type_id], seq, seq, at, at))
     writer.close()
     before = given(writer.path)
     assert not compact_file(writer.path).kept

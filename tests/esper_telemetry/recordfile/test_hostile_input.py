@@ -54,7 +54,7 @@ def noisy_batch(records, first: int, count: int) -> Batch:
     payloads = [training_pb2.ScalarLogged(name=name, value=rng.random()).SerializeToString() for name in names]
     times = [records.start + first + at for at in range(count)]
     events = [frame_event(records.scalar, time, first + at, b"", payloads[at]) for at, time in enumerate(times)]
-    return Batch.of_events(events, [records.scalar] * count, (first, first + count - 1), (times[0], times[-1]))
+    return Batch(events, [records.scalar] * count, first, first + count - 1, times[0], times[-1])
 
 
 @pytest.mark.slow

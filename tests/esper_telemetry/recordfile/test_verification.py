@@ -86,7 +86,7 @@ def test_events_of_unknown_types_are_counted_and_no_problem(records):
     writer = RecordWriter(records.path(), records.header(), records.types[:1])
     event = frame_event(99, records.start, 1, b"", b"anything")
     broken = frame_event(1, records.start, 2, b"", b"\xff\xff")
-    writer.write(Batch.of_events([event, broken], [99, 1], (1, 2), (records.start, records.start)))
+    writer.write(Batch([event, broken], [99, 1], 1, 2, records.start, records.start))
     writer.close()
     checked = verify(writer.path)
     assert checked.good

@@ -127,14 +127,14 @@ def test_a_batch_over_the_limit_is_refused(records):
     event = frame_event(1, 1, 1, b"", bytes(918_000))
     writer = open_writer(records)
     with pytest.raises(SinkError, match="over the limit of 917,504"):
-        writer.write(Batch.of_events([event], [1], (1, 1), (1, 1)))
+        writer.write(Batch([event], [1], 1, 1, 1, 1))
     writer.abandon()
 
 
 def test_an_empty_batch_writes_nothing(records):
     writer = open_writer(records)
     before = writer.bytes_written
-    writer.write(Batch.of_events([], [], (1, 5), (0, 0)))
+    writer.write(Batch([], [], 1, 5, 0, 0))
     assert writer.bytes_written == before == writer.path.stat().st_size
     writer.abandon()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import zstandard
 
 from esper_telemetry.schema import MAX_BATCH_BYTES, MAX_EVENT_BYTES, Batch, frame_event
@@ -12,7 +13,7 @@ FRAME_LIMIT = 960 * 1024  # of the format, compressed
 
 def batch_of(*payloads: bytes) -> Batch:
     events = [frame_event(1, 100 + seq, seq, b"", payload) for seq, payload in enumerate(payloads, start=1)]
-    return Batch.of_events(events, [1] * len(events), (1, len(events)), (101, 100 + len(events)))
+    return Batch(events, [1] * len(events), 1, len(events), 101, 100 + len(events))
 
 
 def test_a_batch_of_events_is_one_record_file_message():
@@ -37,3 +38,16 @@ def test_the_fullest_batch_stays_inside_the_frame_limit_even_when_nothing_compre
 
 def test_the_largest_event_fits_into_a_batch():
     assert len(frame_event(2**32 - 1, 2**64 - 1, 2**64 - 1, b"c" * 1024, b"p" * MAX_EVENT_BYTES)) < MAX_BATCH_BYTES
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [({"type_ids": [1]}, "2 events have 1 type ids"), ({"raw_size": 7}, "raw_size is 7, and the events have")],
+)
+def test_what_contradicts_the_events_of_a_batch_is_refused(changed, told):
+    events = [frame_event(1, 101 + at, 1 + at, b"", b"") for at in range(2)]
+    with pytest.raises(ValueError, match=told):
+        Batch(
+            **{"events": events, "type_ids": [1, 1], "first_seq": 1, "last_seq": 2, "min_time": 101, "max_time": 102}
+            | changed
+        )

@@ -29,7 +29,7 @@ class Stream:
         payload = training_pb2.ScalarLogged(name="x" * size, value=1.5).SerializeToString()
         times = [START + seq * 1000 for seq in range(first, self.next_seq)]
         events = [frame_event(1, time, first + at, b"", payload) for at, time in enumerate(times)]
-        batch = Batch.of_events(events, [1] * count, (first, self.next_seq - 1), (times[0], times[-1]))
+        batch = Batch(events, [1] * count, first, self.next_seq - 1, times[0], times[-1])
         batch.new_types = list(new_types)
         return batch
 

@@ -18,7 +18,7 @@ def test_events_that_came_by_column_are_decoded_like_any_other():
         (1, 9, ["loss", "lr", "loss"]), (2, 1, [1.5, 0.1, 1.25]),
     )}  # fmt: skip
     block = encode_block(1, [1, 2, 4], [10, 11, 12], [encode_column(Field(1, 13), [7, 7, 7])], fields.values())
-    batch = Batch(block, {1: 3}, 3, 1, 4, 10, 12, new_types=[(1, event_type(ScalarLogged))])
+    batch = Batch.of_raw(block, {1: 3}, (1, 4), (10, 12), new_types=[(1, event_type(ScalarLogged))])
     assert [(event.seq, event.data) for event in BatchDecoder().decode(batch)] == [
         (1, {"name": "loss", "value": 1.5, "env_id": 7}),
         (2, {"name": "lr", "value": 0.1, "env_id": 7}),

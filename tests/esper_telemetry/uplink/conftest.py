@@ -32,7 +32,7 @@ def make_batch(first: int, count: int, *, noise: int = 0, last_seq: int | None =
         content = payload.SerializeToString() if type_id == 1 else b""
         made.append(frame_event(type_id, START + seq * 1_000_000, seq, b"", content))
     times = START + first * 1_000_000, START + (first + count - 1) * 1_000_000
-    batch = Batch.of_events(made, ids, (first, last_seq or first + count - 1), times)
+    batch = Batch(made, ids, first, last_seq or first + count - 1, *times)
     batch.new_types = list(new_types)
     return batch
 
