@@ -139,6 +139,9 @@ def recover_producer(
 def _candidates(folder: Path, producer_id: bytes, also: Collection[str]) -> list[Path]:
     """Return the files that may be a producer's, by name; of thousands of names most are left without being parsed."""
     parts = tuple(producer_id[at : at + 4].hex() for at in range(0, ID_BYTES, 4))
+    # Asked without a descriptor: a process that is short of them still knows that a producer was never here.
+    if not folder.is_dir():
+        return []
     try:
         names = os.listdir(folder)  # noqa: PTH208 - names are wanted, of thousands of segments
     except (FileNotFoundError, NotADirectoryError):

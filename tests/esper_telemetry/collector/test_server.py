@@ -344,7 +344,7 @@ def test_a_collector_without_a_descriptor_left_answers_in_words_and_comes_back(c
     with open_stub(collector.port) as stub:
         publish(stub, produced)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(list(Path(f"/proc/{pid}/fd").iterdir())), hard))
-        codes = set()
+        codes, unknown = set(), []
         for number in range(30):
             other = Produced(run_id=f"run-{number}")
             calls = [
@@ -355,7 +355,9 @@ def test_a_collector_without_a_descriptor_left_answers_in_words_and_comes_back(c
                 stub.PushBatch.future(collector_pb2.PushBatchRequest(hello=other.hello()), timeout=30),
             ]
             codes |= {call.exception() and call.exception().code() for call in calls}
+            unknown.append(calls[1].exception())
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
         assert codes <= {None, grpc.StatusCode.UNAVAILABLE}
+        assert unknown == [None] * 30, "nothing needs to be opened to know that a run is not there"
         assert "Traceback" not in collector.log()
         assert publish(stub, produced, 2)[0].welcome.durable_seq == 100
