@@ -43,8 +43,8 @@ def command(files: tuple[str, ...], *, force: bool, dry_run: bool, as_json: bool
 
     A run does that by itself when it is closed, as far as two seconds of processor time and five of the wall clock
     allow; this is for what was left, and for records of runs that were killed. A file that is damaged, still written or
-    sent, or that would not become a third smaller stays as it is. It may be stopped at any moment. Exit code 3: a file
-    is damaged.
+    sent, or that would not become a third smaller (its headers left aside) stays as it is. It may be stopped at any
+    moment. Exit code 3: a file is damaged.
     """
     if "-" in files:
         raise click.UsageError("standard input has no place of its own that could be taken; name a file")
