@@ -25,16 +25,25 @@ class WorkerThread:
         name: of the task, in logs and metrics; the thread is "collector-NAME".
         turn: does some of the work and returns after how many seconds it wants to be called again.
         failures: where each turn that raises is recorded, and the first one that works again.
+        settled: whether nothing that failed is left to be tried again. Until then a turn that raises nothing, for it had
+            something else to do or nothing, does not count as one that works again.
 
     Attributes:
         ending: whether `end` was called; a turn that takes long looks at it.
     """
 
-    def __init__(self, name: str, turn: Callable[[], float], failures: TaskFailures) -> None:
+    def __init__(
+        self,
+        name: str,
+        turn: Callable[[], float],
+        failures: TaskFailures,
+        settled: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.ending = False
         self._name = name
         self._turn = turn
         self._failures = failures
+        self._settled = settled
         self._awake = threading.Event()
         self._wait_s = 0.0
         self._thread = threading.Thread(target=self._run, name=f"collector-{name}", daemon=True)
@@ -70,5 +79,6 @@ class WorkerThread:
             self._failures.failed(self._name, error)
             return self._wait_s
         self._wait_s = 0.0
-        self._failures.worked(self._name)
+        if self._settled():
+            self._failures.worked(self._name)
         return pause

@@ -7,7 +7,6 @@ batch again, and never raised into the trainer. A fork child has none of these t
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -118,7 +117,7 @@ class SinkFeed:
             return batch
         types = dict(self._types())
         self._declared.update(fresh)
-        return dataclasses.replace(batch, new_types=[(number, types[number]) for number in fresh])
+        return batch.declaring((number, types[number]) for number in fresh)
 
     def _close(self) -> None:
         try:

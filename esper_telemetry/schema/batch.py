@@ -84,6 +84,19 @@ class Batch:
         self.new_types, self.anchor = list(new_types), anchor
         self.batch_range, self.step_range = _range_of(raw, "batch_idx"), _range_of(raw, "step")
 
+    def declaring(self, new_types: Iterable[tuple[int, EventType]]) -> Batch:
+        """Return the same batch for a reader to which other types are new."""
+        return Batch.of_raw(
+            self.raw,
+            self.type_counts,
+            (self.first_seq, self.last_seq),
+            (self.min_time, self.max_time),
+            new_types=new_types,
+            anchor=self.anchor,
+            batch_range=self.batch_range,
+            step_range=self.step_range,
+        )
+
     @classmethod
     def of_raw(
         cls,

@@ -102,7 +102,7 @@ class FolderCheck:
         self._is_told, self._tell_at = False, 0.0
         self._is_synced, self._synced_ns = False, 0
         self._began = time.monotonic()
-        self._worker = WorkerThread("index", self._pace, failures)
+        self._worker = WorkerThread("index", self._pace, failures, settled=lambda: not self._tries)
 
     def begin(self, seconds: float) -> list[str]:
         """Compare the folders with the index and read what differs, for at most about `seconds`.

@@ -14,7 +14,7 @@ import torch
 import esper_telemetry
 from esper.scripts.train import build_parser, main
 from esper_telemetry.errors import TelemetryError
-from tests.esper_telemetry.collectorprocess import CollectorProcess, stored_frames, wait_until
+from tests.esper_telemetry.collectorprocess import CollectorProcess, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 300  # seconds; PyTorch alone takes ten to load on a busy machine
@@ -228,7 +228,7 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(tmp_path):
     assert b"episode 1/1  epoch 3/3" in shown
 
 
-def test_a_run_is_sent_to_a_collector_byte_for_byte_and_verify_and_diff_find_nothing(tmp_path):
+def test_a_run_is_sent_to_a_collector_and_verify_and_diff_find_nothing(tmp_path):
     collector = CollectorProcess(tmp_path / "collected").start()
     sent = ["--telemetry-dir", str(tmp_path / "runs"), "--collector", collector.address]
     try:
@@ -237,12 +237,11 @@ def test_a_run_is_sent_to_a_collector_byte_for_byte_and_verify_and_diff_find_not
         assert run.returncode == 0, err
         (folder,) = (tmp_path / "runs").iterdir()
         wait_until(lambda: "complete" in (folder / "agent.log").read_text())
-        assert collector.frames(folder.name) == stored_frames(folder.glob("*.esr.zst"))
         collector.stop()
     finally:
         collector.kill()
     stored = collector.folder / folder.name
-    for verb in (["verify", stored], ["diff", folder, stored]):
+    for verb in (["verify", stored], ["diff", "--exact", folder, stored]):
         said = subprocess.run([sys.executable, "-m", "esper_telemetry", *verb], capture_output=True, check=False)
         assert said.returncode == 0, (verb, said.stdout, said.stderr)
     collected = esper_telemetry.read(collector.folder / folder.name)

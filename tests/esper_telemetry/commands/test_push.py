@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from esper_telemetry import RecordOptions
 from esper_telemetry.recordfile import list_run
 from tests.esper_telemetry.collectorprocess import CollectorProcess, stored_frames, wait_until
 
@@ -19,7 +20,7 @@ def collector(tmp_path):
 
 
 def test_a_run_is_sent_once_however_often_it_is_pushed(cli, record_run, collector):
-    folder = record_run()
+    folder = record_run(record=RecordOptions(compact=False))
     first = cli("push", folder, collector.address)
     assert first.code == 0, first.err
     assert first.out == ""
@@ -89,7 +90,7 @@ def test_an_address_that_is_none_is_said(cli, record_run):
 
 
 def test_a_bad_file_in_a_folder_does_not_keep_the_others_from_being_sent(cli, record_run, collector):
-    folder = record_run()
+    folder = record_run(record=RecordOptions(compact=False))
     (good,) = list_run(folder)
     good.with_name(good.name.replace("000001", "000002")).write_bytes(b"")
     (folder / "notes.esr.zst").write_text("no record")

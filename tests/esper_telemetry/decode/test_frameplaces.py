@@ -16,7 +16,7 @@ def run(tmp_path):
     """A real run of five frames, a batch each, whose folder is returned."""
     columns = [{"field": "op", "labels": ["WAIT", "CULL"], "numbers": [1, 3], "indices": bytes([0, 1])}]
     where = [{"field": "batch_idx", "values": [7, 8]}]
-    with et.start_run(tmp_path, name="r") as run:
+    with et.start_run(tmp_path, name="r", record=et.RecordOptions(compact=False)) as run:
         for batch in range(1, 6):
             emitter = run.bind(batch_idx=batch)
             for step in range(10):

@@ -20,7 +20,7 @@ def test_segments_and_ranks_become_one_file_in_order(records):
 
 
 def test_frames_are_those_of_the_inputs_byte_for_byte(records):
-    one, two = records.bytes(file_id=b"1" * 16), records.bytes(file_id=b"2" * 16)
+    one, two = [records.bytes(per_frame=500, file_id=name * 16) for name in (b"1", b"2")]  # full frames
     paths = [records.path(), records.path()]
     for path, data in zip(paths, (one, two), strict=True):
         path.write_bytes(data)
@@ -29,7 +29,7 @@ def test_frames_are_those_of_the_inputs_byte_for_byte(records):
 
 
 def test_the_same_segment_twice_is_taken_once_and_completed(records):
-    whole = records.write(frames=4, per_frame=10)
+    whole = records.write(frames=4, per_frame=500)  # full frames
     cut = records.path()
     cut.write_bytes(whole.read_bytes()[:-900])
     result = merge([cut, whole], records.path())

@@ -53,7 +53,7 @@ def test_an_item_of_each_kind_leaves_good_files_with_what_was_put(tmp_path, prod
         Claim: (Claim(1), 1),
         Inspect: (Inspect(), 1),
         Expire: (Expire(0.0), 1),
-        Replace: (Replace(nothing_compacted(tmp_path), lambda: None), 1),
+        Replace: (Replace(nothing_compacted(tmp_path), lambda _done: None), 1),
         CutBack: (CutBack(PER_FRAME), 1),
     }
     files = ProducerFiles(tmp_path, key)

@@ -9,6 +9,7 @@ import time
 import pytest
 
 import esper_telemetry
+from esper_telemetry import RecordOptions
 from esper_telemetry.decode import Filter, read
 from esper_telemetry.errors import RecordError
 from esper_telemetry.recordfile import RecordReader
@@ -109,7 +110,7 @@ def test_a_cut_record_is_given_as_far_as_it_is_whole_and_the_cut_is_told(record_
             run.emit(esper_telemetry.events.ScalarLogged, name="a", value=1.0, step=step)
             run.flush()
 
-    (file,) = record_run(fill).glob("*.esr.zst")
+    (file,) = record_run(fill, record=RecordOptions(compact=False)).glob("*.esr.zst")
     with RecordReader(file) as record:
         third = record.segments[0].frames[2]
     file.write_bytes(file.read_bytes()[: third.offset + 10])
