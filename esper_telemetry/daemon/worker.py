@@ -25,8 +25,8 @@ class WorkerThread:
         name: of the task, in logs and metrics; the thread is "collector-NAME".
         turn: does some of the work and returns after how many seconds it wants to be called again.
         failures: where each turn that raises is recorded, and the first one that works again.
-        settled: whether nothing that failed is left to be tried again. Until then a turn that raises nothing, for it had
-            something else to do or nothing, does not count as one that works again.
+        settled: whether nothing that failed is left to be tried again. Until then a turn that raises nothing, for it
+            had something else to do or nothing, does not count as one that works again.
 
     Attributes:
         ending: whether `end` was called; a turn that takes long looks at it.

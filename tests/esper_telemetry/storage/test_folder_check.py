@@ -135,6 +135,8 @@ def test_a_run_that_cannot_be_listed_is_shown_while_it_cannot_and_read_once_it_c
 
     async def scenario():
         async with folder.engine(failures) as engine:
+            # Else it may be listed in the moment in which it has no name.
+            await until(lambda: not engine._check._unread and not engine._check._unseen)
             aside = folder.run.with_name(".aside")
             folder.run.rename(aside)
             folder.run.symlink_to(folder.run.name)  # a name that leads to itself: the disk answers with an error
