@@ -368,6 +368,7 @@ class DeviceCounters:
         if lost:
             _LOG.error("close: %d snapshots had not arrived after %.1f s and are lost", lost, timeout)
         self.silence()
+        self._group = None  # torch 2.13 may abort a process at its end that still holds a gloo group
         return [snapshot for snapshot in taken if any(snapshot.ints) or snapshot.blocks]
 
     def add_source(self, source: ValueSource) -> None:
