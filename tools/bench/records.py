@@ -101,7 +101,7 @@ def bench_read(peers: Sequence[Peer], made: Sequence[Made], paths: dict[str, Pat
     timings = each(alternate(work, rounds=rounds, clock=time.process_time), counts)
     show("read: every event decoded", timings)
     for name in set(work) & {Mcap.name, "JSON lines (orjson)"}:
-        figures.report(f"time of {name} to read every event, decoded", timings.ratio(name, OURS), of="ours")
+        figures.report(f"time of {name} to read every event, decoded", timings.ratio(name, Read.name), of=Read.name)
 
 
 def bench_window(peers: Sequence[Peer], made: Sequence[Made], root: Path, rounds: int) -> None:
@@ -119,9 +119,9 @@ def bench_window(peers: Sequence[Peer], made: Sequence[Made], root: Path, rounds
     timings = each(alternate(work, rounds=rounds, clock=time.process_time), {p.name: sum(expected) for p in found})
     show(f"window: 1 % of the time of {len(made):,} events, at {len(windows)} places", timings)
     if Mcap.name in timings.seconds:
-        ratio = timings.ratio(Mcap.name, OURS)
+        ratio = timings.ratio(Mcap.name, Read.name)
         subject = "time of MCAP to find and decode 1 % of a record"
-        figures.report(subject, ratio, of="ours", goal=10, at_least=True, headline=True)
+        figures.report(subject, ratio, of=Read.name, goal=10, at_least=True, headline=True)
 
 
 def searched(peer: Peer, path: Path, windows: Sequence[tuple[int, int]]) -> list[int | None]:

@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 # What fits into a quarter of an hour on two cores; each file has more rounds and larger records by itself.
 BENCHES: dict[str, list[str]] = {
-    "emit": ["--rounds", "7"],
-    "records": ["--events", "10000", "--window-events", "100000", "--rounds", "5"],
+    "emit": ["--rounds", "11"],
+    "records": ["--events", "20000", "--window-events", "200000", "--rounds", "5"],
     "headers": [],
-    "pace": ["heuristic"],
-    "reading": ["--events", "50000", "--column-events", "200000", "--rounds", "5"],
-    "tables": ["--events", "100000", "--rounds", "3"],
+    "pace": ["heuristic", "ppo"],
+    "reading": ["--events", "50000", "--column-events", "500000", "--rounds", "5"],
+    "tables": ["--events", "200000", "--rounds", "3"],
     "counters": ["--quick"],
     "trainer": ["--quick"],
-    "stream": ["--events", "50000", "--frames", "400", "--rounds", "3"],
+    "stream": ["--events", "100000", "--frames", "400", "--rounds", "3"],
 }
 PACKAGES = ("torch", "protobuf", "grpcio", "zstandard", "mcap", "orjson", "tensorboard", "torchmetrics", "duckdb")
 PACKAGES_OTLP = ("opentelemetry-sdk",)
