@@ -26,11 +26,16 @@ def recorded(record_run):
     return record
 
 
+def given(found):
+    """Return the settings that differ and were given; what git answers in time depends on how busy the machine is."""
+    return [tuple(pair) for pair in found.settings if not pair[0].startswith("git.")]
+
+
 def test_settings_that_differ_are_named(recorded):
     left = recorded([1.0], config={"lr": 0.1, "net": {"width": 4}}, tags={"group": "a"})
     right = recorded([1.0], config={"lr": 0.2, "net": {"width": 4}}, tags={"group": "b"})
     found = compare(left, right)
-    assert [tuple(pair) for pair in found.settings] == [("tags.group", "a", "b"), ("config.lr", 0.1, 0.2)]
+    assert given(found) == [("tags.group", "a", "b"), ("config.lr", 0.1, 0.2)]
     assert not found.types
     assert not [pair for pair in found.fields if pair.type == "scalar.logged"]
 
@@ -42,7 +47,7 @@ def test_settings_that_came_after_the_start_count_too_and_lists_are_compared_who
     left = record_files(record_run(add, config={"layers": [1, 2], "net": {"width": 1}}))
     right = record_files(record_run(lambda _: None, config={"layers": [3, 2], "net": {"width": 4}}))
     found = compare(left, right)
-    assert [tuple(pair) for pair in found.settings] == [("config.layers", "[1,2]", "[3,2]")]
+    assert given(found) == [("config.layers", "[1,2]", "[3,2]")]
 
 
 def test_counts_and_numbers_that_differ_are_named(recorded):
