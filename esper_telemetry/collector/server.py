@@ -329,9 +329,8 @@ class CollectorServer:
 
     async def _gauge(self) -> None:
         now = asyncio.get_running_loop().time()
-        producers = self.intake.roster.producers.values()
         self.metrics.streams.set(self.intake.streams)
-        self.metrics.open_runs.set(len({each.key.run_id for each in producers if each.listener is not None}))
+        self.metrics.open_runs.set(self.intake.open_runs)
         self.metrics.queued_bytes.set(self.intake.queued_bytes)
         self.metrics.durable_lag_seconds.set(self.intake.lag(now))
 
