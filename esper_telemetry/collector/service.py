@@ -106,6 +106,7 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
 
     Attributes:
         streams: Publish streams that are open.
+        opened: Publish streams that were opened since the start.
         empty: set while there are none.
     """
 
@@ -117,6 +118,7 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
         self._open: set[_OpenCall] = set()
         self._checked = tokens.grants
         self.streams: set[PublishStream] = set()
+        self.opened = 0
         self.empty = asyncio.Event()
         self.empty.set()
 
@@ -126,6 +128,7 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
             proof = self._caller(context, "write", asked)
             stream = PublishStream(context, self._intake, proof.tenant, self._owing.add)
             self.streams.add(stream)
+            self.opened += 1
             self.empty.clear()
             try:
                 with self._lasting(_OpenCall(proof, lambda: stream.run_id, stream.stop)):
