@@ -1,8 +1,8 @@
 """What gRPC itself refuses before a call begins: TLS handshakes, named and counted.
 
 gRPC's C core decides on a handshake and states why on stderr only; `daemon.native_log` makes that a line of the log,
-and this filter a sentence with the next step, and a count by reason. A name that the certificate does not have is logged
-so too, and not counted: gRPC goes on, and the client decides. A fleet with one mistake does not fill the log:
+and this filter a sentence with the next step, and a count by reason. A name that the certificate does not have is
+logged so too, and not counted: gRPC goes on, and the client decides. A fleet with one mistake does not fill the log:
 after the first line of a reason, one every few seconds states how many there were. gRPC does not tell whose they were.
 """
 

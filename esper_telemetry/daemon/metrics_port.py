@@ -1,7 +1,7 @@
 """Metrics of one process for Prometheus, and the port that serves them: /metrics, /healthz and /livez.
 
-/healthz answers whether work is taken, or why not, and names the background tasks that fail; /livez answers whether the process
-does its duties at all: a full disk is no reason to restart it, an event loop that has stopped is one.
+/healthz answers whether work is taken, or why not, and names the background tasks that fail; /livez answers whether the
+process does its duties at all: a full disk is no reason to restart it, an event loop that has stopped is one.
 """
 
 from __future__ import annotations
