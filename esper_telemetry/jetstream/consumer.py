@@ -138,7 +138,7 @@ class Consumer:
             metrics_server = MetricsServer(
                 self._settings.metrics,
                 self.metrics,
-                lambda: not self.problem,
+                lambda: self.problem,
                 self._duties.overdue,
                 self.failures.failing,
             )

@@ -84,9 +84,7 @@ class SegmentCompactor:
             the owner has been told of that one. None where there is none.
     """
 
-    def __init__(
-        self, owner: SegmentOwner, left: Callable[[], tuple[ProducerKey, Path] | None] = lambda: None
-    ) -> None:
+    def __init__(self, owner: SegmentOwner, left: Callable[[], tuple[ProducerKey, Path] | None] = lambda: None) -> None:
         self._owner = owner
         self._left = left
         self._sealed: queue.SimpleQueue[_Sealed | None] = queue.SimpleQueue()

@@ -235,7 +235,7 @@ class SegmentIndex:
         statement = f"SELECT 1 FROM segments JOIN {_SENT} WHERE folder = ? AND name = ? AND sha256 != ''"  # noqa: S608 - no value in it
         return bool(self._rows(statement, folder, name))
 
-    # --- what is to be compacted ---------------------------------------------------------------------------------------
+    # --- what is to be compacted --------------------------------------------------------------------------------------
 
     def await_compaction(self, key: ProducerKey, folder: str, names: Iterable[str]) -> None:
         """Record sealed segments of a producer that nothing has tried to compact; what is there already stays."""
