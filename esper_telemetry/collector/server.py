@@ -158,7 +158,11 @@ class CollectorServer:
             await health_server.start()
         if settings.metrics:
             metrics_server = MetricsServer(
-                settings.metrics, self.metrics, lambda: self._serving, self._duties.overdue, self.failures.failing
+                settings.metrics,
+                self.metrics,
+                lambda: str(self.intake.unavailable or ""),
+                self._duties.overdue,
+                self.failures.failing,
             )
             undo.push_async_callback(asyncio.to_thread, metrics_server.close)
             self.metrics_port = metrics_server.port
