@@ -2,11 +2,12 @@
 
 import itertools
 import threading
+from collections import Counter
 
 from esper.v1 import trainer_pb2
 from esper_telemetry import events, testing
 from esper_telemetry.recorder.core import Core
-from esper_telemetry.recorder.ledger import BUFFER_FULL, WRITER_FAILED
+from esper_telemetry.recorder.ledger import BUFFER_FULL, RECORD_REMOVED, WRITER_FAILED
 from esper_telemetry.recorder.options import RecordOptions
 from esper_telemetry.recorder.plans import NO_CONTEXT, NOWHERE, TypePlan, flat
 from esper_telemetry.recordfile.frame_events import parse_events
@@ -374,3 +375,53 @@ def test_losses_that_were_numbered_leave_their_room():
         buffer.lose("x", 3)
     assert taken(buffer) == []
     assert append(buffer, kind_of(core, events.ScalarLogged), b"\x0a\x01x")
+
+
+def test_a_batch_that_no_sink_takes_is_lost_and_leaves_its_room():
+    core, buffer = make(frame_bytes=1_000, buffer_bytes=20_000)
+    kind = kind_of(core, events.ScalarLogged)
+    while append(buffer, kind, b"\x0a\x40" + b"x" * 64):
+        pass
+    refused = buffer.account().losses[SCALAR, BUFFER_FULL]
+    batch = buffer.take()
+    buffer.drop(RECORD_REMOVED)
+    assert append(buffer, kind, b"\x0a\x40" + b"x" * 64)
+    assert buffer.account().losses == {(SCALAR, BUFFER_FULL): refused, (SCALAR, RECORD_REMOVED): batch.records}
+    assert buffer.take().first_seq > batch.last_seq
+
+
+def test_a_writer_that_gives_up_loses_what_waits_and_what_it_has_in_hand():
+    core, buffer = make()
+    kind = kind_of(core, events.ScalarLogged)
+    for _ in range(5):
+        append(buffer, kind, b"\x0a\x01x")
+    taken(buffer)
+    for _ in range(3):
+        append(buffer, kind, b"\x0a\x01x")
+    assert buffer.take() is not None
+    append(buffer, kind, b"\x0a\x01x")
+    buffer.drop_all(WRITER_FAILED)
+    assert not append(buffer, kind, b"\x0a\x01x")
+    assert buffer.account() == ({kind.type_id: 5}, {(SCALAR, WRITER_FAILED): 5})
+    assert buffer.take() is None
+
+
+def test_what_was_written_into_a_file_that_is_gone_is_lost_after_all():
+    core, buffer = make()
+    kind = kind_of(core, events.ScalarLogged)
+    for _ in range(5):
+        append(buffer, kind, b"\x0a\x01x")
+    taken(buffer)
+    buffer.take_back(Counter({kind.type_id: 2}), RECORD_REMOVED)
+    assert buffer.account() == ({kind.type_id: 3}, {(SCALAR, RECORD_REMOVED): 2})
+
+
+def test_losses_are_reported_once():
+    core, buffer = make()
+    append(buffer, kind_of(core, events.ScalarLogged), b"\x0a\x01x")
+    for _ in range(2):
+        buffer.lose("x", 3)
+    taken(buffer)
+    drops, total, offered = buffer.unreported_losses()
+    assert ([(one.full_name, one.cause, one.count) for one in drops], total, offered) == ([("x", 3, 2)], 2, 3)
+    assert buffer.unreported_losses() == ([], 2, 3)
