@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from esper_telemetry.schema.envelope import encode_varint, varint
+from esper_telemetry.schema.envelope import pack_time, varint
+from esper_telemetry.schema.planes import DOUBLE_BYTES, FLOAT_BYTES, pack_integers, pack_reals, pack_unsigned
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
@@ -27,16 +28,14 @@ FEWEST_EVENTS = 3
 MAX_CELLS = 1 << 21
 
 BLOCK_TAG = b"\x1a"  # RecordFile.block
-_TYPE_ID_TAG, _SEQ_TAG, _TIME_TAG = b"\x08", b"\x12", b"\x1a"  # fields of EventBlock
-_CONTEXT_TAG, _COLUMN_TAG, _PAYLOAD_TAG = b"\x22", b"\x2a", b"\x32"
+_TYPE_ID_TAG, _EVENTS_TAG, _FIRST_SEQ_TAG, _SEQ_TAG = b"\x08", b"\x10", b"\x18", b"\x22"  # fields of EventBlock
+_FIRST_TIME_TAG, _TIME_TAG = b"\x29", b"\x32"
+_CONTEXT_TAG, _COLUMN_TAG, _PAYLOAD_TAG = b"\x3a", b"\x42", b"\x4a"
 _FIELD_TAG, _FIELD_TYPE_TAG, _DOUBLES_TAG, _FLOATS_TAG = b"\x08", b"\x10", b"\x1a", b"\x22"  # fields of Column
-_INTS_TAG, _INT_STEPS_TAG, _INDICES_TAG, _FLAGS_TAG = b"\x2a", b"\x32", b"\x42", b"\x4a"
+_FIRST_TAG, _INTS_TAG, _INT_STEPS_TAG, _INDICES_TAG, _FLAGS_TAG = b"\x28", b"\x32", b"\x3a", b"\x4a", b"\x52"
 
 _I64_LIMIT, _U64 = 1 << 63, 1 << 64
-_ONE_BYTE, _SMALL = 1 << 7, 1 << 6  # limits of what takes one byte as a varint, without a sign and with one
-_ZIGZAG = bytes((number << 1 ^ -(number >> 7)) & 0xFF for number in range(256))  # of a byte that has a sign
 _SAMPLE = 256
-_DOUBLE_BYTES, _FLOAT_BYTES = 8, 4
 
 _REAL = frozenset({FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT})
 _UNSIGNED_WIDE = frozenset({FieldDescriptor.TYPE_UINT64, FieldDescriptor.TYPE_FIXED64})
@@ -92,8 +91,12 @@ def encode_payload_block(
 def _element(
     type_id: int, seqs: Sequence[int], times: Sequence[int], parts: Sequence[tuple[bytes, Iterable[bytes]]]
 ) -> bytes:
-    time_steps = record_pb2.EventBlock(time_steps=steps_of(times)).SerializeToString()
-    pieces = [_TYPE_ID_TAG, varint(type_id), _seq_steps(seqs), time_steps]
+    head = (_TYPE_ID_TAG, varint(type_id), _EVENTS_TAG, varint(len(seqs)))
+    pieces = [*head, _FIRST_SEQ_TAG, varint(seqs[0]), _FIRST_TIME_TAG, pack_time(times[0])]
+    if len(seqs) > 1:
+        pieces.insert(len(head) + 2, _packed(_SEQ_TAG, _seq_steps(seqs)))
+        steps = steps_of(times)[1:]
+        pieces.append(_packed(_TIME_TAG, pack_integers(steps, min(steps), max(steps))))
     for tag, bodies in parts:
         for body in bodies:
             pieces += (tag, varint(len(body)), body)
@@ -102,17 +105,12 @@ def _element(
 
 
 def _seq_steps(seqs: Sequence[int]) -> bytes:
-    """Return field and tag of the distances: where all take one byte, bytes are made of them at once."""
+    """Return the distances as planes: of numbers that are neighbours without a look at each."""
     first, last = seqs[0], seqs[-1]
     if last - first == len(seqs) - 1:  # they rise, so that each is the one after the last
-        rest = b"\1" * (last - first)
-    else:
-        steps = steps_of(seqs)
-        del steps[0]
-        if max(steps) >= _ONE_BYTE:
-            return record_pb2.EventBlock(seq_steps=[first, *steps]).SerializeToString()
-        rest = bytes(steps)
-    return _packed(_SEQ_TAG, encode_varint(first) + rest)
+        return b"\1" * (last - first)
+    steps = steps_of(seqs)[1:]
+    return pack_unsigned(steps, max(steps))
 
 
 def encode_column(field: Field, values: Sequence[Any]) -> bytes:
@@ -139,8 +137,8 @@ def _packed(tag: bytes, data: bytes) -> bytes:
 
 def _reals(kind: int, values: Sequence[float]) -> bytes:
     if kind == FieldDescriptor.TYPE_FLOAT or _are_single(values):
-        return _packed(_FLOATS_TAG, _one_of(struct.pack(f"<{len(values)}f", *values), _FLOAT_BYTES))
-    return _packed(_DOUBLES_TAG, _one_of(struct.pack(f"<{len(values)}d", *values), _DOUBLE_BYTES))
+        return _packed(_FLOATS_TAG, _one_of(struct.pack(f"<{len(values)}f", *values), FLOAT_BYTES))
+    return _packed(_DOUBLES_TAG, _one_of(struct.pack(f"<{len(values)}d", *values), DOUBLE_BYTES))
 
 
 def _are_single(values: Sequence[float]) -> bool:
@@ -158,41 +156,29 @@ _DIGITS = bytes.maketrans(b"\0\1", b"01")
 
 
 def _one_of(data: bytes, width: int) -> bytes:
-    """Return the one value that `data` repeats, or all of it."""
+    """Return the one value that `data` repeats, or all of them in the order that compresses."""
     one = data[:width]
-    return one if data[width : 2 * width] == one and data == one * (len(data) // width) else data
+    alike = data[width : 2 * width] == one and data == one * (len(data) // width)
+    return one if alike or len(data) == width else pack_reals(data, width)
 
 
 def _integers(values: Sequence[int], *, wide: bool) -> bytes:
     least, most = min(values), max(values)
     if least == most:
-        return _ints(_signed([least]), least, least)
+        return _first(_signed([least])[0])
     signed = _signed(values) if wide else values
     if wide and most >= _I64_LIMIT:
         least, most = min(signed), max(signed)
     # Two values that are further apart have a difference that no step can hold.
     if most - least < _I64_LIMIT and _smaller(signed):
-        return _int_steps(steps_of(signed))
-    return _ints(signed, least, most)
+        steps = steps_of(signed)[1:]
+        return _first(signed[0]) + _packed(_INT_STEPS_TAG, pack_integers(steps, min(steps), max(steps)))
+    return _packed(_INTS_TAG, pack_integers(signed, least, most))
 
 
-def _ints(values: Sequence[int], least: int, most: int) -> bytes:
-    if least >= -_SMALL and most < _SMALL:
-        return _packed(_INTS_TAG, _short(values))
-    return record_pb2.Column(ints=values).SerializeToString()
-
-
-def _int_steps(steps: Sequence[int]) -> bytes:
-    first, rest = steps[0], steps[1:]
-    if min(rest) < -_SMALL or max(rest) >= _SMALL:
-        return record_pb2.Column(int_steps=steps).SerializeToString()
-    start = record_pb2.Column(int_steps=[first]).SerializeToString()
-    return _packed(_INT_STEPS_TAG, start[2:] + _short(rest))  # behind tag and length
-
-
-def _short(values: Sequence[int]) -> bytes:
-    """Return numbers that take one byte each as sint64, packed, in less than half of protobuf's time."""
-    return struct.pack(f"{len(values)}b", *values).translate(_ZIGZAG)
+def _first(value: int) -> bytes:
+    """Return the one value, or the one that steps begin at: a sint64."""
+    return _FIRST_TAG + varint(value << 1 if value >= 0 else (-value << 1) - 1)
 
 
 def _smaller(values: Sequence[int]) -> bool:
@@ -217,7 +203,7 @@ def _signed(values: Sequence[int]) -> Sequence[int]:
 def _flags(values: Sequence[Any]) -> bytes:
     truths = list(map(bool, values))
     if truths.count(truths[0]) == len(truths):
-        return _ints([int(truths[0])], 0, 1)
+        return _first(int(truths[0]))
     digits = bytes(reversed(truths)).translate(_DIGITS)
     return _packed(_FLAGS_TAG, int(digits, 2).to_bytes(-(-len(truths) // 8), "little"))
 
@@ -227,10 +213,8 @@ def _texts(values: Sequence[str]) -> bytes:
     if len(distinct) in (1, len(values)):
         return record_pb2.Column(texts=distinct).SerializeToString()
     places = {text: place for place, text in enumerate(distinct)}
-    indices = map(places.__getitem__, values)
-    if len(distinct) > _ONE_BYTE:
-        return record_pb2.Column(texts=distinct, indices=indices).SerializeToString()
-    return record_pb2.Column(texts=distinct).SerializeToString() + _packed(_INDICES_TAG, bytes(indices))
+    indices = pack_unsigned(list(map(places.__getitem__, values)), len(distinct) - 1)
+    return record_pb2.Column(texts=distinct).SerializeToString() + _packed(_INDICES_TAG, indices)
 
 
 def steps_of(values: Sequence[int]) -> list[int]:
