@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf.descriptor import FieldDescriptor
 
+from esper_telemetry.schema.dictionary_column import MOST_VALUES, DictionaryColumn
 from esper_telemetry.schema.envelope import encode_varint, varint
 from esper_telemetry.v1 import record_pb2
 
@@ -33,14 +34,16 @@ _FIELD_TAG, _FIELD_TYPE_TAG, _DOUBLES_TAG, _FLOATS_TAG = b"\x08", b"\x10", b"\x1
 _INTS_TAG, _INT_STEPS_TAG, _INDICES_TAG, _FLAGS_TAG = b"\x2a", b"\x32", b"\x42", b"\x4a"
 
 _I64_LIMIT, _U64 = 1 << 63, 1 << 64
+_SIGN = 63  # bit of an int64
 _ONE_BYTE, _SMALL = 1 << 7, 1 << 6  # limits of what takes one byte as a varint, without a sign and with one
 _ZIGZAG = bytes((number << 1 ^ -(number >> 7)) & 0xFF for number in range(256))  # of a byte that has a sign
-_SAMPLE = 256
+_NOT_ASCII = b"\x80"
+_SAMPLE = 64
 _DOUBLE_BYTES, _FLOAT_BYTES = 8, 4
 
-_REAL = frozenset({FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT})
-_UNSIGNED_WIDE = frozenset({FieldDescriptor.TYPE_UINT64, FieldDescriptor.TYPE_FIXED64})
-_WHOLE = _UNSIGNED_WIDE | {
+REAL = frozenset({FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT})
+UNSIGNED_WIDE = frozenset({FieldDescriptor.TYPE_UINT64, FieldDescriptor.TYPE_FIXED64})
+WHOLE = UNSIGNED_WIDE | {
     FieldDescriptor.TYPE_INT32,
     FieldDescriptor.TYPE_INT64,
     FieldDescriptor.TYPE_UINT32,
@@ -51,7 +54,7 @@ _WHOLE = _UNSIGNED_WIDE | {
     FieldDescriptor.TYPE_SFIXED64,
     FieldDescriptor.TYPE_ENUM,
 }
-COLUMN_TYPES = _REAL | _WHOLE | {FieldDescriptor.TYPE_BOOL, FieldDescriptor.TYPE_STRING}
+COLUMN_TYPES = REAL | WHOLE | {FieldDescriptor.TYPE_BOOL, FieldDescriptor.TYPE_STRING}
 """Types of fields that a column holds; events with others set travel as payloads."""
 
 
@@ -68,7 +71,13 @@ class Field(NamedTuple):
 
 
 def encode_block(
-    type_id: int, seqs: Sequence[int], times: Sequence[int], context: Iterable[bytes], columns: Iterable[bytes]
+    type_id: int,
+    seqs: Sequence[int],
+    times: Sequence[int],
+    context: Iterable[bytes],
+    columns: Iterable[bytes],
+    *,
+    since: int = 0,
 ) -> bytes:
     """Return a block of events as an element of RecordFile, its tag included.
 
@@ -78,21 +87,33 @@ def encode_block(
         times: time of each, nanoseconds since 1970 UTC.
         context: `encode_column` of each field of Context that is set.
         columns: the same of each field of the message that is set.
+        since: moment that the times are reckoned from, nanoseconds since 1970 UTC.
     """
-    return _element(type_id, seqs, times, [(_CONTEXT_TAG, context), (_COLUMN_TAG, columns)])
+    return _element(type_id, seqs, _time_steps(times, since), [(_CONTEXT_TAG, context), (_COLUMN_TAG, columns)])
 
 
 def encode_payload_block(
-    type_id: int, seqs: Sequence[int], times: Sequence[int], context: Iterable[bytes], payloads: Sequence[bytes]
+    type_id: int,
+    seqs: Sequence[int],
+    times: Sequence[int],
+    context: Iterable[bytes],
+    payloads: Sequence[bytes],
+    *,
+    since: int = 0,
 ) -> bytes:
     """Return a block of events whose messages are serialized; arguments as of `encode_block`."""
-    return _element(type_id, seqs, times, [(_CONTEXT_TAG, context), (_PAYLOAD_TAG, payloads)])
+    return _element(type_id, seqs, _time_steps(times, since), [(_CONTEXT_TAG, context), (_PAYLOAD_TAG, payloads)])
+
+
+def _time_steps(times: Sequence[int], since: int) -> bytes:
+    steps = steps_of(times)
+    steps[0] += since
+    return record_pb2.EventBlock(time_steps=steps).SerializeToString()
 
 
 def _element(
-    type_id: int, seqs: Sequence[int], times: Sequence[int], parts: Sequence[tuple[bytes, Iterable[bytes]]]
+    type_id: int, seqs: Sequence[int], time_steps: bytes, parts: Sequence[tuple[bytes, Iterable[bytes]]]
 ) -> bytes:
-    time_steps = record_pb2.EventBlock(time_steps=steps_of(times)).SerializeToString()
     pieces = [_TYPE_ID_TAG, varint(type_id), _seq_steps(seqs), time_steps]
     for tag, bodies in parts:
         for body in bodies:
@@ -107,11 +128,12 @@ def _seq_steps(seqs: Sequence[int]) -> bytes:
     if last - first == len(seqs) - 1:  # they rise, so that each is the one after the last
         rest = b"\1" * (last - first)
     else:
-        steps = steps_of(seqs)
-        del steps[0]
-        if max(steps) >= _ONE_BYTE:
-            return record_pb2.EventBlock(seq_steps=[first, *steps]).SerializeToString()
-        rest = bytes(steps)
+        try:
+            rest = bytes(map(sub, seqs[1:], seqs))
+        except ValueError:  # beyond a byte
+            rest = _NOT_ASCII
+        if not rest.isascii():
+            return record_pb2.EventBlock(seq_steps=steps_of(seqs)).SerializeToString()
     return _packed(_SEQ_TAG, encode_varint(first) + rest)
 
 
@@ -121,16 +143,17 @@ def encode_column(field: Field, values: Sequence[Any]) -> bytes:
     Args:
         field: what it is of; one of COLUMN_TYPES.
         values: its value in each event, all of a kind that the field takes: numbers in its range, the numbers of an
-            enum, texts that are UTF-8. Ints and bools may stand for numbers.
+            enum, texts that are UTF-8. Ints and bools may stand for numbers. Numbers may be an array: "d" of
+            reals, in which little-endian machines have them, "q" or "Q" of what is whole.
     """
     head = b"".join((_FIELD_TAG, varint(field.number), _FIELD_TYPE_TAG, varint(field.type)))
-    if field.type in _REAL:
+    if field.type in REAL:
         return head + _reals(field.type, values)
     if field.type == FieldDescriptor.TYPE_STRING:
         return head + _texts(values)
     if field.type == FieldDescriptor.TYPE_BOOL:
         return head + _flags(values)
-    return head + _integers(values, wide=field.type in _UNSIGNED_WIDE)
+    return head + _integers(values, wide=field.type in UNSIGNED_WIDE)
 
 
 def _packed(tag: bytes, data: bytes) -> bytes:
@@ -140,7 +163,8 @@ def _packed(tag: bytes, data: bytes) -> bytes:
 def _reals(kind: int, values: Sequence[float]) -> bytes:
     if kind == FieldDescriptor.TYPE_FLOAT or _are_single(values):
         return _packed(_FLOATS_TAG, _one_of(struct.pack(f"<{len(values)}f", *values), _FLOAT_BYTES))
-    return _packed(_DOUBLES_TAG, _one_of(struct.pack(f"<{len(values)}d", *values), _DOUBLE_BYTES))
+    doubles = values.tobytes() if isinstance(values, array) else struct.pack(f"<{len(values)}d", *values)
+    return _packed(_DOUBLES_TAG, _one_of(doubles, _DOUBLE_BYTES))
 
 
 def _are_single(values: Sequence[float]) -> bool:
@@ -164,16 +188,39 @@ def _one_of(data: bytes, width: int) -> bytes:
 
 
 def _integers(values: Sequence[int], *, wide: bool) -> bytes:
-    least, most = min(values), max(values)
-    if least == most:
+    if isinstance(values, DictionaryColumn):
+        return _dictionary_of_integers(values, wide=wide)
+    if isinstance(values, array):  # its own count makes an object of each
+        shared = len(_one_of(values.tobytes(), values.itemsize)) == values.itemsize
+        values = values[:1].tolist() if shared else values.tolist()
+    if values.count(values[0]) == len(values):
+        least = int(values[0])
         return _ints(_signed([least]), least, least)
-    signed = _signed(values) if wide else values
+    least, most = min(values), max(values)
     if wide and most >= _I64_LIMIT:
-        least, most = min(signed), max(signed)
+        values = _signed(values)
+        least, most = min(values), max(values)
+    if _steps_serve(values, least, most):
+        return _int_steps(steps_of(values))
+    return _ints(values, least, most)
+
+
+def _dictionary_of_integers(column: DictionaryColumn, *, wide: bool) -> bytes:
+    values = _signed(column.values) if wide else column.values
+    least, most = min(values), max(values)
+    signed = DictionaryColumn(values, column.indices)
+    if _steps_serve(signed, least, most):
+        return _int_steps(steps_of(list(signed)))
+    if least >= -_SMALL and most < _SMALL:
+        return _packed(_INTS_TAG, column.indices.translate(_short(values).ljust(MOST_VALUES, b"\0")))
+    each = [encode_varint(value << 1 ^ value >> _SIGN) for value in values]
+    return _packed(_INTS_TAG, b"".join([each[index] for index in column.indices]))
+
+
+def _steps_serve(values: Sequence[int], least: int, most: int) -> bool:
+    """Tell whether signed numbers between `least` and `most` are written as steps."""
     # Two values that are further apart have a difference that no step can hold.
-    if most - least < _I64_LIMIT and _smaller(signed):
-        return _int_steps(steps_of(signed))
-    return _ints(signed, least, most)
+    return most - least < _I64_LIMIT and _smaller(values)
 
 
 def _ints(values: Sequence[int], least: int, most: int) -> bytes:
@@ -223,6 +270,8 @@ def _flags(values: Sequence[Any]) -> bytes:
 
 
 def _texts(values: Sequence[str]) -> bytes:
+    if isinstance(values, DictionaryColumn):
+        return _dictionary_of_texts(values.values, values.indices)
     distinct = dict.fromkeys(values)
     if len(distinct) in (1, len(values)):
         return record_pb2.Column(texts=distinct).SerializeToString()
@@ -230,7 +279,15 @@ def _texts(values: Sequence[str]) -> bytes:
     indices = map(places.__getitem__, values)
     if len(distinct) > _ONE_BYTE:
         return record_pb2.Column(texts=distinct, indices=indices).SerializeToString()
-    return record_pb2.Column(texts=distinct).SerializeToString() + _packed(_INDICES_TAG, bytes(indices))
+    return _dictionary_of_texts(distinct, bytes(indices))
+
+
+def _dictionary_of_texts(distinct: Iterable[str], indices: bytes) -> bytes:
+    texts = record_pb2.Column(texts=distinct)
+    if len(texts.texts) > _ONE_BYTE:
+        texts.indices.extend(indices)
+        return texts.SerializeToString()
+    return texts.SerializeToString() + _packed(_INDICES_TAG, indices)
 
 
 def steps_of(values: Sequence[int]) -> list[int]:
