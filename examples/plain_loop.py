@@ -19,7 +19,8 @@ EPOCHS, BATCHES, BATCH, HIDDEN, LR = 5, 20, 64, 16, 0.05
 def main(runs: str) -> None:
     """Fit a small network to a sine."""
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Linear(1, HIDDEN), torch.nn.Tanh(), torch.nn.Linear(HIDDEN, 1))
+    hidden = torch.nn.Linear(1, HIDDEN)
+    model = torch.nn.Sequential(hidden, torch.nn.Tanh(), torch.nn.Linear(HIDDEN, 1))
     optimizer = torch.optim.Adam(model.parameters(), lr=LR)
     total, done, last = EPOCHS * BATCHES, 0, 0.0
 
@@ -39,7 +40,7 @@ def main(runs: str) -> None:
                     run.progress(done=done, total=total)
             last = loss_sum.item() / BATCHES
             run.log({"loss": last, "optimizer": {"lr": LR}}, step=done)
-            run.log_histogram("weights", model[0].weight.detach().numpy(), step=done)
+            run.log_histogram("weights", hidden.weight.detach().numpy(), step=done)
             print(f"epoch {epoch}: loss {last:.4f}")
         run.results["loss"] = last
 

@@ -48,8 +48,8 @@ def main(runs: str) -> None:
     print(f"an Arrow table of {losses.num_rows} rows with the columns {', '.join(losses.column_names[-3:])}")
 
     report = Path(runs) / "report.html"
-    command = Path(sys.executable).with_name("esper-telemetry")
-    arguments = ["report", *folders, "-o", report, "--force"]
+    command = str(Path(sys.executable).with_name("esper-telemetry"))
+    arguments = ["report", *folders, "-o", str(report), "--force"]
     subprocess.run([command, *arguments], check=True, stderr=subprocess.DEVNULL)  # noqa: S603 - our own command
     print(f"report: {report}")
 

@@ -1,32 +1,25 @@
 """Change one thing in a module at a time, and see whether its tests notice: seeded mutants, run against chosen tests.
 
     python tools/mutate.py esper_telemetry/recorder/buffer.py --mutants 50 --seed 1
-    python tools/mutate.py esper_telemetry/schema --mutants 50 --tests tests/esper_telemetry/schema
+    python tools/mutate.py esper_telemetry/schema --mutants 200 --tests tests/esper_telemetry/schema
     python tools/mutate.py esper_telemetry/recordfile/layout.py --list
 
-The sources are copied; a mutant is written into the copy, so that processes which a test starts run it too, and the
-checkout is never touched. For each mutant a process is forked that has pytest and the libraries loaded already and runs
-the tests until the first fails. A mutant is killed by a failing test, or by tests that take ten times
-as long and a minute. One that survives is printed: a test is missing, or the change makes no difference to a caller.
+A mutant is tried with those of the tests that run the changed line, or else the changed function, in the order of the
+time they take, as long as all together take a minute. By default the tests of a file are those that bear its
+name: `buffer.py` has `test_buffer*.py`. How a mutant is run: `mutation_run.py`.
 
-By default a file is tried with the tests that bear its name: `buffer.py` with `test_buffer*.py`.
+A mutant is killed by a failing test, or by tests that take far longer than usual. One that survives is printed: a test
+is missing, or the change makes no difference to a caller.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import contextlib
 import copy
 import importlib
 import json
-import os
 import random
-import shutil
-import signal
-import sys
-import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -35,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ("esper_telemetry", "esper", "tests", "tools", "proto", "examples", "pyproject.toml")
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
@@ -43,8 +35,8 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Mod: ast.Mult, ast.LShift: ast.RShift, ast.RShift: ast.LShift, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
     ast.And: ast.Or, ast.Or: ast.And, ast.Break: ast.Continue, ast.Continue: ast.Break,
 }  # fmt: skip
+KILLED = ("killed", "slow")
 NAMES = {"min": "max", "max": "min", "any": "all", "all": "any"}
-_SLOWER, _START_S = 10, 60.0
 
 
 class Mutant(NamedTuple):
@@ -55,6 +47,8 @@ class Mutant(NamedTuple):
         line: where it is.
         before, after: the source of the changed part.
         source: the whole file, changed.
+        tree: the same, with the lines of the file as it is.
+        function: the outermost function that holds it, as `Class.name`; empty if none does.
     """
 
     path: str
@@ -62,6 +56,8 @@ class Mutant(NamedTuple):
     before: str
     after: str
     source: str
+    tree: ast.Module
+    function: str
 
     def __str__(self) -> str:
         """Return the place and the change in one line."""
@@ -143,13 +139,30 @@ def changes(tree: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST, 
 def mutants(path: Path, wanted: set[int]) -> Iterator[Mutant]:
     """Yield those mutants of a file whose numbers are wanted."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = dict(_functions(tree, "", ""))
     for number, (parent, name, index, node, other) in enumerate(list(changes(tree))):
         if number in wanted:
-            _put(parent, name, index, other)
+            _put(parent, name, index, ast.copy_location(other, node))
             source = ast.unparse(ast.fix_missing_locations(tree))
+            lined = copy.deepcopy(tree)
             _put(parent, name, index, node)
             before, after = (ast.unparse(each).splitlines()[0] for each in (node, other))
-            yield Mutant(path.relative_to(ROOT).as_posix(), getattr(node, "lineno", 0), before, after, source)
+            place = path.relative_to(ROOT).as_posix(), getattr(node, "lineno", 0)
+            yield Mutant(*place, before, after, source, lined, functions[node])
+
+
+def _functions(node: ast.AST, classes: str, function: str) -> Iterator[tuple[ast.AST, str]]:
+    """Yield each part with the outermost function that holds it: defaults and decorators run before there is one."""
+    yield node, function
+    for name, value in ast.iter_fields(node):
+        inner, prefix = function, classes
+        if isinstance(node, ast.ClassDef):
+            prefix = f"{classes}{node.name}."
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and name == "body":
+            inner = function or classes + node.name
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST):
+                yield from _functions(child, prefix, inner)
 
 
 def drawn(files: Sequence[Path], count: int, seed: int) -> tuple[list[Mutant], int]:
@@ -180,54 +193,11 @@ def own_tests(path: str) -> list[str]:
     )
 
 
-def outcome(tests: Sequence[str], folder: Path, seconds: float) -> tuple[str, float]:
-    """Run tests in a forked process; return "survived", "killed" or "slow", and the time it took."""
-    began = time.monotonic()
-    child = os.fork()
-    if not child:
-        os.setpgid(0, 0)  # what its tests start ends with it
-        os.chdir(folder)
-        null = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1, 2):
-            os.dup2(null, stream)
-        import pytest
-
-        os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--no-header", *tests])))
-    status = None
-    while status is None and time.monotonic() - began < seconds:
-        ended, code = os.waitpid(child, os.WNOHANG)
-        status = os.waitstatus_to_exitcode(code) if ended else None
-        time.sleep(0.05)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)
-    if status is None:
-        os.waitpid(child, 0)
-        return "slow", time.monotonic() - began
-    return "survived" if status == 0 else "killed", time.monotonic() - began
-
-
-def tried(chosen: Sequence[Mutant], tests: Sequence[str]) -> Iterator[tuple[Mutant, str]]:
-    """Yield each mutant with its outcome."""
-    with tempfile.TemporaryDirectory(prefix="mutate-") as name:
-        folder = Path(name)
-        for each in COPIED:
-            place = ROOT / each
-            copied = shutil.copytree if place.is_dir() else shutil.copy
-            copied(place, folder / each)
-        os.environ |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-        sys.path.insert(0, str(folder))
-        usual: dict[tuple[str, ...], float] = {}
-        for mutant in chosen:
-            own = tuple(tests or own_tests(mutant.path))
-            if own and own not in usual:
-                found, seconds = outcome(own, folder, 3600)
-                if found != "survived":
-                    raise SystemExit(f"{' '.join(own)} fail without a mutant: mend them, or choose others by --tests")
-                usual[own] = seconds
-            path = folder / mutant.path
-            path.write_text(mutant.source, encoding="utf-8")
-            yield mutant, outcome(own, folder, usual[own] * _SLOWER + _START_S)[0] if own else "no tests"
-            shutil.copy(ROOT / mutant.path, path)
+def survivors(outcomes: Path) -> set[str]:
+    """Return the mutants of a file of outcomes that no test killed, as they are printed; a later line counts."""
+    lines = [json.loads(line) for line in outcomes.read_text(encoding="utf-8").splitlines()]
+    last = {f"{each['path']}:{each['line']}: {each['before']}  ->  {each['after']}": each["outcome"] for each in lines}
+    return {mutant for mutant, outcome in last.items() if outcome not in KILLED}
 
 
 def main() -> None:
@@ -240,6 +210,7 @@ def main() -> None:
     parser.add_argument("--mutants", type=int, default=50, help="how many are drawn")
     parser.add_argument("--seed", type=int, default=1, help="of the draw")
     parser.add_argument("--list", action="store_true", help="print the mutants that are drawn, and try none")
+    parser.add_argument("--again", type=Path, help="try only those of the draw that survived in this file of --json")
     parser.add_argument("--json", type=Path, help="append each outcome to this file, a line each")
     given = parser.parse_args()
     files = [
@@ -247,22 +218,31 @@ def main() -> None:
     ]
     chosen, every = drawn([file.resolve() for file in files], given.mutants, given.seed)
     print(f"{every:,} mutants of {len(files)} file(s); {len(chosen)} drawn with seed {given.seed}", flush=True)
+    if given.again:
+        left = survivors(given.again)
+        chosen = [mutant for mutant in chosen if str(mutant) in left]
     if given.list:
         print(*chosen, sep="\n")
         return
+    tests = given.tests or sorted({test for mutant in chosen for test in own_tests(mutant.path)})
     counts: Counter[str] = Counter()
-    for mutant, found in tried(chosen, given.tests):
+    for mutant, found in tried(ROOT, chosen, tests):
         counts[found] += 1
-        if found not in ("killed", "slow"):
+        if found not in KILLED:
             print(f"{found}: {mutant}", flush=True)
         if given.json is not None:
             with given.json.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**mutant._asdict(), "source": "", "outcome": found, "seed": given.seed}) + "\n")
+                file.write(
+                    json.dumps({**mutant._asdict(), "source": "", "tree": "", "outcome": found, "seed": given.seed})
+                    + "\n"
+                )
     print(", ".join(f"{count} {found}" for found, count in counts.most_common()))
 
 
 if __name__ == "__main__":
+    from mutation_run import tried
+
     # Loaded before the forks, so that each of them need not.
-    for name in ("google.protobuf.message", "hypothesis", "pytest", "zstandard"):
-        importlib.import_module(name)
+    for library in ("google.protobuf.message", "hypothesis", "pytest", "zstandard"):
+        importlib.import_module(library)
     main()

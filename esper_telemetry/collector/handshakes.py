@@ -1,7 +1,8 @@
 """What gRPC itself refuses before a call begins: TLS handshakes, named and counted.
 
 gRPC's C core decides on a handshake and states why on stderr only; `daemon.native_log` makes that a line of the log,
-and this filter a sentence with the next step, and a count by reason. A fleet with one mistake does not fill the log:
+and this filter a sentence with the next step, and a count by reason. A name that the certificate does not have is
+logged so too, and not counted: gRPC goes on, and the client decides. A fleet with one mistake does not fill the log:
 after the first line of a reason, one every few seconds states how many there were. gRPC does not tell whose they were.
 """
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _AGAIN_S = 5.0
 _HANDSHAKE = re.compile(r"Handshake failed with error (?P<why>.*)", re.IGNORECASE)
+_OTHER_NAME = re.compile(r"No match found for server name: (?P<name>.*)", re.IGNORECASE)
 # OpenSSL's words → the reason, and what to do.
 _REASONS = (
     (
@@ -59,18 +61,27 @@ class HandshakeFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the line is to be logged."""
-        found = _HANDSHAKE.search(record.getMessage())
+        text = record.getMessage()
+        other = _OTHER_NAME.search(text)
+        if other is not None:
+            sentence = "%s client(s) asked for the name %s, which the certificate of --tls-cert has not"
+            return self._tell(record, "other_name", sentence, other["name"])
+        found = _HANDSHAKE.search(text)
         if found is None:
             return True
         reason, sentence = _explain(found["why"])
         self._failures.labels(reason).inc()
+        return self._tell(record, reason, "refused %s TLS handshake(s): %s (%s)", sentence, found["why"])
+
+    def _tell(self, record: logging.LogRecord, reason: str, sentence: str, *words: str) -> bool:
+        """Make a line with its number the sentence of a reason; return whether it is time for one."""
         self._unsaid[reason] += 1
         if self._now() < self._silent_until.get(reason, 0.0):
             return False
         self._silent_until[reason] = self._now() + _AGAIN_S
         count = self._unsaid.pop(reason)
         record.levelno, record.levelname = logging.WARNING, "WARNING"
-        record.msg, record.args = "refused %s TLS handshake(s): %s (%s)", (count, sentence, found["why"])
+        record.msg, record.args = sentence, (count, *words)
         record.reason, record.count = reason, count
         return True
 

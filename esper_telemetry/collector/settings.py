@@ -13,6 +13,7 @@ from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.retention import tenant_prefixes
 from esper_telemetry.collector.tls import Certificates
 from esper_telemetry.errors import ConfigError
+from esper_telemetry.storage.object_archive import objection
 from esper_telemetry.wire import is_loopback, split_address
 
 if TYPE_CHECKING:
@@ -124,6 +125,11 @@ def examine(settings: Settings) -> Iterator[str]:
     if settings.directory is not None:
         _check_folder(settings.directory)
         yield f"folder: {settings.directory} can be used"
+        if settings.archive:
+            why = objection(settings.archive)
+            yield f"archive: {settings.archive} " + (
+                f"does NOT ANSWER now ({why}); a start serves all the same, and tries it again" if why else "answers"
+            )
     elif settings.log is not None:
         yield f"log: {len(settings.log.urls)} server(s), {settings.log.shown}; not asked"
     if settings.secure:

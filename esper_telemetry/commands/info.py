@@ -74,7 +74,9 @@ def _print_text(summary: Summary, times: TimeFormat) -> None:
     print_text()
     counts = summary.events_by_type
     if counts is None:
-        print_text("events by type: not known before the record is closed; `esper-telemetry stats` counts them")
+        closed = all(stream.closed for stream in streams)
+        why = "not counted by the collector that stored it" if closed else "not known before the record is closed"
+        print_text(f"events by type: {why}; `esper-telemetry stats` counts them")
     else:
         print_table(("events", "type"), ((count, name) for name, count in counts.items()))
 

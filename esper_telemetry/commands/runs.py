@@ -16,6 +16,7 @@ from esper_telemetry.commands.runlisting import print_runs, run_document, run_fo
 from esper_telemetry.commands.times import TimeFormat
 from esper_telemetry.decode import rfc3339, summarize
 from esper_telemetry.errors import ConfigError
+from esper_telemetry.recordfile.remote import url_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,6 +124,10 @@ def _address(place: str, security: dict[str, Any]) -> str | None:
             raise click.UsageError(f"{place} is a folder: tokens and certificates go with HOST:PORT")
         return None
     if _ADDRESS.fullmatch(place) is None:
+        if url_of(place) is not None:
+            raise ConfigError(
+                f"{place} is a URL, and only a collector or a folder lists runs; `info {place}/*` reads it"
+            )
         raise ConfigError(f"{place} is neither a folder nor HOST:PORT, such as localhost:7575")
     return place
 

@@ -1,7 +1,7 @@
 """Metrics of one process for Prometheus, and the port that serves them: /metrics, /healthz and /livez.
 
-/healthz answers whether work is taken, and names the background tasks that fail; /livez answers whether the process
-does its duties at all: a full disk is no reason to restart it, an event loop that has stopped is one.
+/healthz answers whether work is taken, or why not, and names the background tasks that fail; /livez answers whether the
+process does its duties at all: a full disk is no reason to restart it, an event loop that has stopped is one.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class MetricsServer:
     Args:
         address: "HOST:PORT" to listen on; port 0 takes a free one. A name, and [::], take both families of addresses.
         metrics: what to show.
-        is_serving: whether /healthz answers 200; else 503.
+        problem: why no work is taken: /healthz answers 503 and states it; with "" it answers 200.
         stalled: names the background tasks that are overdue; /livez answers 503 where there are any.
         failing: names the background tasks whose last turn failed; /healthz adds a line with them.
 
@@ -94,7 +94,7 @@ class MetricsServer:
         self,
         address: str,
         metrics: MetricSet,
-        is_serving: Callable[[], bool],
+        problem: Callable[[], str],
         stalled: Callable[[], list[str]] = list,
         failing: Callable[[], Iterable[str]] = list,
     ) -> None:
@@ -106,10 +106,10 @@ class MetricsServer:
                     body, content_type = metrics.render(self.headers.get("Accept", ""))
                     self._answer(200, body, content_type)
                 elif self.path == "/healthz":
-                    serving, names = is_serving(), sorted(failing())
-                    text = "SERVING\n" if serving else "NOT_SERVING\n"
+                    why, names = problem(), sorted(failing())
+                    text = f"NOT_SERVING\nreason: {why}\n" if why else "SERVING\n"
                     text += f"failing: {', '.join(names)}\n" if names else ""
-                    self._answer(200 if serving else 503, text.encode(), "text/plain")
+                    self._answer(503 if why else 200, text.encode(), "text/plain; charset=utf-8")
                 elif self.path == "/livez":
                     overdue = stalled()
                     text = f"overdue: {', '.join(overdue)}\n" if overdue else "alive\n"

@@ -157,6 +157,7 @@ async def run_until_signal(service: _Service, on_ready: Callable[[_Service], Non
         await unless_asked(asked, service.ended.wait())
         log.info("%s", service.failure or "asked to stop")
         await service.stop()
+        log.info("stopped")
     if service.failure:
         raise SinkError(service.failure)
 

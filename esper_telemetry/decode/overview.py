@@ -53,7 +53,8 @@ class StreamSummary:
         raw_bytes: size of the events before compression.
         frames: data frames.
         events: events in them.
-        events_by_type: the same by short name, or the full one where two share it; None where a file has no index.
+        events_by_type: the same by short name, or the full one where two share it; None where a file has no
+            index, or one of a collector, which counts no types.
         first_time: time of the first event, nanoseconds since 1970 UTC; None without events.
         last_time: time of the last event.
         missing: sequence numbers that were given out and have no event, as far as the segments that are here can tell.
@@ -224,11 +225,13 @@ def _add_segment(summary: StreamSummary, origin: Origin, copies: Sequence[Segmen
     summary.frames += len(frames)
     summary.raw_bytes += sum(frame.raw_size for frame in frames)
     summary.events += sum(frame.records for frame in frames)
-    if segment.index is None or len(frames) > len(segment.frames):
+    index = segment.index
+    # A collector that stores frames without a look inside counts no types.
+    if index is None or len(frames) > len(segment.frames) or sum(index.type_counts.values()) < index.records:
         summary.events_by_type = None
     elif summary.events_by_type is not None:
         counts = Counter(summary.events_by_type)
-        for type_id, count in segment.index.type_counts.items():
+        for type_id, count in index.type_counts.items():
             counts[types.shown(origin.kinds[type_id].full_name)] += count
         summary.events_by_type = dict(counts.most_common())
 

@@ -138,7 +138,7 @@ class Consumer:
             metrics_server = MetricsServer(
                 self._settings.metrics,
                 self.metrics,
-                lambda: not self.problem,
+                lambda: self.problem,
                 self._duties.overdue,
                 self.failures.failing,
             )
@@ -219,9 +219,9 @@ class Consumer:
         """Have the writer thread let a compacted segment take its place."""
         self.store.put(self._files[key], Replace(found, self._replaced))
 
-    def tried(self, key: ProducerKey, *, failed: bool) -> None:
+    def tried(self, key: ProducerKey, path: Path, *, failed: bool) -> None:
         """Count a segment that an error left as it was."""
-        del key
+        del key, path
         self.metrics.compaction_failures.inc(failed)
 
     def _replaced(self, done: Compaction) -> None:

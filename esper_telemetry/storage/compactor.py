@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 from esper_telemetry.recordfile.compaction import Compaction, Rewritten, rewrite
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from esper_telemetry.storage.naming import ProducerKey
 
 LOG = logging.getLogger("esper_telemetry.collector")
@@ -44,11 +46,12 @@ class SegmentOwner(Protocol):
     def replace(self, key: ProducerKey, found: Rewritten) -> None:
         """Let it take its place, soon, or remove it."""
 
-    def tried(self, key: ProducerKey, *, failed: bool) -> None:
+    def tried(self, key: ProducerKey, path: Path, *, failed: bool) -> None:
         """Take the news that files of a producer's run folder came and went, and all are as they were.
 
         Args:
             key: the producer.
+            path: the segment.
             failed: because of an error, not because little would be saved.
         """
 
@@ -77,10 +80,13 @@ class SegmentCompactor:
 
     Args:
         owner: told what came of each segment, in that thread.
+        left: returns a segment that an owner has on a list of its own, once nothing waits here; it is asked again when
+            the owner has been told of that one. None where there is none.
     """
 
-    def __init__(self, owner: SegmentOwner) -> None:
+    def __init__(self, owner: SegmentOwner, left: Callable[[], tuple[ProducerKey, Path] | None] = lambda: None) -> None:
         self._owner = owner
+        self._left = left
         self._sealed: queue.SimpleQueue[_Sealed | None] = queue.SimpleQueue()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
@@ -95,16 +101,12 @@ class SegmentCompactor:
             self._give_up(_Sealed(key, path), f"{_MOST_WAITING:,} segments wait before it")
             return
         self._sealed.put(_Sealed(key, path))
-        with self._starting:
-            if self._thread is not None or self._stopping:
-                return
-            thread = threading.Thread(target=self._run, name="collector-compactor", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError as error:  # the system has no thread left; the caller is the one that stores
-                LOG.warning("%s: waits for its compaction: %s; it is tried again with the next one", path, error)
-                return
-            self._thread = thread
+        self._start()
+
+    def wake(self) -> None:
+        """Have the owner's list looked at. Any thread may call; it does not wait."""
+        self._sealed.put(None)
+        self._start()
 
     def stop(self) -> None:
         """End process and thread; what waits stays as it is."""
@@ -117,16 +119,43 @@ class SegmentCompactor:
         if self._thread is not None:
             self._thread.join()
 
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is not None or self._stopping:
+                return
+            thread = threading.Thread(target=self._run, name="collector-compactor", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system has no thread left; the caller is the one that stores
+                LOG.warning("compaction waits: %s; it is tried again with the next segment that is sealed", error)
+                return
+            self._thread = thread
+
     def _run(self) -> None:
         while not self._stopping:
-            try:
-                sealed = self._sealed.get(timeout=_IDLE_S)
-            except queue.Empty:
-                self._end()
-                continue
+            sealed = self._next()
             if sealed is not None and not self._stopping:
                 self._compact(sealed)
         self._end()
+
+    def _next(self) -> _Sealed | None:
+        """Return a segment; None where there may be one now."""
+        try:
+            return self._sealed.get_nowait()
+        except queue.Empty:
+            pass
+        try:
+            left = self._left()
+        except Exception:  # a list that cannot be read must not end the compaction of what comes
+            LOG.exception("the segments that wait for their compaction cannot be listed")
+            left = None
+        if left is not None:
+            return _Sealed(*left)
+        try:
+            return self._sealed.get(timeout=_IDLE_S)
+        except queue.Empty:
+            self._end()
+            return None
 
     def _compact(self, sealed: _Sealed) -> None:
         try:
@@ -137,7 +166,7 @@ class SegmentCompactor:
                 self._give_up(sealed, str(answer["failed"]))
             else:
                 LOG.debug("%s: stays as it is: %s", sealed.path, answer["kept"])
-                self._owner.tried(sealed.key, failed=False)
+                self._owner.tried(sealed.key, sealed.path, failed=False)
         except (OSError, ValueError) as error:
             self._end()
             if not self._stopping:
@@ -150,7 +179,7 @@ class SegmentCompactor:
     def _give_up(self, sealed: _Sealed, why: str) -> None:
         LOG.warning("%s: stays as it is: %s", sealed.path, why)
         try:
-            self._owner.tried(sealed.key, failed=True)
+            self._owner.tried(sealed.key, sealed.path, failed=True)
         except Exception:  # as above
             LOG.exception("%s: cannot be told of", sealed.path)
 

@@ -40,7 +40,7 @@ from esper_telemetry.storage.store import Store
 from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from io import BufferedWriter
     from pathlib import Path
 
@@ -107,7 +107,8 @@ class FileEngine:
         self._restored: WeakValueDictionary[ProducerKey, ProducerFiles] = WeakValueDictionary()
         self._report: Callable[[Cycle], None]
         self._store = Store(self._hand_over)
-        self._compactor = SegmentCompactor(self) if compacts else None
+        self._compactor = SegmentCompactor(self, self._next_to_compact) if compacts else None
+        self._compacts_now = False  # the start itself has the processor for itself
 
     async def start(self, report: Callable[[Cycle], None]) -> None:
         """Claim the folder, put the files in order, start to store."""
@@ -132,6 +133,9 @@ class FileEngine:
         self._check.start()
         if self._archive is not None:
             self._archive.start()
+        self._compacts_now = True
+        if self._compactor is not None and self._next_to_compact() is not None:
+            self._compactor.wake()
 
     @property
     def broken(self) -> str:
@@ -151,9 +155,9 @@ class FileEngine:
         if self._lock is not None:
             self._lock.close()
 
-    async def restore(self, key: ProducerKey) -> RestoredProducer:
+    async def restore(self, key: ProducerKey, *, weigh: bool = False) -> RestoredProducer:
         """Return the files of a producer, read from the disk."""
-        return await asyncio.to_thread(self._restore, key)
+        return await asyncio.to_thread(self._restore, key, weigh=weigh)
 
     async def runs(self) -> list[str]:
         """Return the runs that have a folder."""
@@ -199,6 +203,10 @@ class FileEngine:
         assert isinstance(lane, ProducerFiles)  # noqa: S101 - `restore` made it
         self._store.put(lane, item)
 
+    def inspect(self, lanes: Iterable[ProducerLane]) -> None:
+        """Have the writer thread look for the files."""
+        self._store.look(lane for lane in lanes if isinstance(lane, ProducerFiles))
+
     async def lookup(self, key: ProducerKey) -> Watermark | None:
         """Return None: what this process knows is all there is."""
         del key
@@ -233,13 +241,20 @@ class FileEngine:
         if self._check is not None:
             self._check.touch(run_folder(key.run_id))
         files = self._restored.get(key)
-        if self._compactor is not None and files is not None and files.published:
-            self._compactor.add(key, files.published[-1].path)
+        if files is not None and files.published:
+            self.await_compaction(key, [files.published[-1].path.name])
 
     def dropped(self, key: ProducerKey, names: list[str]) -> None:
         """Have files forgotten that are deleted on purpose or were reported."""
         if self._index is not None:
             self._index.drop(run_folder(key.run_id), names)
+
+    def await_compaction(self, key: ProducerKey, names: list[str]) -> None:
+        """Have sealed segments compacted, by the next collector on this folder if this one ends before."""
+        if self._compactor is not None and self._index is not None:
+            self._index.await_compaction(key, run_folder(key.run_id), names)
+            if self._compacts_now:
+                self._compactor.wake()
 
     def may_delete(self, key: ProducerKey, name: str) -> bool:
         """Return whether an archive has a segment, if there is to be one."""
@@ -249,6 +264,7 @@ class FileEngine:
 
     def replace(self, key: ProducerKey, found: Rewritten) -> None:
         """Have the writer thread replace the file of a producer in memory; of another one, while none is restored."""
+        self._waits_no_more(key, found.path)
         with self.listing:
             files = self._restored.get(key)
             done = found.replace() if files is None else None
@@ -257,21 +273,30 @@ class FileEngine:
         elif done is not None:
             self._replaced(key, done)
 
-    def tried(self, key: ProducerKey, *, failed: bool) -> None:
+    def tried(self, key: ProducerKey, path: Path, *, failed: bool) -> None:
         """Have the run listed again, whose folder has another time now."""
+        self._waits_no_more(key, path)
         if self._check is not None:
             self._check.touch(run_folder(key.run_id))
         if failed:
             self._on_compacted(CompactionProgress(failed=1))
 
     def _replaced(self, key: ProducerKey, done: Compaction) -> None:
-        self.tried(key, failed=False)
+        if self._check is not None:
+            self._check.touch(run_folder(key.run_id))
         if not done.kept:
             self._on_compacted(CompactionProgress(segments=1, saved_bytes=done.saved))
 
+    def _next_to_compact(self) -> tuple[ProducerKey, Path] | None:
+        return self._index.next_to_compact() if self._index is not None else None
+
+    def _waits_no_more(self, key: ProducerKey, path: Path) -> None:
+        if self._index is not None:
+            self._index.tried_to_compact(run_folder(key.run_id), path.name)
+
     # --- in threads ---------------------------------------------------------------------------------------------------
 
-    def _restore(self, key: ProducerKey) -> RestoredProducer:
+    def _restore(self, key: ProducerKey, *, weigh: bool) -> RestoredProducer:
         with self.listing:
             files, header = self._restored.get(key), None
             if files is None:  # else its files are in use and must not be recovered
@@ -280,9 +305,7 @@ class FileEngine:
                 header = stored.segments[-1].header if stored is not None else None
             elif files.published:
                 header = archive.header_of(files.published[-1].path)
-            size = archive.run_bytes(self._root, key.run_id)
-        if self._compactor is not None and files.published:  # the end of a collector, or its next start, sealed it
-            self._compactor.add(key, files.published[-1].path)
+            size = archive.run_bytes(self._root, key.run_id) if weigh else 0
         return RestoredProducer(files, header, files.stored_bytes, size)
 
     def _weigh(self) -> list[Weighed]:
@@ -311,6 +334,7 @@ class FileEngine:
             sync_folder(folder)
             sync_folder(self._root)
             self.sealed(key)
+            self.await_compaction(key, [stored.segments[-1].path.name])  # this may have sealed it
         return stored
 
     def _bury(self, run_id: str, why: str) -> tuple[int, Path]:

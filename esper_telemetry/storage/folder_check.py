@@ -66,6 +66,9 @@ class InUse(Protocol):
     def being_written(self, folder: str) -> dict[str, ProducerKey]:
         """Return the names of files in a run's folder that are being written, each with its producer."""
 
+    def await_compaction(self, key: ProducerKey, names: list[str]) -> None:
+        """Take the news that segments of a producer were sealed that a collector had left open."""
+
     def lost(self, key: ProducerKey, ranges: list[tuple[int, int]]) -> None:
         """Take the report that numbers of a producer, which is not in memory, were durable and are gone."""
 
@@ -298,6 +301,7 @@ class FolderCheck:
         with self._in_use.listing:
             if not self._in_use.is_restored(key):
                 recover_producer(path, key, notes, names)
+                self._in_use.await_compaction(key, sorted(names))
 
     def _set_aside(self, run: _RunFolder) -> None:
         """Rename what has no whole header; a file that is just being created may look so."""

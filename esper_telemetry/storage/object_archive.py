@@ -256,6 +256,22 @@ class ObjectArchive:
         return {entry["name"]: entry for entry in document["segments"]}
 
 
+def objection(url: str) -> str:
+    """Return why nothing could be archived at a URL now; "" where its store answers. It blocks, for 20 s at most.
+
+    Raises:
+        MissingExtraError, ConfigError: as ObjectArchive.
+    """
+    store = _open_store(url)
+    import obstore
+
+    try:
+        next(iter(obstore.list(store, chunk_size=1)), None)
+    except Exception as error:  # noqa: BLE001 - a store has errors of its own
+        return first_line(error)
+    return ""
+
+
 def _open_store(url: str) -> Any:
     try:
         from obstore.store import from_url

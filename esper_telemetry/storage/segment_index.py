@@ -16,12 +16,12 @@ import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from esper_telemetry.storage.naming import ProducerKey
+
 if TYPE_CHECKING:
     import os
     from collections.abc import Collection, Iterable
     from pathlib import Path
-
-    from esper_telemetry.storage.naming import ProducerKey
 
 INDEX_NAME = ".collector.index"
 _BESIDE = ("", "-wal", "-shm", "-journal")
@@ -43,6 +43,13 @@ CREATE TABLE archived (
     inode INTEGER NOT NULL, sha256 TEXT NOT NULL,
     PRIMARY KEY (folder, name)
 ) WITHOUT ROWID;
+"""
+# Beside them since later: an index without it is as good as one in which nothing waits.
+_WAITING = """
+CREATE TABLE IF NOT EXISTS waiting (
+    number INTEGER PRIMARY KEY, folder TEXT NOT NULL, name TEXT NOT NULL, run_id TEXT NOT NULL,
+    producer_id BLOB NOT NULL, UNIQUE (folder, name)
+);
 """
 # A row of `archived` counts as long as the file is the one that was sent.
 _SENT = "archived USING (folder, name, size, mtime_ns, inode)"
@@ -157,6 +164,7 @@ class SegmentIndex:
                 ("DELETE FROM runs WHERE folder = ?", [(folder,)]),
                 ("DELETE FROM segments WHERE folder = ?", [(folder,)]),
                 ("DELETE FROM archived WHERE folder = ?", [(folder,)]),
+                ("DELETE FROM waiting WHERE folder = ?", [(folder,)]),
             ]
         )
 
@@ -226,6 +234,28 @@ class SegmentIndex:
         """Return whether a segment is in object storage as it is now."""
         statement = f"SELECT 1 FROM segments JOIN {_SENT} WHERE folder = ? AND name = ? AND sha256 != ''"  # noqa: S608 - no value in it
         return bool(self._rows(statement, folder, name))
+
+    # --- what is to be compacted --------------------------------------------------------------------------------------
+
+    def await_compaction(self, key: ProducerKey, folder: str, names: Iterable[str]) -> None:
+        """Record sealed segments of a producer that nothing has tried to compact; what is there already stays."""
+        rows = [(folder, name, *key) for name in names]
+        if rows:
+            self._change(
+                [("INSERT OR IGNORE INTO waiting (folder, name, run_id, producer_id) VALUES (?, ?, ?, ?)", rows)]
+            )
+
+    def next_to_compact(self) -> tuple[ProducerKey, Path] | None:
+        """Return the segment that waits for the longest time, with its producer; None where none does."""
+        rows = self._rows("SELECT folder, name, run_id, producer_id FROM waiting ORDER BY number LIMIT 1")
+        if not rows:
+            return None
+        folder, name, run_id, producer_id = rows[0]
+        return ProducerKey(run_id, producer_id), self._root / folder / name
+
+    def tried_to_compact(self, folder: str, name: str) -> None:
+        """Record that a segment waits no more."""
+        self._change([("DELETE FROM waiting WHERE folder = ? AND name = ?", [(folder, name)])])
 
     # --- the file -----------------------------------------------------------------------------------------------------
 
@@ -297,6 +327,7 @@ class SegmentIndex:
                 if not is_new:
                     raise sqlite3.DatabaseError(f"it has version {version}, not {_VERSION}")  # noqa: TRY301 - as damage
                 db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
+            db.execute(_WAITING)
             db.execute("SELECT count(*) FROM runs, (SELECT 1 FROM segments LIMIT 1)").fetchone()
         except BaseException:
             db.close()

@@ -161,11 +161,12 @@ class Tracks:
         before: int | None = None
         episode = 0
         at = 0
+        # Bins that are wider than half an episode leave too few points of each to be a line.
+        by_episode = key.kind is XKind.EPOCH and 1 < facts.places.epochs >= 2 * each
         for point in chosen:
             joined = before is not None and not store.skipped_between(before, point.seq)
-            by_episode = key.kind is XKind.EPOCH and facts.places.epochs > 1 and each == 1
             if by_episode and episode != (episode := outer_of(point.x)):
-                joined = False  # another episode began: its host is a new one; bins of several span episodes
+                joined = False  # another episode began: its host is a new one
             while at < len(gaps) and gaps[at].last < point.seq:
                 joined = joined and (before is None or gaps[at].first < before)
                 at += 1

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -43,7 +41,7 @@ def test_annotations_docstrings_and_imports_for_types_are_left_alone():
 
 def test_a_seed_draws_the_same_mutants_again_and_each_compiles():
     chosen, every = drawn([LEVELS], 4, seed=3)
-    assert (chosen, every) == drawn([LEVELS], 4, seed=3)
+    assert ([*map(str, chosen)], every) == ([*map(str, drawn([LEVELS], 4, seed=3)[0])], drawn([LEVELS], 4, seed=3)[1])
     assert len(chosen) == 4 < every
     usual = ast.dump(ast.parse(LEVELS.read_text()))
     for mutant in chosen:
@@ -58,15 +56,15 @@ def test_a_file_is_tried_with_the_tests_of_its_name():
     ]
 
 
-def test_mutants_are_killed_by_the_tests_that_notice_them_and_survive_the_others():
-    before = LEVELS.read_bytes()
-    command = [sys.executable, "tools/mutate.py", LEVELS, "--mutants", "3", "--seed", "1"]
-
-    def said(*tests: str) -> str:
-        chosen = ["--tests", *tests] if tests else []
-        done = subprocess.run([*command, *chosen], cwd=ROOT, capture_output=True, text=True, check=True, timeout=600)
-        return done.stdout.splitlines()[-1]
-
-    assert said() == "3 killed"
-    assert said("tests/esper_telemetry/test_clock.py") == "3 survived"
-    assert LEVELS.read_bytes() == before
+def test_a_mutant_names_the_outermost_function_that_holds_it():
+    chosen, every = drawn([ROOT / "esper_telemetry" / "schema" / "guard.py"], 1000, seed=1)
+    assert len(chosen) == every
+    tree = ast.parse((ROOT / "esper_telemetry" / "schema" / "guard.py").read_text())
+    spans = {
+        each.name: range(each.body[0].lineno, each.end_lineno + 1)
+        for each in tree.body
+        if isinstance(each, ast.FunctionDef)
+    }
+    for mutant in chosen:
+        holding = [name for name, span in spans.items() if mutant.line in span]
+        assert mutant.function in holding if holding else "." in mutant.function or not mutant.function, mutant

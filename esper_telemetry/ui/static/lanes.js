@@ -40,7 +40,7 @@ export function drawLanes(body, figure, context) {
   const plot = s("g", { "clip-path": `url(#${clip})` });
   for (const at of ticks(low, high, width / 110)) {
     root.append(s("line", { x1: x(at), x2: x(at), y1: HEAD, y2: height - FOOT, class: "grid" }),
-      s("text", { x: x(at), y: height - 8, class: "tick", "text-anchor": "middle" }, figure.x.times ? clock(at * 1000) : number(at)));
+      s("text", { x: x(at), y: height - 8, class: "tick", "text-anchor": "middle" }, figure.x.times ? clock(at * 1000) : at.toLocaleString("en-US", { maximumFractionDigits: 6 })));
   }
   figure.lanes.forEach((lane, row) => {
     const top = HEAD + row * ROW;

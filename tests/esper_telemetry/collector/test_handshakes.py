@@ -74,6 +74,11 @@ def test_a_fleet_with_one_mistake_is_a_line_every_few_seconds_with_their_number(
     assert "refused 100 TLS" in record.getMessage()
     assert record.levelno == logging.WARNING
     assert b'handshake_failures_total{reason="plaintext"} 101.0' in metrics.render("")[0]
+    name = logging.LogRecord("grpc.core", logging.ERROR, "", 0, "No match found for server name: vm", (), None)
+    assert seen.filter(name)
+    assert (name.levelno, name.getMessage()) == (
+        logging.WARNING, "1 client(s) asked for the name vm, which the certificate of --tls-cert has not",
+    )  # fmt: skip
     other = logging.LogRecord("grpc.core", logging.ERROR, "", 0, "something else", (), None)
     assert seen.filter(other)
     assert other.getMessage() == "something else"

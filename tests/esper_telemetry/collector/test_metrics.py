@@ -14,9 +14,9 @@ from esper_telemetry.v1 import collector_pb2
 
 @pytest.fixture
 def serving():
-    state = {"serving": True}
+    state = {"problem": ""}
     metrics = Metrics()
-    server = MetricsServer("127.0.0.1:0", metrics, lambda: state["serving"])
+    server = MetricsServer("127.0.0.1:0", metrics, lambda: state["problem"])
     yield metrics, server.port, state
     server.close()
 
@@ -46,14 +46,16 @@ def test_a_prometheus_reads_every_metric_and_each_says_what_it_counts(serving):
 def test_healthz_follows_the_collector(serving):
     _, port, state = serving
     assert get(port, "/healthz") == (200, "SERVING\n")
-    state["serving"] = False
-    assert get(port, "/healthz") == (503, "NOT_SERVING\n")
+    state["problem"] = "only 4.9% of the disk is free, 5.0% must be"
+    assert get(port, "/healthz") == (
+        503, "NOT_SERVING\nreason: only 4.9% of the disk is free, 5.0% must be\n",
+    )  # fmt: skip
     assert get(port, "/other")[0] == 404
 
 
 def test_healthz_names_the_tasks_that_fail_and_goes_on_to_serve():
     failing: dict[str, str] = {}
-    server = MetricsServer("127.0.0.1:0", Metrics(), lambda: True, failing=lambda: failing)
+    server = MetricsServer("127.0.0.1:0", Metrics(), str, failing=lambda: failing)
     try:
         failing.update({"retention": "OSError: ...", "archive": "SinkError: ..."})
         assert get(server.port, "/healthz") == (200, "SERVING\nfailing: archive, retention\n")
@@ -62,15 +64,15 @@ def test_healthz_names_the_tasks_that_fail_and_goes_on_to_serve():
 
 
 def test_a_request_that_fails_is_a_line_of_the_log_and_the_port_goes_on(caplog):
-    answers = [ValueError("a bug in a metric"), True]
+    answers = [ValueError("a bug in a metric"), ""]
 
-    def serving() -> bool:
+    def problem() -> str:
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    server = MetricsServer("127.0.0.1:0", Metrics(), serving)
+    server = MetricsServer("127.0.0.1:0", Metrics(), problem)
     try:
         with pytest.raises(http.client.RemoteDisconnected):
             get(server.port, "/healthz")
@@ -83,7 +85,7 @@ def test_a_request_that_fails_is_a_line_of_the_log_and_the_port_goes_on(caplog):
 
 def test_livez_names_the_duties_that_are_overdue_and_a_full_disk_is_none():
     overdue: list[str] = []
-    server = MetricsServer("127.0.0.1:0", Metrics(), lambda: False, lambda: overdue)
+    server = MetricsServer("127.0.0.1:0", Metrics(), lambda: "full", lambda: overdue)
     try:
         assert get(server.port, "/livez") == (200, "alive\n")
         overdue.append("storage")
@@ -99,7 +101,7 @@ def test_the_process_is_shown_as_every_prometheus_client_shows_it():
 
 
 def test_a_wildcard_takes_both_families():
-    server = MetricsServer("[::]:0", Metrics(), lambda: True)
+    server = MetricsServer("[::]:0", Metrics(), str)
     try:
         for host in ("127.0.0.1", "[::1]"):
             with urllib.request.urlopen(f"http://{host}:{server.port}/healthz", timeout=10) as answer:
@@ -117,7 +119,7 @@ def test_two_collectors_of_one_process_count_apart():
 
 def test_a_port_that_is_taken_is_an_error(serving):
     with pytest.raises(ConfigError, match="cannot listen"):
-        MetricsServer(f"127.0.0.1:{serving[1]}", Metrics(), lambda: True)
+        MetricsServer(f"127.0.0.1:{serving[1]}", Metrics(), str)
 
 
 def test_every_reason_is_shown_with_0_before_it_happens():
@@ -133,7 +135,7 @@ def test_every_reason_is_shown_with_0_before_it_happens():
 @pytest.mark.parametrize("host", ["::1", "127.0.0.1", "localhost"])
 def test_metrics_are_served_on_addresses_of_both_families(host):
     shown = f"[{host}]" if ":" in host else host
-    server = MetricsServer(f"{shown}:0", Metrics(), lambda: True)
+    server = MetricsServer(f"{shown}:0", Metrics(), str)
     try:
         with urllib.request.urlopen(f"http://{shown}:{server.port}/healthz", timeout=10) as answer:
             assert answer.read() == b"SERVING\n"
@@ -144,9 +146,9 @@ def test_metrics_are_served_on_addresses_of_both_families(host):
 @pytest.mark.parametrize("host", ["::1", "127.0.0.1"])
 def test_a_taken_port_is_named_with_its_address(host):
     shown = f"[{host}]" if ":" in host else host
-    server = MetricsServer(f"{shown}:0", Metrics(), lambda: True)
+    server = MetricsServer(f"{shown}:0", Metrics(), str)
     try:
         with pytest.raises(ConfigError, match=rf"{re.escape(shown)}:{server.port} for metrics"):
-            MetricsServer(f"{shown}:{server.port}", Metrics(), lambda: True)
+            MetricsServer(f"{shown}:{server.port}", Metrics(), str)
     finally:
         server.close()

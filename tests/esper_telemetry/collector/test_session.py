@@ -57,6 +57,7 @@ def test_a_client_that_ignores_resend_from_is_refused_after_a_window():
 def test_a_second_gap_is_asked_for_again():
     one = session()
     assert not one.batch(batch(5, 5), 0)
+    assert one.ack_due(0), "at once, though nothing was stored"
     assert one.take_ack().resend_from == 1
     assert one.batch(batch(1, 1), 0)
     assert not one.batch(batch(3, 3), 0)
@@ -70,7 +71,9 @@ def test_what_is_no_range_is_refused(first, last):
 
 def test_a_frame_that_straddles_what_is_stored_is_refused_and_a_skip_is_trimmed():
     one = session(SequenceNumbers(durable_seq=10))
-    assert reason(one.batch, batch(5, 15), 0) == "NUMBERS"
+    with pytest.raises(Refused) as caught:
+        one.batch(batch(5, 15), 0)
+    assert (caught.value.reason, caught.value.expected_seq) == ("NUMBERS", 11)
     assert one.skip(collector_pb2.Skip(first_seq=5, last_seq=15), 0) == 11
     assert one.batch(batch(16, 17), 0)
 
@@ -81,7 +84,10 @@ def test_more_events_than_numbers_are_refused():
 
 def test_frames_and_skips_need_a_schema_first():
     one = session(fingerprint=b"")
-    assert reason(one.batch, batch(1, 1), 0) == "SCHEMA_UNKNOWN"
+    with pytest.raises(Refused, match="a message without fingerprint came before the Schema"):
+        one.batch(batch(1, 1), 0)
+    with pytest.raises(Refused, match=f"fingerprint {'67' * 8}… came before the Schema"):
+        one.batch(batch(1, 1, schema_fingerprint=b"g" * 32), 0)
     assert reason(one.skip, collector_pb2.Skip(first_seq=1, last_seq=1), 0) == "SCHEMA_UNKNOWN"
     assert one.schema(FINGERPRINT)
     assert not one.schema(FINGERPRINT), "the same one again is nothing new"
@@ -157,6 +163,14 @@ def test_an_ack_is_due_after_eight_durable_frames_or_fifty_milliseconds():
     assert (one.take_ack().durable_seq, one.in_flight) == (8, 1)
 
 
+def test_frames_that_keep_coming_do_not_put_an_ack_off():
+    one = session()
+    for number in range(1, 6):
+        one.batch(batch(number, number), (number - 1) / 100)
+    assert not one.ack_due(0.049)
+    assert one.ack_due(0.05)
+
+
 def test_what_was_on_its_way_to_a_failing_disk_is_the_next_to_come_again():
     numbers = SequenceNumbers()
     one = session(numbers)
@@ -171,9 +185,45 @@ def test_what_was_on_its_way_to_a_failing_disk_is_the_next_to_come_again():
 
 def test_throttling_is_said_once():
     one = session()
-    one.throttle(0.25, 0)
-    assert one.take_ack().throttle_ms == 250
+    one.throttle(20.25, 0)
+    assert one.owes
+    assert one.take_ack().throttle_ms == 20_250
     assert one.take_ack().throttle_ms == 0
+    one.throttle(1e9, 0)
+    assert one.take_ack().throttle_ms == 3_600_000, "an hour at most"
+
+
+def test_what_came_before_is_owed_an_ack_that_counts_it_as_there_already():
+    one = session(SequenceNumbers(durable_seq=10))
+    assert not one.batch(batch(1, 10), 0.0)
+    assert one.owes
+    assert one.take_ack() == collector_pb2.Ack(durable_seq=10, accepted_seq=10, duplicates=1)
+    assert one.skip(collector_pb2.Skip(first_seq=5, last_seq=15), 0) == 11
+    assert one.take_ack().resend_from == 0, "the part that is stored was not lost, and nothing is missing"
+
+
+def test_a_client_that_did_nothing_wrong_is_told_of_nothing_but_numbers():
+    one = session(SequenceNumbers(durable_seq=10))
+    one.batch(batch(11, 20), 0)
+    assert one.take_ack() == collector_pb2.Ack(durable_seq=10, accepted_seq=20)
+
+
+def test_what_becomes_durable_is_owed_to_the_client_once():
+    numbers = SequenceNumbers()
+    one = session(numbers)
+    one.batch(batch(1, 5), 0.0)
+    one.take_ack()
+    one.settled(1.0)
+    assert not one.owes, "nothing changed on the disk"
+    assert not one.ack_due(1.0)
+    numbers.settle(5)
+    one.settled(2.0)
+    assert one.owes
+    assert not one.ack_due(2.0)
+    assert one.ack_due(2.06)
+    assert one.take_ack().durable_seq == 5
+    one.settled(3.0)
+    assert not one.owes
 
 
 class Streams(RuleBasedStateMachine):

@@ -73,3 +73,17 @@ def test_folders_tokens_and_certificates_that_cannot_be_used_are_named(tmp_path)
     _, other = make_certificate(tmp_path, "other")
     with pytest.raises(ConfigError, match="is not the key of"):
         list(examine(settings(tmp_path, certificate=one, key=other)))
+
+
+def test_an_archive_that_a_start_refuses_is_an_error_and_one_that_does_not_answer_is_a_line(tmp_path, monkeypatch):
+    pytest.importorskip("obstore", reason="the extra s3 is not installed")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nothing listens there
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.setenv(name, "any")
+    (tmp_path / "bucket").mkdir()
+    there = f"file://{tmp_path / 'bucket'}"
+    assert f"archive: {there} answers" in list(examine(settings(tmp_path, archive=there)))
+    lines = list(examine(settings(tmp_path, archive="s3://bucket/runs")))
+    assert any(line.startswith("archive: s3://bucket/runs does NOT ANSWER now (") for line in lines)
+    with pytest.raises(ConfigError, match=r"--archive s3:/bucket: .* give s3://BUCKET/PREFIX"):
+        list(examine(settings(tmp_path, archive="s3:/bucket")))

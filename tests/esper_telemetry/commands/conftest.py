@@ -12,8 +12,10 @@ import pytest
 from tests.esper_telemetry.commands.preloaded import Server
 
 # A process that has loaded readline hands COLUMNS to its children (pytest-xdist's workers have it), and tables of the
-# command line fit to COLUMNS: a test that wants a width sets it.
+# command line fit to COLUMNS: a test that wants a width sets it. Readline (pytest loads it) sets the variable behind
+# Python's back, so that it has to be taken away where os.environ does not list it either.
 os.environ.pop("COLUMNS", None)
+os.unsetenv("COLUMNS")
 
 SERVER = Server()
 

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import esper_telemetry
+from esper_telemetry.testing import running_collector
 from esper_telemetry.v1 import training_pb2
 
 
@@ -92,6 +93,18 @@ def test_a_killed_run_says_so_and_what_is_not_known(cli, write_record, scalars):
     assert "outcome    killed\n" in finished.out
     assert "not closed: the writer is gone" in finished.out
     assert "events by type: not known before the record is closed" in finished.out
+
+
+def test_a_record_of_a_collector_states_that_its_types_are_not_counted(cli, record_run, tmp_path):
+    with running_collector(tmp_path / "collected") as address:
+        folder = record_run()
+        assert cli("push", folder, address).code == 0
+    collected = tmp_path / "collected" / folder.name
+    finished = cli("info", collected)
+    assert finished.code == 0
+    assert "closed in good order" in finished.out
+    assert "events by type: not counted by the collector that stored it; `esper-telemetry stats` counts" in finished.out
+    assert json.loads(cli("info", "--json", collected).out)["events_by_type"] is None
 
 
 def test_a_cut_file_and_dropped_events_exit_3(cli, write_record, scalars):

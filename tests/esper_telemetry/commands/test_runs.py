@@ -151,6 +151,7 @@ def test_it_asks_at_a_terminal_and_deletes_nothing_where_nobody_can_be_asked(col
 
 def test_what_is_neither_a_folder_nor_an_address_is_said(tmp_path, cli):
     assert "neither a folder nor HOST:PORT" in cli("runs", tmp_path / "none").err
+    assert "`info s3://lab/runs/*` reads it" in cli("runs", "s3://lab/runs").err
     assert cli("runs", tmp_path / "none").code == 1
     assert cli("runs", "127.0.0.1:1").code == 1
     assert cli("runs", "--tls", tmp_path).code == 2

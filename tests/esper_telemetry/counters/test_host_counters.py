@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from esper_telemetry.counters import DeviceCounters, HostCounters
+from esper_telemetry.counters.cells import LEFT_OUT, VALUES_LEFT_OUT
 from esper_telemetry.errors import CounterError
 from tests.esper_telemetry.counters.naive import by_head, count, counts_of, random_step, spec_of
 
@@ -81,6 +82,59 @@ def test_flushes_nobody_takes_are_merged():
     assert counts_of(rest) == count(spec, steps[1:])
     assert (rest.first_batch_idx, rest.batch_idx, rest.coalesced, rest.rank) == (1, 4, 3, 3)
     assert bank.poll() == []
+
+
+def test_rows_that_are_no_decision_count_nowhere_and_their_scalars_neither():
+    spec = spec_of(3, scalars=("loss", "a", "b"), histograms={"a": (0.0, 0.5)})
+    host, device = HostCounters(spec), DeviceCounters(spec)
+    rng = np.random.default_rng(1)
+    buffer = np.zeros(5, dtype=bool)
+    for seed in range(4):
+        actions, masks, success = random_step(spec, 5, seed)
+        buffer[:] = rng.random(5) < 0.6
+        mine, valid = (buffer if seed != 3 else None), (torch.from_numpy(buffer.copy()) if seed != 3 else None)
+        values = {"loss": rng.integers(1, 9) / 4.0, "a": rng.integers(-8, 8, 5) / 4.0, "b": rng.integers(0, 4, 2) / 2.0}
+        values["b"][1] = [np.nan, 1.0, np.inf, 2.0][seed]
+        for took, mask in ((success, masks), (None, masks), (success, None)):
+            host.record_step(
+                actions.numpy(), *(None if one is None else one.numpy() for one in (mask, took)), valid=mine
+            )
+            device.record_step(actions, mask, took, valid=valid)
+        tensors = {name: torch.tensor(value) for name, value in values.items()}
+        host.record_masks(masks.numpy(), valid=mine)
+        device.record_masks(masks, valid=valid)
+        host.record_step(actions.numpy(), None, scalars=values, valid=mine)
+        device.record_step(actions, None, scalars=tensors, valid=valid)
+    one, other = (bank.flush(batch_idx=1).result() for bank in (host, device))
+    assert one.invalid_rows == other.invalid_rows > 0
+    assert one.ints == other.ints
+    assert one.reals == pytest.approx(other.reals, rel=1e-12, nan_ok=True)
+    assert {name: summary.count for name, summary in one.scalars.items()} == {
+        "loss": 4, "a": 20 - one.invalid_rows // 5, "b": 8,
+    }  # fmt: skip
+    assert {name: summary.non_finite for name, summary in one.scalars.items()} == {"loss": 0, "a": 0, "b": 2}
+
+
+def test_what_does_not_fit_later_is_left_out_by_its_rows():
+    bank = HostCounters(spec_of(1, scalars=("loss",)))
+    bank.record_step([[1], [2]], None, scalars={"loss": 1.0})
+    bank.record_step([[1.0], [2.0], [3.0]], None)
+    bank.record_step(1.5, None)
+    bank.record_scalar("other", 1.0)
+    bank.record_scalar("other", [1.0, 2.0])
+    found = bank.flush(batch_idx=1).result()
+    assert (found.ints[LEFT_OUT], found.ints[VALUES_LEFT_OUT]) == (4, 3)
+    assert found.action_count["op"][:3] == [0, 1, 1]
+    assert found.scalars["loss"].count == 1
+
+
+def test_what_is_recorded_after_the_last_flush_is_the_next_batch():
+    bank = HostCounters(spec_of(1))
+    bank.record_actions([[1]])
+    assert bank.flush(batch_idx=7).result().batch_idx == 7
+    bank.record_actions([[1], [2]])
+    [rest] = bank.close()
+    assert (rest.first_batch_idx, rest.batch_idx, rest.action_count["op"][:3]) == (8, 8, [0, 1, 1])
 
 
 def test_copies_are_counted_early_when_they_take_too_much_memory():

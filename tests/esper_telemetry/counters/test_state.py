@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from esper_telemetry.counters import CounterSpec, new_state
+from esper_telemetry.counters import CounterSpec, DeviceCounters, new_state
 from esper_telemetry.counters.state import add_totals_
 from tests.esper_telemetry.counters.naive import spec_of
 
@@ -41,3 +41,11 @@ def test_totals_are_added_to_their_cells():
     add_totals_(state, {3: 1})
     add_totals_(state, {})
     assert state.buffer[:5].tolist() == [3, 0, 0, 6, 0]
+
+
+def test_heads_that_begin_at_0_and_others_count_side_by_side():
+    bank = DeviceCounters(CounterSpec({"op": 3, "slot": range(5, 7)}))
+    bank.record_actions(torch.tensor([[2, 5], [0, 6], [1, 0]]))
+    found = bank.flush(batch_idx=1).result()
+    assert found.action_count == {"op": [1, 1, 1], "slot": [1, 1]}
+    assert found.out_of_range == {"op": 0, "slot": 1}

@@ -8,6 +8,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -28,6 +30,7 @@ from esper_telemetry.storage.naming import ProducerKey
 from esper_telemetry.storage.object_archive import MANIFEST_NAME
 from esper_telemetry.storage.producer_files import ProducerFiles
 from esper_telemetry.storage.recovery import recover_producer
+from esper_telemetry.storage.segment_index import SegmentIndex
 from esper_telemetry.uplink.delivery import PushOptions
 from esper_telemetry.uplink.endpoint import Endpoint
 from esper_telemetry.uplink.sender import push
@@ -111,7 +114,7 @@ def test_an_engine_compacts_what_it_has_sealed_and_goes_on(tmp_path, produced):
     assert not list(folder.glob(".*"))
 
 
-def test_what_was_sealed_at_the_end_is_compacted_when_its_producer_comes_back(tmp_path, produced):
+def test_what_was_sealed_at_the_end_is_compacted_by_the_next_collector_and_its_producer_goes_on(tmp_path, produced):
     async def store(engine):
         await engine.start(lambda cycle: None)
         lane = (await engine.restore(key_of(produced))).lane
@@ -125,9 +128,9 @@ def test_what_was_sealed_at_the_end_is_compacted_when_its_producer_comes_back(tm
 
     async def come_back(engine):
         await engine.start(lambda cycle: None)
-        restored = await engine.restore(key_of(produced))
         while frame_counts(tmp_path / produced.run_id) != [1]:  # noqa: ASYNC110 - another process works
             await asyncio.sleep(0.02)
+        restored = await engine.restore(key_of(produced))
         await engine.stop(1)
         return restored.lane.numbers.durable_seq
 
@@ -197,7 +200,7 @@ class Owner:
     def replace(self, key, found):
         self.found.append(found.replace())
 
-    def tried(self, key, *, failed):
+    def tried(self, key, path, *, failed):
         self.tries.append(failed)
 
 
@@ -281,6 +284,59 @@ def test_a_process_that_is_killed_leaves_the_segment_and_another_one_goes_on(tmp
     compactor.stop()
     assert frame_counts(path.parent) == [1]
     assert seqs(path.parent) == list(range(1, produced.last_seq + 1))
+
+
+def test_what_a_killed_collector_left_open_is_compacted_though_its_producer_never_returns(tmp_path):
+    collector = CollectorProcess(tmp_path / "collected", compact=True).start()
+    trainer = (
+        "import esper_telemetry as et, sys, time\n"
+        "run = et.start_run(sys.argv[1], name='r', run_id='left', collector=sys.argv[2])\n"
+        "for step in range(10**9):\n"
+        "    run.emit(et.events.ScalarLogged, name='loss', value=1 / (step + 1), step=step)\n"
+        "    time.sleep(0.01)\n"
+    )
+    command = [sys.executable, "-c", trainer, str(tmp_path / "local"), collector.address]
+    process = subprocess.Popen(command, start_new_session=True)
+    folder = collector.folder / "left"
+    try:
+        wait_until(lambda: folder.is_dir() and sum(frame_counts(folder)) > 8)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # the trainer and its agent: nothing of it comes back
+        process.wait()
+        collector.kill()
+    (before,) = frame_counts(folder)
+    had = seqs(folder)
+    try:
+        collector.start()
+        wait_until(lambda: frame_counts(folder)[0] < before)
+        collector.stop()
+    finally:
+        collector.kill()
+    assert seqs(folder) == had == list(range(1, had[-1] + 1))
+    assert all(verify(path).good for path in folder.glob("*.esr.zst"))
+
+
+def test_a_list_of_segments_outlives_the_collector_and_is_worked_off_once(tmp_path, produced):
+    files = files_with_a_sealed_segment(tmp_path, produced)
+    (segment,) = files.published
+
+    async def start_and_stop():
+        engine = FileEngine(tmp_path, compacts=True)
+        await engine.start(lambda cycle: None)
+        tries = 0
+        while engine._next_to_compact() is not None:
+            tries += 1
+            await asyncio.sleep(0.02)
+        await engine.stop(1)
+        return tries
+
+    index = SegmentIndex(tmp_path)
+    index.await_compaction(files.key, segment.path.parent.name, [segment.path.name, "never-there.esr.zst"])
+    index.close()
+    assert asyncio.run(asyncio.wait_for(start_and_stop(), 60)) > 0
+    assert frame_counts(segment.path.parent) == [1]
+    assert asyncio.run(asyncio.wait_for(start_and_stop(), 60)) == 0
+    assert seqs(segment.path.parent) == list(range(1, produced.last_seq + 1))
 
 
 def test_a_collector_that_is_killed_while_it_compacts_has_everything_once(tmp_path):

@@ -140,7 +140,7 @@ def test_a_run_that_cannot_be_listed_is_shown_while_it_cannot_and_read_once_it_c
             aside = folder.run.with_name(".aside")
             folder.run.rename(aside)
             folder.run.symlink_to(folder.run.name)  # a name that leads to itself: the disk answers with an error
-            engine.tried(folder.key, failed=False)
+            engine.tried(folder.key, folder.run / "main.esr.zst", failed=False)
             await until(lambda: list(failures.failing()) == ["index"])
             folder.run.unlink()
             aside.rename(folder.run)
@@ -164,7 +164,7 @@ def test_a_root_that_is_removed_under_the_check_is_shown_and_does_not_end_it(fol
             index = engine._index
             folder.root.rename(folder.root.with_name("elsewhere"))
             index._begin_anew(OSError("the disk is gone"))  # as a read of its file finds
-            engine.tried(folder.key, failed=False)
+            engine.tried(folder.key, folder.run / "main.esr.zst", failed=False)
             await until(lambda: "index" in failures.failing())
             folder.root.with_name("elsewhere").rename(folder.root)
             await until(lambda: not failures.failing())
