@@ -31,6 +31,17 @@ ELSEWHERE = {
 }
 # Pages that need a framework: tests/integrations/test_guides.py runs them.
 FRAMEWORKS = {"stable-baselines3.md", "lightning.md", "hugging-face.md", "torchrl.md"}
+# What in a block needs which extra, and the extras that bring another one.
+NEEDS = {
+    "cli": r"^(?:\$ )?esper-telemetry \w",
+    "collector": r"^(?:\$ )?esper-telemetry collect\b",
+    "mcp": r"^(?:\$ )?esper-telemetry mcp\b",
+    "nats": r"^(?:\$ )?esper-telemetry consume\b",
+    "query": r"\bet\.(?:query|tables?|scan)\(|^(?:\$ )?esper-telemetry (?:query|export)\b",
+    "torch": r"^import torch\b|\btorchrun\b",
+    "ui": r"^(?:\$ )?esper-telemetry (?:ui|top)\b",
+}
+BRING = {"ui": "cli", "mcp": "cli", "sb3": "torch", "torchrl": "torch", "lightning": "torch", "hf": "torch"}
 RUN = re.compile(r"^```(?:python|console)$", re.MULTILINE)
 
 
@@ -72,6 +83,18 @@ def test_the_tree_of_the_architecture_is_that_of_the_package():
     drawn = set(re.findall(r"^  ([\w.]+)/? ", tree, re.MULTILINE))
     package = [path for path in (ROOT / "esper_telemetry").iterdir() if path.is_dir() or path.suffix == ".py"]
     assert drawn == {path.name for path in package if not path.name.startswith("__")}
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda page: page.name)
+def test_a_page_names_the_extras_that_its_blocks_need(page):
+    """A reader who installs what a page names can run all of it."""
+    text = page.read_text(encoding="utf-8")
+    blocks = "".join(re.findall(r"^```(?:python|console|sh)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    lists = re.findall(r"(?:esper-telemetry|'\.)\[([\w,]+)\]", text)
+    named = {extra for found in lists for extra in found.split(",")}
+    named |= {BRING[extra] for extra in named & set(BRING)}
+    needed = {extra for extra, sign in NEEDS.items() if re.search(sign, blocks, re.MULTILINE)}
+    assert needed <= named, f"{page.name} needs esper-telemetry[{','.join(sorted(needed))}] and does not say so"
 
 
 @pytest.mark.slow

@@ -35,6 +35,7 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Mod: ast.Mult, ast.LShift: ast.RShift, ast.RShift: ast.LShift, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
     ast.And: ast.Or, ast.Or: ast.And, ast.Break: ast.Continue, ast.Continue: ast.Break,
 }  # fmt: skip
+KILLED = ("killed", "slow")
 NAMES = {"min": "max", "max": "min", "any": "all", "all": "any"}
 
 
@@ -192,6 +193,13 @@ def own_tests(path: str) -> list[str]:
     )
 
 
+def survivors(outcomes: Path) -> set[str]:
+    """Return the mutants of a file of outcomes that no test killed, as they are printed; a later line counts."""
+    lines = [json.loads(line) for line in outcomes.read_text(encoding="utf-8").splitlines()]
+    last = {f"{each['path']}:{each['line']}: {each['before']}  ->  {each['after']}": each["outcome"] for each in lines}
+    return {mutant for mutant, outcome in last.items() if outcome not in KILLED}
+
+
 def main() -> None:
     """Try mutants, and print how many were killed and which survived."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -202,7 +210,7 @@ def main() -> None:
     parser.add_argument("--mutants", type=int, default=50, help="how many are drawn")
     parser.add_argument("--seed", type=int, default=1, help="of the draw")
     parser.add_argument("--list", action="store_true", help="print the mutants that are drawn, and try none")
-    parser.add_argument("--only", help="try only the mutants drawn whose line, as printed, contains this")
+    parser.add_argument("--again", type=Path, help="try only those of the draw that survived in this file of --json")
     parser.add_argument("--json", type=Path, help="append each outcome to this file, a line each")
     given = parser.parse_args()
     files = [
@@ -210,8 +218,9 @@ def main() -> None:
     ]
     chosen, every = drawn([file.resolve() for file in files], given.mutants, given.seed)
     print(f"{every:,} mutants of {len(files)} file(s); {len(chosen)} drawn with seed {given.seed}", flush=True)
-    if given.only:
-        chosen = [mutant for mutant in chosen if given.only in str(mutant)]
+    if given.again:
+        left = survivors(given.again)
+        chosen = [mutant for mutant in chosen if str(mutant) in left]
     if given.list:
         print(*chosen, sep="\n")
         return
@@ -219,7 +228,7 @@ def main() -> None:
     counts: Counter[str] = Counter()
     for mutant, found in tried(ROOT, chosen, tests):
         counts[found] += 1
-        if found not in ("killed", "slow"):
+        if found not in KILLED:
             print(f"{found}: {mutant}", flush=True)
         if given.json is not None:
             with given.json.open("a", encoding="utf-8") as file:

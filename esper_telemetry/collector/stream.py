@@ -124,9 +124,9 @@ class PublishStream:
         elif session is not None and session.owes:
             self._on_owing(self)
 
-    def check_alive(self) -> None:
+    def check_alive(self, now: float) -> None:
         """End the stream if its client has been silent for too long, and was not kept waiting."""
-        if not self._waiting and self._admission is not None and self._admission.session.expired(self._loop.time()):
+        if not self._waiting and self._admission is not None and self._admission.session.expired(now):
             self.stop(Refused("IDLE", f"no message for {self._intake.limits.dead_s:g} s; send heartbeats"))
 
     def _look_for_the_end(self) -> None:

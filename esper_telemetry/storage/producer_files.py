@@ -131,7 +131,7 @@ class ProducerFiles:
             self._claimed = item.number
             self._begin()
         elif isinstance(item, Inspect):
-            if self._stock_is_short():
+            if self.is_short():
                 raise _vanished(self.key)
         elif isinstance(item, Expire):
             self._expire(item.before)
@@ -160,6 +160,14 @@ class ProducerFiles:
     def tail(self) -> tuple[int, bytes]:
         """Number and file id of its last segment; 0 and nothing before the first."""
         return self._segment, self._file_id
+
+    def is_short(self) -> bool:
+        """Return whether something that is called durable is not where it was.
+
+        Raises:
+            SinkError: the disk does not tell.
+        """
+        return any(segment.absence() for segment in self.published)
 
     def write(self) -> None:
         """Write the frames that were gathered.
@@ -262,7 +270,7 @@ class ProducerFiles:
 
     def _begin(self) -> None:
         """Look for what was promised, and try a disk that failed again."""
-        if self._appender is not None and self._stock_is_short():
+        if self._appender is not None and self.is_short():
             self.fail(_vanished(self.key))
         if self._uncut is not None:
             cut_file(*self._uncut)
@@ -271,11 +279,19 @@ class ProducerFiles:
         if self._appender is None:
             self._take_stock()
 
+    @property
+    def unsynced_names(self) -> tuple[Path, ...]:
+        """The folders that have to be synced before what is in a new segment counts as durable."""
+        return (self._folder, self._root) if self._new_name else ()
+
+    def names_synced(self) -> None:
+        """Record that `unsynced_names` were synced: many new segments need that once, not each for itself."""
+        self._new_name = False
+
     def _sync_name(self) -> None:
-        if self._new_name:
-            sync_folder(self._folder)
-            sync_folder(self._root)
-            self._new_name = False
+        for folder in self.unsynced_names:
+            sync_folder(folder)
+        self._new_name = False
 
     def _publish(self, appender: SegmentWriter) -> None:
         self.numbers.durable_seq = appender.last_seq
@@ -386,9 +402,6 @@ class ProducerFiles:
             if segment.path.stat().st_mtime < before:
                 return self._journal is None or self._journal.may_delete(self.key, segment.path.name)
         return False
-
-    def _stock_is_short(self) -> bool:
-        return any(segment.absence() for segment in self.published)
 
     def _take_stock(self) -> None:
         """Look for every promised segment; no segment may be open. What is gone from the end is durable no more.

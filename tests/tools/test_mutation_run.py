@@ -25,12 +25,28 @@ def tried(tmp_path, source, *arguments) -> list[tuple[str, bool]]:
     return [(each["outcome"], bool(each["function"])) for each in outcomes]
 
 
+def keep(tmp_path) -> Path:
+    """Return the outcomes of the last run in another file."""
+    return (tmp_path / "outcomes.jsonl").rename(tmp_path / "before.jsonl")
+
+
 def test_mutants_are_killed_by_the_tests_that_notice_them_and_not_reached_by_others(tmp_path):
     before = LEVELS.read_bytes()
     assert {found for found, _ in tried(tmp_path, LEVELS, "--mutants", "3")} == {"killed"}
     others = tried(tmp_path, LEVELS, "--mutants", "3", "--tests", "tests/esper_telemetry/test_clock.py")
     assert {found for found, _ in others} == {"not reached"}
     assert LEVELS.read_bytes() == before
+    again = tried(
+        tmp_path,
+        LEVELS,
+        "--mutants",
+        "3",
+        "--again",
+        keep(tmp_path),
+        "--tests",
+        "tests/esper_telemetry/schema/test_levels.py",
+    )
+    assert {found for found, _ in again} == {"killed"}, "those that were not reached are tried with other tests"
 
 
 def test_constants_are_tried_in_a_new_process(tmp_path):

@@ -166,8 +166,9 @@ def test_an_ack_is_due_after_eight_durable_frames_or_fifty_milliseconds():
 def test_frames_that_keep_coming_do_not_put_an_ack_off():
     one = session()
     for number in range(1, 6):
-        one.batch(batch(number, number), number / 100)
-    assert one.ack_due(0.0601)
+        one.batch(batch(number, number), (number - 1) / 100)
+    assert not one.ack_due(0.049)
+    assert one.ack_due(0.05)
 
 
 def test_what_was_on_its_way_to_a_failing_disk_is_the_next_to_come_again():

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from esper_telemetry.counters import new_state
-from esper_telemetry.counters.cells import LEFT_OUT, VALUES_LEFT_OUT
+from esper_telemetry.counters.cells import INVALID_ROWS, LEFT_OUT, VALUES_LEFT_OUT
 from esper_telemetry.counters.misuse import Misuse
+from esper_telemetry.counters.state import reals_of
 from esper_telemetry.counters.window import WindowFold, quiet
 from esper_telemetry.errors import CounterError
 from tests.esper_telemetry.counters.naive import random_step, spec_of
@@ -31,6 +32,59 @@ def test_folding_and_updating_fill_the_same_cells():
     fold.fold(entries)
     update.update(entries)
     assert torch.equal(folded.buffer, updated.buffer)
+
+
+def test_every_kind_of_record_counts_alike_at_once_and_later():
+    """Steps with `valid` and without follow each other, and parts are missing: none is joined to one unlike it."""
+    spec = spec_of(2, scalars=("a",), histograms={"h": (0.0, 1.0)})
+    entries = []
+    for seed in range(6):
+        actions, masks, success = random_step(spec, 4, seed)
+        valid = torch.tensor([True, False, True, seed % 2 == 0])
+        entries += [
+            (actions, masks, success, None, None, {}, 0),
+            (actions, masks, success, valid, None, {}, 0),
+            (None, masks, None, None, None, {}, 0),
+            (None, masks, None, valid, {"a": torch.tensor(float(seed))}, {}, 0),
+            (actions, None, success, None, None, {}, 0),
+            (None, None, None, None, {"a": torch.arange(4.0)}, {}, 0),
+            ("h", torch.tensor([-1.0, 0.5, seed / 2.0]), None),
+        ]
+    (fold, folded, losses), (update, updated, _) = window_of(spec), window_of(spec)
+    fold.fold(entries)
+    update.update(entries)
+    ints = slice(folded.layout.int_cells)
+    assert torch.equal(folded.buffer[ints], updated.buffer[ints])
+    assert torch.allclose(reals_of(folded), reals_of(updated), rtol=1e-12)
+    assert folded.buffer[INVALID_ROWS].item() == 2 * sum(1 + seed % 2 for seed in range(6))
+    assert folded.buffer[LEFT_OUT].item() == 0
+    assert folded.buffer[folded.layout.recorded].item() == 6 * 5
+    assert not losses.counts
+
+
+def test_a_record_unlike_the_one_before_in_every_part_is_judged_anew():
+    spec = spec_of(2)
+    actions, masks, success = random_step(spec, 4, 0)
+    good = (actions, masks, success, None, None, {}, 0)
+    bad = (actions.float(), masks.float(), success.float(), None, None, {}, 0)
+    window, state, misuse = window_of(spec)
+    window.fold([good, good, bad, good])
+    alone, expected, _ = window_of(spec)
+    alone.fold([good, good, good])
+    assert state.buffer[LEFT_OUT].item() == 4
+    state.buffer[LEFT_OUT] = 0
+    assert torch.equal(state.buffer, expected.buffer)
+    assert misuse.counts == {"misfit": 1}
+
+
+def test_a_misfit_is_reported_where_it_is_counted_at_once_too():
+    spec = spec_of(2)
+    actions, masks, success = random_step(spec, 4, 0)
+    window, state, misuse = window_of(spec)
+    window.update([(actions.float(), masks, success, None, None, {}, 0)])
+    window.fold([])
+    assert state.buffer[LEFT_OUT].item() == 4
+    assert misuse.counts == {"misfit": 1}
 
 
 def test_values_of_no_elements_count_nothing():
