@@ -18,10 +18,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.recorder.cutter import FrameCutter, LastEvent
-from esper_telemetry.recorder.entries import WIDTH, Loss
 from esper_telemetry.recorder.ledger import BUFFER_FULL, WRITER_FAILED, LateEvents, LossLedger
 from esper_telemetry.recorder.plans import NOWHERE
 from esper_telemetry.recorder.timeline import Timeline
+from esper_telemetry.recorder.waiting import WIDTH, Loss
 from esper_telemetry.v1 import options_pb2
 
 if TYPE_CHECKING:

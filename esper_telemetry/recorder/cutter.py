@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from esper_telemetry.recorder.entries import (
+from esper_telemetry.recorder.ledger import TOO_LARGE
+from esper_telemetry.recorder.waiting import (
     KIND,
     ROOM,
     ROW,
@@ -32,7 +33,6 @@ from esper_telemetry.recorder.entries import (
     size_of,
     sizes_of,
 )
-from esper_telemetry.recorder.ledger import TOO_LARGE
 from esper_telemetry.schema import MAX_BATCH_BYTES, MAX_EVENT_BYTES, Batch
 from esper_telemetry.schema.envelope import frame_event
 from esper_telemetry.schema.frame_builder import BuiltFrame, build_frame

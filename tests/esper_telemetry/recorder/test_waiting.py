@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from esper_telemetry.recorder.entries import (
+from esper_telemetry.recorder.ledger import INVALID
+from esper_telemetry.recorder.waiting import (
     KIND,
     ROOM,
     WIDTH,
@@ -18,7 +19,6 @@ from esper_telemetry.recorder.entries import (
     size_of,
     sizes_of,
 )
-from esper_telemetry.recorder.ledger import INVALID
 
 
 class Kind:
