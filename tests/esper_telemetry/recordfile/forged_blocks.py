@@ -31,7 +31,7 @@ def floats(*values: float) -> bytes:
 
 def planes(*values: int) -> bytes:
     """Return integers as a column has them."""
-    return pack_integers(values, min(values), max(values))
+    return pack_integers(values)
 
 
 COLUMNS = {
