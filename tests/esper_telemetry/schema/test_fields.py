@@ -38,6 +38,7 @@ def plain(**fields):
         ("int64", np.array([7]), 7),
         ("double", True, True),
         ("double", Fraction(1, 2), 0.5),
+        ("double", np.array([Fraction(1, 2)], dtype=object), 0.5),
         ("float", np.float32(0.5), 0.5),
         ("bool", 2**70, True),
         ("bool", 0, False),
