@@ -9,7 +9,6 @@ file is one without a name. Pure: bytes in, bytes out.
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
@@ -141,9 +140,11 @@ def _strip_numbers(fields: Any, expected: int) -> None:
 
 def _usual_name(file: FileDescriptorProto) -> str:
     """Return the name that `schema.definitions` gives to a file."""
-    for one in chain(file.message_type, file.enum_type):
-        return f"{file.package}.{one.name}" if file.package else one.name
-    return ""
+    definitions: list[Any] = [*file.message_type[:1], *file.enum_type[:1]]
+    if not definitions:
+        return ""
+    name: str = definitions[0].name
+    return f"{file.package}.{name}" if file.package else name
 
 
 def _messages(file: FileDescriptorProto) -> Iterator[DescriptorProto]:
