@@ -140,11 +140,10 @@ def _strip_numbers(fields: Any, expected: int) -> None:
 
 def _usual_name(file: FileDescriptorProto) -> str:
     """Return the name that `schema.definitions` gives to a file."""
-    definitions: list[Any] = [*file.message_type[:1], *file.enum_type[:1]]
-    if not definitions:
+    names = [one.name for one in file.message_type] or [one.name for one in file.enum_type]
+    if not names:
         return ""
-    name: str = definitions[0].name
-    return f"{file.package}.{name}" if file.package else name
+    return f"{file.package}.{names[0]}" if file.package else names[0]
 
 
 def _messages(file: FileDescriptorProto) -> Iterator[DescriptorProto]:

@@ -16,7 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from esper_telemetry.storage.engine import Claim, Cycle, ProducerProgress, PutFrame, Seal, weight
+from esper_telemetry.errors import SinkError
+from esper_telemetry.recordfile.append import sync_folder
+from esper_telemetry.storage.engine import Claim, Cycle, Inspect, ProducerProgress, PutFrame, Seal, weight
 from esper_telemetry.storage.producer_files import GATHER_BYTES
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class Store:
         self._report = report
         self._waiting: deque[tuple[ProducerFiles, Item]] = deque()
         self._waiting_bytes = 0
+        self._looked_for: list[ProducerFiles] = []
         self._urgent = False
         self._wake = threading.Condition()
         self._stopping = False
@@ -75,6 +78,12 @@ class Store:
                 self._urgent |= isinstance(item, Seal | Claim)
             if len(self._waiting) == 1 or self._gathered():
                 self._wake.notify()
+
+    def look(self, producers: Iterable[ProducerFiles]) -> None:
+        """Look for the files of producers; a cycle reports on those alone whose files are not all there."""
+        with self._wake:
+            self._looked_for.extend(producers)
+            self._wake.notify()
 
     def stop(self, seal_s: float) -> None:
         """Store what is waiting, seal open segments for at most `seal_s` seconds, end the thread.
@@ -102,15 +111,19 @@ class Store:
     def _run(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._waiting or self._stopping)
+                self._wake.wait_for(lambda: self._waiting or self._looked_for or self._stopping)
                 self._wake.wait_for(self._gathered, GATHER_S)
-                items = list(self._waiting)
+                items, looked_for = list(self._waiting), self._looked_for
                 self._waiting.clear()
+                self._looked_for = []
                 self._waiting_bytes, self._urgent = 0, False
-            if not items:
+                stopping = self._stopping
+            items += [(producer, Inspect()) for producer in looked_for if _is_suspect(producer)]
+            if items:
+                self._report(self._cycle(items))
+            elif stopping:
                 return
-            self._report(self._cycle(items))
-            del items  # frames that are stored need not wait for the next ones
+            del items, looked_for  # frames that are stored need not wait for the next ones
 
     def _gathered(self) -> bool:
         return self._waiting_bytes >= GATHER_BYTES or self._urgent or self._stopping
@@ -145,6 +158,7 @@ class Store:
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_SYNC_THREADS, "collector-sync")
+        _sync_names([producer for producer, _ in wanting], self._pool)
         for _ in self._pool.map(lambda each: each[1].finish(each[0]), wanting):
             pass
 
@@ -208,6 +222,24 @@ def _progress(producer: ProducerFiles, work: _Work) -> ProducerProgress:
         rewound=rewound,
         expired_bytes=sum(producer.expired),
     )
+
+
+def _is_suspect(producer: ProducerFiles) -> bool:
+    """Return whether an inspection would find something, or does not get to know."""
+    try:
+        return producer.is_short()
+    except SinkError:
+        return True
+
+
+def _sync_names(producers: Iterable[ProducerFiles], pool: ThreadPoolExecutor) -> None:
+    """Sync the folders of new segments, each once; what the disk refuses, every producer is told by its own sync."""
+    new = [producer for producer in producers if producer.unsynced_names]
+    with contextlib.suppress(SinkError):
+        for _ in pool.map(sync_folder, {folder for producer in new for folder in producer.unsynced_names}):
+            pass
+        for producer in new:
+            producer.names_synced()
 
 
 @contextlib.contextmanager

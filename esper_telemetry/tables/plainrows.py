@@ -1,6 +1,6 @@
 """Rows of an Arrow table as plain values that JSON and CSV can hold, for what is shown or exported as text.
 
-Times are RFC 3339 in UTC with all their digits, maps are objects in the order of their keys, exact numbers stay numbers.
+Times are RFC 3339 in UTC with all their digits, maps are objects in the order of their keys, exact numbers are numbers.
 """
 
 from __future__ import annotations

@@ -132,3 +132,10 @@ def test_a_bomb_is_refused_before_a_byte_of_it_is_allocated():
     size, grown_kib = map(int, done.stdout.split())
     assert size < 128 * 1024
     assert grown_kib < 10 * 1024
+
+
+def test_a_frame_of_nothing_is_whole():
+    """Its one block is empty: it ends with the header of that block."""
+    frame = zstandard.ZstdCompressor(write_checksum=False).compress(b"")
+    assert frame_length(frame, 0) == len(frame)
+    assert frame_length(frame[:-1], 0) is None
