@@ -82,9 +82,9 @@ def test_a_misfit_is_reported_where_it_is_counted_at_once_too():
     actions, masks, success = random_step(spec, 4, 0)
     window, state, misuse = window_of(spec)
     window.update([(actions.float(), masks, success, None, None, {}, 0)])
+    assert misuse.counts == {"misfit": 1}
     window.fold([])
     assert state.buffer[LEFT_OUT].item() == 4
-    assert misuse.counts == {"misfit": 1}
 
 
 def test_values_of_no_elements_count_nothing():
