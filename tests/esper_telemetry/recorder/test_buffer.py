@@ -296,6 +296,7 @@ def test_the_most_that_ever_waited_is_known():
         while append(buffer, kind, b"\x0a\x01x") and (count := count - 1):
             pass
         most = buffer.high_water
+        assert most > 200 * alone, "noted while it waits"
         taken(buffer)
         assert buffer.high_water == 401 * alone - alone >= most > 0
 
@@ -387,7 +388,9 @@ def test_a_batch_that_no_sink_takes_is_lost_and_leaves_its_room():
     buffer.drop(RECORD_REMOVED)
     assert append(buffer, kind, b"\x0a\x40" + b"x" * 64)
     assert buffer.account().losses == {(SCALAR, BUFFER_FULL): refused, (SCALAR, RECORD_REMOVED): batch.records}
-    assert buffer.take().first_seq > batch.last_seq
+    after = buffer.take()
+    assert after.first_seq == batch.first_seq, "it covers what was lost before it"
+    assert numbers([after])[0] == batch.last_seq + 1
 
 
 def test_a_writer_that_gives_up_loses_what_waits_and_what_it_has_in_hand():
@@ -425,3 +428,13 @@ def test_losses_are_reported_once():
     drops, total, offered = buffer.unreported_losses()
     assert ([(one.full_name, one.cause, one.count) for one in drops], total, offered) == ([("x", 3, 2)], 2, 3)
     assert buffer.unreported_losses() == ([], 2, 3)
+
+
+def test_a_writer_that_keeps_up_is_not_woken():
+    core, buffer = make(frame_bytes=1_000, buffer_bytes=100_000)
+    kind = kind_of(core, events.ScalarLogged)
+    for _ in range(300):
+        for _ in range(3):
+            append(buffer, kind, b"\x0a\x01x")
+        taken(buffer)
+        assert woken(buffer) == 0
