@@ -79,7 +79,11 @@ class PublishStream:
         try:
             await self._context.write(collector_pb2.ServerMessage(welcome=admission.welcome))
             await self._converse()
-            why = "it is complete"
+            closed = admission.session.closed
+            if closed is not None and numbers.durable_seq >= closed.final_seq:
+                why = "it is complete"
+            else:
+                why = "its client ended it" + ("" if closed is None else f" before number {closed.final_seq}")
         except Refused as refused:
             why = refused.reason
             raise

@@ -12,6 +12,7 @@ This changes the whole process: it is for the long-running verbs, never for a co
 from __future__ import annotations
 
 import gc
+import sys
 
 # So many streams more make a collection of what is not set aside noticeable.
 _OPENED = 250
@@ -19,8 +20,9 @@ _OPENED = 250
 _LEAST_ENDED = 1000
 # Messages replace a few objects of each stream, which grow old beside what was set aside.
 _AGAIN_S = 30.0
-# Objects of the program itself, and of a stream (150 were counted), with room: more than that may be left in cycles.
-_PROGRAM, _A_STREAM = 500_000, 400
+# Blocks of memory of the program itself (400,000) and of a stream (200), with room: more may be left in cycles. Blocks
+# are counted in a millisecond; to count what is set aside takes as long as to look at it.
+_PROGRAM, _A_STREAM = 2_000_000, 1000
 
 
 class LongLived:
@@ -49,7 +51,7 @@ class LongLived:
         elif opened - self._opened >= _OPENED or now - self._at >= _AGAIN_S:
             gc.collect(1)  # what is garbage now would be set aside, too
             gc.freeze()
-            if gc.get_freeze_count() > max(self._most, _PROGRAM + _A_STREAM * (opened - ended)):
+            if sys.getallocatedblocks() > max(self._most, _PROGRAM + _A_STREAM * (opened - ended)):
                 self._look_at_all(ended)
         else:
             return
@@ -61,4 +63,4 @@ class LongLived:
         gc.freeze()
         self.collections += 1
         self._ended = ended
-        self._most = 2 * gc.get_freeze_count()  # what is needed after all is not looked at again and again
+        self._most = 2 * sys.getallocatedblocks()  # what is needed after all is not looked at again and again

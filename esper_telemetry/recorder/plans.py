@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from esper_telemetry.schema.call_shapes import CallShapes
     from esper_telemetry.schema.row_columns import ColumnSource
     from esper_telemetry.schema.row_shape import RowShape
-    from esper_telemetry.schema.value_checks import Check
+    from esper_telemetry.schema.value_checks import Join
 
     # A context: the one that it adds to, the bytes that all of it takes in memory, the names of its values, and these.
     # No dict, for a tuple with a dict in it is followed by the garbage collector for ever: there may be one for each
     # event that waits.
     Where = tuple[Any, ...]
-    Step = tuple[Check, "ContextPlans", int, tuple[str, ...], Callable[[Mapping[str, Any]], Any]]
+    Step = tuple[Join, "ContextPlans"]
 
 # Bytes of an entry in memory beside its row: five references, a time, a number of bytes; and of a context.
 _ENTRY, _PAIR = 5 * 8 + 32 + 32, 56 + 32
@@ -180,9 +180,8 @@ class ContextPlans:
         held: bytes that such a context takes in memory, but for its texts.
         calls: event class → number of fields of a call → kind; None for a class that is filtered by its level.
         plans: event class → how it is emitted.
-        steps: number of names that `bind` is given → what it did last with so many: the check of what is given, what is
-            known of the whole context, the bytes that it takes in memory beyond the one below, the names that are
-            given, and what picks their values: the one value, or a tuple of several.
+        steps: number of names that `bind` is given → what it did last with so many: what judges the values that are
+            given and puts them on top of a context, and what is known of the whole one.
     """
 
     __slots__ = ("__weakref__", "calls", "held", "plans", "shape", "steps")

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from esper_telemetry.recordfile.block_columns import BlockColumns, ColumnValues
+    from esper_telemetry.recordfile.block_columns import BlockColumns
+    from esper_telemetry.recordfile.column_values import ColumnValues
     from esper_telemetry.recordfile.frame_events import Described, Envelope, FrameContent
     from esper_telemetry.recordfile.writer import RecordBuilder
     from esper_telemetry.schema.descriptors import SchemaPool

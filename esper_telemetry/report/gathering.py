@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from esper_telemetry.decode import RecordFiles, read, record_files, record_reference, survey
-from esper_telemetry.errors import TelemetryError
+from esper_telemetry.errors import RecordError, TelemetryError
 from esper_telemetry.views import PANELS, ReaderFindings, RunView
 from esper_telemetry.views.recordhealth import RecordHealth
 
@@ -66,9 +66,11 @@ def gather(
         watch: given the records of each run, and returns their events while it shows how far reading is.
 
     Raises:
-        RecordError: nothing of it can be read.
+        RecordError: nothing of it can be read, or nothing is written yet.
     """
     found = survey(record_files(path))
+    if found.notes and not found.places:
+        raise RecordError(f"there is nothing to show: {found.notes[0]}; try again in a moment")
     runs = [_gather_run(one, panels, latest=latest, watch=watch) for one in _by_run(found)]
     runs.sort(key=lambda run: run.view.facts.started_ns)
     if runs and found.warnings:  # nobody knows which run those files are of: they are told once

@@ -114,10 +114,9 @@ def pack_reals(data: Buffer, size: int) -> bytes:
         data: little-endian IEEE 754.
         size: bytes of a number, 8 or 4.
     """
+    together = array("H", data)
+    del together[size // 2 - 1 :: size // 2]  # in place: two thirds of the time of a slice for each byte
     low = size - _APART
-    together = bytearray(len(data) // size * low)
-    for place in range(low):
-        together[place::low] = data[place::size]
     return b"".join((together, data[low::size], data[low + 1 :: size]))
 
 

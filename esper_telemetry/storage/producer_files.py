@@ -96,6 +96,7 @@ class ProducerFiles:
         self._appender: SegmentWriter | None = None
         self._new_name = False
         self._uncut: tuple[Path, int, Identity] | None = None
+        self._doubted: Path | None = None
         self._frames: list[PutFrame] = []
         self._frames_bytes = 0
         self._claims = self._claimed = 0
@@ -227,6 +228,7 @@ class ProducerFiles:
         appender, self._appender = self._appender, None
         if appender is not None:
             self._uncut = (appender.path, appender.synced_size, appender.identity)
+            self._doubted = appender.path if appender.was_cut else None
             with contextlib.suppress(SinkError, OSError):
                 appender.cut_back()
                 self._uncut = None
@@ -418,6 +420,7 @@ class ProducerFiles:
                 first = segment.first_seq if left is None else left.last_seq + 1
                 self.lost.append((first, segment.last_seq))
                 LOG.error("%s: numbers %d to %d were durable and are lost", self.key, first, segment.last_seq)
+        self._doubted = None
         if kept != list(promised):
             self.published = tuple(kept)
             self._tell_dropped(set(promised) - set(kept))
@@ -426,11 +429,12 @@ class ProducerFiles:
 
     def _what_is_left(self, segment: Published) -> Published | None:
         missing = segment.absence()
-        if not missing:
+        if not missing and segment.path != self._doubted:
             return segment
-        LOG.error("%s: %s %s", self.key, segment.path, missing)
-        if not (missing.startswith("was cut") or segment.is_copied()):
-            return None
+        if missing:
+            LOG.error("%s: %s %s", self.key, segment.path, missing)
+            if not (missing.startswith("was cut") or segment.is_copied()):
+                return None
         try:
             left = segment.cut(segment.last_seq, [])
         except RecordError:  # not even its header is left

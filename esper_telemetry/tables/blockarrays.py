@@ -2,14 +2,14 @@
 
 Blocks with the same fields set are read as one, for a call of Arrow costs as much as a hundred values. The planes of
 numbers (`schema.planes`) are put together by slices and become buffers of Arrow as they are, texts the dictionaries
-that they already are: no number becomes an object of Python. The checks are those of `recordfile.block_columns`, on
+that they already are: no number becomes an object of Python. The checks are those of `recordfile.column_values`, on
 arrays; what they refuse is read again by that, which tells the frame.
 """
 
 from __future__ import annotations
 
 from array import array
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from google.protobuf.descriptor import FieldDescriptor
 
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile.block_columns import REAL_BYTES, check_planes, column_values
+from esper_telemetry.recordfile.column_values import REAL_BYTES, check_planes, column_values
 from esper_telemetry.schema import is_repeated
 from esper_telemetry.schema.planes import DOUBLE_BYTES, machine_size, real_numbers, unpack_integers, unpack_reals
 from esper_telemetry.tables.columntypes import TEXT, column_type
@@ -28,16 +28,17 @@ if TYPE_CHECKING:
 
     from google.protobuf.descriptor import Descriptor
 
-    from esper_telemetry.recordfile.block_columns import ColumnValues
+    from esper_telemetry.recordfile.column_values import ColumnValues
 
 # A block of fewer costs more as arrays than its events do one by one.
 FEW_EVENTS = 16
 _DOUBLE = FieldDescriptor.TYPE_DOUBLE
 _WIDE = frozenset({FieldDescriptor.TYPE_UINT64, FieldDescriptor.TYPE_FIXED64})
 _TO_ARROW = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError)
-_WHOLE_BYTES = 8
+_WHOLE_BYTES, _BYTE = 8, 256
 _I64, _U64 = 1 << 63, 1 << 64
 _SIGNED = {1: pa.int8(), 2: pa.int16(), 4: pa.int32(), 8: pa.int64()}
+_UNSIGNED = {1: pa.uint8(), 2: pa.uint16(), 4: pa.uint32(), 8: pa.uint64()}
 
 
 class BlockArrays(NamedTuple):
@@ -225,16 +226,29 @@ def _bools(part: ColumnValues) -> pa.Array:
 
 def _numbers(parts: Sequence[ColumnValues]) -> pa.Array:
     """Return integers; those of unsigned 64 bits come as their two's complement."""
-    if any(part.representation == "int_steps" for part in parts):
-        stepped = [_stepped(part) for part in parts]
-        made = _summed(_from_bytes(b"".join(stepped), pa.int64()), [part.events for part in parts])
+    if all(part.representation == "int_steps" for part in parts):
+        made = _sums(parts)
+    elif any(part.representation == "int_steps" for part in parts):
+        runs = [
+            (stepped, list(run)) for stepped, run in groupby(parts, lambda part: part.representation == "int_steps")
+        ]
+        made = pa.concat_arrays([_sums(run) if stepped else _stated(run, _WHOLE_BYTES) for stepped, run in runs])
     else:
-        several = [part.data for part in parts if not part.shared]
         size = max((machine_size(part.data, part.events) for part in parts if not part.shared), default=1)
-        if parts[0].type in _WIDE or len(several) < len(parts):
-            size = _WHOLE_BYTES
-        made = _from_bytes(b"".join([_plain(part, size) for part in parts]), _SIGNED[size])
+        wide = parts[0].type in _WIDE or any(part.shared for part in parts)
+        made = _stated(parts, _WHOLE_BYTES if wide else size)
     return made.view(pa.uint64()) if parts[0].type in _WIDE else made
+
+
+def _sums(parts: Sequence[ColumnValues]) -> pa.Array:
+    """Return the integers of parts with steps, of 64 bits."""
+    begun = [_begun(part.first, part.data, part.events, signed=True) for part in parts]
+    return _summed(_from_bytes(b"".join(begun), pa.int64()), [part.events for part in parts])
+
+
+def _stated(parts: Sequence[ColumnValues], size: int) -> pa.Array:
+    """Return the integers of parts without steps, of so many bytes."""
+    return _from_bytes(b"".join([_plain(part, size) for part in parts]), _SIGNED[size])
 
 
 def _plain(part: ColumnValues, size: int) -> array[int]:
@@ -244,39 +258,36 @@ def _plain(part: ColumnValues, size: int) -> array[int]:
     return unpack_integers(part.data, part.events, size=size)
 
 
-def _stepped(part: ColumnValues) -> array[int]:
-    """Return the first integer of a part and the steps to the others."""
-    if part.shared:
-        return array("q", [part.first]) + array("q", [0]) * (part.events - 1)
-    if part.representation == "int_steps":
-        return _begun(part.first, part.data, part.events, signed=True)
-    numbers = unpack_integers(part.data, part.events, size=_WHOLE_BYTES)
-    return array("q", [numbers[0], *map(_difference, numbers[1:], numbers)])
-
-
-def _difference(one: int, other: int) -> int:
-    """Return a step as 64 bits have it: sums wrap around."""
-    return (one - other + _I64) % _U64 - _I64
-
-
 def _texts(parts: Sequence[ColumnValues], field: FieldDescriptor) -> pa.DictionaryArray:
     places: dict[str, int] = {}
-    pieces = []
-    for part in parts:
-        own = [places.setdefault(text, len(places)) for text in part.data]
-        if part.shared:
-            pieces.append(array("i", own) * part.events)
-        elif not len(part.indices):
-            pieces.append(array("i", own))
-        elif own == list(range(len(own))):
-            pieces.append(array("i", part.indices))
-        else:
-            pieces.append(array("i", list(map(own.__getitem__, part.indices))))
-    made = _from_bytes(b"".join(pieces), pa.int32())
+    own = [[places.setdefault(text, len(places)) for text in part.data] for part in parts]
+    if len(places) <= _BYTE and all(not part.indices or part.indices.itemsize == 1 for part in parts):
+        made = _from_bytes(b"".join(map(_short_places, parts, own)), pa.uint8()).cast(pa.int32())
+    else:
+        made = pa.concat_arrays(list(map(_places, parts, own)))
     if "" in places and not field.has_presence:
         shown = pa.array([text or None for text in places], pa.string())
         return relabelled(made, shown).cast(TEXT)
     return pa.DictionaryArray.from_arrays(made, pa.array(places, pa.string())).cast(TEXT)
+
+
+def _short_places(part: ColumnValues, own: Sequence[int]) -> bytes:
+    """Return which text each event has, in a byte; `own` is which text each text of the part is."""
+    if part.shared:
+        return bytes(own) * part.events
+    if isinstance(part.indices, array):
+        return part.indices.tobytes().translate(bytes(own).ljust(_BYTE, b"\0"))
+    return bytes(own)
+
+
+def _places(part: ColumnValues, own: Sequence[int]) -> pa.Array:
+    """Return the same as numbers of any size."""
+    if part.shared:
+        return pa.repeat(pa.scalar(own[0], pa.int32()), part.events)
+    made = pa.array(own, pa.int32())
+    if isinstance(part.indices, array):
+        made = made.take(_from_bytes(part.indices.tobytes(), _UNSIGNED[part.indices.itemsize]))
+    return made
 
 
 def _from_bytes(raw: bytes, kind: pa.DataType) -> pa.Array:

@@ -119,11 +119,12 @@ def test_what_does_not_fit_later_is_left_out_by_its_rows():
     bank = HostCounters(spec_of(1, scalars=("loss",)))
     bank.record_step([[1], [2]], None, scalars={"loss": 1.0})
     bank.record_step([[1.0], [2.0], [3.0]], None)
+    bank.record_step([[1.0]], None)
     bank.record_step(1.5, None)
     bank.record_scalar("other", 1.0)
     bank.record_scalar("other", [1.0, 2.0])
     found = bank.flush(batch_idx=1).result()
-    assert (found.ints[LEFT_OUT], found.ints[VALUES_LEFT_OUT]) == (4, 3)
+    assert (found.ints[LEFT_OUT], found.ints[VALUES_LEFT_OUT]) == (5, 3)
     assert found.action_count["op"][:3] == [0, 1, 1]
     assert found.scalars["loss"].count == 1
 

@@ -83,6 +83,7 @@ WRONG = {
     "numbers that overflow": {"seq_steps": pack_unsigned([1, (1 << 64) - 1], (1 << 64) - 1)},
     "number 0": {"first_seq": 0},
     "a time before 1970": {"first_time_unix_nano": 0, "time_steps": planes(-1, 1)},
+    "a time over 64 bits": {"first_time_unix_nano": (1 << 64) - 1},
 }
 LYING = {
     "fewer events than stated": {"records": 4, "last_seq": 4},

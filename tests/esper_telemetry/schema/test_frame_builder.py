@@ -75,6 +75,10 @@ def test_a_group_that_is_too_small_stays_envelopes_in_the_order_of_their_numbers
 def test_the_ranges_of_batch_and_step_are_those_of_all_events():
     frame = build_frame([scalars([2, 5], [0.5], ["a"]), scalars([40], [0.5], ["a"], 2)])
     assert (frame.batch_range, frame.step_range) == (None, (2, 40))
+    groups = [scalars([1, 2, 3], [0.5], ["a"]), scalars([4, 5], [0.5], ["a"], 2)]
+    steps = [[20, 7, 30], [9, 8]]
+    frame = build_frame([one._replace(context=[each]) for one, each in zip(groups, steps, strict=True)])
+    assert frame.step_range == (7, 30)
 
 
 def test_an_event_without_fields_and_context_is_kept():
