@@ -12,8 +12,9 @@ import logging
 import threading
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from esper_telemetry.errors import SinkError
@@ -36,6 +37,8 @@ GATHER_S = 0.01
 # system commits together what is synced at the same time.
 _SYNC_TOGETHER = 4
 _SYNC_THREADS = 16
+# A disk that many write to may take seconds for a sync. A stream that begins waits no longer for the syncs of others.
+_SLOW_S = 0.1
 # Segments whose files are open at once; the others are opened again by their next frame, which takes 20 us.
 MOST_OPEN_FILES = 2048
 
@@ -55,6 +58,7 @@ class Store:
         self._waiting: deque[tuple[ProducerFiles, Item]] = deque()
         self._waiting_bytes = 0
         self._looked_for: list[ProducerFiles] = []
+        self._claimed: list[ProducerFiles] = []
         self._urgent = False
         self._wake = threading.Condition()
         self._stopping = False
@@ -146,7 +150,8 @@ class Store:
             cycle.expired.extend(producer.expired)
             producer.sync_seconds.clear()
             producer.expired.clear()
-        self._bound_files(touched)
+        self._bound_files((*touched, *self._claimed))
+        self._claimed.clear()
         return cycle
 
     def _sync(self, touched: dict[ProducerFiles, _Work]) -> None:
@@ -158,9 +163,41 @@ class Store:
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_SYNC_THREADS, "collector-sync")
-        _sync_names([producer for producer, _ in wanting], self._pool)
-        for _ in self._pool.map(lambda each: each[1].finish(each[0]), wanting):
-            pass
+        new = [producer for producer, _ in wanting if producer.unsynced_names]
+        with contextlib.suppress(SinkError):  # what the disk refuses, every producer is told by its own sync
+            folders = {folder for producer in new for folder in producer.unsynced_names}
+            self._run_together([partial(sync_folder, folder) for folder in folders], touched)
+            for producer in new:
+                producer.names_synced()
+        self._run_together([partial(work.finish, producer) for producer, work in wanting], touched)
+
+    def _run_together(self, calls: list[Callable[[], None]], touched: dict[ProducerFiles, _Work]) -> None:
+        """Make calls in threads and return when all have returned; who says Hello meanwhile does not wait for them."""
+        assert self._pool is not None  # noqa: S101 - `_sync` made it
+        futures = [self._pool.submit(call) for call in calls]
+        while wait(futures, timeout=_SLOW_S).not_done:
+            self._claim_meanwhile(touched)
+        for future in futures:
+            future.result()
+
+    def _claim_meanwhile(self, touched: dict[ProducerFiles, _Work]) -> None:
+        """Let streams begin whose producers have nothing to do with a cycle that takes long."""
+        claims: dict[ProducerFiles, _Work] = {}
+        with self._wake:
+            later: deque[tuple[ProducerFiles, Item]] = deque()
+            busy = set(touched)
+            for producer, item in self._waiting:
+                if isinstance(item, Claim) and producer not in busy:
+                    claims.setdefault(producer, _Work()).items.append(item)
+                else:
+                    later.append((producer, item))
+                    busy.add(producer)  # its items stay in their order
+            self._waiting = later
+        for producer, work in claims.items():
+            work.apply(producer)
+        if claims:
+            self._claimed.extend(claims)
+            self._report(Cycle([_progress(producer, work) for producer, work in claims.items()], [], []))
 
     def _bound_files(self, touched: Iterable[ProducerFiles]) -> None:
         """Pause the segments that were not written for the longest time, beyond so many that are open."""
@@ -230,16 +267,6 @@ def _is_suspect(producer: ProducerFiles) -> bool:
         return producer.is_short()
     except SinkError:
         return True
-
-
-def _sync_names(producers: Iterable[ProducerFiles], pool: ThreadPoolExecutor) -> None:
-    """Sync the folders of new segments, each once; what the disk refuses, every producer is told by its own sync."""
-    new = [producer for producer in producers if producer.unsynced_names]
-    with contextlib.suppress(SinkError):
-        for _ in pool.map(sync_folder, {folder for producer in new for folder in producer.unsynced_names}):
-            pass
-        for producer in new:
-            producer.names_synced()
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@ import itertools
 import os
 import queue
 import random
+import threading
 
 import pytest
 
@@ -16,6 +17,7 @@ from esper_telemetry.storage.engine import Expire, Inspect, PutFrame, PutSkip, S
 from esper_telemetry.storage.naming import ProducerKey
 from esper_telemetry.storage.producer_files import ProducerFiles
 from esper_telemetry.storage.recovery import recover
+from esper_telemetry.storage.segment_writer import SegmentWriter
 from esper_telemetry.storage.store import Store
 from tests.esper_telemetry.collector.publisher import Produced, stored
 from tests.esper_telemetry.recordfile.test_append import open_files
@@ -316,3 +318,34 @@ def test_a_folder_that_cannot_be_synced_fails_those_whose_segments_are_new_in_it
     assert all("cannot sync the names" in str(each.failed) for each in files)
     assert [each.numbers.durable_seq for each in files] == [0] * 8, "nothing is durable whose name is not"
     bench.store.stop(5)
+
+
+def test_a_stream_begins_while_the_syncs_of_others_hang(bench, monkeypatch):
+    several = [Produced(frames=2, per_frame=PER_FRAME, producer_id=bytes([number]) * 16) for number in range(1, 9)]
+    files = [bench.files(produced) for produced in several]
+    bench.settled()
+    go_on, hanging = threading.Event(), threading.Event()
+    sync = SegmentWriter.sync
+
+    def hang(writer) -> None:
+        hanging.set()
+        assert go_on.wait(30)
+        sync(writer)
+
+    monkeypatch.setattr(SegmentWriter, "sync", hang)
+    monkeypatch.setattr("esper_telemetry.storage.store.GATHER_S", 1.0)  # all frames are one cycle on any machine
+    for each, produced in zip(files, several, strict=True):
+        bench.put(each, produced, [0])
+    assert hanging.wait(30)
+    comer = ProducerFiles(bench.root, ProducerKey("comer", bytes(15) + b"1"))
+    bench.store.put(comer, comer.claim())
+    bench.put(files[0], several[0], [1])
+    bench.store.put(files[0], files[0].claim())
+    bench.until(lambda progress: progress.key == comer.key)
+    assert comer.writes(1)
+    assert not files[0].writes(1), "what is put into one producer stays in its order"
+    assert [each.numbers.durable_seq for each in files] == [0] * 8
+    go_on.set()
+    bench.until(lambda progress: progress.key == files[0].key and progress.durable_seq == 2 * PER_FRAME)
+    assert files[0].writes(1)
+    assert stored(bench.root, several[0]) == several[0].raw
