@@ -2,7 +2,8 @@
 
 Arrays are copied when they are recorded, because environments reuse theirs; they are
 counted at the flush. There is no device, so nothing ever waits. What a record may look
-like is judged by the same rules as on a device (`forms`).
+like is judged by the same rules as on a device (`forms`); a numpy masked array with masked
+places is refused.
 """
 
 from __future__ import annotations
@@ -313,15 +314,27 @@ def facts_of(what: str, value: ArrayLike) -> Facts:
     """Return the facts of anything that numpy makes an array of.
 
     Raises:
-        CounterError: it makes none.
+        CounterError: it makes none, or places of it are masked.
     """
     if type(value).__module__.partition(".")[0] == "torch":
         raise CounterError(f"{what}: got a {type(value).__name__}; give an array, or use DeviceCounters for tensors")
+    _refuse_masked(what, value)
     try:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:
         raise CounterError(f"{what}: got a {type(value).__name__}, of which numpy makes no array: {error}") from None
     return Facts(_KINDS.get(array.dtype.kind, "other"), str(array.dtype), array.shape)
+
+
+def _refuse_masked(what: str, value: ArrayLike) -> None:
+    """Raise CounterError where places of a numpy masked array are masked: `asarray` would count what lies below."""
+    if type(value) is np.ndarray or not isinstance(value, np.ma.MaskedArray):
+        return
+    if hidden := np.ma.count_masked(value):
+        raise CounterError(
+            f"{what}: {hidden} of {value.size} places of a numpy masked array are masked, which is no number; fill them"
+            " (`.filled(0)`) and leave their rows out with `valid`, or values out with the weight 0"
+        )
 
 
 def given_of(what: str, part: ArrayLike | Mapping[str, ArrayLike] | None) -> Given | None:

@@ -176,3 +176,25 @@ def test_a_shape_that_does_not_fit_is_refused(actions, masks, says):
 def test_an_unknown_value_is_refused():
     with pytest.raises(CounterError, match="scalar 'x' is unknown; the spec has: none"):
         HostCounters(spec_of(1)).record_scalar("x", 1.0)
+
+
+def test_masked_places_of_numpy_arrays_are_refused_and_counted_as_left_out():
+    spec = CounterSpec(heads={"h": ["a", "b"]}, scalars=("r",))
+    bank = HostCounters(spec)
+    bank.record_step(np.ma.masked_array([0, 1], False), np.ma.masked_array(np.ones((2, 2), bool)), scalars={"r": 1.0})
+    bank.record_actions(np.ma.masked_array([0, 1, 1], [False, True, False]))
+    bank.record_masks(np.ma.masked_array(np.ones((4, 2), bool), [[True, False]] + [[False, False]] * 3))
+    bank.record_scalar("r", np.ma.masked_array([1.0, 99.0], [False, True]))
+    bank.record_scalar("r", np.ma.masked)
+    snapshot = bank.flush(batch_idx=1).result()
+    assert snapshot.ints[LEFT_OUT] == 3 + 4
+    assert snapshot.ints[VALUES_LEFT_OUT] == 2 + 1
+    events = {event_type.__name__: fields for event_type, fields in snapshot.events()}
+    assert events["ActionDistribution"]["total"] == 2
+    assert events["ScalarSummarized"]["max"] == 1.0
+
+
+def test_the_refusal_of_a_masked_array_states_how_many_places_and_what_to_do():
+    bank = HostCounters(CounterSpec(heads={"h": ["a", "b"]}))
+    with pytest.raises(CounterError, match=r"actions of head 'h': 1 of 3 places .* masked.*valid"):
+        bank.record_actions({"h": np.ma.masked_array([0, 1, 1], [False, True, False])})
