@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from esper_telemetry.counters import DeviceCounters, HostCounters
+from esper_telemetry.counters import CounterSpec, DeviceCounters, HostCounters
 from esper_telemetry.counters.cells import LEFT_OUT, VALUES_LEFT_OUT
 from esper_telemetry.errors import CounterError
 from tests.esper_telemetry.counters.naive import by_head, count, counts_of, random_step, spec_of
@@ -113,6 +113,14 @@ def test_rows_that_are_no_decision_count_nowhere_and_their_scalars_neither():
         "loss": 4, "a": 20 - one.invalid_rows // 5, "b": 8,
     }  # fmt: skip
     assert {name: summary.non_finite for name, summary in one.scalars.items()} == {"loss": 0, "a": 0, "b": 2}
+
+
+@pytest.mark.parametrize("masks", [{}, np.ones((3, 0), dtype=bool)], ids=["by head", "packed"])
+def test_a_bank_of_values_alone_takes_the_masks_of_no_heads(masks):
+    bank = HostCounters(CounterSpec({}, scalars=("loss",)))
+    bank.record_step(None, masks, scalars={"loss": 1.5})
+    found = bank.flush(batch_idx=1).result()
+    assert (found.steps, found.scalars["loss"].sum, found.misuse) == (1, 1.5, {})
 
 
 def test_what_does_not_fit_later_is_left_out_by_its_rows():

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile.block_columns import parse_block
+from esper_telemetry.recordfile.block_columns import joined, parse_block
 from esper_telemetry.recordfile.frame_messages import ENVELOPES, frame_class
 from esper_telemetry.schema.event_block import (
     COLUMN_TYPES,
@@ -24,6 +24,7 @@ from esper_telemetry.schema.event_block import (
     steps_of,
 )
 from esper_telemetry.v1 import context_pb2, record_pb2, training_pb2
+from tests.esper_telemetry.schema.foreign import foreign
 
 I64 = st.integers(-(1 << 63), (1 << 63) - 1)
 U64 = st.integers(0, (1 << 64) - 1)
@@ -170,6 +171,17 @@ def test_events_of_a_block_are_the_messages_they_were():
     assert (plain.context[0].first, plain.context[0].int_steps) == (1000, b"\1\1\1\1")
     assert list(plain.context[1].texts) == ["cuda:0", "cpu"]
     assert plain.context[1].indices == bytes([0, 1, 0, 1, 0])
+
+
+@pytest.mark.parametrize("name", ["int64", "sint32", "sint64", "sfixed32", "sfixed64", "enum"])
+def test_numbers_below_zero_become_the_messages_they_were(name):
+    everything = foreign("Everything", "proto3")
+    field = everything.DESCRIPTOR.fields_by_name[name]
+    values = [-2, 1, 0, -2, -(1 << 30)] if name == "enum" else [-1, 3, 0, -64, -(1 << 31)]
+    column = encode_column(Field(field.number, field.type), values)
+    block = parsed(encode_block(1, range(1, 6), range(5), [], [column]))
+    rows = joined(block.columns.values(), 5)
+    assert [getattr(everything.FromString(row), name) for row in rows] == values
 
 
 def test_what_is_constant_is_written_once():
