@@ -14,6 +14,9 @@ it is first used. Counters on a device are in `esper_telemetry.counters`.
 
 from __future__ import annotations
 
+import os
+import time
+from _thread import get_ident
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -67,19 +70,49 @@ _HOMES = {
     "table": "tables",
     "tables": "tables",
 }
+# Threads that are loading a name. Where one of them is at it while another thread forks, the child inherits a lock of
+# the import that nobody in it will release, and its first use of the same name would wait for ever.
+_loading: list[int] = []
+_LONGEST_LOADING_S = 10.0
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name on first use (PEP 562), so that the import itself stays light."""
     if name in ("errors", "events"):
-        return import_module(f"{__name__}.{name}")
+        return _load(name)
     if name == "__version__":
         return _version()
     if name in _HOMES:
-        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        value = getattr(_load(_HOMES[name]), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; its names are {', '.join(__all__)}")
+
+
+def _load(module: str) -> Any:
+    """Import a part of the package; a fork of another thread waits until that is done."""
+    me = get_ident()
+    _loading.append(me)
+    try:
+        return import_module(f"{__name__}.{module}")
+    finally:
+        _loading.remove(me)
+
+
+def _let_others_load() -> None:
+    """Wait, before a fork, for what other threads are loading; not for ever, as they may wait for this one."""
+    me, end = get_ident(), time.monotonic() + _LONGEST_LOADING_S
+    while any(thread != me for thread in list(_loading)) and time.monotonic() < end:
+        time.sleep(0.001)
+
+
+def _forget_other_threads() -> None:
+    me = get_ident()
+    _loading[:] = [thread for thread in _loading if thread == me]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_let_others_load, after_in_child=_forget_other_threads)
 
 
 def _version() -> str:

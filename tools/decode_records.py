@@ -44,13 +44,12 @@ from google.protobuf.message import DecodeError
 ZSTD, OURS, SEEK_TABLE = b"\x28\xb5\x2f\xfd", b"\x57\x2a\x4d\x18", b"\x5e\x2a\x4d\x18"
 MAX_FRAME, MAX_WINDOW, MAX_DESCRIPTORS, MAX_SKIPPABLE = 4 << 20, 8 << 20, 1 << 20, 64 << 20
 
-# What must be known to read a file; the rest of the schema is in its headers. A context stays bytes, and so do the real
-# numbers of a column, for on the wire a packed array of them is its bytes.
+# What must be known to read a file; the rest of the schema is in its headers. A context stays bytes.
 BOOTSTRAP = """RecordFile: Header* header 1, Event* event 2, EventBlock* block 3
 Event: uint32 type_id 1, fixed64 time_unix_nano 2, uint64 seq 3, bytes context 4, bytes payload 5
-EventBlock: uint32 type_id 1, uint64* seq_steps 2, sint64* time_steps 3, Column* context 4, Column* columns 5, bytes* payloads 6
-Column: uint32 field 1, uint32 type 2, bytes doubles 3, bytes floats 4, sint64* ints 5, sint64* int_steps 6, bytes* texts 7, uint32* indices 8, bytes flags 9
-Header: bytes file_id 3, string run_id 4, bytes producer_id 5, string stream 6, uint32 segment 7, uint64 previous_last_seq 9, uint32 rank 14, TypeEntry* types 17, bytes file_descriptor_set 18, uint32 attempt 22
+EventBlock: uint32 type_id 1, uint32 events 2, uint64 first_seq 3, bytes seq_steps 4, fixed64 first_time_unix_nano 5, bytes time_steps 6, Column* context 7, Column* columns 8, bytes* payloads 9
+Column: uint32 field 1, uint32 type 2, bytes doubles 3, bytes floats 4, sint64 first 5, bytes ints 6, bytes int_steps 7, bytes* texts 8, bytes indices 9, bytes flags 10
+Header: bytes file_id 3, string run_id 4, bytes producer_id 5, string stream 6, uint32 segment 7, uint64 previous_last_seq 9, uint32 rank 14, TypeEntry* types 17, bytes file_descriptor_set 18, uint32 attempt 22, string definitions 24
 TypeEntry: uint32 type_id 1, string full_name 2"""  # noqa: E501 - a message a line
 
 # DESC, the commit marker of the frame before it: magic, size, "EFRM"; compressed and raw size, events (0 in a header
@@ -167,7 +166,10 @@ class Schema:
         """Take the types and descriptors of a header; the first one carries Context."""
         if len(header.file_descriptor_set) > MAX_DESCRIPTORS:
             raise ValueError(f"the descriptors take {len(header.file_descriptor_set):,} bytes, over the limit")
+        lines = iter(header.definitions.split("\n"))
         for file in descriptor_pb2.FileDescriptorSet.FromString(header.file_descriptor_set).file:
+            if not file.name:
+                complete(file, lines)
             if file.name not in self.files:
                 self.pool.Add(file)
                 self.files.add(file.name)
@@ -299,14 +301,49 @@ def bootstrap() -> dict[str, Any]:
 MESSAGES = bootstrap()
 
 
+def complete(file: Any, lines: Iterator[str]) -> None:
+    """Give a file what its header leaves out: names, each the first word of a line, and what follows from places."""
+    own = next(lines, "")
+    for one in file.message_type:
+        complete_message(one, lines)
+    for one in file.enum_type:
+        name(lines, one, *one.value)
+    name(lines, *file.extension)
+    file.name = own or ".".join(filter(None, [file.package, next(iter((*file.message_type, *file.enum_type))).name]))
+    file.syntax = file.syntax or "proto3"
+
+
+def complete_message(message: Any, lines: Iterator[str]) -> None:
+    """Give a message of such a file what it lacks."""
+    name(lines, message, *message.field, *message.oneof_decl)
+    for nested in message.nested_type:
+        complete_message(nested, lines)
+    for nested in message.enum_type:
+        name(lines, nested, *nested.value)
+    number = 0
+    for field in message.field:
+        number = field.number = field.number if field.HasField("number") else number + 1
+        if field.proto3_optional and not field.HasField("oneof_index"):
+            field.oneof_index = len(message.oneof_decl)
+            message.oneof_decl.add(name=f"_{field.name}")
+
+
+def name(lines: Iterator[str], *several: Any) -> None:
+    """Take the next names; behind the space is a comment."""
+    for one in several:
+        one.name = next(lines, "").partition(" ")[0]
+
+
 def events_of(content: Any) -> list[Any]:
     """Return the events of a frame in the order of their sequence numbers: single ones, and those of blocks."""
     events = list(content.event)
     for block in content.block:
-        seqs, times = list(itertools.accumulate(block.seq_steps)), list(itertools.accumulate(block.time_steps))
-        count = len(seqs)
-        if len(times) != count or len(block.payloads) not in {0, count}:
-            raise ValueError(f"a block of {count} events has {len(times)} times and {len(block.payloads)} payloads")
+        count = block.events
+        seqs = list(itertools.accumulate(integers(block.seq_steps, count - 1, "I"), initial=block.first_seq))
+        steps = integers(block.time_steps, count - 1, "i")
+        times = list(itertools.accumulate(steps, initial=block.first_time_unix_nano))
+        if len(block.payloads) not in {0, count}:
+            raise ValueError(f"a block of {count} events has {len(block.payloads)} payloads")
         if (len(block.context) + len(block.columns)) * count > MAX_CELLS:
             raise ValueError(f"a block of {count} events holds over {MAX_CELLS:,} values")
         contexts = serialized(block.context, count)
@@ -335,10 +372,32 @@ def column_values(column: Any, count: int) -> list[Any]:
     if column.flags:
         return [column.flags[event >> 3] >> (event & 7) & 1 for event in range(count)]
     if column.doubles or column.floats:
-        return [value for (value,) in iter_unpack("<d" if column.doubles else "<f", column.doubles or column.floats)]
+        return reals(column.doubles or column.floats, "<d" if column.doubles else "<f")
     if column.texts:
-        return [column.texts[index] for index in column.indices] if column.indices else list(column.texts)
-    return list(column.ints or itertools.accumulate(column.int_steps))
+        places = integers(column.indices, count, "I") if column.indices else range(len(column.texts))
+        return [column.texts[place] for place in places]
+    if column.ints:
+        return integers(column.ints, count, "i")
+    steps = integers(column.int_steps, count - 1, "i") if column.int_steps else []  # none: one number for all
+    return list(itertools.accumulate(steps, initial=column.first))
+
+
+def integers(planes: bytes, count: int, code: str) -> list[int]:
+    """Return numbers of one width: the lowest bytes of all, the next bytes of all, up to the highest; "i": signed."""
+    width, rest = divmod(len(planes), count) if count > 0 else (1, len(planes))
+    if rest or not 0 < width <= 8:  # noqa: PLR2004 - bytes of the widest integer
+        raise ValueError(f"{len(planes)} bytes are no {count} integers")
+    numbers = zip(*(planes[place * count : place * count + count] for place in range(width)), strict=True)
+    return [int.from_bytes(number, "little", signed=code == "i") for number in numbers]
+
+
+def reals(data: bytes, code: str) -> list[float]:
+    """Return real numbers: all bytes but the two highest, number by number; the next-highest of all; the highest."""
+    size = calcsize(code)
+    count, low = len(data) // size, size - 2
+    ends = zip(data[count * low : count * low + count], data[count * low + count :], strict=True)
+    whole = [data[at * low : at * low + low] + bytes(end) for at, end in enumerate(ends)]
+    return [value for (value,) in iter_unpack(code, b"".join(whole))]
 
 
 def wire_value(kind: str, value: Any) -> bytes:

@@ -130,8 +130,16 @@ class Caller:
         Raises:
             Refused: TOKEN where no proof holds, FORBIDDEN where it lacks the right.
         """
+        return self.proven(grants, now)[0]
+
+    def proven(self, grants: Grants | None, now: datetime) -> tuple[Tenant, datetime | None]:
+        """Return who calls, and until when that holds while the grants are the same; None where it does not end.
+
+        Raises:
+            Refused: as `tenant`.
+        """
         if grants is None:
-            return EVERYBODY
+            return EVERYBODY, None
         grant = next((grants.names[name] for name in self.names if name in grants.names), None)
         if grant is None:
             grant = self._by_token(grants, now)
@@ -139,7 +147,7 @@ class Caller:
             raise Refused(
                 "FORBIDDEN", f"{grant.tenant.name} may {' and '.join(sorted(grant.may))} with this, not {self.right}"
             )
-        return grant.tenant
+        return grant.tenant, grant.expires
 
     def _by_token(self, grants: Grants, now: datetime) -> _Grant:
         header = self.authorization

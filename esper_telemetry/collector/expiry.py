@@ -14,8 +14,6 @@ import os
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from esper_telemetry.storage.engine import Inspect
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -105,6 +103,5 @@ def inspect(intake: Intake) -> None:
     producers = intake.roster.producers
     turns = -(-len(producers) // _LOOKED_FOR) or 1
     first = int(asyncio.get_running_loop().time()) % turns * _LOOKED_FOR
-    for producer in islice(producers.values(), first, first + _LOOKED_FOR):
-        if producer.listener is not None and producer.lane.published:
-            intake.engine.put(producer.lane, Inspect())
+    looked_for = islice(producers.values(), first, first + _LOOKED_FOR)
+    intake.engine.inspect([each.lane for each in looked_for if each.listener is not None and each.lane.published])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from esper_telemetry.collector.frame_check import FrameCheck
@@ -85,6 +86,7 @@ class Intake:
         self._schemas = SchemaCheck(limits)
         self._quotas = Quotas(limits)
         self.readers = Readership(engine, self.roster, self._quotas)
+        self._open_runs: Counter[str] = Counter()
         self._queued = 0
         self._queued_since: float | None = None
         self._room = asyncio.Event()
@@ -124,6 +126,11 @@ class Intake:
     def streams(self) -> int:
         """Streams that are open."""
         return self._quotas.streams.total()
+
+    @property
+    def open_runs(self) -> int:
+        """Runs with an open stream."""
+        return len(self._open_runs)
 
     def usage(self, tenant: str) -> tuple[int, int]:
         """Return the streams and the readers of a tenant that are open."""
@@ -379,12 +386,17 @@ class Intake:
         """Count a stream for its tenant, and no more for the one that it takes the place of."""
         self._let_go(producer)
         self._quotas.streams[tenant.name] += 1
+        self._open_runs[producer.key.run_id] += 1
         producer.listener, producer.tenant = listener, tenant.name
         producer.left_at, producer.sealing = None, False
 
     def _let_go(self, producer: Producer) -> None:
         if producer.tenant is not None:
             self._quotas.streams[producer.tenant] -= 1
+            run_id = producer.key.run_id
+            self._open_runs[run_id] -= 1
+            if not self._open_runs[run_id]:
+                del self._open_runs[run_id]
         producer.listener = producer.tenant = None
 
     async def _settle(self, producer: Producer, epoch: int) -> None:

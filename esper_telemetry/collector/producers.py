@@ -7,12 +7,13 @@ subtracted and a restart forgets nothing. Lives in one event loop.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.collector.wakeup import Wakeup
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile.layout import ID_BYTES
 from esper_telemetry.storage.engine import PutSchema, Seal
@@ -93,7 +94,7 @@ class Producer:
     tenant: str | None = None
     left_at: float | None = None
     sealing: bool = False
-    moved: asyncio.Event = field(default_factory=asyncio.Event)
+    moved: Wakeup = field(default_factory=Wakeup)
 
     @property
     def key(self) -> ProducerKey:
@@ -161,6 +162,7 @@ class Roster:
         self._forgot = forgot
         self._runs: dict[bytes, str] = {}
         self._run_bytes: dict[str, int] = {}
+        self._members: Counter[str] = Counter()
         self._closed: set[str] = set()
         # How often something on the disk became other than what was read of it a moment ago.
         self._changes = 0
@@ -176,7 +178,7 @@ class Roster:
         self._check_open(key.run_id)
         while key not in self.producers:
             changes = self._changes
-            restored = await restore(self._engine, key)
+            restored = await restore(self._engine, key, weigh=key.run_id not in self._run_bytes)
             self._check_open(key.run_id)
             # Another stream may have restored it meanwhile, and even used and left it.
             if changes == self._changes and key not in self.producers:
@@ -256,7 +258,9 @@ class Roster:
         self._forgot(producer)
         self._engine.forget(producer.lane)
         self._runs.pop(key.producer_id, None)
-        if all(other.run_id != key.run_id for other in self.producers):
+        self._members[key.run_id] -= 1
+        if self._members[key.run_id] <= 0:
+            del self._members[key.run_id]
             self._run_bytes.pop(key.run_id, None)
 
     def _check_open(self, run_id: str) -> None:
@@ -267,6 +271,7 @@ class Roster:
         if self._runs.setdefault(key.producer_id, key.run_id) != key.run_id:
             raise Refused("PRODUCER_TAKEN", f"producer {key.producer_id.hex()} belongs to another run")
         producer = self.producers[key] = Producer(restored.lane)
+        self._members[key.run_id] += 1
         # Files that were in use all the time still have the numbers of the streams before.
         producer.numbers.restart(producer.numbers.durable_seq)
         producer.numbers.epoch = 0
@@ -276,14 +281,19 @@ class Roster:
         self._run_bytes.setdefault(key.run_id, restored.run_bytes)
 
 
-async def restore(engine: Engine, key: ProducerKey) -> RestoredProducer:
+async def restore(engine: Engine, key: ProducerKey, *, weigh: bool = False) -> RestoredProducer:
     """Return what an engine has of a producer.
+
+    Args:
+        engine: that keeps it.
+        key: the producer.
+        weigh: find out what its run takes, too.
 
     Raises:
         Refused: it cannot be known now (STORAGE).
     """
     try:
-        return await engine.restore(key)
+        return await engine.restore(key, weigh=weigh)
     except (SinkError, OSError) as error:
         raise storage_refusal(str(error)) from error
 

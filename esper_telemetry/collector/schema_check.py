@@ -119,9 +119,14 @@ class SchemaCheck:
                 f"the header takes {size - descriptors:,} bytes beside its descriptors, {self._limits.header_bytes:,}"
                 " at most: shorten its attributes",
             )
-        if (header.run_id, header.producer_id) != key:
+        if header.run_id != key.run_id:
             raise Refused(
                 "SCHEMA_INVALID", f"the header is of run {header.run_id[:200]!r}, the Hello of {key.run_id!r}"
+            )
+        if header.producer_id != key.producer_id:
+            raise Refused(
+                "SCHEMA_INVALID",
+                f"the header is of producer {header.producer_id[:16].hex()}, the Hello of {key.producer_id.hex()}",
             )
         if header.format_major > FORMAT_MAJOR:
             raise Refused("SCHEMA_INVALID", f"format version {header.format_major} is newer than {FORMAT_MAJOR}")

@@ -29,6 +29,7 @@ from esper_telemetry.collector.retention import carry_out, plan_retention, tenan
 from esper_telemetry.collector.service import TICK_S, CollectorService
 from esper_telemetry.collector.usage import TenantUsage
 from esper_telemetry.daemon.failures import TaskFailures
+from esper_telemetry.daemon.long_lived import LongLived
 from esper_telemetry.daemon.metrics_port import MetricsServer
 from esper_telemetry.daemon.native_log import CORE
 from esper_telemetry.daemon.supervisor import Supervisor, run_until_signal
@@ -255,6 +256,16 @@ class CollectorServer:
 
     # --- watching -----------------------------------------------------------------------------------------------------
 
+    def keep_pauses_short(self) -> None:
+        """Have this process collect garbage more seldom, and in smaller pieces, while it runs."""
+        service, long_lived = self._service, LongLived()
+
+        async def look() -> None:
+            open_now, now = len(service.streams), asyncio.get_running_loop().time()
+            long_lived.look(service.opened, service.opened - open_now, now)
+
+        self._duties.every(_WATCH_S, "garbage", look)
+
     async def _tick(self) -> None:
         self._service.tick()
 
@@ -333,9 +344,8 @@ class CollectorServer:
 
     async def _gauge(self) -> None:
         now = asyncio.get_running_loop().time()
-        producers = self.intake.roster.producers.values()
         self.metrics.streams.set(self.intake.streams)
-        self.metrics.open_runs.set(len({each.key.run_id for each in producers if each.listener is not None}))
+        self.metrics.open_runs.set(self.intake.open_runs)
         self.metrics.queued_bytes.set(self.intake.queued_bytes)
         self.metrics.durable_lag_seconds.set(self.intake.lag(now))
 
@@ -381,6 +391,7 @@ async def serve(settings: Settings, on_ready: Callable[[CollectorServer], None])
     """
 
     def ready(server: CollectorServer) -> None:
+        server.keep_pauses_short()
         on_ready(server)
         tell_manager("READY=1")
 

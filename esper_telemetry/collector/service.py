@@ -7,7 +7,7 @@ import contextlib
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import grpc
 
@@ -55,33 +55,45 @@ class _Asked:
     tenant: str = ""
 
 
+class _Proof(NamedTuple):
+    """Who calls.
+
+    Attributes:
+        caller: what the call brought.
+        tenant: who that is.
+        expires: until when, while the grants are the same; None where it does not end.
+    """
+
+    caller: Caller
+    tenant: Tenant
+    expires: datetime | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _OpenCall:
     """A call that lasts, and so has to be allowed for as long as it does.
 
     Attributes:
-        caller: what it brought.
-        tenant: who that was when the call began.
+        proof: who it was when the call began, and by what.
         run_id: tells which run it uses; empty while that is not known.
         stop: ends it.
     """
 
-    caller: Caller
-    tenant: Tenant
+    proof: _Proof
     run_id: Callable[[], str]
     stop: Callable[[Refused], None]
 
     def check(self, tokens: TokenFile) -> None:
         """Stop the call if its caller may not do any more what it does; other rights are taken by calling again."""
         try:
-            tenant = self.caller.tenant(tokens.grants, datetime.now(UTC))
+            tenant = self.proof.caller.tenant(tokens.grants, datetime.now(UTC))
             if self.run_id():
                 tenant.check_run(self.run_id())
         except Refused as refused:
             self.stop(refused)
         else:
-            if tenant != self.tenant:
-                self.stop(Refused("TOKEN", f"what {self.tenant.name} may do has changed; send a new Hello"))
+            if tenant != self.proof.tenant:
+                self.stop(Refused("TOKEN", f"what {self.proof.tenant.name} may do has changed; send a new Hello"))
 
 
 class CollectorService(collector_pb2_grpc.CollectorServicer):
@@ -94,6 +106,7 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
 
     Attributes:
         streams: Publish streams that are open.
+        opened: Publish streams that were opened since the start.
         empty: set while there are none.
     """
 
@@ -103,19 +116,22 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
         self._metrics = metrics
         self._owing: set[PublishStream] = set()
         self._open: set[_OpenCall] = set()
+        self._checked = tokens.grants
         self.streams: set[PublishStream] = set()
+        self.opened = 0
         self.empty = asyncio.Event()
         self.empty.set()
 
     async def Publish(self, _request_iterator: Any, context: Any) -> None:  # noqa: N802 - named by the service
         """Serve one stream."""
         async with self._answering(context) as asked:
-            caller, tenant = self._caller(context, "write", asked)
-            stream = PublishStream(context, self._intake, tenant, self._owing.add)
+            proof = self._caller(context, "write", asked)
+            stream = PublishStream(context, self._intake, proof.tenant, self._owing.add)
             self.streams.add(stream)
+            self.opened += 1
             self.empty.clear()
             try:
-                with self._lasting(_OpenCall(caller, tenant, lambda: stream.run_id, stream.stop)):
+                with self._lasting(_OpenCall(proof, lambda: stream.run_id, stream.stop)):
                     await stream.run()
             finally:
                 self.streams.discard(stream)
@@ -126,27 +142,28 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
     async def PushBatch(self, request: collector_pb2.PushBatchRequest, context: Any) -> collector_pb2.Ack | None:  # noqa: N802
         """Take a short stream in one call; return when all of it is durable."""
         async with self._answering(context) as asked:
-            caller, tenant = self._caller(context, "write", asked)
+            proof = self._caller(context, "write", asked)
             listener = _Push()
-            with self._lasting(_OpenCall(caller, tenant, lambda: request.hello.run_id, listener.stop)):
-                return await _unless(listener.stopped, _push(self._intake, request, tenant, listener))
+            with self._lasting(_OpenCall(proof, lambda: request.hello.run_id, listener.stop)):
+                return await _unless(listener.stopped, _push(self._intake, request, proof.tenant, listener))
 
     async def GetWatermark(  # noqa: N802 - named by the service
         self, request: collector_pb2.GetWatermarkRequest, context: Any
     ) -> collector_pb2.Welcome | None:
         """Return what is durable of a producer."""
         async with self._answering(context) as asked:
-            return await self._intake.watermark(request, self._caller(context, "write", asked)[1])
+            return await self._intake.watermark(request, self._caller(context, "write", asked).tenant)
 
     async def Subscribe(self, request: collector_pb2.SubscribeRequest, context: Any) -> None:  # noqa: N802
         """Send the durable frames of a run, then what is added."""
         async with self._answering(context) as asked:
-            caller, tenant = self._caller(context, "read", asked)
+            proof = self._caller(context, "read", asked)
+            tenant = proof.tenant
             check_run_id(request.run_id)
             tenant.check_run(request.run_id)
             self._check_readable()
             stopped: asyncio.Future[Refused] = asyncio.get_running_loop().create_future()
-            with self._lasting(_OpenCall(caller, tenant, lambda: request.run_id, _once(stopped))):
+            with self._lasting(_OpenCall(proof, lambda: request.run_id, _once(stopped))):
                 await _unless(
                     stopped,
                     follow_run(self._intake.readers, request, tenant, context.write, self._intake.limits.heartbeat_s),
@@ -157,7 +174,7 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
     ) -> collector_pb2.ListRunsResponse | None:
         """List the runs."""
         async with self._answering(context) as asked:
-            tenant = self._caller(context, "read", asked)[1]
+            tenant = self._caller(context, "read", asked).tenant
             self._check_readable()
             return await list_runs(self._intake, request, tenant)
 
@@ -166,7 +183,7 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
     ) -> collector_pb2.DeleteRunResponse | None:
         """Delete a run that has no stream and no reader."""
         async with self._answering(context) as asked:
-            tenant = self._caller(context, "delete", asked)[1]
+            tenant = self._caller(context, "delete", asked).tenant
             self._check_readable()
             return collector_pb2.DeleteRunResponse(deleted_bytes=await delete_run(self._intake, request.run_id, tenant))
 
@@ -179,13 +196,21 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
 
     def check_alive(self) -> None:
         """End the streams of clients that have gone silent."""
+        now = asyncio.get_running_loop().time()
         for stream in list(self.streams):
-            stream.check_alive()
+            stream.check_alive(now)
 
     def check_callers(self) -> None:
-        """End the calls whose token is gone or expired, or may not do any more what they do."""
+        """End the calls whose token is gone or expired, or may not do any more what they do.
+
+        All are looked at where the grants have changed, else those whose token has expired: to look at 10,000 every
+        second took a tenth of a core.
+        """
+        grants, now = self._tokens.grants, datetime.now(UTC)
+        changed, self._checked = grants is not self._checked, grants
         for call in list(self._open):
-            call.check(self._tokens)
+            if changed or (call.proof.expires is not None and now >= call.proof.expires):
+                call.check(self._tokens)
 
     def drain(self, drain: collector_pb2.Drain, refused: Refused) -> None:
         """Have every stream store and ack what was taken, and end."""
@@ -196,8 +221,8 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
         if self._intake.engine.elsewhere:
             raise Refused("ELSEWHERE", f"this gateway keeps no record files: {self._intake.engine.elsewhere}")
 
-    def _caller(self, context: Any, right: str, asked: _Asked) -> tuple[Caller, Tenant]:
-        """Return what a call brought, and who it proves to be; `asked` learns that too.
+    def _caller(self, context: Any, right: str, asked: _Asked) -> _Proof:
+        """Return who a call proves to be; `asked` learns that too.
 
         Raises:
             Refused: TOKEN or FORBIDDEN.
@@ -206,9 +231,9 @@ class CollectorService(collector_pb2_grpc.CollectorServicer):
         authorization = next((value for key, value in context.invocation_metadata() if key == "authorization"), None)
         decoded = tuple(name.decode(errors="replace") for name in names)
         caller = Caller(authorization if isinstance(authorization, str) else None, decoded, right)
-        tenant = caller.tenant(self._tokens.grants, datetime.now(UTC))
+        tenant, expires = caller.proven(self._tokens.grants, datetime.now(UTC))
         asked.tenant = tenant.name
-        return caller, tenant
+        return _Proof(caller, tenant, expires)
 
     @contextlib.contextmanager
     def _lasting(self, call: _OpenCall) -> Iterator[None]:

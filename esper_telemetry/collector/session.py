@@ -6,7 +6,6 @@ the streams of a producer; a Session is one stream. It never stores, never waits
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from esper_telemetry.collector.refusal import Refused
@@ -70,7 +69,7 @@ class Session:
         self._limits = limits
         self._fingerprint = fingerprint
         self._heard = now
-        self._unacked: deque[int] = deque()
+        self._unacked: list[int] = []  # a deque takes 700 bytes, and is empty most of the time
         self._countable = 0
         self._dirty_since: float | None = None
         self._resend_from = 0
@@ -161,10 +160,10 @@ class Session:
 
     def settled(self, now: float) -> None:
         """Count the batches that have become durable meanwhile."""
-        before = len(self._unacked)
-        while self._unacked and self._unacked[0] <= self._numbers.durable_seq:
-            self._unacked.popleft()
-        done = before - len(self._unacked)
+        done = 0
+        while done < len(self._unacked) and self._unacked[done] <= self._numbers.durable_seq:
+            done += 1
+        del self._unacked[:done]
         self._countable += done
         if done:
             self._touch(now)

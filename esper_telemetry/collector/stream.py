@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from grpc import aio
 
 from esper_telemetry.collector.refusal import Refused
+from esper_telemetry.collector.wakeup import Wakeup
 from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ class PublishStream:
         self._admission: Admission | None = None
         self._stopped: asyncio.Future[Refused] = self._loop.create_future()
         self._whole: asyncio.Future[None] = self._loop.create_future()
-        self._wake = asyncio.Event()
-        self._moved = asyncio.Event()
+        self._wake = Wakeup()
+        self._moved = Wakeup()
         self._heartbeat: collector_pb2.Heartbeat | None = None
         self._drain: collector_pb2.Drain | None = None
         self._draining = self._finishing = self._waiting = False
@@ -78,7 +79,11 @@ class PublishStream:
         try:
             await self._context.write(collector_pb2.ServerMessage(welcome=admission.welcome))
             await self._converse()
-            why = "it is complete"
+            closed = admission.session.closed
+            if closed is not None and numbers.durable_seq >= closed.final_seq:
+                why = "it is complete"
+            else:
+                why = "its client ended it" + ("" if closed is None else f" before number {closed.final_seq}")
         except Refused as refused:
             why = refused.reason
             raise
@@ -124,9 +129,9 @@ class PublishStream:
         elif session is not None and session.owes:
             self._on_owing(self)
 
-    def check_alive(self) -> None:
+    def check_alive(self, now: float) -> None:
         """End the stream if its client has been silent for too long, and was not kept waiting."""
-        if not self._waiting and self._admission is not None and self._admission.session.expired(self._loop.time()):
+        if not self._waiting and self._admission is not None and self._admission.session.expired(now):
             self.stop(Refused("IDLE", f"no message for {self._intake.limits.dead_s:g} s; send heartbeats"))
 
     def _look_for_the_end(self) -> None:

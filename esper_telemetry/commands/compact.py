@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,7 +32,6 @@ from esper_telemetry.uplink.sender import LOG_NAME as AGENT_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 
 @click.command
@@ -44,7 +45,7 @@ def command(files: tuple[str, ...], *, force: bool, dry_run: bool, as_json: bool
     A run does that by itself when it is closed, as far as two seconds of processor time and five of the wall clock
     allow; this is for what was left, and for records of runs that were killed. A file that is damaged, still written or
     sent, or that would not become a third smaller (its headers left aside) stays as it is. It may be stopped at any
-    moment. Exit code 3: a file is damaged.
+    moment. Exit code 1: a file could not be written; 3: a file is damaged.
     """
     if "-" in files:
         raise click.UsageError("standard input has no place of its own that could be taken; name a file")
@@ -62,14 +63,14 @@ def command(files: tuple[str, ...], *, force: bool, dry_run: bool, as_json: bool
     for one in paths.passed_over:
         warn(str(one))
     damaged = any(one.damaged for one in found)
-    if paths.alone and damaged:
+    if (paths.alone and damaged) or any(one.failed for one in found):
         return FAILED
     return INCOMPLETE if damaged or paths.passed_over else FINE
 
 
 def _busy(path: Path) -> str:
     """Return who works with a file in a way that its frames must not change; empty if nobody does."""
-    folder = path.resolve().parent
+    folder = Path(os.path.realpath(path)).parent  # Path.resolve raises for a link that leads to itself
     with contextlib.suppress(OSError):
         if is_locked(folder / AGENT_LOG):
             return "an agent is sending it, and rewrites it once all of it is durable at the collector"
@@ -85,7 +86,7 @@ def _tell(found: Sequence[Compaction], *, dry_run: bool) -> None:
             part = one.after / max(1, one.before)
             frames = f"{one.frames[0]:,} → {plural(one.frames[1], 'frame')}"
             print_text(f"{one.path}  {size(one.before)} → {size(one.after)} ({part:.0%}), {frames}")
-        elif one.damaged:
+        elif one.damaged or one.failed:
             warn(f"{one.path}: stays as it is: {one.kept}")
         else:
             note(f"{one.path}: stays as it is: {one.kept}")
@@ -100,6 +101,7 @@ def _document(one: Compaction) -> dict[str, Any]:
         "rewritten": not one.kept,
         "kept": one.kept or None,
         "damaged": one.damaged,
+        "failed": one.failed,
         "bytes_before": one.before,
         "bytes_after": one.after,
         "frames_before": one.frames[0],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from esper_telemetry.commands.output import FINE, INCOMPLETE, note, plural, print_json, print_text, warn
+from esper_telemetry.commands.output import FAILED, FINE, INCOMPLETE, note, plural, print_json, print_text, warn
 from esper_telemetry.commands.progress import measured
 from esper_telemetry.commands.reading import (
     Choice,
@@ -67,7 +67,8 @@ def command(files: tuple[str, ...], choice: Choice, output: Path, *, as_json: bo
             warn(f"{path}: {fault}")
     if chooser.lost_blocks:
         note("blocks of steps hold several environments each; --env left them out")
-    return each.tell(FINE if all(one.complete for one in found.values()) else INCOMPLETE)
+    code = each.tell(FINE if all(one.complete for one in found.values()) else INCOMPLETE)
+    return code if found else FAILED
 
 
 class _Chooser:

@@ -269,11 +269,7 @@ class EachFile:
             return None
 
     def tell(self, code: int) -> int:
-        """Say which files were passed over, and return the exit code: `code` if there were none or it is a worse one.
-
-        Raises:
-            NotARecordError: nothing could be done with any file.
-        """
+        """Say which files were passed over; return the exit code: `code` if there were none or it is a worse one."""
         for text in self.failed:
             warn(text)
         return code if code or not self.failed else INCOMPLETE

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from esper_telemetry.commands.output import FAILED, FINE, INCOMPLETE, note, plural, print_text, size, warn
-from esper_telemetry.commands.runlisting import SUFFIX, run_folders
+from esper_telemetry.commands.runlisting import SUFFIX, is_listable, run_folders
 from esper_telemetry.commands.times import length_of
 from esper_telemetry.errors import ConfigError
 from esper_telemetry.recordfile.lock import is_locked
@@ -57,14 +57,16 @@ def command(paths: tuple[Path, ...], *, older_than: int | None, keep: int | None
     their folder holds files that are not of the run.
     """
     rule = older_than is not None or keep is not None
+    rests = [rest for path in paths if rule for rest in _remove_rests(path)]
     chosen = [run for path in paths for run in (_outdated(path, older_than, keep) if rule else [_run_folder(path)])]
-    busy = [run for run in chosen if _is_written(run)]
-    for run in busy:
-        warn(f"{run}: it is being written, and stays")
-    chosen = [run for run in chosen if run not in busy]
+    staying = {run: why for run in chosen if (why := _why_it_stays(run))}
+    for run, why in staying.items():
+        warn(f"{run}: {why}")
+    chosen = [run for run in chosen if run not in staying]
+    incomplete = bool(staying or rests)
     if not chosen:
         note("nothing is to be deleted")
-        return INCOMPLETE if busy else FINE
+        return INCOMPLETE if incomplete else FINE
     total = sum(map(_bytes, chosen))
     for run in chosen:
         print_text(f"{run}  {size(_bytes(run))}")
@@ -78,7 +80,7 @@ def command(paths: tuple[Path, ...], *, older_than: int | None, keep: int | None
         return FAILED
     left = [run for run in chosen if not _delete(run)]
     note(f"deleted {plural(len(chosen) - len(left), 'run')}")
-    return INCOMPLETE if left or busy else FINE
+    return INCOMPLETE if left or incomplete else FINE
 
 
 def _run_folder(path: Path) -> Path:
@@ -96,8 +98,6 @@ def _run_folder(path: Path) -> Path:
 
 def _outdated(root: Path, older_than: int | None, keep: int | None) -> Sequence[Path]:
     """Return the runs of a folder that the rule no longer keeps, the oldest first."""
-    for grave in root.glob(f"{_GRAVE}*"):
-        shutil.rmtree(grave, ignore_errors=True)
     by_age = sorted(run_folders(root), key=_written)
     if keep is not None:
         by_age = by_age[: max(0, len(by_age) - keep)]
@@ -107,11 +107,33 @@ def _outdated(root: Path, older_than: int | None, keep: int | None) -> Sequence[
 
 def _written(run: Path) -> float:
     """Return when a run was last written, seconds since 1970."""
-    return max((file.stat().st_mtime for file in run.glob("*" + SUFFIX)), default=0.0)
+    return max((file.lstat().st_mtime for file in run.glob("*" + SUFFIX)), default=0.0)
 
 
-def _is_written(run: Path) -> bool:
-    return any(is_locked(file) for file in run.glob("*" + SUFFIX))
+def _remove_rests(root: Path) -> list[Path]:
+    """Remove what deletions have left in a folder of runs; return, and name, what could not be removed."""
+    rests = sorted(root.glob(f"{_GRAVE}*"))
+    for rest in rests:
+        shutil.rmtree(rest, ignore_errors=True)
+    left = [rest for rest in rests if rest.exists()]
+    for rest in left:
+        warn(f"{rest}: the rest of a run that was deleted cannot be removed; check its permissions")
+    return left
+
+
+def _why_it_stays(run: Path) -> str:
+    """Return why a run is not deleted: a process writes it, or that cannot be told; empty if it may go."""
+    if not is_listable(run):
+        return "it cannot be listed, and stays; check permissions"
+    for file in run.glob("*" + SUFFIX):
+        try:
+            if is_locked(file):
+                return "it is being written, and stays"
+        except FileNotFoundError:  # a link to nothing, which nobody writes
+            continue
+        except OSError as error:
+            return f"whether it is being written is unknown ({file.name}: {error.strerror}), and it stays"
+    return ""
 
 
 def _bytes(run: Path) -> int:
@@ -125,6 +147,7 @@ def _delete(run: Path) -> bool:
         if not foreign:
             grave = run.with_name(f"{_GRAVE}{run.name}-{os.getpid()}")
             run.rename(grave)
+            run = grave
             shutil.rmtree(grave)
             return True
         warn(f"{run}: its record was deleted; the folder stays, as it holds {', '.join(foreign[:5])}")
@@ -132,5 +155,5 @@ def _delete(run: Path) -> bool:
             if path.name not in foreign:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
     except OSError as error:
-        warn(f"{run}: {error}")
+        warn(f"{run}: cannot be deleted, or only in part: {error.strerror}: {error.filename}; check permissions")
     return False

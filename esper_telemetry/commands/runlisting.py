@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.commands.output import duration, print_table, size
+from esper_telemetry.errors import NotARecordError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -145,8 +147,25 @@ def run_document(run: RunRow, times: TimeFormat) -> dict[str, Any]:
 
 
 def run_folders(root: Path) -> list[Path]:
-    """Return the folders directly below `root` that hold a record file, in the order of their names."""
-    return sorted({file.parent for file in root.glob("*/*" + SUFFIX) if not file.parent.name.startswith(".")})
+    """Return the folders directly below `root` that hold a record file, in the order of their names.
+
+    A folder that may not be listed is among them: whether it is a run is unknown, and the one who reads it says so.
+
+    Raises:
+        NotARecordError: `root` itself cannot be listed.
+    """
+    try:
+        inside = sorted(path for path in root.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise NotARecordError(
+            f"the folder cannot be listed: {error.strerror}; check permissions", path=str(root)
+        ) from error
+    return [path for path in inside if path.is_dir() and (not is_listable(path) or any(path.glob("*" + SUFFIX)))]
+
+
+def is_listable(folder: Path) -> bool:
+    """Tell whether this process may see what is in a folder."""
+    return os.access(folder, os.R_OK | os.X_OK)
 
 
 def with_run_folders(files: Sequence[str]) -> list[str]:
@@ -154,6 +173,7 @@ def with_run_folders(files: Sequence[str]) -> list[str]:
     found: list[str] = []
     for name in files:
         folder = Path(name)
-        inside = run_folders(folder) if folder.is_dir() and not any(folder.glob("*" + SUFFIX)) else []
+        alone = not folder.is_dir() or not is_listable(folder) or any(folder.glob("*" + SUFFIX))
+        inside = [] if alone else run_folders(folder)
         found += [str(each) for each in inside] or [name]
     return found

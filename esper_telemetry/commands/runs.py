@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from esper_telemetry.commands.endpoint_options import endpoint_options
-from esper_telemetry.commands.output import FAILED, FINE, note, print_json, print_table, size
+from esper_telemetry.commands.output import FAILED, FINE, INCOMPLETE, note, print_json, print_table, size, warn
 from esper_telemetry.commands.progress import progress
-from esper_telemetry.commands.runlisting import print_runs, run_document, run_folders, runs_of
+from esper_telemetry.commands.runlisting import SUFFIX, print_runs, run_document, runs_of, with_run_folders
 from esper_telemetry.commands.times import TimeFormat
 from esper_telemetry.decode import rfc3339, summarize
 from esper_telemetry.errors import ConfigError
 from esper_telemetry.recordfile.remote import url_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from esper_telemetry.v1.collector_pb2 import ProducerSummary, RunSummary
 
@@ -29,7 +29,8 @@ COLLECTOR_LOCK = ".collector.lock"
 _HEAD = ("run", "name", "producers", "connected", "events", "bytes", "started")
 _EPILOG = """Events are counted by their numbers: up to the last one that is durable. Only a collector knows whether a
 producer is connected. Deleting needs the right "delete" in the token file, or a folder on which no collector runs; a
-run that is being written or read is not deleted. Exit code 1: it was not deleted."""
+run that is being written or read is not deleted. Exit code 1: it was not deleted; 3: of local runs something is damaged
+or missing, or a writer is gone without an end, as for info."""
 
 
 class _Runs(click.Group):
@@ -58,8 +59,10 @@ def command() -> None:
 def list_(place: str, *, as_json: bool, prefix: str, **security: Any) -> int:
     """List runs: who wrote them, how much, and whether a process writes them now."""
     address = _address(place, security)
-    if address is None and not (Path(place) / COLLECTOR_LOCK).exists() and run_folders(Path(place)):
-        return _list_local(Path(place), prefix, as_json=as_json)
+    if address is None and not (Path(place) / COLLECTOR_LOCK).exists():
+        local = with_run_folders([place])
+        if local != [place] or any(Path(place).glob("*" + SUFFIX)):
+            return _list_local(local, prefix, as_json=as_json)
     runs = _at_collector(address, prefix, security) if address else _in_folder(Path(place), prefix)
     known = address is not None
     if as_json:
@@ -73,10 +76,11 @@ def list_(place: str, *, as_json: bool, prefix: str, **security: Any) -> int:
     return FINE
 
 
-def _list_local(root: Path, prefix: str, *, as_json: bool) -> int:
-    """List the runs that this machine recorded into `root`: their outcomes and results are known."""
-    chosen = [folder for folder in run_folders(root) if folder.name.startswith(prefix)]
-    found = runs_of(summarize(chosen)) if chosen else []
+def _list_local(folders: Sequence[str], prefix: str, *, as_json: bool) -> int:
+    """List runs that this machine recorded: their outcomes and results are known."""
+    chosen = [folder for folder in folders if Path(folder).name.startswith(prefix)]
+    summary = summarize(chosen) if chosen else None
+    found = runs_of(summary) if summary else []
     times = TimeFormat("utc")
     if as_json:
         print_json([run_document(run, times) for run in found])
@@ -84,7 +88,9 @@ def _list_local(root: Path, prefix: str, *, as_json: bool) -> int:
         print_runs(found, times)
     else:
         note("there is no run")
-    return FINE
+    for warning in summary.warnings if summary else ():
+        warn(warning)
+    return INCOMPLETE if summary and summary.warnings else FINE
 
 
 @command.command()

@@ -368,6 +368,8 @@ def _numbers(column: NDArray[Any], options: int, first: int) -> NDArray[np.int64
 
 def mask_columns(spec: CounterSpec, part: ArrayLike | Mapping[str, ArrayLike]) -> NDArray[np.bool_]:
     """Return the masks as a new bool array [rows, S]."""
+    if not spec.heads and isinstance(part, Mapping):
+        return np.zeros((0, 0), dtype=np.bool_)  # numpy joins one array at least
     if isinstance(part, Mapping):
         packed = np.concatenate([np.asarray(part[head]) for head in spec.heads], axis=1)
     else:

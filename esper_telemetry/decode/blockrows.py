@@ -25,9 +25,18 @@ if TYPE_CHECKING:
 
     from esper_telemetry.decode.event_filter import Filter
     from esper_telemetry.decode.types import EventKind, Origin
-    from esper_telemetry.recordfile.block_columns import BlockColumns, ColumnValues
+    from esper_telemetry.recordfile.block_columns import BlockColumns
+    from esper_telemetry.recordfile.column_values import ColumnValues
 
-_ABSENT = object()
+
+class _Absent:
+    """What stands where a field is unset; false, as a default is."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+_ABSENT = _Absent()
 
 
 class _Part(NamedTuple):
@@ -54,72 +63,93 @@ class BlockShared:
         origin: their segment.
         payload: names of the fields of the message that are set, by number.
         context: the same of the context.
+        shares: what each event takes of the bytes of the block, and the number from which on it is a byte less.
     """
 
-    __slots__ = ("context", "kind", "origin", "payload")
+    __slots__ = ("context", "kind", "origin", "payload", "shares")
 
-    def __init__(self, kind: EventKind, origin: Origin, payload: _Part, context: _Part) -> None:
+    def __init__(
+        self, kind: EventKind, origin: Origin, payload: _Part, context: _Part, shares: tuple[int, int]
+    ) -> None:
         # No columns: an event that is kept would keep those of all.
         self.kind = kind
         self.origin = origin
         self.payload = tuple(payload.shown)
         self.context = tuple(context.shown)
+        self.shares = shares
 
 
 class BlockEvent(Event):
     """An event that travelled by column: it has its data at once, of which `context` and `message` are made."""
 
-    __slots__ = ("_parts", "_shared", "_size")
+    __slots__ = ("_shared", "data")
 
-    def __init__(
-        self,
-        shared: BlockShared,
-        envelope: tuple[int, int, int],
-        data: dict[str, Any],
-        parts: tuple[dict[str, Any], dict[str, Any]] | None = None,
-    ) -> None:
+    def __init__(self, shared: BlockShared, seq: int, time_unix_nano: int, data: dict[str, Any]) -> None:
         self._shared = shared
         self._kind = shared.kind
         self._origin = shared.origin
-        self.seq, self.time_unix_nano, self._size = envelope
-        self._data: dict[str, Any] = data
-        self._parts = parts  # payload and context, where `data` does not tell them apart
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """Payload and context in one dict, as of any event."""
-        return self._data
+        self.seq = seq
+        self.time_unix_nano = time_unix_nano
+        self.data: dict[str, Any] = data  # payload and context in one dict, as of any event
 
     @property
     def size(self) -> int:
         """Its share of the bytes that the block took."""
-        return self._size
+        share, from_seq = self._shared.shares
+        return share - (self.seq >= from_seq)
 
     @property
     def context(self) -> context_pb2.Context:
         """Where in the run it happened. What is unset was not bound: ask with HasField."""
         known = context_pb2.Context.DESCRIPTOR.fields_by_name
-        data = self._data
-        values = {name: data[name] for name in self._shared.context} if self._parts is None else self._parts[1]
-        return context_pb2.Context(**{name: value for name, value in values.items() if name in known})
+        return context_pb2.Context(**{name: value for name, value in self._where().items() if name in known})
 
     @property
     def message(self) -> Message:
         """The message, of a class made from the record's own descriptors."""
-        data = self._data
-        values = {name: data[name] for name in self._shared.payload} if self._parts is None else self._parts[0]
-        return self._kind.message_of(values)
+        return self._kind.message_of(self._own())
 
     @property
     def payload(self) -> bytes:
         """The serialized message."""
         return self.message.SerializeToString()
 
+    def _own(self) -> dict[str, Any]:
+        return {name: self.data[name] for name in self._shared.payload}
+
+    def _where(self) -> dict[str, Any]:
+        return {name: self.data[name] for name in self._shared.context}
+
+
+class OverlappingEvent(BlockEvent):
+    """One whose data do not tell message and context apart: both have a field of the same name, or some are unset."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(
+        self,
+        shared: BlockShared,
+        seq: int,
+        time_unix_nano: int,
+        data: dict[str, Any],
+        parts: tuple[dict[str, Any], dict[str, Any]],
+    ) -> None:
+        super().__init__(shared, seq, time_unix_nano, data)
+        self._parts = parts
+
+    def _own(self) -> dict[str, Any]:
+        return self._parts[0]
+
+    def _where(self) -> dict[str, Any]:
+        return self._parts[1]
+
 
 def block_events(
     block: BlockColumns, kind: EventKind, origin: Origin, places: Sequence[int], wanted: Filter
 ) -> list[BlockEvent] | None:
     """Return the events of a block that are wanted; None where its declared type does not explain it.
+
+    Of columns nothing is decoded but the stretch from the first event that is wanted to the last one.
 
     Args:
         block: the block.
@@ -130,20 +160,27 @@ def block_events(
     """
     if kind.cls is None or block.payloads is not None:
         return None
-    payload = _part(block.columns, descriptor_of(kind.cls))
-    context = _part(block.context, origin.schema.context_descriptor)
+    if not len(places):
+        return []
+    start, stop = places[0], places[-1] + 1
+    payload = _part(block.columns, descriptor_of(kind.cls), start, stop)
+    context = _part(block.context, origin.schema.context_descriptor, start, stop)
     if payload is None or context is None:
         return None
-    shared = BlockShared(kind, origin, payload, context)
+    # From here on a place is one of the stretch.
+    places = range(stop - start) if len(places) == stop - start else [place - start for place in places]
+    shared = BlockShared(kind, origin, payload, context, block.shares())
     if wanted.by_place and not payload.gaps:
         places = _in_place(wanted, payload, context, places)
-    each = zip(*(_taken(column, places) for column in (block.seqs, block.times, block.sizes())), strict=True)
+    seqs, times = (_taken(column[start:stop], places) for column in (block.seqs, block.times))
     if not payload.gaps and payload.shown.keys().isdisjoint(context.shown):
         both = _Part(payload.shown | context.shown, payload.names + context.names, payload.columns + context.columns)
-        return list(map(BlockEvent, repeat(shared), each, _dicts(both, places)))
+        return list(map(BlockEvent, repeat(shared), seqs, times, _dicts(both, places)))
     own, where = _dicts(payload, places), _dicts(context, places)
     data = [one | other | one for one, other in zip(own, where, strict=True)]
-    events = list(map(BlockEvent, repeat(shared), each, data, zip(own, where, strict=True)))
+    events: list[BlockEvent] = list(
+        map(OverlappingEvent, repeat(shared), seqs, times, data, zip(own, where, strict=True))
+    )
     if wanted.by_place and payload.gaps:  # where a field is unset, that of the context counts
         return [event for event in events if wanted.wants_place(event.data)]
     return events
@@ -160,9 +197,7 @@ def _dicts(part: _Part, places: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def _taken(column: Sequence[Any], places: Sequence[int]) -> Sequence[Any]:
-    if isinstance(places, range):
-        return column[places.start : places.stop]
-    return list(map(column.__getitem__, places))
+    return column if isinstance(places, range) else list(map(column.__getitem__, places))
 
 
 def _in_place(wanted: Filter, payload: _Part, context: _Part, places: Sequence[int]) -> Sequence[int]:
@@ -178,8 +213,8 @@ def _in_place(wanted: Filter, payload: _Part, context: _Part, places: Sequence[i
     return places
 
 
-def _part(columns: Mapping[int, ColumnValues], message: Descriptor) -> _Part | None:
-    """Return columns as fields of a message; None where one of them is not declared so."""
+def _part(columns: Mapping[int, ColumnValues], message: Descriptor, start: int, stop: int) -> _Part | None:
+    """Return a stretch of columns as fields of a message; None where one of them is not declared so."""
     shown: dict[str, Any] = {}
     names, own = [], []
     gaps = False
@@ -189,8 +224,8 @@ def _part(columns: Mapping[int, ColumnValues], message: Descriptor) -> _Part | N
             return None
         if field.enum_type is not None and field.enum_type.is_closed:  # a number without a label is no value there
             return None
-        values = _values_of(column, field)
-        if not field.has_presence and any(value is _ABSENT for value in values):
+        values = _values_of(column, field, start, stop)
+        if not field.has_presence and not all(values) and any(value is _ABSENT for value in values):
             if column.shared:
                 continue
             gaps = True
@@ -201,15 +236,15 @@ def _part(columns: Mapping[int, ColumnValues], message: Descriptor) -> _Part | N
     return _Part(shown, tuple(names), own, gaps)
 
 
-def _values_of(column: ColumnValues, field: FieldDescriptor) -> Sequence[Any]:
+def _values_of(column: ColumnValues, field: FieldDescriptor, start: int, stop: int) -> Sequence[Any]:
     """Return the values of a column as readers see them: labels of enums, absent where the default is unset."""
-    values = [column.one()] if column.shared else column.values()
+    values = [column.one()] if column.shared else column.values(start, stop)
     labels = None if field.enum_type is None else enum_labels(field.enum_type)
     if field.has_presence:
         return values if labels is None else [labels.get(number, number) for number in values]
     if labels is not None:
         return [labels.get(number, number) if number else _ABSENT for number in values]
-    return [value if value or _is_set(value) else _ABSENT for value in values]
+    return values if all(values) else [value if value or _is_set(value) else _ABSENT for value in values]
 
 
 def _is_set(value: Any) -> bool:

@@ -58,6 +58,14 @@ class SegmentDecoder:
         Raises:
             CorruptRecordError: its descriptors are invalid, or, if the faults are strict, it is damaged.
         """
+        return chain.from_iterable(self.chunks(reader, segment))
+
+    def chunks(self, reader: RecordReader, segment: Segment) -> Iterator[Iterable[Event]]:
+        """Yield the same events frame by frame: each generator that an event passes through costs 40 ns.
+
+        Raises:
+            CorruptRecordError: as `events`.
+        """
         if not self._wanted.wants_rank(segment.header.rank):
             return
         origin = self.origin(segment, reader.path)
@@ -69,7 +77,7 @@ class SegmentDecoder:
             if self._tallies is not None and selection.covers(item):
                 self._tally(self._tallies, reader, item, origin)
             else:
-                yield from self._frame(reader, item, origin, selection)
+                yield self._frame(reader, item, origin, selection)
 
     def events_once(self, copies: Sequence[tuple[RecordReader, Segment]]) -> Iterator[Event]:
         """Yield the events of segments that hold the same sequence numbers, each once, from any that has a frame whole.
@@ -181,26 +189,25 @@ class SegmentDecoder:
         except CorruptRecordError as error:
             self._faults.unreadable(reader.path, frame, error)
 
-    def _frame(self, reader: RecordReader, frame: FrameRef, origin: Origin, selection: Selection) -> Iterator[Event]:
+    def _frame(self, reader: RecordReader, frame: FrameRef, origin: Origin, selection: Selection) -> Iterable[Event]:
         if not selection.concerns(frame):
-            return
+            return ()
         try:
             content = reader.read_content(frame, selection)
         except CorruptRecordError as error:
             self._faults.unreadable(reader.path, frame, error)
-        else:
-            yield from self._content(content, origin, selection)
+            return ()
+        return self._content(content, origin, selection)
 
-    def _content(self, content: FrameContent, origin: Origin, selection: Selection) -> Iterator[Event]:
-        """Yield the events of a frame that are wanted, by number."""
+    def _content(self, content: FrameContent, origin: Origin, selection: Selection) -> Iterable[Event]:
+        """Return the events of a frame that are wanted, by number."""
         whole = self._chose_types(selection)
         single = self.decoded(content.events, origin, whole=whole)
         if not content.blocks:
-            yield from single
-            return
+            return single
         parts = [*(self._block(block, origin, selection) for block in content.blocks), list(single)]
         found = [part for part in parts if part]
-        yield from found[0] if len(found) == 1 else sorted(chain.from_iterable(found), key=_SEQ)
+        return found[0] if len(found) == 1 else sorted(chain.from_iterable(found), key=_SEQ)
 
     def _block(self, block: BlockColumns, origin: Origin, selection: Selection) -> Sequence[Event]:
         """Return the events of a block that are wanted."""

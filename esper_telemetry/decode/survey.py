@@ -12,6 +12,7 @@ from esper_telemetry.decode.inputs import record_files
 from esper_telemetry.decode.streams import SegmentPlace, in_order
 from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import PassedOver, RecordReader
+from esper_telemetry.recordfile.lock import is_locked
 from esper_telemetry.recordfile.run_folder import nothing_to_read
 from esper_telemetry.recordfile.spare import find_spare
 
@@ -32,12 +33,14 @@ class Survey:
         places: their segments in the order of streams and segments; of the same ones, as they were given.
         passed_over: those that cannot be read, and why.
         schemas: descriptor sets and full names of the types, as the segments declare them; equal ones once.
+        notes: a sentence for each file whose writer has it open and has written nothing yet.
     """
 
     files: tuple[Path, ...]
     places: tuple[SegmentPlace, ...]
     passed_over: tuple[PassedOver, ...] = ()
     schemas: tuple[tuple[tuple[bytes, ...], tuple[str, ...]], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> list[str]:
@@ -60,14 +63,23 @@ def survey(path: RecordPath | Iterable[RecordPath] | RecordFiles | Survey | None
     found = record_files(path)
     surveyor = _Surveyor(found)
     surveyor.look()
-    if found.files and not surveyor.places:
+    if found.files and not surveyor.places and not surveyor.notes:
         raise nothing_to_read(surveyor.passed_over)
     return Survey(
         tuple(dict.fromkeys(place.path for place in surveyor.places)),
         tuple(in_order(surveyor.places)),
         tuple(surveyor.passed_over),
         tuple(surveyor.schemas),
+        tuple(surveyor.notes),
     )
+
+
+def _is_begun(path: Path) -> bool:
+    """Tell whether a file is as its writer makes it: locked, and empty until the header is written by one call."""
+    try:
+        return path.stat().st_size == 0 and is_locked(path)
+    except OSError:  # gone meanwhile, or in no file system
+        return False
 
 
 class _Surveyor:
@@ -76,6 +88,7 @@ class _Surveyor:
         self.places: list[SegmentPlace] = []
         self.passed_over = list(found.passed_over)
         self.schemas: dict[tuple[tuple[bytes, ...], tuple[str, ...]], None] = {}
+        self.notes: list[str] = []
 
     def look(self) -> None:
         """Look into every file; those that have lost their header again, once their siblings are known."""
@@ -94,6 +107,9 @@ class _Surveyor:
                 self._pass_over(path, error)
 
     def _pass_over(self, path: Path, error: RecordError) -> None:
+        if _is_begun(path):
+            self.notes.append(f"{path}: its writer has just begun, it holds no event yet")
+            return
         if self._found.alone:
             raise error
         self.passed_over.append(PassedOver(path, error.reason))

@@ -62,6 +62,7 @@ class Tail:
         self._followers: dict[tuple[str, int, bytes], StreamFollower] = {}
         self._origins: dict[tuple[Path, int, int, int], Origin] = {}
         self._shown: dict[bytes, int] = {}
+        self._begun = False  # a writer has a file and has written nothing yet
         found = survey(path)
         self.found = found
         self._known = set(found.files)  # a file that is no record may become one: its header is being written
@@ -125,7 +126,7 @@ class Tail:
                 finished = all(follower.finished for follower in self._followers.values())
                 looks += 1
                 started = (finished or not looks % _LOOKS_PER_LISTING) and self._start_new()
-                if finished and not started:
+                if finished and not started and not self._begun:
                     self._tell_ends()
                     return
                 if not grown:
@@ -180,12 +181,16 @@ class Tail:
     def _start_new(self) -> bool:
         """Follow streams that have appeared; tell whether there are any. A rotation is their follower's business."""
         started = len(self._followers)
+        self._begun = False
         for path in record_files(self._path):
             if path in self._known:
                 continue
             try:
                 places = survey(path).places
             except RecordError:  # its header is being written
+                continue
+            if not places:
+                self._begun = True
                 continue
             self._known.add(path)
             self._places += places

@@ -6,7 +6,7 @@ their classes are the same objects. `Origin` is the segment that events come fro
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.message import DecodeError
@@ -15,6 +15,7 @@ from esper_telemetry.decode.plain_plans import PlainPlans
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.schema import SchemaPool, enum_labels, file_closure
 from esper_telemetry.schema.builtin import built_in_types
+from esper_telemetry.schema.comments import Comments
 from esper_telemetry.v1 import context_pb2, options_pb2
 
 if TYPE_CHECKING:
@@ -133,6 +134,11 @@ class Schema:
         context = descriptor_of(self._context_class)
         self.context_fields = tuple(context.fields_by_name)
         self._context = context
+
+    @cached_property
+    def comments(self) -> Comments:
+        """Comments on its definitions."""
+        return Comments(self.pool.files.values())
 
     @property
     def context_descriptor(self) -> Descriptor:

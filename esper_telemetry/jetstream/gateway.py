@@ -52,7 +52,7 @@ from esper_telemetry.storage.sequence import SequenceNumbers
 from esper_telemetry.v1 import collector_pb2, log_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from esper_telemetry.daemon.failures import TaskFailures
     from esper_telemetry.jetstream.deployment import LogSettings
@@ -232,8 +232,9 @@ class GatewayEngine:
 
     # --- what the intake asks for -------------------------------------------------------------------------------------
 
-    async def restore(self, key: ProducerKey) -> RestoredProducer:
+    async def restore(self, key: ProducerKey, *, weigh: bool = False) -> RestoredProducer:
         """Return the way of a producer through this gateway; its consumer reports what is durable after the claim."""
+        del weigh
         lane = GatewayLane(key, self._names.partition(partition_of(key, self._log.partitions)))
         self._lanes[key] = lane
         return RestoredProducer(lane)
@@ -310,6 +311,9 @@ class GatewayEngine:
             )
             raise SchemaTooLongError(text)
         return schema
+
+    def inspect(self, lanes: Iterable[ProducerLane]) -> None:
+        """Do nothing: the files are at the consumers."""
 
     async def lookup(self, key: ProducerKey) -> Watermark:
         """Return what the bucket has of a producer."""

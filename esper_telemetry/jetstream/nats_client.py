@@ -53,6 +53,11 @@ _FINAL = {
 }
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether a line of asyncio's tells anything: it warns at the end of each connection with TLS."""
+    return "eof_received()" not in record.getMessage()
+
+
 class NatsClient(Client):
     """The client library's client, with secrets that are read at each connect, and no plain text where TLS is wanted.
 
@@ -72,6 +77,7 @@ class NatsClient(Client):
         self._settings = settings
         self._on_reconnect = reconnected
         self._final = asyncio.Event()
+        logging.getLogger("asyncio").addFilter(_is_news)  # once, however often it is added
         self._advice = ""
 
     async def start(self, name: str) -> None:

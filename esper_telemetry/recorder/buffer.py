@@ -17,10 +17,11 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from esper_telemetry.recorder.cutter import WIDTH, FrameCutter, LastEvent, Loss
+from esper_telemetry.recorder.cutter import FrameCutter, LastEvent
 from esper_telemetry.recorder.ledger import BUFFER_FULL, WRITER_FAILED, LateEvents, LossLedger
 from esper_telemetry.recorder.plans import NOWHERE
 from esper_telemetry.recorder.timeline import Timeline
+from esper_telemetry.recorder.waiting import WIDTH, Loss
 from esper_telemetry.v1 import options_pb2
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ class Buffer:
         cutter = self._cutter
         for _ in range(_READINGS):
             version = cutter.version
-            read = [*cutter.taken, *self._entries], Counter(cutter.given.recorded), self.ledger.losses
+            read = list(self._entries), Counter(cutter.given.recorded), self.ledger.losses
             if version is not None and version is cutter.version:
                 break
             time.sleep(0)
@@ -264,13 +265,13 @@ class Buffer:
     def _pending(self) -> bool:
         """Something is in no batch yet."""
         last = self._ending is not None and not self._cutter.ended
-        return last or bool(self._entries or self._cutter.taken)
+        return last or bool(self._entries)
 
     def _reckon(self, spent: int) -> None:
         """Note what will be free when the batch in hand is."""
         stored = self.stored
         self.high_water = max(self.high_water, stored - self._out)
-        if self._entries or self._cutter.taken:
+        if self._entries:
             self._out_next += spent
         else:  # whatever the sum was off by is forgotten
             self._out_next = stored

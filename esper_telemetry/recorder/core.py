@@ -16,7 +16,6 @@ import os
 import time
 import weakref
 from functools import partial
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from esper_telemetry.errors import SinkError
@@ -33,7 +32,9 @@ from esper_telemetry.recorder.writer_thread import WriterThread
 from esper_telemetry.schema import EventType, enum_labels, event_type
 from esper_telemetry.schema.call_shapes import CONTEXT_SHAPES, call_shapes
 from esper_telemetry.schema.context import build_context
-from esper_telemetry.v1 import run_pb2
+from esper_telemetry.schema.encoder import descriptor_of
+from esper_telemetry.schema.value_checks import value_rule, write_join
+from esper_telemetry.v1 import context_pb2, run_pb2
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -246,14 +247,18 @@ class Core:
     def learn_step(self, base: ContextPlans, given: dict[str, Any], whole: ContextPlans) -> None:
         """Let `bind` do what it just did without this class: contexts like `base` were given fields like `given`."""
         row = CONTEXT_SHAPES.row(given)
-        check, kinds = row.shape.check, set(row.shape.types)
-        if row.values is not given or check is None or not given or not kinds <= _BOUND:
+        kinds = set(row.shape.types)
+        if row.values is not given or row.shape.check is None or not given or not kinds <= _BOUND:
             return
         # A text in place of another one would be counted beside it: `bind` is to ask here again.
         bound = {source.name for source in base.shape.sources or ()}
         if str not in kinds or bound.isdisjoint(given):
-            names = tuple(sorted(given))
-            base.steps[len(names)] = check, whole, whole.held - base.held, names, itemgetter(*names)
+            fields = descriptor_of(context_pb2.Context).fields_by_name
+            rules = [
+                (name, None if value is None else value_rule(fields[name], type(value)))
+                for name, value in sorted(given.items())
+            ]
+            base.steps[len(rules)] = write_join(rules, whole.held - base.held), whole
 
     def _plans_for(self, shape: RowShape) -> ContextPlans:
         plans = self._contexts.get(shape)

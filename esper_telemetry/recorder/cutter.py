@@ -1,9 +1,9 @@
 """Cuts what waits in the buffer into batches of one frame each: numbers, stamps and groups events. Writer thread only.
 
 The position of an entry in the buffer is its number, so a number cannot be given out without an event (or a counted
-loss) behind it. Entries leave the buffer into `taken` by steps that nothing can come between, and `taken` only when the
-batch that holds them is made: a cut that an exception breaks off is done again from the same entries. It never writes,
-and never waits for anything but the interpreter.
+loss) behind it. Entries leave the buffer only when the batch that holds them is made, by a step that nothing can come
+between: a cut that an exception breaks off is done again from the same entries. It never writes, and never waits for
+anything but the interpreter.
 
 Other threads may read; while `version` is None, or when it changed between two readings, what they read does not
 belong together.
@@ -11,59 +11,46 @@ belong together.
 
 from __future__ import annotations
 
-import operator
 import time
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
-from itertools import accumulate, repeat
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esper_telemetry.recorder.ledger import TOO_LARGE
+from esper_telemetry.recorder.waiting import (
+    KIND,
+    ROOM,
+    ROW,
+    TIME,
+    WHERE,
+    WIDTH,
+    Loss,
+    groups_of,
+    part_of,
+    places_by_kind,
+    size_of,
+    sizes_of,
+)
 from esper_telemetry.schema import MAX_BATCH_BYTES, MAX_EVENT_BYTES, Batch
 from esper_telemetry.schema.envelope import frame_event
 from esper_telemetry.schema.frame_builder import BuiltFrame, build_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from esper_telemetry.clock import Anchor
     from esper_telemetry.recorder.ledger import LossLedger
     from esper_telemetry.recorder.timeline import Timeline
     from esper_telemetry.schema import EventType
-    from esper_telemetry.schema.frame_builder import EventGroup
 
-# Per event in the buffer: kind, context, monotonic time, row, bytes that it takes in memory. Flat, because a tuple for
-# each would be an object that the garbage collector follows.
-WIDTH = 5
-_KIND, _WHERE, _TIME, _ROW, _ROOM = range(WIDTH)
 # Events that are looked at at once to find where a frame ends.
 _SLICE = 256
-# Events that are taken from the buffer at once: some slices, for each time moves all that wait behind them.
-_AT_ONCE = 4096
-_NO_TYPE = 0
-
-
-class Loss:
-    """The kind of an entry in the place of an event that could not be built: it is counted when it is taken.
-
-    Attributes:
-        full_name: full message name of the event.
-        cause: DropCause number.
-    """
-
-    __slots__ = ("cause", "full_name")
-
-    type_id = _NO_TYPE
-    held = spare = 200  # bytes in memory; none of them come into a frame
-
-    def __init__(self, full_name: str, cause: int) -> None:
-        self.full_name = full_name
-        self.cause = cause
 
 
 class Given(NamedTuple):
-    """What was taken from the deque so far; replaced as a whole.
+    """What was taken from the buffer so far; replaced as a whole.
 
     Attributes:
         seq: last number given out.
@@ -115,14 +102,13 @@ class FrameCutter:
     """Makes batches of entries.
 
     Args:
-        entries: WIDTH values an event; others append to it, only this class takes from it.
+        entries: WIDTH values an event; others append to it, only this class takes from it, at its start.
         ledger: where entries of losses are counted.
         types: the type table; it may grow.
         timeline: makes times of monotonic ones.
         frame_bytes: size at which a frame is cut.
 
     Attributes:
-        taken: entries that are in no batch yet.
         given: what was taken so far.
         batch: the batch that was made last and not yet settled (written or dropped).
         spent: what the entries of the last cut had been reckoned at, in bytes.
@@ -146,7 +132,7 @@ class FrameCutter:
         self._timeline = timeline
         self._frame_bytes = min(frame_bytes, MAX_BATCH_BYTES)
         self._covered = 0
-        self.taken: list[Any] = []
+        self._trying = 0  # entries that a batch is being made of
         self.given = Given(0, 0, Counter(), 0)
         self.batch: Batch | None = None
         self.spent = 0
@@ -158,8 +144,7 @@ class FrameCutter:
     def numbered(self) -> int:
         """Events offered so far: those that have a number, those that wait, and losses that have no place."""
         given = self.given
-        waiting = (len(self.taken) + len(self._entries)) // WIDTH
-        return given.seq + waiting + self._ledger.total - given.losses
+        return given.seq + len(self._entries) // WIDTH + self._ledger.total - given.losses
 
     def cut(self, *, patient: bool, ending: LastEvent | None = None) -> None:
         """Make a batch of the next entries, up to the size of a frame; none is made where there is nothing to write.
@@ -169,10 +154,11 @@ class FrameCutter:
 
         Args:
             patient: let others run.
-            ending: goes into the batch that empties the deque.
+            ending: goes into the batch that empties the buffer.
         """
         anchor = self._timeline.anchor
-        entries = self._fitting()
+        self._trying = min(len(self._entries) // WIDTH, _SLICE)
+        entries = self._trying = self._fitting()
         while True:
             frame = _Frame(self.given.seq + 1, self.given.latest - anchor.offset, anchor)
             self._fill(frame, entries, _let_others_run if patient else _go_on)
@@ -202,8 +188,8 @@ class FrameCutter:
         batch = self.batch
         if batch is not None:
             self._drop_batch(batch, cause)
-        elif self.taken:
-            self._drop_taken(cause)
+        elif self._trying:
+            self._drop_entries(self._trying, cause)
         elif self._ending_fails:
             self.ended = True
 
@@ -211,8 +197,7 @@ class FrameCutter:
         """Count everything that was not written as lost."""
         if self.batch is not None:
             self._drop_batch(self.batch, cause)
-        self._pull(len(self._entries))
-        self._drop_taken(cause)
+        self._drop_entries(len(self._entries) // WIDTH, cause)
 
     def take_back(self, events: Counter[int], cause: int) -> None:
         """Count events of batches that were written as lost, by type id."""
@@ -232,71 +217,48 @@ class FrameCutter:
         self.given = given._replace(losses=given.losses + batch.records, recorded=given.recorded - batch.type_counts)
         self.version = object()
 
-    def _drop_taken(self, cause: int) -> None:
-        events, given = len(self.taken) // WIDTH, self.given
+    def _drop_entries(self, events: int, cause: int) -> None:
+        given = self.given
         given = given._replace(seq=given.seq + events, losses=given.losses + events)
-        kinds = Counter(self.taken[::WIDTH])
+        kinds = Counter(self._entries[: events * WIDTH : WIDTH])
         self.version = None
         for kind, count in kinds.items():  # an entry of a loss keeps its own cause
             self._ledger.count(kind.full_name, kind.cause if isinstance(kind, Loss) else cause, count)
         self.given = given
-        self.taken.clear()
+        self._release(events)
         self.version = object()
 
-    def _pull(self, most: int) -> None:
-        """Move so many of the events that wait to `taken`, as far as there are so many. Others only append to them.
-
-        No signal, exception or other thread comes between the two statements: CPython looks for them at calls and
-        backward jumps only.
-        """
-        end = most * WIDTH
-        self.version = None
-        self.taken += self._entries[:end]
-        del self._entries[:end]
-        self.version = object()
+    def _release(self, events: int) -> None:
+        """Take so many entries out of the buffer, to which others append meanwhile: one C call."""
+        del self._entries[: events * WIDTH]
+        self._trying = 0
 
     def _fitting(self) -> int:
-        """Take the entries of the next frame, up to the one that fills it as far as is known; return how many."""
+        """Return how many entries the next frame has, up to the one that fills it as far as is known."""
         entries = size = 0
-        while size < self._frame_bytes:
-            start, end = entries * WIDTH, (entries + _SLICE) * WIDTH
-            if len(self.taken) < end:
-                self._pull(_AT_ONCE)
-            if len(self.taken) <= start:
-                break
-            sizes = self._sizes(start, end)
-            more = sum(sizes)
+        waiting = len(self._entries) // WIDTH
+        while size < self._frame_bytes and entries < waiting:
+            end = min(waiting, entries + _SLICE)
+            more = size_of(self._entries, entries, end)
             if size + more >= self._frame_bytes:
+                sizes = sizes_of(self._entries, entries, end)
                 return entries + bisect_left(list(accumulate(sizes, initial=size)), self._frame_bytes)
-            entries, size = entries + len(sizes), size + more
+            entries, size = end, size + more
         return entries
-
-    def _sizes(self, start: int, end: int) -> list[int]:
-        """Return what entries take in a frame, about."""
-        kinds, rooms = self.taken[start:end:WIDTH], self.taken[start + _ROOM : end : WIDTH]
-        sizes = [room - kind.spare for kind, room in zip(kinds, rooms, strict=True)]
-        wheres = self.taken[start + _WHERE : end : WIDTH]
-        if all(map(operator.is_, wheres, repeat(wheres[0]))):
-            return sizes
-        # A context that is another one than that of the event before was reckoned at its memory.
-        before = [wheres[0], *wheres]
-        return [
-            size - where[1] if where is not last else size
-            for size, where, last in zip(sizes, wheres, before, strict=False)
-        ]
 
     def _fill(self, frame: _Frame, entries: int, pause: Callable[[], None]) -> None:
         """Put so many entries into an empty frame."""
         frame.entries = entries
         if not entries:
             return
-        end = entries * WIDTH
-        kinds = self.taken[:end:WIDTH]
-        times = self.taken[_TIME:end:WIDTH]
-        if any(one.type_id == _NO_TYPE for one in set(kinds)):
-            frame.losses = [one for one in kinds if one.type_id == _NO_TYPE]
+        kinds, times, wheres, rows, rooms = (
+            part_of(self._entries, part, 0, entries) for part in (KIND, TIME, WHERE, ROW, ROOM)
+        )
+        places = places_by_kind(kinds)
+        if any(isinstance(kind, Loss) for kind in places):
+            frame.losses = [one for one in kinds if isinstance(one, Loss)]
             # They have no time of their own: that of an event before.
-            times = [0 if one.type_id == _NO_TYPE else time for one, time in zip(kinds, times, strict=True)]
+            times = [0 if isinstance(one, Loss) else time for one, time in zip(kinds, times, strict=True)]
         ordered = sorted(times)
         if not self._timeline.is_plain(ordered[0]):
             times = self._timeline.slowed(times)
@@ -304,20 +266,17 @@ class FrameCutter:
         if times[0] < frame.latest or times != ordered:
             # What lies between reading a clock and storing an event, other threads may use.
             times = list(accumulate(times, max, initial=frame.latest))[1:]
-        frame.min_time = next((time for one, time in zip(kinds, times, strict=True) if one.type_id != _NO_TYPE), None)
+        frame.min_time = next((time for one, time in zip(kinds, times, strict=True) if not isinstance(one, Loss)), None)
         frame.latest = times[-1]
-        frame.room = sum(self.taken[_ROOM:end:WIDTH])
-        offset = frame.anchor.offset
-        stamps = [offset + time for time in times]
-        seqs = range(frame.first, frame.first + entries)
-        groups = list(_groups(kinds, (seqs, stamps, self.taken[_WHERE:end:WIDTH], self.taken[_ROW:end:WIDTH])))
+        frame.room = sum(rooms)
+        groups = groups_of(places, (range(frame.first, frame.first + entries), times, wheres, rows), pause)
         for group in groups:
             frame.counts[group.type_id] += len(group.seqs)
-        frame.built = build_frame(groups, pause)
+        frame.built = build_frame(groups, pause, since=frame.anchor.offset)
 
     def _has_room_for_the_end(self, frame: _Frame) -> bool:
         """Tell whether everything is in `frame`, and an event more fits in."""
-        waiting = self._entries or frame.entries * WIDTH < len(self.taken) or frame.losses
+        waiting = frame.entries * WIDTH < len(self._entries) or frame.losses
         return not (self.ended or waiting) and len(frame.built.raw) + MAX_EVENT_BYTES <= MAX_BATCH_BYTES
 
     def _end(self, frame: _Frame, ending: LastEvent, seq: int, losses: Counter[tuple[str, int]]) -> None:
@@ -339,7 +298,6 @@ class FrameCutter:
 
     def _commit(self, frame: _Frame, seq: int, losses: int) -> None:
         """Make the batch, and release its entries: all that can fail comes before anything is changed."""
-        used = frame.entries * WIDTH
         batch = self._batch(frame, seq) if frame.counts else None
         given = Given(seq, losses, self.given.recorded + frame.counts, frame.latest + frame.anchor.offset)
         self.version = None
@@ -347,7 +305,7 @@ class FrameCutter:
             self._ledger.count(one.full_name, one.cause)
         self.given, self.batch, self.spent = given, batch, frame.room
         self.ended |= frame.ends
-        del self.taken[:used]
+        self._release(frame.entries)
         self.version = object()
 
     def _batch(self, frame: _Frame, last_seq: int) -> Batch:
@@ -362,26 +320,6 @@ class FrameCutter:
             batch_range=frame.built.batch_range,
             step_range=frame.built.step_range,
         )
-
-
-def _groups(kinds: list[Any], parts: tuple[Sequence[Any], ...]) -> Iterator[EventGroup]:
-    """Yield the events of each kind, without the entries of losses.
-
-    Args:
-        kinds: of all entries.
-        parts: sequence number, time, context and row of each.
-    """
-    if kinds.count(kinds[0]) == len(kinds):
-        if kinds[0].type_id != _NO_TYPE:
-            yield kinds[0].group(*parts)
-        return
-    places: defaultdict[Any, list[int]] = defaultdict(list)
-    for place, kind in enumerate(kinds):
-        places[kind].append(place)
-    for kind, found in places.items():
-        if kind.type_id != _NO_TYPE:
-            chosen = operator.itemgetter(*found) if len(found) > 1 else lambda part, one=found[0]: (part[one],)
-            yield kind.group(*map(chosen, parts))
 
 
 def _let_others_run() -> None:

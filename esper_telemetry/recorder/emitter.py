@@ -91,28 +91,20 @@ class Emitter:
             SchemaError: only with strict=True; else the emitter's events are counted as invalid.
         """
         try:
-            check, plans, more, names, pick = self._context.steps[len(context)]
-            texts = check(context)
+            join, plans = self._context.steps[len(context)]
+            where = join(context, self._where)
         except Exception as error:  # so many names were not bound before
             if not is_misfit(error):
                 raise
-            texts = -1
-        if texts < 0 or wrong:
+            where = None
+        if where is None or wrong:
             return self._bind_any(wrong, context)
-        # At half the price of a constructor.
-        emitter = _new(Emitter)
-        emitter._core = self._core  # noqa: SLF001 - of the same class
-        emitter._context = plans  # noqa: SLF001
-        emitter._root = self._root or self  # noqa: SLF001
-        where = self._where
-        held = where[1] + more + texts
+        emitter: Emitter = _Bound()
+        emitter._core = self._core
+        emitter._context = plans
+        emitter._root = self._root or self
         # The writer thread joins the two layers. More of them would grow with each step of a loop that binds anew.
-        if where[0] is not None:
-            emitter._where = flat({**whole_of(where), **context}, held)  # noqa: SLF001
-        elif len(names) == 1:
-            emitter._where = where, held, names, pick(context)  # noqa: SLF001
-        else:
-            emitter._where = where, held, names, *pick(context)  # noqa: SLF001
+        emitter._where = where if where[0][0] is None else flat(whole_of(where), where[1])
         return emitter
 
     def emit(self, event: type[Message] | Message | None = None, /, *wrong: object, **fields: Any) -> None:
@@ -186,8 +178,8 @@ class Emitter:
                 core.learn_step(self._context, context, plans)
         except SchemaError as error:
             return self.spoiled(error)
-        emitter = _new(Emitter)
-        emitter._core, emitter._root, emitter._context, emitter._where = core, self._root or self, plans, where  # noqa: SLF001 - of the same class
+        emitter: Emitter = _Bound()
+        emitter._core, emitter._root, emitter._context, emitter._where = core, self._root or self, plans, where
         return emitter
 
     def _emit_any(self, event: Any, wrong: tuple[object, ...], fields: dict[str, Any]) -> None:
@@ -240,6 +232,13 @@ class Emitter:
     def _reject(core: Core, one: EventType, error: Exception) -> None:
         about = error.about if isinstance(error, SchemaError) else type_name(type(error))
         core.reject(one.full_name, SchemaError(f"{one.name}: {reason(error)}", about=about))
+
+
+class _Bound(Emitter):
+    """What `bind` returns. It is filled by the emitter that makes it: a constructor would cost twice as much."""
+
+    __slots__ = ()
+    __init__ = object.__init__  # what makes an object at once, in C
 
 
 class _Spoiled(Emitter):

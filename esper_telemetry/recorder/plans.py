@@ -8,10 +8,9 @@ changes.
 
 from __future__ import annotations
 
-from itertools import repeat
-from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from esper_telemetry.schema.dictionary_column import MOST_VALUES, column_of
 from esper_telemetry.schema.frame_builder import EventGroup
 from esper_telemetry.schema.row_shape import plain_shape
 
@@ -20,14 +19,15 @@ if TYPE_CHECKING:
 
     from esper_telemetry.schema import EventType
     from esper_telemetry.schema.call_shapes import CallShapes
-    from esper_telemetry.schema.row_shape import ColumnSource, RowShape
-    from esper_telemetry.schema.value_checks import Check
+    from esper_telemetry.schema.row_columns import ColumnSource
+    from esper_telemetry.schema.row_shape import RowShape
+    from esper_telemetry.schema.value_checks import Join
 
     # A context: the one that it adds to, the bytes that all of it takes in memory, the names of its values, and these.
     # No dict, for a tuple with a dict in it is followed by the garbage collector for ever: there may be one for each
     # event that waits.
     Where = tuple[Any, ...]
-    Step = tuple[Check, "ContextPlans", int, tuple[str, ...], Callable[[Mapping[str, Any]], Any]]
+    Step = tuple[Join, "ContextPlans"]
 
 # Bytes of an entry in memory beside its row: five references, a time, a number of bytes; and of a context.
 _ENTRY, _PAIR = 5 * 8 + 32 + 32, 56 + 32
@@ -68,21 +68,21 @@ class EntryKind:
         self.spare = self.held - shape.in_frame - _ENVELOPE - _CONTEXT_FIELD * len(self._sources)
 
     def group(
-        self, seqs: Sequence[int], times: Sequence[int], wheres: Sequence[Where], rows: Sequence[Any]
+        self,
+        seqs: Sequence[int],
+        times: Sequence[int],
+        wheres: Sequence[Where],
+        rows: Sequence[Any],
+        *,
+        pause: Callable[[], None] = lambda: None,
     ) -> EventGroup:
-        """Return entries as events, for `build_frame`."""
-        context = self._context(wheres, rows)
-        return EventGroup(
-            self.type_id, seqs, times, self.context_fields, context, self.fields, self.shape.columns(rows)
-        )
+        """Return entries as events, for `build_frame`; `pause` lets others run."""
+        context, columns = self._context(wheres, rows), self.shape.columns(rows, pause)
+        return EventGroup(self.type_id, seqs, times, self.context_fields, context, self.fields, columns)
 
     def _context(self, wheres: Sequence[Where], rows: Sequence[Any]) -> list[Sequence[Any]]:
         """Return the columns of the context; of what all share, one value."""
-        if all(map(is_, wheres, repeat(wheres[0]))):
-            wheres = wheres[:1]
-        ids = list(map(id, wheres))
-        distinct = dict(zip(ids, wheres, strict=True))  # the same few come again and again
-        layer = list(distinct.values())
+        layer, indices = _distinct(wheres)
         below, _, names, *_ = layer[0]
         if [where for where in layer if where[0] is not below or where[2] != names]:
             layer = [flat(dict(sorted(whole_of(where).items())), 0) for where in layer]
@@ -94,16 +94,30 @@ class EntryKind:
                 context.append(source.column(rows))
             elif source.name in names:
                 place = _VALUES + names.index(source.name)
-                values = [where[place] for where in layer]
-                # Whole numbers and texts: those that are equal are the same.
-                if values.count(values[0]) == len(values):
+                values: Sequence[Any] = [where[place] for where in layer]
+                if indices is not None:
+                    values = column_of(values, indices)
+                elif values.count(values[0]) == len(values):
                     values = values[:1]
-                elif len(values) < len(ids):
-                    values = list(map(dict(zip(distinct, values, strict=True)).__getitem__, ids))
                 context.append(values)
             else:
                 context.append([shared[source.name]])
         return context
+
+
+def _distinct(wheres: Sequence[Where]) -> tuple[Sequence[Where], bytes | None]:
+    """Return the few contexts that events have, and which one each has; all of them and None where they are many.
+
+    One that is bound once is the same object for all its events.
+    """
+    if wheres[0] is wheres[-1] and wheres.count(wheres[0]) == len(wheres):
+        return wheres[:1], bytes(len(wheres))
+    ids = list(map(id, wheres))
+    distinct = dict(zip(ids, wheres, strict=True))
+    if len(distinct) > MOST_VALUES:
+        return wheres, None
+    places = {key: place for place, key in enumerate(distinct)}
+    return list(distinct.values()), bytes([places[key] for key in ids])
 
 
 def _context_sources(bound: RowShape, shape: RowShape) -> list[tuple[ColumnSource, bool]]:
@@ -166,9 +180,8 @@ class ContextPlans:
         held: bytes that such a context takes in memory, but for its texts.
         calls: event class → number of fields of a call → kind; None for a class that is filtered by its level.
         plans: event class → how it is emitted.
-        steps: number of names that `bind` is given → what it did last with so many: the check of what is given, what is
-            known of the whole context, the bytes that it takes in memory beyond the one below, the names that are
-            given, and what picks their values: the one value, or a tuple of several.
+        steps: number of names that `bind` is given → what it did last with so many: what judges the values that are
+            given and puts them on top of a context, and what is known of the whole one.
     """
 
     __slots__ = ("__weakref__", "calls", "held", "plans", "shape", "steps")

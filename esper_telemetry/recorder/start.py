@@ -140,11 +140,16 @@ def start_run(
     clean_tags = checked_tags(tags, redaction)
     root = _root(checked_folder(dir), collector)
     spool = root if dir is None else None
-    if resume is not None:
-        folder = resumed_folder(root, resume, run_id, spool=spool is not None)
-    else:
-        folder = _own_folder(root, run_id or usual_id, name, rank, clock)
-    attempt = begin_attempt(folder, rank, resumed_from, resume=resume is not None)
+    try:
+        if resume is not None:
+            folder = resumed_folder(root, resume, run_id, spool=spool is not None)
+        else:
+            folder = _own_folder(root, run_id or usual_id, name, rank, clock)
+        attempt = begin_attempt(folder, rank, resumed_from, resume=resume is not None)
+    except OSError as error:  # a folder that may not be looked into, a name that is too long
+        raise SinkError(
+            f"{error.filename}: cannot be looked into: {error.strerror}; check path and permissions"
+        ) from error
     given = None if config is None else configuration(config, redaction)
     started = run_started(name, folder.name, given, clean_tags, argv=record.argv, redaction=redaction)
     started.attempt = attempt.number

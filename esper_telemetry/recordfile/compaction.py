@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -70,6 +70,7 @@ class Compaction:
         events: events in it.
         kept: why it is as it was; empty where it was replaced.
         damaged: it is no record, or one that is damaged: nothing can be said for it.
+        failed: the disk, or the rights of this process, did not let the new file be written.
     """
 
     path: Path
@@ -79,6 +80,7 @@ class Compaction:
     events: int = 0
     kept: str = ""
     damaged: bool = False
+    failed: bool = False
 
     @property
     def saved(self) -> int:
@@ -113,7 +115,7 @@ class Rewritten(NamedTuple):
                 return self.discard("it was changed meanwhile")
             self.temporary.replace(self.path)
         except OSError as error:
-            return self.discard(f"it cannot be replaced: {error.strerror}")
+            return replace(self.discard(f"it cannot be replaced: {error.strerror}"), failed=True)
         # The name leads to the one or the other whatever happens now: a power cut costs what was saved at most.
         with contextlib.suppress(SinkError):
             sync_folder(self.path.parent, required=False)
@@ -146,7 +148,7 @@ def compact_file(
     Returns:
         What was saved, or why the file is as it was. Nothing is raised because of the file or its disk.
     """
-    place = Path(path).resolve()
+    place = Path(os.path.realpath(path))  # Path.resolve raises for a link that leads to itself
     found = rewrite(place, force=force, limit=limit, progress=progress)
     if isinstance(found, Compaction):
         return found
@@ -186,7 +188,7 @@ def rewrite(
     except OSError as error:
         return _kept(path, before, f"it cannot be read: {error.strerror}", damaged=True)
     except SinkError as error:
-        return _kept(path, before, str(error))
+        return _kept(path, before, str(error), failed=True)
     except _GivenUp as error:
         return _kept(path, before, str(error))
 
@@ -204,8 +206,8 @@ class _GivenUp(Exception):  # noqa: N818 - no error: the file stays as it was
     """Why a file stays as it was."""
 
 
-def _kept(path: Path, before: int, why: str, *, damaged: bool = False) -> Compaction:
-    return Compaction(path, before, before, kept=why, damaged=damaged)
+def _kept(path: Path, before: int, why: str, *, damaged: bool = False, failed: bool = False) -> Compaction:
+    return Compaction(path, before, before, kept=why, damaged=damaged, failed=failed)
 
 
 def _stamp(path: Path) -> tuple[int, int, int, int]:
@@ -330,8 +332,14 @@ class _Rewriting:
 
 
 def _take_over(path: Path, temporary: Path) -> None:
-    """Give the new file what the old one has beside its content: who may read it, and its age."""
+    """Give the new file what the old one has beside its content: whose it is, who may read it, and its age."""
     found = path.stat()
+    made = temporary.stat()
+    if (found.st_uid, found.st_gid) != (made.st_uid, made.st_gid):
+        try:
+            os.chown(temporary, found.st_uid, found.st_gid)
+        except OSError as error:
+            raise _GivenUp(f"it is another user's, and would become this one's ({error.strerror})") from None
     temporary.chmod(found.st_mode & 0o7777)
     os.utime(temporary, ns=(found.st_atime_ns, found.st_mtime_ns))
 

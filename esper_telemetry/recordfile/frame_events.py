@@ -23,15 +23,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from google.protobuf.message import DecodeError, EncodeError
 
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile.block_columns import BlockColumns, block_columns, type_of_block
-from esper_telemetry.recordfile.frame_messages import COLUMNS, CONTENT, ENVELOPES, STRICT, block_class, frame_class
+from esper_telemetry.recordfile.block_columns import BlockColumns, parse_block, type_of_block
+from esper_telemetry.recordfile.frame_messages import COLUMNS, ENVELOPES, STRICT, frame_class
 from esper_telemetry.schema.batch import MAX_BATCH_BYTES
 from esper_telemetry.schema.envelope import ELEMENT_TAG
 from esper_telemetry.schema.event_block import BLOCK_TAG, MAX_CELLS
 from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 # An event of a block takes a byte of sequence numbers and one of times.
@@ -161,14 +161,14 @@ def frame_content(raw: bytes, desc: Described | None = None, type_ids: frozenset
     """
     _check_count(raw, desc)
     try:
-        parsed = frame_class(CONTENT).FromString(raw)
-        blocks = [
-            block_columns(block_class().FromString(one), size=len(one))
-            for one in parsed.block
-            if type_ids is None or (type_id := type_of_block(one)) in type_ids or not type_id
-        ]
+        parsed = frame_class(ENVELOPES).FromString(raw)
     except DecodeError as error:
         raise CorruptRecordError(f"the frame holds no events: {error}") from None
+    blocks = [
+        parse_block(one)
+        for one in parsed.block
+        if type_ids is None or (type_id := type_of_block(one)) in type_ids or not type_id
+    ]
     if parsed.header or not (parsed.event or parsed.block):
         raise CorruptRecordError(f"the frame holds {len(parsed.header)} headers and {len(parsed.event)} events")
     _check_cells(blocks)
@@ -233,16 +233,16 @@ def _parsed(cls: Any, raw: bytes) -> tuple[Sequence[Any], list[BlockColumns]]:
     if not content.block:
         return content.event, []
     found = content if cls is frame_class(ENVELOPES) else frame_class(ENVELOPES).FromString(raw)
-    return content.event, _blocks(found)
+    return content.event, _blocks(found.block)
 
 
-def _blocks(content: Any) -> list[BlockColumns]:
+def _blocks(serialized: Iterable[bytes]) -> list[BlockColumns]:
     """Return the blocks of a frame, checked.
 
     Raises:
         CorruptRecordError: one contradicts itself, or together they state more values than a frame may.
     """
-    blocks = list(map(block_columns, content.block))
+    blocks = list(map(parse_block, serialized))
     _check_cells(blocks)
     return blocks
 
@@ -365,7 +365,7 @@ def event_columns(raw: bytes, desc: Described | None = None) -> EventColumns:
         contexts = [e.context for e in alone] if contexts else [b""] * len(seqs)
     columns = EventColumns(event.type_id[:], event.time_unix_nano[:], seqs, contexts, event.payload[:])
     if merged.block:
-        columns = _interleaved([columns, *(_block_columns(block) for block in _blocks(merged))])
+        columns = _interleaved([columns, *(_block_columns(block) for block in _blocks(merged.block))])
     if desc is not None:
         _check_range(desc, len(columns.seqs), columns.seqs[0], columns.seqs[-1])
     return columns
@@ -393,7 +393,7 @@ def stated_columns(raw: bytes, records: int) -> StatedColumns | None:
         return None
     columns = StatedColumns(event.type_id, event.time_unix_nano, event.seq)
     if merged.block:
-        blocks = _blocks(merged)
+        blocks = _blocks(merged.block)
         columns = _interleaved([columns, *(_block_statement(block) for block in blocks)])
     return columns if len(columns.seqs) == records else None
 
@@ -425,7 +425,7 @@ def count_strict(raw: bytes) -> int:
     try:
         strict = frame_class(STRICT).FromString(raw)
         strict.SerializeToString()  # raises where an event leaves out what is required, or has it in another wire type
-        blocks = _blocks(frame_class(ENVELOPES).FromString(raw)) if strict.block else []
+        blocks = _blocks(strict.block)
     except (DecodeError, EncodeError, CorruptRecordError):
         return 0
     return 0 if strict.header else len(strict.event) + sum(map(len, blocks))

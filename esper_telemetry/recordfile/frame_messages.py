@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 _FIELD = descriptor_pb2.FieldDescriptorProto
 # FORMAT.md: an event states each of them once.
 _STATED = frozenset({"type_id", "time_unix_nano", "seq"})
-# A frame as messages whose own messages are bytes; with its events as one event of repeated fields; with required
-# fields; as `ENVELOPES` has it, but without blocks, or with blocks as bytes; and as elements that are all bytes.
-ENVELOPES, COLUMNS, STRICT, SINGLE = "envelopes", "columns", "strict", "single"
-CONTENT, ELEMENTS = "content", "elements"
+# A frame as events whose contexts are bytes; with its events as one event of repeated fields; with required fields; as
+# `ENVELOPES` has it, but without blocks; and as elements that are all bytes. Blocks are bytes in all of them, for they
+# are parsed one by one.
+ENVELOPES, COLUMNS, STRICT, SINGLE, ELEMENTS = "envelopes", "columns", "strict", "single", "elements"
 _PACKAGE = "esper_telemetry.recordfile"
 
 
@@ -34,26 +34,19 @@ def _declared(view: str) -> descriptor_pb2.FileDescriptorProto:
     name = f"esper_telemetry/recordfile/{view}.proto"
     file = descriptor_pb2.FileDescriptorProto(name=name, package=_PACKAGE, syntax=syntax)
     _declare_event(file.message_type.add(name="Event"), view)
-    _declare_column(file.message_type.add(name="Column"))
-    _declare_block(file.message_type.add(name="EventBlock"))
     fields = record_pb2.RecordFile.DESCRIPTOR.fields_by_name
     frame = file.message_type.add(name="Frame")
     frame.field.add(name="header", number=fields["header"].number, type=_FIELD.TYPE_BYTES, label=_FIELD.LABEL_REPEATED)
-    for name, one in (("event", "Event"), ("block", "EventBlock")):
-        if (view, name) == (SINGLE, "block"):
-            continue
-        merged = view == COLUMNS and name == "event"
-        if view == ELEMENTS or (view, name) == (CONTENT, "block"):
-            number = fields[name].number
-            frame.field.add(name=name, number=number, type=_FIELD.TYPE_BYTES, label=_FIELD.LABEL_REPEATED)
-            continue
-        frame.field.add(
-            name=name,
-            number=fields[name].number,
-            type=_FIELD.TYPE_MESSAGE,
-            label=_FIELD.LABEL_OPTIONAL if merged else _FIELD.LABEL_REPEATED,
-            type_name=f".{_PACKAGE}.{one}",
-        )
+    event = frame.field.add(name="event", number=fields["event"].number, label=_FIELD.LABEL_REPEATED)
+    if view == ELEMENTS:
+        event.type = _FIELD.TYPE_BYTES
+    else:
+        event.type, event.type_name = _FIELD.TYPE_MESSAGE, f".{_PACKAGE}.Event"
+    if view == COLUMNS:
+        event.label = _FIELD.LABEL_OPTIONAL
+    if view != SINGLE:
+        number = fields["block"].number
+        frame.field.add(name="block", number=number, type=_FIELD.TYPE_BYTES, label=_FIELD.LABEL_REPEATED)
     return file
 
 
@@ -71,39 +64,10 @@ def _declare_event(message: descriptor_pb2.DescriptorProto, view: str) -> None:
             added.type = _FIELD.TYPE_BYTES
 
 
-def _declare_column(message: descriptor_pb2.DescriptorProto) -> None:
-    """Declare a column whose real numbers are bytes: the same on the wire, and read without making an object each."""
-    column = descriptor_pb2.DescriptorProto()
-    record_pb2.Column.DESCRIPTOR.CopyToProto(column)
-    for field in column.field:
-        real = field.type in (_FIELD.TYPE_DOUBLE, _FIELD.TYPE_FLOAT)
-        message.field.add(
-            name=field.name,
-            number=field.number,
-            type=_FIELD.TYPE_BYTES if real else field.type,
-            label=_FIELD.LABEL_OPTIONAL if real else field.label,
-        )
-
-
-def _declare_block(message: descriptor_pb2.DescriptorProto) -> None:
-    block = descriptor_pb2.DescriptorProto()
-    record_pb2.EventBlock.DESCRIPTOR.CopyToProto(block)
-    for field in block.field:
-        added = message.field.add(name=field.name, number=field.number, type=field.type, label=field.label)
-        if field.type == _FIELD.TYPE_MESSAGE:
-            added.type_name = f".{_PACKAGE}.Column"
-
-
 def envelopes_descriptor() -> MessageDescriptor:
     """Return the descriptor of a frame of envelopes, for decoders that take one: fields `header` and `event`."""
     descriptor: MessageDescriptor = frame_class(SINGLE).DESCRIPTOR
     return descriptor
-
-
-@cache
-def block_class() -> Any:
-    """Return the class of an `EventBlock` whose real numbers are bytes, for one that a frame of `ELEMENTS` has."""
-    return message_factory.GetMessageClass(frame_class(ENVELOPES).DESCRIPTOR.fields_by_name["block"].message_type)
 
 
 @cache

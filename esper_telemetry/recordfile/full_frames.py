@@ -24,14 +24,15 @@ from esper_telemetry.recordfile.layout import Descriptor
 from esper_telemetry.schema.batch import MAX_BATCH_BYTES
 from esper_telemetry.schema.event_block import MAX_CELLS, Field
 from esper_telemetry.schema.frame_builder import EventGroup, build_frame, exact_row
-from esper_telemetry.v1 import context_pb2
+from esper_telemetry.v1 import context_pb2, record_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from google.protobuf.message import Message
 
-    from esper_telemetry.recordfile.block_columns import BlockColumns, ColumnValues
+    from esper_telemetry.recordfile.block_columns import BlockColumns
+    from esper_telemetry.recordfile.column_values import ColumnValues
     from esper_telemetry.recordfile.frame_events import Described, Envelope, FrameContent
     from esper_telemetry.recordfile.writer import RecordBuilder
     from esper_telemetry.schema.descriptors import SchemaPool
@@ -110,16 +111,24 @@ def groups_of(content: FrameContent, raw: bytes, messages: Messages, first_seq: 
         messages: the classes of its segment.
         first_seq: events before it are left out.
     """
-    known = frame_class(ENVELOPES).FromString(raw)
-    known.DiscardUnknownFields()
-    if known.ByteSize() != len(raw):  # of a later version, or of a writer that packs in another way
-        return None
+    frame = frame_class(ENVELOPES).FromString(raw)
+    if not (_is_known(frame, len(raw)) and all(_is_known(_BLOCK(one), len(one)) for one in frame.block)):
+        return None  # of a later version, or of a writer that packs in another way
     rows = _Rows(messages)
     for event in content.events:
         if event.seq >= first_seq and not rows.add(event):
             return None
     groups = [*rows.groups(), *map(_group_of, content.blocks)]
     return [one for group in groups if (one := _from(group, first_seq)) is not None]
+
+
+def _is_known(message: Message, size: int) -> bool:
+    """Tell whether a message that was parsed of so many bytes has no field that this version does not know."""
+    message.DiscardUnknownFields()
+    return message.ByteSize() == size
+
+
+_BLOCK = record_pb2.EventBlock.FromString
 
 
 class _Rows:

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 PARITY_TAG = b"EPAR"
 # As many bytes of the SHA-256 as no two schemas share by accident.
-FINGERPRINT_BYTES = 16
-# magic, size, tag, block bytes, header bytes, schema fingerprint; then two blocks of parity; then size, tag, CRC-32.
-_HEAD = Struct(f"<4sI4sII{FINGERPRINT_BYTES}s")
+FINGERPRINT_BYTES = 8
+# magic, size, tag, header bytes, schema fingerprint; then two blocks of parity; then size, tag, CRC-32.
+_HEAD = Struct(f"<4sI4sI{FINGERPRINT_BYTES}s")
 _TAIL = Struct("<I4sI")
 PARITY_END_BYTES = _TAIL.size
-# Two blocks are 3 % of a header, with 48 bytes beside. Each pair of blocks costs a reader one try, so there
+# Two blocks are 3 % of a header, with 36 bytes beside. Each pair of blocks costs a reader one try, so there
 # are never more than 128: in headers of more than 32 KiB they are longer than the usual.
 _SMALLEST_BLOCK, _USUAL_BLOCK = 8, 256
 _FEW_BLOCKS, _MOST_BLOCKS = 64, 128
@@ -42,7 +42,7 @@ class Parity(NamedTuple):
     Attributes:
         block_bytes: length of a block.
         frame_bytes: length of the header frame.
-        fingerprint: first 16 bytes of the SHA-256 of the types and descriptors that the header declares.
+        fingerprint: first 8 bytes of the SHA-256 of the types and descriptors that the header declares.
         even: exclusive or of the blocks 0, 2, 4 ...
         odd: exclusive or of the blocks 1, 3, 5 ...
     """
@@ -59,13 +59,13 @@ def pack_parity(frame: bytes, fingerprint: bytes) -> bytes:
 
     Args:
         frame: the frame, its descriptor not included.
-        fingerprint: SHA-256 of what it declares; 16 bytes of it are kept.
+        fingerprint: SHA-256 of what it declares; 8 bytes of it are kept.
     """
     size = max(_SMALLEST_BLOCK, min(_USUAL_BLOCK, -(-len(frame) // _FEW_BLOCKS)), -(-len(frame) // _MOST_BLOCKS))
     blocks = _blocks(frame, size)
     body = _xor(blocks[::2], size) + _xor(blocks[1::2], size)
     whole = _HEAD.size + len(body) + _TAIL.size
-    start = _HEAD.pack(OUR_MAGIC, whole - 8, PARITY_TAG, size, len(frame), fingerprint[:FINGERPRINT_BYTES]) + body
+    start = _HEAD.pack(OUR_MAGIC, whole - 8, PARITY_TAG, len(frame), fingerprint[:FINGERPRINT_BYTES]) + body
     ending = _TAIL.pack(whole, PARITY_TAG, 0)[:-4]
     return start + ending + crc32(start + ending).to_bytes(4, "little")
 
@@ -78,13 +78,14 @@ def parse_parity(data: bytes) -> Parity:
     """
     if len(data) < _HEAD.size + _TAIL.size or len(data) > MAX_PARITY_BYTES:
         raise CorruptRecordError(f"{len(data):,} bytes are no parity of a header")
-    magic, _, tag, size, frame_bytes, fingerprint = _HEAD.unpack_from(data)
+    magic, _, tag, frame_bytes, fingerprint = _HEAD.unpack_from(data)
     whole, _, checksum = _TAIL.unpack_from(data, len(data) - _TAIL.size)
     body = data[_HEAD.size : -_TAIL.size]
     if (magic, tag, whole) != (OUR_MAGIC, PARITY_TAG, len(data)) or crc32(data[:-4]) != checksum:
         raise CorruptRecordError("the parity of the header is damaged")
-    if len(body) != 2 * size or not size or not frame_bytes:
-        raise CorruptRecordError(f"the parity of the header states blocks of {size:,} bytes and holds {len(body):,}")
+    size, rest = divmod(len(body), 2)
+    if rest or not size or not frame_bytes:
+        raise CorruptRecordError(f"the parity of a header of {frame_bytes:,} bytes holds {len(body):,}, not two blocks")
     return Parity(size, frame_bytes, fingerprint, body[:size], body[size:])
 
 

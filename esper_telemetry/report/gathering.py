@@ -6,15 +6,16 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from esper_telemetry.decode import read, record_files, record_reference, survey
-from esper_telemetry.errors import TelemetryError
+from esper_telemetry.decode import RecordFiles, read, record_files, record_reference, survey
+from esper_telemetry.errors import RecordError, TelemetryError
 from esper_telemetry.views import PANELS, ReaderFindings, RunView
 from esper_telemetry.views.recordhealth import RecordHealth
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
-    from esper_telemetry.decode import Event, RecordFiles, Records, Survey
+    from esper_telemetry.decode import Event, Records, Survey
     from esper_telemetry.decode.inputs import RecordPath
     from esper_telemetry.views import Panel
 
@@ -33,7 +34,8 @@ class GatheredRun:
         kept: latest events of each type.
         meanings: by type: its comment, and the comment of each field.
         paths: the files it was read from.
-        warnings: what was damaged, missing or not decodable, one sentence each.
+        warnings: what was damaged, missing or not decodable, one sentence each; of the first run also the files that
+            were passed over.
     """
 
     view: RunView
@@ -64,11 +66,16 @@ def gather(
         watch: given the records of each run, and returns their events while it shows how far reading is.
 
     Raises:
-        RecordError: nothing of it can be read.
+        RecordError: nothing of it can be read, or nothing is written yet.
     """
     found = survey(record_files(path))
+    if found.notes and not found.places:
+        raise RecordError(f"there is nothing to show: {found.notes[0]}; try again in a moment")
     runs = [_gather_run(one, panels, latest=latest, watch=watch) for one in _by_run(found)]
-    return sorted(runs, key=lambda run: run.view.facts.started_ns)
+    runs.sort(key=lambda run: run.view.facts.started_ns)
+    if runs and found.warnings:  # nobody knows which run those files are of: they are told once
+        runs[0].warnings = (*found.warnings, *runs[0].warnings)
+    return runs
 
 
 class Watch:
@@ -81,13 +88,15 @@ class Watch:
 
 def _by_run(found: Survey) -> list[RecordFiles]:
     """Return the files of each run; a file that holds several runs is read with the first of them."""
-    files: dict[str, list[RecordPath]] = {}
-    seen: set[object] = set()
+    files: dict[str, list[Path]] = {}
+    seen: set[Path] = set()
     for place in found.places:
         if place.path not in seen:
             seen.add(place.path)
             files.setdefault(place.header.run_id, []).append(place.path)
-    return [record_files(paths) for paths in files.values()]
+    # Of a folder that was given as a whole, a first segment that is not there is missing.
+    folders = frozenset(place.path.parent for place in found.places if place.in_folder)
+    return [RecordFiles(tuple(paths), folders=folders) for paths in files.values()]
 
 
 def _gather_run(paths: RecordFiles, panels: Sequence[Panel], *, latest: bool, watch: Watch | None) -> GatheredRun:

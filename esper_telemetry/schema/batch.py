@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from copy import copy
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
 
@@ -84,18 +85,29 @@ class Batch:
         self.new_types, self.anchor = list(new_types), anchor
         self.batch_range, self.step_range = _range_of(raw, "batch_idx"), _range_of(raw, "step")
 
+    def replace(self, **values: Any) -> Batch:
+        """Return a copy in which the attributes named are others; nothing is looked at anew.
+
+        It takes the place of `dataclasses.replace`, which calls the class with its attributes: this one is made of
+        events. `records` follows `type_counts` where that is given alone.
+
+        Raises:
+            TypeError: a batch has no such attribute.
+        """
+        names = [field.name for field in fields(self)]
+        if unknown := sorted(values.keys() - set(names)):
+            raise TypeError(f"a Batch has no {', '.join(unknown)}; it has {', '.join(names)}")
+        made = copy(self)
+        for name, value in values.items():
+            setattr(made, name, value)
+        made.type_counts, made.new_types = Counter(made.type_counts), list(made.new_types)  # of its own
+        if "records" not in values:
+            made.records = made.type_counts.total()
+        return made
+
     def declaring(self, new_types: Iterable[tuple[int, EventType]]) -> Batch:
         """Return the same batch for a reader to which other types are new."""
-        return Batch.of_raw(
-            self.raw,
-            self.type_counts,
-            (self.first_seq, self.last_seq),
-            (self.min_time, self.max_time),
-            new_types=new_types,
-            anchor=self.anchor,
-            batch_range=self.batch_range,
-            step_range=self.step_range,
-        )
+        return self.replace(new_types=new_types)
 
     @classmethod
     def of_raw(

@@ -7,10 +7,12 @@ envelope. Readers restore the order by sequence number. Pure: it knows no file, 
 
 from __future__ import annotations
 
+from array import array
 from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from esper_telemetry.schema.dictionary_column import DictionaryColumn
 from esper_telemetry.schema.envelope import frame_event
 from esper_telemetry.schema.event_block import COLUMN_TYPES, FEWEST_EVENTS, Field, encode_block, encode_column
 from esper_telemetry.schema.event_block import encode_payload_block as encode_payloads
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 
 _CONTEXT = context_pb2.Context.DESCRIPTOR.fields_by_name
 # Some 0.1 ms of encoding.
-_VALUES_AT_ONCE = 2048
+_VALUES_AT_ONCE = 4096
+_NUMBERS_AN_OBJECT = 8  # of an array, in the time of one
 _BATCH_IDX, _STEP = _CONTEXT["batch_idx"].number, _CONTEXT["step"].number
 
 
@@ -36,7 +39,7 @@ class EventGroup(NamedTuple):
     Attributes:
         type_id: id in the type table.
         seqs: sequence number of each event, rising.
-        times: time of each, nanoseconds since 1970 UTC.
+        times: time of each, nanoseconds since 1970 UTC, or since what `build_frame` is given.
         context_fields: fields of Context that are set, by number.
         context: a column for each of them: a value for each event, or the one that all share.
         fields: fields of the message that are set, by number; None where `columns` is one column of payloads.
@@ -66,12 +69,16 @@ class BuiltFrame(NamedTuple):
     step_range: tuple[int, int] | None
 
 
-def build_frame(groups: Iterable[EventGroup], pause: Callable[[], None] = lambda: None) -> BuiltFrame:
+def build_frame(
+    groups: Iterable[EventGroup], pause: Callable[[], None] = lambda: None, *, since: int = 0
+) -> BuiltFrame:
     """Make the piece of RecordFile that holds some events.
 
     Args:
         groups: the events, in any order; those of one type with the same fields set may come in several groups.
         pause: called after some columns: a writer thread lets others run.
+        since: moment that all times are reckoned from, nanoseconds since 1970 UTC: adding it to each would cost as much
+            as writing them.
     """
     paced = _Paced(pause)
     kinds: dict[Any, list[EventGroup]] = {}
@@ -79,8 +86,8 @@ def build_frame(groups: Iterable[EventGroup], pause: Callable[[], None] = lambda
         kinds.setdefault((group.type_id, group.context_fields, group.fields), []).append(group)
     whole = sorted(map(_merged, kinds.values()), key=lambda group: group.seqs[0])
     singles = [group for group in whole if len(group.seqs) < FEWEST_EVENTS]
-    pieces = [element for _, element in sorted(chain.from_iterable(map(_envelopes, singles)))]
-    pieces += [_block(group, paced) for group in whole if len(group.seqs) >= FEWEST_EVENTS]
+    pieces = [element for _, element in sorted(chain.from_iterable(_envelopes(group, since) for group in singles))]
+    pieces += [_block(group, since, paced) for group in whole if len(group.seqs) >= FEWEST_EVENTS]
     return BuiltFrame(b"".join(pieces), _range_of(whole, _BATCH_IDX), _range_of(whole, _STEP))
 
 
@@ -99,26 +106,34 @@ class _Paced:
             self._pause()
 
 
-def _block(group: EventGroup, paced: _Paced) -> bytes:
+def _block(group: EventGroup, since: int, paced: _Paced) -> bytes:
     context = _encoded(group.context_fields, group.context, paced)
     if group.fields is None:
-        return encode_payloads(group.type_id, group.seqs, group.times, context, group.columns[0])
-    return encode_block(group.type_id, group.seqs, group.times, context, _encoded(group.fields, group.columns, paced))
+        return encode_payloads(group.type_id, group.seqs, group.times, context, group.columns[0], since=since)
+    columns = _encoded(group.fields, group.columns, paced)
+    return encode_block(group.type_id, group.seqs, group.times, context, columns, since=since)
 
 
 def _encoded(fields: tuple[Field, ...], columns: Sequence[Sequence[Any]], paced: _Paced) -> Iterable[bytes]:
     for field, values in zip(fields, columns, strict=True):
-        paced.take(len(values))
+        paced.take(_effort(values))
         yield encode_column(field, values)
 
 
-def _envelopes(group: EventGroup) -> Iterable[tuple[int, bytes]]:
+def _effort(values: Sequence[Any]) -> int:
+    """Return how many objects have to be looked at to encode a column, about."""
+    if isinstance(values, DictionaryColumn):
+        return len(values.values)
+    return len(values) // _NUMBERS_AN_OBJECT if isinstance(values, array) else len(values)
+
+
+def _envelopes(group: EventGroup, since: int) -> Iterable[tuple[int, bytes]]:
     """Yield the sequence number of each event, and its element of `RecordFile.event`."""
     contexts = _rows(group.context, len(group.seqs))
     rows = _rows(group.columns, len(group.seqs))
     for seq, time, where, row in zip(group.seqs, group.times, contexts, rows, strict=True):
         payload = row[0] if group.fields is None else pack_message(group.fields, row)
-        yield seq, frame_event(group.type_id, time, seq, pack_message(group.context_fields, where), payload)
+        yield seq, frame_event(group.type_id, since + time, seq, pack_message(group.context_fields, where), payload)
 
 
 def _merged(groups: list[EventGroup]) -> EventGroup:
@@ -156,7 +171,7 @@ def _rows(columns: Sequence[Sequence[Any]], events: int) -> Iterable[tuple[Any, 
 def _range_of(groups: Iterable[EventGroup], number: int) -> tuple[int, int] | None:
     """Return the extremes of a field of Context."""
     columns = [
-        values
+        values.values if isinstance(values, DictionaryColumn) else values
         for group in groups
         for field, values in zip(group.context_fields, group.context, strict=True)
         if field.number == number

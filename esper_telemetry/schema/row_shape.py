@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from esper_telemetry.schema.event_block import Field
 from esper_telemetry.schema.field_bytes import pack_message
+from esper_telemetry.schema.row_columns import ColumnSource, RowColumns, RowSources
 from esper_telemetry.schema.value_checks import value_rule, write_check
 
 if TYPE_CHECKING:
@@ -37,25 +38,6 @@ def shape_of(fields: Mapping[str, Any]) -> Shape:
     return tuple(fields), tuple(map(type, fields.values()))
 
 
-class ColumnSource(NamedTuple):
-    """Where the values of a column are in a row.
-
-    Attributes:
-        field: what the column is of.
-        name: key in the row.
-        convert: from the value of a call to that of a column; None where they are the same.
-    """
-
-    field: Field
-    name: str
-    convert: Callable[[Any], Any] | None
-
-    def column(self, rows: Iterable[Mapping[str, Any]]) -> list[Any]:
-        """Return the value of each row."""
-        name, convert = self.name, self.convert
-        return [row[name] for row in rows] if convert is None else [convert(row[name]) for row in rows]
-
-
 @dataclass(slots=True, eq=False)
 class RowShape:
     """What calls with the same names and types have in common.
@@ -74,7 +56,7 @@ class RowShape:
     names: tuple[str, ...]
     types: tuple[type, ...]
     check: Check | None
-    sources: tuple[ColumnSource, ...] | None
+    sources: RowSources | None
     context: tuple[ColumnSource, ...]
     unset: frozenset[str]
     held: int
@@ -85,11 +67,9 @@ class RowShape:
         """The fields of the message that have columns; None where rows are payloads."""
         return None if self.sources is None else tuple(source.field for source in self.sources)
 
-    def columns(self, rows: Sequence[Any]) -> list[Sequence[Any]]:
-        """Return the columns of the event in some rows, or the one column of payloads."""
-        if self.sources is None:
-            return [rows]
-        return [source.column(rows) for source in self.sources]
+    def columns(self, rows: Sequence[Any], pause: Callable[[], None] = lambda: None) -> Sequence[Sequence[Any]]:
+        """Return the columns of the event in some rows, or the one column of payloads; `pause` is called meanwhile."""
+        return [rows] if self.sources is None else RowColumns(self.sources, rows, pause)
 
     def payload(self, row: Any) -> bytes:
         """Return the serialized message of a row."""
@@ -142,13 +122,13 @@ def write_shape(
         (own if is_own else where).append(ColumnSource(Field(field.number, field.type), name, rule.convert))
     sizes = _sizes(names, [kind for kind in types if kind is not type(None)])
     return RowShape(
-        names, types, write_check(rules), _by_number(own), _by_number(where), frozenset(unset), *sizes
+        names, types, write_check(rules), RowSources(_by_number(own)), _by_number(where), frozenset(unset), *sizes
     )  # fmt: skip
 
 
 def plain_shape(fields: Sequence[FieldDescriptor], types: Sequence[type]) -> RowShape:
     """Return the shape of rows that protobuf made: a value for each field that is set, by number."""
-    sources = tuple(ColumnSource(Field(field.number, field.type), field.name, None) for field in fields)
+    sources = RowSources(ColumnSource(Field(field.number, field.type), field.name, None) for field in fields)
     names = tuple(field.name for field in fields)
     return RowShape(names, tuple(types), None, sources, (), frozenset(), *_sizes(names, types))
 

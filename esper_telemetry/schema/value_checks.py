@@ -15,11 +15,12 @@ from esper_telemetry.schema.misfit import is_of_this_line
 from esper_telemetry.schema.plain import enum_numbers, is_repeated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from google.protobuf.descriptor import EnumDescriptor
 
     Check = Callable[[Mapping[str, Any]], int]
+    Join = Callable[[Mapping[str, Any], tuple[Any, ...]], tuple[Any, ...] | None]
 
 LONGEST_TEXTS = 64 * 1024
 """Bytes that the texts of one event may take to be kept as they are; a longer event is serialized at once."""
@@ -98,28 +99,63 @@ def write_check(rules: Iterable[tuple[str, ValueRule | None]]) -> Check:
     Args:
         rules: the name and the rule of each field; None for one that is not measured.
     """
+    conditions, texts, scope = _judged(rules, keep=False)
+    lines = [f"if not ({conditions}): return -1"]
+    lines += [f"_n = {texts}", f"return _n if _n <= {LONGEST_TEXTS} else -1"] if texts else ["return 0"]
+    written: Check = _function("_check(_f)", lines, scope)
+    return written
+
+
+def write_join(rules: Sequence[tuple[str, ValueRule | None]], more: int) -> Join:
+    """Return a function from the fields of a call and a tuple to the tuple (that one, size, names, value, ...).
+
+    It is how a context adds to another one: size is that of the other, its second item, and `more`, and the bytes of
+    the texts. The function returns None for values that are not kept, and raises KeyError where a name is missing.
+
+    Args:
+        rules: the name and the rule of each field; None for one that is not measured.
+        more: what the size grows by, without texts.
+    """
+    conditions, texts, scope = _judged(rules, keep=True)
+    scope["_names"] = tuple(name for name, _ in rules)
+    lines = [f"if not ({conditions}): return None"]
+    lines += [f"_n = {texts}", f"if _n > {LONGEST_TEXTS}: return None"] if texts else []
+    values = "".join(f", _v{place}" for place in range(len(rules)))
+    lines.append(f"return (_w, _w[1] + {more}{' + _n' if texts else ''}, _names{values})")
+    written: Join = _function("_join(_f, _w)", lines, scope)
+    return written
+
+
+def _judged(rules: Iterable[tuple[str, ValueRule | None]], *, keep: bool) -> tuple[str, str, dict[str, Any]]:
+    """Return the source of a condition on all values, that of the bytes of their texts, and what these use.
+
+    Args:
+        rules: the name and the rule of each field.
+        keep: a value is called _v0, _v1, ... also where nothing but its type is looked at.
+    """
     scope: dict[str, Any] = {"__name__": __name__, "_type": type, "_size": _text_size, "_len": len}
     scope |= {f"_{kind.__name__}": kind for kind in (bool, float, int, str)}
     conditions, texts = [], []
     for place, (name, rule) in enumerate(rules):
         value, constant = f"_f[{name!r}]", f"_c{place}"
-        if rule is None:
-            conditions.append(f"{value} is None")
-            continue
-        needed = rule.condition or rule.is_text
+        needed = keep or (rule is not None and (rule.condition or rule.is_text))
         given = f"(_v{place} := {value})" if needed else value
+        if rule is None:
+            conditions.append(f"{given} is None")
+            continue
         conditions.append(f"_type({given}) is _{rule.kind.__name__}")
         if rule.condition:
             scope[constant] = rule.constant
             conditions.append(rule.condition.format(f"_v{place}", constant))
         if rule.is_text:
             texts.append(f"(_len(_v{place}) if _v{place}.isascii() else _size(_v{place}))")
-    lines = [f"if not ({' and '.join(conditions) or True}): return -1"]
-    lines += [f"_n = {' + '.join(texts)}", f"return _n if _n <= {LONGEST_TEXTS} else -1"] if texts else ["return 0"]
+    return " and ".join(conditions) or "True", " + ".join(texts), scope
+
+
+def _function(head: str, lines: Iterable[str], scope: dict[str, Any]) -> Any:
     # The source holds names of fields, as the literals of texts, and numbers: no value of a caller's.
-    exec("def _check(_f):" + "".join(f"\n  {line}" for line in lines), scope)  # noqa: S102 - as dataclasses do it
-    written: Check = scope["_check"]
-    return written
+    exec(f"def {head}:" + "".join(f"\n  {line}" for line in lines), scope)  # noqa: S102 - as dataclasses do it
+    return scope[head.partition("(")[0]]
 
 
 def _text_size(text: str) -> int:

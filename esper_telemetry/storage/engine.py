@@ -13,7 +13,7 @@ from esper_telemetry.errors import TelemetryError
 from esper_telemetry.recordfile.layout import SKIP_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from esper_telemetry.recordfile.compaction import Compaction, Rewritten
     from esper_telemetry.recordfile.layout import Descriptor, Skip
@@ -199,7 +199,7 @@ class RestoredProducer(NamedTuple):
         lane: its way; its numbers state what is durable.
         header: of its last segment, without descriptors; None where it has none.
         stored_bytes: of its segments.
-        run_bytes: of all segments of its run.
+        run_bytes: of all segments of its run; 0 where that was not asked for.
     """
 
     lane: ProducerLane
@@ -265,8 +265,12 @@ class Engine(Protocol):
     async def stop(self, seal_s: float) -> None:
         """Finish what was put and end; what is still open may be sealed for `seal_s` seconds."""
 
-    async def restore(self, key: ProducerKey) -> RestoredProducer:
+    async def restore(self, key: ProducerKey, *, weigh: bool = False) -> RestoredProducer:
         """Return the way of a producer that is not in memory, with what is durable of it.
+
+        Args:
+            key: the producer.
+            weigh: find out what its run takes, too: every file of it is looked up.
 
         Raises:
             SinkError: its files cannot be brought into order.
@@ -311,6 +315,9 @@ class Engine(Protocol):
         Raises:
             SchemaTooLongError: a schema is longer than a message of the log.
         """
+
+    def inspect(self, lanes: Iterable[ProducerLane]) -> None:
+        """Look whether what is called durable can be opened; a report comes of those alone of which it cannot."""
 
     async def lookup(self, key: ProducerKey) -> Watermark | None:
         """Return what is known beyond this process; None where there is nothing beyond it.

@@ -40,7 +40,7 @@ from esper_telemetry.storage.store import Store
 from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from io import BufferedWriter
     from pathlib import Path
 
@@ -155,9 +155,9 @@ class FileEngine:
         if self._lock is not None:
             self._lock.close()
 
-    async def restore(self, key: ProducerKey) -> RestoredProducer:
+    async def restore(self, key: ProducerKey, *, weigh: bool = False) -> RestoredProducer:
         """Return the files of a producer, read from the disk."""
-        return await asyncio.to_thread(self._restore, key)
+        return await asyncio.to_thread(self._restore, key, weigh=weigh)
 
     async def runs(self) -> list[str]:
         """Return the runs that have a folder."""
@@ -202,6 +202,10 @@ class FileEngine:
         """Hand `item` to the writer thread."""
         assert isinstance(lane, ProducerFiles)  # noqa: S101 - `restore` made it
         self._store.put(lane, item)
+
+    def inspect(self, lanes: Iterable[ProducerLane]) -> None:
+        """Have the writer thread look for the files."""
+        self._store.look(lane for lane in lanes if isinstance(lane, ProducerFiles))
 
     async def lookup(self, key: ProducerKey) -> Watermark | None:
         """Return None: what this process knows is all there is."""
@@ -292,7 +296,7 @@ class FileEngine:
 
     # --- in threads ---------------------------------------------------------------------------------------------------
 
-    def _restore(self, key: ProducerKey) -> RestoredProducer:
+    def _restore(self, key: ProducerKey, *, weigh: bool) -> RestoredProducer:
         with self.listing:
             files, header = self._restored.get(key), None
             if files is None:  # else its files are in use and must not be recovered
@@ -301,7 +305,7 @@ class FileEngine:
                 header = stored.segments[-1].header if stored is not None else None
             elif files.published:
                 header = archive.header_of(files.published[-1].path)
-            size = archive.run_bytes(self._root, key.run_id)
+            size = archive.run_bytes(self._root, key.run_id) if weigh else 0
         return RestoredProducer(files, header, files.stored_bytes, size)
 
     def _weigh(self) -> list[Weighed]:

@@ -96,6 +96,7 @@ class ProducerFiles:
         self._appender: SegmentWriter | None = None
         self._new_name = False
         self._uncut: tuple[Path, int, Identity] | None = None
+        self._doubted: Path | None = None
         self._frames: list[PutFrame] = []
         self._frames_bytes = 0
         self._claims = self._claimed = 0
@@ -131,7 +132,7 @@ class ProducerFiles:
             self._claimed = item.number
             self._begin()
         elif isinstance(item, Inspect):
-            if self._stock_is_short():
+            if self.is_short():
                 raise _vanished(self.key)
         elif isinstance(item, Expire):
             self._expire(item.before)
@@ -160,6 +161,14 @@ class ProducerFiles:
     def tail(self) -> tuple[int, bytes]:
         """Number and file id of its last segment; 0 and nothing before the first."""
         return self._segment, self._file_id
+
+    def is_short(self) -> bool:
+        """Return whether something that is called durable is not where it was.
+
+        Raises:
+            SinkError: the disk does not tell.
+        """
+        return any(segment.absence() for segment in self.published)
 
     def write(self) -> None:
         """Write the frames that were gathered.
@@ -219,6 +228,7 @@ class ProducerFiles:
         appender, self._appender = self._appender, None
         if appender is not None:
             self._uncut = (appender.path, appender.synced_size, appender.identity)
+            self._doubted = appender.path if appender.was_cut else None
             with contextlib.suppress(SinkError, OSError):
                 appender.cut_back()
                 self._uncut = None
@@ -262,7 +272,7 @@ class ProducerFiles:
 
     def _begin(self) -> None:
         """Look for what was promised, and try a disk that failed again."""
-        if self._appender is not None and self._stock_is_short():
+        if self._appender is not None and self.is_short():
             self.fail(_vanished(self.key))
         if self._uncut is not None:
             cut_file(*self._uncut)
@@ -271,11 +281,19 @@ class ProducerFiles:
         if self._appender is None:
             self._take_stock()
 
+    @property
+    def unsynced_names(self) -> tuple[Path, ...]:
+        """The folders that have to be synced before what is in a new segment counts as durable."""
+        return (self._folder, self._root) if self._new_name else ()
+
+    def names_synced(self) -> None:
+        """Record that `unsynced_names` were synced: many new segments need that once, not each for itself."""
+        self._new_name = False
+
     def _sync_name(self) -> None:
-        if self._new_name:
-            sync_folder(self._folder)
-            sync_folder(self._root)
-            self._new_name = False
+        for folder in self.unsynced_names:
+            sync_folder(folder)
+        self._new_name = False
 
     def _publish(self, appender: SegmentWriter) -> None:
         self.numbers.durable_seq = appender.last_seq
@@ -387,9 +405,6 @@ class ProducerFiles:
                 return self._journal is None or self._journal.may_delete(self.key, segment.path.name)
         return False
 
-    def _stock_is_short(self) -> bool:
-        return any(segment.absence() for segment in self.published)
-
     def _take_stock(self) -> None:
         """Look for every promised segment; no segment may be open. What is gone from the end is durable no more.
 
@@ -405,6 +420,7 @@ class ProducerFiles:
                 first = segment.first_seq if left is None else left.last_seq + 1
                 self.lost.append((first, segment.last_seq))
                 LOG.error("%s: numbers %d to %d were durable and are lost", self.key, first, segment.last_seq)
+        self._doubted = None
         if kept != list(promised):
             self.published = tuple(kept)
             self._tell_dropped(set(promised) - set(kept))
@@ -413,11 +429,12 @@ class ProducerFiles:
 
     def _what_is_left(self, segment: Published) -> Published | None:
         missing = segment.absence()
-        if not missing:
+        if not missing and segment.path != self._doubted:
             return segment
-        LOG.error("%s: %s %s", self.key, segment.path, missing)
-        if not (missing.startswith("was cut") or segment.is_copied()):
-            return None
+        if missing:
+            LOG.error("%s: %s %s", self.key, segment.path, missing)
+            if not (missing.startswith("was cut") or segment.is_copied()):
+                return None
         try:
             left = segment.cut(segment.last_seq, [])
         except RecordError:  # not even its header is left

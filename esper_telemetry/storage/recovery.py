@@ -146,8 +146,8 @@ def _candidates(folder: Path, producer_id: bytes, also: Collection[str]) -> list
         names = os.listdir(folder)  # noqa: PTH208 - names are wanted, of thousands of segments
     except (FileNotFoundError, NotADirectoryError):
         return []
-    likely = (name for name in sorted(names) if name.endswith(SUFFIX))
-    paths = (folder / name for name in likely if name in also or any(part in name for part in parts))
+    likely = [name for name in names if name in also or any(part in name for part in parts)]
+    paths = (folder / name for name in sorted(likely) if name.endswith(SUFFIX))
     return [path for path in paths if path.name in also or may_be_of(path, producer_id)]
 
 

@@ -165,6 +165,13 @@ class SegmentWriter:
         self.synced_size = self._file.size
 
     @property
+    def was_cut(self) -> bool:
+        """Whether its file is shorter than what was appended: by its size, what came later may hide what is missing."""
+        if self._file.paused or self._file.closed:  # nothing was appended since it was looked up
+            return False
+        return self._file.size_there() < self._file.size
+
+    @property
     def paused(self) -> bool:
         """Whether it needs no descriptor now."""
         return self._file.paused

@@ -12,11 +12,14 @@ import logging
 import threading
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
-from esper_telemetry.storage.engine import Claim, Cycle, ProducerProgress, PutFrame, Seal, weight
+from esper_telemetry.errors import SinkError
+from esper_telemetry.recordfile.append import sync_folder
+from esper_telemetry.storage.engine import Claim, Cycle, Inspect, ProducerProgress, PutFrame, Seal, weight
 from esper_telemetry.storage.producer_files import GATHER_BYTES
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ GATHER_S = 0.01
 # system commits together what is synced at the same time.
 _SYNC_TOGETHER = 4
 _SYNC_THREADS = 16
+# A disk that many write to may take seconds for a sync. A stream that begins waits no longer for the syncs of others.
+_SLOW_S = 0.1
 # Segments whose files are open at once; the others are opened again by their next frame, which takes 20 us.
 MOST_OPEN_FILES = 2048
 
@@ -52,6 +57,8 @@ class Store:
         self._report = report
         self._waiting: deque[tuple[ProducerFiles, Item]] = deque()
         self._waiting_bytes = 0
+        self._looked_for: list[ProducerFiles] = []
+        self._claimed: list[ProducerFiles] = []
         self._urgent = False
         self._wake = threading.Condition()
         self._stopping = False
@@ -75,6 +82,12 @@ class Store:
                 self._urgent |= isinstance(item, Seal | Claim)
             if len(self._waiting) == 1 or self._gathered():
                 self._wake.notify()
+
+    def look(self, producers: Iterable[ProducerFiles]) -> None:
+        """Look for the files of producers; a cycle reports on those alone whose files are not all there."""
+        with self._wake:
+            self._looked_for.extend(producers)
+            self._wake.notify()
 
     def stop(self, seal_s: float) -> None:
         """Store what is waiting, seal open segments for at most `seal_s` seconds, end the thread.
@@ -102,15 +115,19 @@ class Store:
     def _run(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._waiting or self._stopping)
+                self._wake.wait_for(lambda: self._waiting or self._looked_for or self._stopping)
                 self._wake.wait_for(self._gathered, GATHER_S)
-                items = list(self._waiting)
+                items, looked_for = list(self._waiting), self._looked_for
                 self._waiting.clear()
+                self._looked_for = []
                 self._waiting_bytes, self._urgent = 0, False
-            if not items:
+                stopping = self._stopping
+            items += [(producer, Inspect()) for producer in looked_for if _is_suspect(producer)]
+            if items:
+                self._report(self._cycle(items))
+            elif stopping:
                 return
-            self._report(self._cycle(items))
-            del items  # frames that are stored need not wait for the next ones
+            del items, looked_for  # frames that are stored need not wait for the next ones
 
     def _gathered(self) -> bool:
         return self._waiting_bytes >= GATHER_BYTES or self._urgent or self._stopping
@@ -133,7 +150,8 @@ class Store:
             cycle.expired.extend(producer.expired)
             producer.sync_seconds.clear()
             producer.expired.clear()
-        self._bound_files(touched)
+        self._bound_files((*touched, *self._claimed))
+        self._claimed.clear()
         return cycle
 
     def _sync(self, touched: dict[ProducerFiles, _Work]) -> None:
@@ -145,8 +163,41 @@ class Store:
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_SYNC_THREADS, "collector-sync")
-        for _ in self._pool.map(lambda each: each[1].finish(each[0]), wanting):
-            pass
+        new = [producer for producer, _ in wanting if producer.unsynced_names]
+        with contextlib.suppress(SinkError):  # what the disk refuses, every producer is told by its own sync
+            folders = {folder for producer in new for folder in producer.unsynced_names}
+            self._run_together([partial(sync_folder, folder) for folder in folders], touched)
+            for producer in new:
+                producer.names_synced()
+        self._run_together([partial(work.finish, producer) for producer, work in wanting], touched)
+
+    def _run_together(self, calls: list[Callable[[], None]], touched: dict[ProducerFiles, _Work]) -> None:
+        """Make calls in threads and return when all have returned; who says Hello meanwhile does not wait for them."""
+        assert self._pool is not None  # noqa: S101 - `_sync` made it
+        futures = [self._pool.submit(call) for call in calls]
+        while wait(futures, timeout=_SLOW_S).not_done:
+            self._claim_meanwhile(touched)
+        for future in futures:
+            future.result()
+
+    def _claim_meanwhile(self, touched: dict[ProducerFiles, _Work]) -> None:
+        """Let streams begin whose producers have nothing to do with a cycle that takes long."""
+        claims: dict[ProducerFiles, _Work] = {}
+        with self._wake:
+            later: deque[tuple[ProducerFiles, Item]] = deque()
+            busy = set(touched)
+            for producer, item in self._waiting:
+                if isinstance(item, Claim) and producer not in busy:
+                    claims.setdefault(producer, _Work()).items.append(item)
+                else:
+                    later.append((producer, item))
+                    busy.add(producer)  # its items stay in their order
+            self._waiting = later
+        for producer, work in claims.items():
+            work.apply(producer)
+        if claims:
+            self._claimed.extend(claims)
+            self._report(Cycle([_progress(producer, work) for producer, work in claims.items()], [], []))
 
     def _bound_files(self, touched: Iterable[ProducerFiles]) -> None:
         """Pause the segments that were not written for the longest time, beyond so many that are open."""
@@ -208,6 +259,14 @@ def _progress(producer: ProducerFiles, work: _Work) -> ProducerProgress:
         rewound=rewound,
         expired_bytes=sum(producer.expired),
     )
+
+
+def _is_suspect(producer: ProducerFiles) -> bool:
+    """Return whether an inspection would find something, or does not get to know."""
+    try:
+        return producer.is_short()
+    except SinkError:
+        return True
 
 
 @contextlib.contextmanager

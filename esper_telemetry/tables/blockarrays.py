@@ -1,15 +1,15 @@
 """Blocks of events to the columns of their table: what lies there by column becomes Arrow's, without a value between.
 
-Blocks with the same fields set are read as one, for a call of Arrow costs as much as a hundred values. Bytes of real
-numbers are taken as they are, texts as the dictionaries that they already are; integers and places of texts pass
-through Python, because protobuf hands them out so (50 ns each). The checks are those of `recordfile.block_columns`, on
+Blocks with the same fields set are read as one, for a call of Arrow costs as much as a hundred values. The planes of
+numbers (`schema.planes`) are put together by slices and become buffers of Arrow as they are, texts the dictionaries
+that they already are: no number becomes an object of Python. The checks are those of `recordfile.column_values`, on
 arrays; what they refuse is read again by that, which tells the frame.
 """
 
 from __future__ import annotations
 
 from array import array
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 from google.protobuf.descriptor import FieldDescriptor
 
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile.block_columns import column_values
+from esper_telemetry.recordfile.column_values import REAL_BYTES, check_planes, column_values
 from esper_telemetry.schema import is_repeated
+from esper_telemetry.schema.planes import DOUBLE_BYTES, machine_size, real_numbers, unpack_integers, unpack_reals
 from esper_telemetry.tables.columntypes import TEXT, column_type
 from esper_telemetry.tables.conversion import labelled, null_where_default, relabelled
 
@@ -27,13 +28,17 @@ if TYPE_CHECKING:
 
     from google.protobuf.descriptor import Descriptor
 
-    from esper_telemetry.recordfile.block_columns import ColumnValues
+    from esper_telemetry.recordfile.column_values import ColumnValues
 
 # A block of fewer costs more as arrays than its events do one by one.
 FEW_EVENTS = 16
 _DOUBLE = FieldDescriptor.TYPE_DOUBLE
 _WIDE = frozenset({FieldDescriptor.TYPE_UINT64, FieldDescriptor.TYPE_FIXED64})
 _TO_ARROW = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError)
+_WHOLE_BYTES, _BYTE = 8, 256
+_I64, _U64 = 1 << 63, 1 << 64
+_SIGNED = {1: pa.int8(), 2: pa.int16(), 4: pa.int32(), 8: pa.int64()}
+_UNSIGNED = {1: pa.uint8(), 2: pa.uint16(), 4: pa.uint32(), 8: pa.uint64()}
 
 
 class BlockArrays(NamedTuple):
@@ -121,35 +126,41 @@ def block_arrays(blocks: Sequence[Any], shape: BlockShape) -> BlockArrays:
     """Return the events of blocks by column.
 
     Args:
-        blocks: `EventBlock`s of one shape, their doubles and floats declared as bytes.
+        blocks: `EventBlock`s of one shape.
         shape: that shape.
 
     Raises:
         CorruptRecordError: one contradicts itself.
     """
-    counts = [len(block.seq_steps) for block in blocks]
-    if counts != [len(block.time_steps) for block in blocks] or any(len(block.payloads) for block in blocks):
-        raise CorruptRecordError("a block has not as many times or payloads as events")
+    counts = [block.events for block in blocks]
+    if any(len(block.payloads) for block in blocks):
+        raise CorruptRecordError("a block has payloads beside columns")
     try:
-        steps = array("Q")
-        times = array("q")
-        for block in blocks:
-            steps += array("Q", block.seq_steps[:])  # twice as fast as extend() with a list
-            times += array("q", block.time_steps[:])
-        numbers = _from_bytes(steps, pa.uint64(), len(steps))
-        if pc.any(pc.equal(numbers, 0)).as_py():
+        numbers = [_begun(block.first_seq, block.seq_steps, block.events, signed=False) for block in blocks]
+        times = [_begun(block.first_time_unix_nano, block.time_steps, block.events, signed=True) for block in blocks]
+        steps = _from_bytes(b"".join(numbers), pa.uint64())
+        if pc.any(pc.equal(steps, 0)).as_py():
             raise CorruptRecordError("a block has sequence numbers that do not rise")
-        time = _summed(_from_bytes(times, pa.int64(), len(times)), counts)
+        time = _summed(_from_bytes(b"".join(times), pa.int64()), counts)
         if pc.any(pc.less(time, 0)).as_py():
-            raise CorruptRecordError("a block has times before 1970")
+            raise CorruptRecordError("a block has times outside of 63 bits")
         return BlockArrays(
-            _summed(numbers, counts),
+            _summed(steps, counts),
             time.view(pa.uint64()),
             _columns([block.context for block in blocks], shape.context, counts),
             _columns([block.columns for block in blocks], shape.fields, counts),
         )
     except _TO_ARROW as error:
         raise CorruptRecordError(f"a block holds numbers that do not fit their fields: {error}") from None
+
+
+def _begun(first: int, steps: bytes, count: int, *, signed: bool) -> array[int]:
+    """Return the first of some numbers and the steps to the others, as the machine has them in 64 bits."""
+    begun = array("Q" if signed is False else "q", [first if signed is False or first < _I64 else first - _U64])
+    check_planes(steps, count - 1, "the steps of a block")
+    if count > 1:
+        begun += unpack_integers(steps, count - 1, signed=signed, size=_WHOLE_BYTES)
+    return begun
 
 
 def _summed(steps: pa.Array, counts: Sequence[int]) -> pa.Array:
@@ -194,62 +205,90 @@ def _column(parts: Sequence[ColumnValues], field: FieldDescriptor) -> pa.Array:
 def _reals(parts: Sequence[ColumnValues]) -> pa.Array:
     """Return real numbers: single precision if all parts have it, which is cast after."""
     wide = any(part.representation == "doubles" for part in parts)
-    kind = pa.float64() if wide else pa.float32()
     pieces = []
     for part in parts:
-        data = part.data
-        if wide and part.representation == "floats":
-            data = array("d", array("f", data)).tobytes()
-        pieces.append(data * part.events if part.shared else data)
-    return _from_bytes(b"".join(pieces), kind, sum(part.events for part in parts))
+        size = REAL_BYTES[part.representation]
+        data: Any = part.data if part.shared else unpack_reals(part.data, size)
+        numbers = real_numbers(data, size)
+        if wide and size != DOUBLE_BYTES:
+            numbers = array("d", numbers)
+        pieces.append(numbers * part.events if part.shared else numbers)
+    return _from_bytes(b"".join(pieces), pa.float64() if wide else pa.float32())
 
 
 def _bools(part: ColumnValues) -> pa.Array:
-    if part.representation == "flags":
-        return _from_bytes(part.data, pa.bool_(), part.events)
-    numbers = list(part.data) if part.representation == "ints" else list(accumulate(part.data))
-    if not {*numbers} <= {0, 1}:
-        raise CorruptRecordError(f"column {part.field} holds a bool that is neither 0 nor 1")
-    values = pa.array(map(bool, numbers), pa.bool_())
-    return pa.repeat(values[0], part.events) if part.shared else values
+    if part.shared:
+        if part.first not in (0, 1):
+            raise CorruptRecordError(f"column {part.field} holds a bool that is neither 0 nor 1")
+        return pa.repeat(pa.scalar(bool(part.first)), part.events)
+    return pa.Array.from_buffers(pa.bool_(), part.events, [None, pa.py_buffer(part.data)])
 
 
 def _numbers(parts: Sequence[ColumnValues]) -> pa.Array:
     """Return integers; those of unsigned 64 bits come as their two's complement."""
-    stepped = all(part.representation == "int_steps" for part in parts)
-    numbers = array("q")
-    for part in parts:
-        if part.shared:
-            numbers += array("q", part.data) * part.events
-        else:
-            data = part.data
-            summed = part.representation == "int_steps" and not stepped
-            numbers += array("q", list(accumulate(data)) if summed else data)
-    made = _from_bytes(numbers, pa.int64(), len(numbers))
-    if stepped:
-        made = _summed(made, [part.events for part in parts])
+    if all(part.representation == "int_steps" for part in parts):
+        made = _sums(parts)
+    elif any(part.representation == "int_steps" for part in parts):
+        runs = [
+            (stepped, list(run)) for stepped, run in groupby(parts, lambda part: part.representation == "int_steps")
+        ]
+        made = pa.concat_arrays([_sums(run) if stepped else _stated(run, _WHOLE_BYTES) for stepped, run in runs])
+    else:
+        size = max((machine_size(part.data, part.events) for part in parts if not part.shared), default=1)
+        wide = parts[0].type in _WIDE or any(part.shared for part in parts)
+        made = _stated(parts, _WHOLE_BYTES if wide else size)
     return made.view(pa.uint64()) if parts[0].type in _WIDE else made
+
+
+def _sums(parts: Sequence[ColumnValues]) -> pa.Array:
+    """Return the integers of parts with steps, of 64 bits."""
+    begun = [_begun(part.first, part.data, part.events, signed=True) for part in parts]
+    return _summed(_from_bytes(b"".join(begun), pa.int64()), [part.events for part in parts])
+
+
+def _stated(parts: Sequence[ColumnValues], size: int) -> pa.Array:
+    """Return the integers of parts without steps, of so many bytes."""
+    return _from_bytes(b"".join([_plain(part, size) for part in parts]), _SIGNED[size])
+
+
+def _plain(part: ColumnValues, size: int) -> array[int]:
+    """Return the integers of a part without steps."""
+    if part.shared:
+        return array("q", [part.first]) * part.events
+    return unpack_integers(part.data, part.events, size=size)
 
 
 def _texts(parts: Sequence[ColumnValues], field: FieldDescriptor) -> pa.DictionaryArray:
     places: dict[str, int] = {}
-    indices = array("i")
-    for part in parts:
-        own = [places.setdefault(text, len(places)) for text in part.data]
-        if part.shared:
-            indices += array("i", own) * part.events
-        elif not len(part.indices):
-            indices += array("i", own)
-        elif own == list(range(len(own))):
-            indices += array("i", part.indices)
-        else:
-            indices += array("i", list(map(own.__getitem__, part.indices)))
-    made = _from_bytes(indices, pa.int32(), len(indices))
+    own = [[places.setdefault(text, len(places)) for text in part.data] for part in parts]
+    if len(places) <= _BYTE and all(not part.indices or part.indices.itemsize == 1 for part in parts):
+        made = _from_bytes(b"".join(map(_short_places, parts, own)), pa.uint8()).cast(pa.int32())
+    else:
+        made = pa.concat_arrays(list(map(_places, parts, own)))
     if "" in places and not field.has_presence:
         shown = pa.array([text or None for text in places], pa.string())
         return relabelled(made, shown).cast(TEXT)
     return pa.DictionaryArray.from_arrays(made, pa.array(places, pa.string())).cast(TEXT)
 
 
-def _from_bytes(raw: Any, kind: pa.DataType, count: int) -> pa.Array:
-    return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(raw)])
+def _short_places(part: ColumnValues, own: Sequence[int]) -> bytes:
+    """Return which text each event has, in a byte; `own` is which text each text of the part is."""
+    if part.shared:
+        return bytes(own) * part.events
+    if isinstance(part.indices, array):
+        return part.indices.tobytes().translate(bytes(own).ljust(_BYTE, b"\0"))
+    return bytes(own)
+
+
+def _places(part: ColumnValues, own: Sequence[int]) -> pa.Array:
+    """Return the same as numbers of any size."""
+    if part.shared:
+        return pa.repeat(pa.scalar(own[0], pa.int32()), part.events)
+    made = pa.array(own, pa.int32())
+    if isinstance(part.indices, array):
+        made = made.take(_from_bytes(part.indices.tobytes(), _UNSIGNED[part.indices.itemsize]))
+    return made
+
+
+def _from_bytes(raw: bytes, kind: pa.DataType) -> pa.Array:
+    return pa.Array.from_buffers(kind, len(raw) // (kind.bit_width // 8), [None, pa.py_buffer(raw)])

@@ -18,11 +18,12 @@ from google.protobuf.message import DecodeError
 from esper_telemetry.errors import CorruptRecordError
 from esper_telemetry.recordfile.block_columns import block_columns, type_of_block
 from esper_telemetry.recordfile.frame_events import frame_content
-from esper_telemetry.recordfile.frame_messages import ELEMENTS, SINGLE, block_class, envelopes_descriptor, frame_class
+from esper_telemetry.recordfile.frame_messages import ELEMENTS, SINGLE, envelopes_descriptor, frame_class
 from esper_telemetry.recordfile.reader import unreadable_frame
 from esper_telemetry.schema.event_block import MAX_CELLS
 from esper_telemetry.tables.blockarrays import block_arrays
 from esper_telemetry.tables.payloads import whole_decoder
+from esper_telemetry.v1 import record_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -182,8 +183,8 @@ def _split(frame: RawFrame, wanted: Wanted, *, by_column: bool) -> _Split:
             type_id = type_of_block(serialized)
             if type_id and not wanted.wants_block(frame.home, type_id):
                 continue
-            block = block_class().FromString(serialized)
-            events = len(block.seq_steps)
+            block = record_pb2.EventBlock.FromString(serialized)
+            events = block.events
             records += events
             cells += events * (len(block.context) + len(block.columns))
             shape = wanted.shape(frame.home, block) if by_column else None
@@ -218,7 +219,7 @@ def _decoded(splits: Sequence[_Split], *, fast: bool) -> DecodedFrames:
     blocks = []
     for shape, numbers, several in shaped.values():
         arrays = block_arrays(several, shape)
-        frame = _spread(numbers, [len(block.seq_steps) for block in several], pa.int32())
+        frame = _spread(numbers, [block.events for block in several], pa.int32())
         _check_range(splits, frame, arrays.seq)
         blocks.append(Blocks(shape.type_id, frame, arrays))
     return DecodedFrames(_in_order(parts), blocks, [split.frame for split in splits])

@@ -10,14 +10,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
 from esper_telemetry.decode.types import CONTEXT, descriptor_of, field_metas
 from esper_telemetry.errors import SchemaError
 from esper_telemetry.schema import to_plain
-from esper_telemetry.schema.comments import Comments
 from esper_telemetry.tables.columntypes import TEXT, TIME, WELL_KNOWN, column_type, merged_type
 from esper_telemetry.v1 import context_pb2
 
@@ -38,6 +38,8 @@ BASE = (
 )
 PAYLOAD = "payload"
 UNDECLARED = "type:"
+# Some three records' worth of types: they are asked for again by each table of the same records.
+_MOST_VERSIONS = 128
 
 
 @dataclass(slots=True)
@@ -61,6 +63,33 @@ class TableLayout:
     payload: tuple[str, ...]
 
 
+class _Version(NamedTuple):
+    """A message as one schema declares it: type and metadata of each field, and the comment on it."""
+
+    types: dict[str, pa.DataType]
+    metadata: dict[str, dict[str, str]]
+    comment: str
+
+
+@lru_cache(maxsize=_MOST_VERSIONS)
+def _version(schema: Schema, descriptor: Descriptor) -> _Version:
+    """Return a message of a schema; what is returned is shared and not changed."""
+    comments, metas = schema.comments, field_metas(descriptor)
+    found = _Version({}, {}, comments.of_message(descriptor))
+    inside = [(name, meta.unit) for name, meta in metas.items() if "." in name]
+    for at, one in enumerate(descriptor.fields):
+        found.types[one.name] = column_type(one)
+        about = {"description": comments.of_field(descriptor, at)}
+        if one.name in metas:
+            about |= {key: _text(value) for key, value in to_plain(metas[one.name]).items()}
+        start = f"{one.name}."
+        about |= {f"unit of {name.removeprefix(start)}": unit for name, unit in inside if name.startswith(start)}
+        if one.message_type is not None and _holds_itself(one.message_type, (descriptor.full_name,)):
+            about["encoding"] = "a message inside one of its own type is binary: its serialized bytes"
+        found.metadata[one.name] = {key: text for key, text in about.items() if text}
+    return found
+
+
 @dataclass(slots=True)
 class _Fields:
     """Fields of one message over all versions of it, by name: type and metadata."""
@@ -69,28 +98,30 @@ class _Fields:
     metadata: dict[str, dict[str, str]] = field(default_factory=dict)
     short: str = ""
     comment: str = ""
+    unread: list[Schema] = field(default_factory=list)
 
-    def add(self, descriptor: Descriptor, comments: Comments) -> None:
+    def read(self, full_name: str) -> None:
+        """Take the fields of the schemas that were only noted: of most types nothing but the name is asked for.
+
+        Raises:
+            SchemaError: as `add`.
+        """
+        while self.unread:
+            schema = self.unread.pop(0)
+            kind = schema.kind(full_name)
+            if kind.cls is not None:
+                self.add(_version(schema, descriptor_of(kind.cls)), full_name)
+
+    def add(self, version: _Version, full_name: str) -> None:
         """Take the fields of one version of the message.
 
         Raises:
             SchemaError: a field has another type than in a version before.
         """
-        metas = field_metas(descriptor)
-        for at, one in enumerate(descriptor.fields):
-            kind = column_type(one)
-            known = self.types.get(one.name, kind)
-            self.types[one.name] = merged_type(known, kind, f"{descriptor.full_name}.{one.name}")
-            about = {"description": comments.of_field(descriptor, at)}
-            if one.name in metas:
-                about |= {key: _text(value) for key, value in to_plain(metas[one.name]).items()}
-            inner = {name.removeprefix(f"{one.name}."): meta.unit for name, meta in metas.items()}
-            about |= {f"unit of {name}": unit for name, unit in inner.items() if f"{one.name}.{name}" in metas}
-            if one.message_type is not None and _holds_itself(one.message_type, (descriptor.full_name,)):
-                about["encoding"] = "a message inside one of its own type is binary: its serialized bytes"
-            self.metadata[one.name] = self.metadata.get(one.name, {}) | {
-                key: text for key, text in about.items() if text
-            }
+        self.comment = version.comment
+        for name, kind in version.types.items():
+            self.types[name] = merged_type(self.types.get(name, kind), kind, f"{full_name}.{name}")
+            self.metadata[name] = self.metadata.get(name, {}) | version.metadata[name]
 
 
 class Layouts:
@@ -115,22 +146,27 @@ class Layouts:
         self._seen.add((id(schema), names))
         self._schemas.append(schema)
         self._made.clear()
-        comments = Comments(schema.pool.files.values())
-        self._context.add(descriptor_of(schema.message_class(CONTEXT) or context_pb2.Context), comments)
+        self._context.add(_context_of(schema), CONTEXT)
         for full_name in full_names:
-            kind = schema.kind(full_name)
-            fields = self._messages.setdefault(full_name, _Fields())
-            fields.short = kind.name if kind.cls is not None else fields.short or full_name
-            if kind.cls is not None:
-                descriptor = descriptor_of(kind.cls)
-                fields.comment = comments.of_message(descriptor)
-                fields.add(descriptor, comments)
+            fields = self._note(schema, full_name)
+            if fields.types or len(fields.unread) > 1:  # two versions may contradict each other
+                fields.read(full_name)
 
     def add_missing(self, schema: Schema, full_names: Iterable[str]) -> None:
         """Take those types that no segment declares: their tables are empty, and have the columns of `schema`."""
         missing = [name for name in full_names if name not in self._messages]
         if missing:
-            self.add(schema, missing)
+            self._made.clear()
+            self._context.add(_context_of(schema), CONTEXT)
+        for full_name in missing:
+            self._note(schema, full_name)
+
+    def _note(self, schema: Schema, full_name: str) -> _Fields:
+        kind = schema.kind(full_name)
+        fields = self._messages.setdefault(full_name, _Fields())
+        fields.short = kind.name if kind.cls is not None else fields.short or full_name
+        fields.unread.append(schema)
+        return fields
 
     @property
     def names(self) -> list[str]:
@@ -180,6 +216,7 @@ class Layouts:
 
     def _layout(self, full_name: str) -> TableLayout:
         message = self._messages.get(full_name, _Fields(short=full_name))
+        message.read(full_name)
         types = message.types or {PAYLOAD: pa.binary()}
         taken = set(types)
         base = {name: _free(name, f"{name}_", taken) for name, _, _ in BASE}
@@ -192,6 +229,10 @@ class Layouts:
         columns += [pa.field(name, kind, metadata=message.metadata.get(name)) for name, kind in types.items()]
         about = {"type": message.short, "full_name": full_name, "description": message.comment}
         return TableLayout(self._name(full_name), full_name, pa.schema(columns, about), base, context, tuple(types))
+
+
+def _context_of(schema: Schema) -> _Version:
+    return _version(schema, descriptor_of(schema.message_class(CONTEXT) or context_pb2.Context))
 
 
 def _means(want: str, full_name: str, short: str) -> bool:

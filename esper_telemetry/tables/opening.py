@@ -83,6 +83,7 @@ class Reading(FaultReport):
     def __iter__(self) -> Iterator[tuple[TableLayout, pa.RecordBatch]]:
         self._faults = Faults(strict=self._faults.strict)
         self._faults.warnings += self._found.warnings
+        self._faults.notes += self._found.notes
         wanted = replace(self._wanted, types=tuple(layout.full_name for layout in self.chosen.values()))
         return iter(
             Scanner(
@@ -169,7 +170,7 @@ def declared(found: Survey) -> Layouts:
             readers.give_back(place.path)
     finally:
         readers.close()
-    if found.places:
+    if found.places or found.notes:
         layouts.add_missing(*installed_schema())
     return layouts
 

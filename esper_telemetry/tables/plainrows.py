@@ -1,12 +1,13 @@
 """Rows of an Arrow table as plain values that JSON and CSV can hold, for what is shown or exported as text.
 
-Times are RFC 3339 in UTC with all their digits, maps are objects, exact numbers stay numbers.
+Times are RFC 3339 in UTC with all their digits, maps are objects in the order of their keys, exact numbers are numbers.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -51,13 +52,23 @@ def _moment(value: int | None, per_second: int, zone: str | None) -> str | None:
     return whole + (f".{fraction[:digits]}" if digits else "") + ("Z" if zone else "")
 
 
+def _has_order(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_boolean(kind))
+
+
+def _text_of_key(entry: tuple[Any, Any]) -> str:
+    return str(entry[0])
+
+
 def _plain(value: Any, kind: pa.DataType) -> Any:  # noqa: PLR0911 - a case for each family of types
     if value is None or isinstance(value, (bool, int, float, str, bytes)):
         return value
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if pa.types.is_map(kind):
-        return {str(_plain(key, kind.key_type)): _plain(item, kind.item_type) for key, item in value}
+        # Protobuf keeps no order of a map: without one, the same record would be shown in another way each time.
+        ordered = sorted(value, key=itemgetter(0) if _has_order(kind.key_type) else _text_of_key)
+        return {str(_plain(key, kind.key_type)): _plain(item, kind.item_type) for key, item in ordered}
     if pa.types.is_struct(kind):
         return {field.name: _plain(value[field.name], field.type) for field in kind}
     if isinstance(value, list):

@@ -131,7 +131,7 @@ class Scanner:
 
     def shape(self, home: Home, block: Any) -> BlockShape | None:
         """Return what a block is read as arrays with; None where it is not worth that, or not declared so."""
-        if len(block.seq_steps) < FEW_EVENTS or len(block.payloads) or not self.wants_block(home, block.type_id):
+        if block.events < FEW_EVENTS or len(block.payloads) or not self.wants_block(home, block.type_id):
             return None
         return self._decoders_of(home).shape(home, shape_key(block))
 

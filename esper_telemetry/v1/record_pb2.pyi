@@ -33,27 +33,34 @@ class Event(_message.Message):
     def __init__(self, type_id: _Optional[int] = ..., time_unix_nano: _Optional[int] = ..., seq: _Optional[int] = ..., context: _Optional[_Union[_context_pb2.Context, _Mapping]] = ..., payload: _Optional[bytes] = ...) -> None: ...
 
 class EventBlock(_message.Message):
-    __slots__ = ("type_id", "seq_steps", "time_steps", "context", "columns", "payloads")
+    __slots__ = ("type_id", "events", "first_seq", "seq_steps", "first_time_unix_nano", "time_steps", "context", "columns", "payloads")
     TYPE_ID_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SEQ_FIELD_NUMBER: _ClassVar[int]
     SEQ_STEPS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_TIME_UNIX_NANO_FIELD_NUMBER: _ClassVar[int]
     TIME_STEPS_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
     PAYLOADS_FIELD_NUMBER: _ClassVar[int]
     type_id: int
-    seq_steps: _containers.RepeatedScalarFieldContainer[int]
-    time_steps: _containers.RepeatedScalarFieldContainer[int]
+    events: int
+    first_seq: int
+    seq_steps: bytes
+    first_time_unix_nano: int
+    time_steps: bytes
     context: _containers.RepeatedCompositeFieldContainer[Column]
     columns: _containers.RepeatedCompositeFieldContainer[Column]
     payloads: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, type_id: _Optional[int] = ..., seq_steps: _Optional[_Iterable[int]] = ..., time_steps: _Optional[_Iterable[int]] = ..., context: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., payloads: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    def __init__(self, type_id: _Optional[int] = ..., events: _Optional[int] = ..., first_seq: _Optional[int] = ..., seq_steps: _Optional[bytes] = ..., first_time_unix_nano: _Optional[int] = ..., time_steps: _Optional[bytes] = ..., context: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., payloads: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Column(_message.Message):
-    __slots__ = ("field", "type", "doubles", "floats", "ints", "int_steps", "texts", "indices", "flags")
+    __slots__ = ("field", "type", "doubles", "floats", "first", "ints", "int_steps", "texts", "indices", "flags")
     FIELD_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     DOUBLES_FIELD_NUMBER: _ClassVar[int]
     FLOATS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
     INTS_FIELD_NUMBER: _ClassVar[int]
     INT_STEPS_FIELD_NUMBER: _ClassVar[int]
     TEXTS_FIELD_NUMBER: _ClassVar[int]
@@ -61,17 +68,18 @@ class Column(_message.Message):
     FLAGS_FIELD_NUMBER: _ClassVar[int]
     field: int
     type: int
-    doubles: _containers.RepeatedScalarFieldContainer[float]
-    floats: _containers.RepeatedScalarFieldContainer[float]
-    ints: _containers.RepeatedScalarFieldContainer[int]
-    int_steps: _containers.RepeatedScalarFieldContainer[int]
+    doubles: bytes
+    floats: bytes
+    first: int
+    ints: bytes
+    int_steps: bytes
     texts: _containers.RepeatedScalarFieldContainer[str]
-    indices: _containers.RepeatedScalarFieldContainer[int]
+    indices: bytes
     flags: bytes
-    def __init__(self, field: _Optional[int] = ..., type: _Optional[int] = ..., doubles: _Optional[_Iterable[float]] = ..., floats: _Optional[_Iterable[float]] = ..., ints: _Optional[_Iterable[int]] = ..., int_steps: _Optional[_Iterable[int]] = ..., texts: _Optional[_Iterable[str]] = ..., indices: _Optional[_Iterable[int]] = ..., flags: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, field: _Optional[int] = ..., type: _Optional[int] = ..., doubles: _Optional[bytes] = ..., floats: _Optional[bytes] = ..., first: _Optional[int] = ..., ints: _Optional[bytes] = ..., int_steps: _Optional[bytes] = ..., texts: _Optional[_Iterable[str]] = ..., indices: _Optional[bytes] = ..., flags: _Optional[bytes] = ...) -> None: ...
 
 class Header(_message.Message):
-    __slots__ = ("format_major", "format_minor", "file_id", "run_id", "producer_id", "stream", "segment", "previous_file_id", "previous_last_seq", "anchor_unix_nano", "anchor_monotonic_nano", "host", "pid", "rank", "writer", "run_name", "types", "file_descriptor_set", "flush_policy", "attributes", "parent_producer_id", "attempt", "launch", "comments")
+    __slots__ = ("format_major", "format_minor", "file_id", "run_id", "producer_id", "stream", "segment", "previous_file_id", "previous_last_seq", "anchor_unix_nano", "anchor_monotonic_nano", "host", "pid", "rank", "writer", "run_name", "types", "file_descriptor_set", "flush_policy", "attributes", "parent_producer_id", "attempt", "launch", "definitions")
     class AttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -102,7 +110,7 @@ class Header(_message.Message):
     PARENT_PRODUCER_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     LAUNCH_FIELD_NUMBER: _ClassVar[int]
-    COMMENTS_FIELD_NUMBER: _ClassVar[int]
+    DEFINITIONS_FIELD_NUMBER: _ClassVar[int]
     format_major: int
     format_minor: int
     file_id: bytes
@@ -126,8 +134,8 @@ class Header(_message.Message):
     parent_producer_id: bytes
     attempt: int
     launch: str
-    comments: str
-    def __init__(self, format_major: _Optional[int] = ..., format_minor: _Optional[int] = ..., file_id: _Optional[bytes] = ..., run_id: _Optional[str] = ..., producer_id: _Optional[bytes] = ..., stream: _Optional[str] = ..., segment: _Optional[int] = ..., previous_file_id: _Optional[bytes] = ..., previous_last_seq: _Optional[int] = ..., anchor_unix_nano: _Optional[int] = ..., anchor_monotonic_nano: _Optional[int] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., rank: _Optional[int] = ..., writer: _Optional[str] = ..., run_name: _Optional[str] = ..., types: _Optional[_Iterable[_Union[TypeEntry, _Mapping]]] = ..., file_descriptor_set: _Optional[bytes] = ..., flush_policy: _Optional[_Union[FlushPolicy, _Mapping]] = ..., attributes: _Optional[_Mapping[str, str]] = ..., parent_producer_id: _Optional[bytes] = ..., attempt: _Optional[int] = ..., launch: _Optional[str] = ..., comments: _Optional[str] = ...) -> None: ...
+    definitions: str
+    def __init__(self, format_major: _Optional[int] = ..., format_minor: _Optional[int] = ..., file_id: _Optional[bytes] = ..., run_id: _Optional[str] = ..., producer_id: _Optional[bytes] = ..., stream: _Optional[str] = ..., segment: _Optional[int] = ..., previous_file_id: _Optional[bytes] = ..., previous_last_seq: _Optional[int] = ..., anchor_unix_nano: _Optional[int] = ..., anchor_monotonic_nano: _Optional[int] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., rank: _Optional[int] = ..., writer: _Optional[str] = ..., run_name: _Optional[str] = ..., types: _Optional[_Iterable[_Union[TypeEntry, _Mapping]]] = ..., file_descriptor_set: _Optional[bytes] = ..., flush_policy: _Optional[_Union[FlushPolicy, _Mapping]] = ..., attributes: _Optional[_Mapping[str, str]] = ..., parent_producer_id: _Optional[bytes] = ..., attempt: _Optional[int] = ..., launch: _Optional[str] = ..., definitions: _Optional[str] = ...) -> None: ...
 
 class TypeEntry(_message.Message):
     __slots__ = ("type_id", "full_name")

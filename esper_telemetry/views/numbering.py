@@ -83,12 +83,15 @@ class Numbering:
         streams: by producer id.
         drops: losses that the run itself has reported, by (full name of the type, cause).
         partial: events were left out on purpose, so that numbers tell no loss.
+        read_missing: numbers without an event as the reader of the files counts them: it also knows of files that are
+            gone before the first event or behind the last one.
     """
 
     def __init__(self) -> None:
         self.streams: dict[bytes, StreamNumbers] = {}
         self.drops: Counter[tuple[str, str]] = Counter()
         self.partial = False
+        self.read_missing = 0
         self._reports: dict[bytes, Counter[tuple[str, str]]] = {}
 
     def see(self, event: Event) -> bool:
@@ -129,7 +132,9 @@ class Numbering:
     @property
     def missing(self) -> int:
         """Numbers of all streams that have no event."""
-        return 0 if self.partial else sum(stream.missing for stream in self.streams.values())
+        if self.partial:
+            return 0
+        return max(self.read_missing, sum(stream.missing for stream in self.streams.values()))
 
     def gaps(self, producer: bytes, full_name: str) -> list[Missing]:
         """Return the gaps of a stream in which events of a type may have been.

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from esper_telemetry.views.alerts import Alerts
 from esper_telemetry.views.figure import Footer
 from esper_telemetry.views.panel import BUILT_IN, EVERY, FOREIGN, LEVELS, Fold, Look, Panel, PanelFigures, ViewFacts
 from esper_telemetry.views.truth import ReaderFindings, Truth
@@ -93,9 +94,14 @@ class RunView:
 
     def reader_found(self, findings: ReaderFindings) -> None:
         """Record what a reader of files found beside the events: damage, a cut end, what it could not decode."""
+        missing = findings.missing or 0
+        changed = missing != self.facts.numbering.read_missing
+        self.facts.numbering.read_missing = missing
         for kept in self._kept:
             if isinstance(kept.fold, Truth) and kept.fold.findings != findings:
                 kept.fold.findings = findings
+                kept.findings += 1
+            elif changed and isinstance(kept.fold, Alerts):  # a rule may fire because of it
                 kept.findings += 1
 
     def versions(self) -> dict[str, int]:

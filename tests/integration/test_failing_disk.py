@@ -186,6 +186,24 @@ def test_a_read_only_target_is_refused_at_the_start(folder):
     assert "check path and permissions" in said
 
 
+def test_a_target_that_may_not_be_entered_is_refused_by_the_same_error(folder):
+    code = """
+    os.chmod(folder, 0)
+    said = []
+    for more in ({}, {"run_id": "mine"}, {"resume": os.path.join(folder, "mine")}):
+        try:
+            et.start_run(folder, name="x", **more)
+        except et.TelemetryError as error:
+            said.append(f"{type(error).__name__}: {error}")
+    print(json.dumps({"said": said}))
+    """
+    fresh, named, resumed = run_python(AS_ANYBODY + code, folder)["said"]
+    for one in (fresh, named):
+        assert one.startswith("SinkError")
+        assert "Permission denied; check path and permissions" in one
+    assert str(folder) in resumed
+
+
 def test_a_target_that_becomes_read_only_delays_the_next_segment_and_costs_nothing(folder):
     code = """
     options = et.RecordOptions(segment_bytes=60_000, close_timeout=60)

@@ -63,6 +63,10 @@ def test_the_page_works_as_it_is_written(tmp_path, program):
         process.wait()
     logs = "\n".join(f"{log.name}:\n{log.read_text()[-2000:]}" for log in sorted(folder.glob("*.log")))
     assert code == 0, (tmp_path / "out").read_text() + logs
+    for name in ("consumer-1", "consumer-2", "gateway"):
+        text = (folder / f"{name}.log").read_text()
+        assert text.splitlines()[-1].endswith("INFO stopped"), text
+        assert "eof_received" not in text, "what a library says to itself"
     password = re.search('password = "(.+)"', (folder / "user.toml").read_text())
     assert password is not None
     assert password[1] not in logs, "no secret is logged"

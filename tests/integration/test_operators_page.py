@@ -22,6 +22,7 @@ def shell(tmp_path):
     missing = [name for name in ("openssl", "curl", "promtool") if shutil.which(name) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)}: not installed, and the page uses them")
+    pytest.importorskip("obstore", reason="the page archives, which needs the extra s3")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     folder = tmp_path / "page"
     folder.mkdir()
@@ -47,7 +48,7 @@ def shell(tmp_path):
 def test_every_block_of_the_page_works_as_written(shell):
     said = [shell(block) for block in BLOCKS]
     told = dict(zip((block.splitlines()[0] for block in BLOCKS), said, strict=True))
-    assert "tokens: 1 tokens and 0 certificate names of 1 tenants" in said[2]
+    assert "tokens: 1 tokens and 1 certificate names of 1 tenants" in said[2]
     assert 'log_level = "warning"  # environment' in said[3]
     assert "max_streams = 500  # command line" in said[3]
     assert "SERVING" in said[4]
@@ -56,7 +57,13 @@ def test_every_block_of_the_page_works_as_written(shell):
     assert 'esper_collector_tenant_stored_runs{tenant="vision"}' in said[7]
     assert "alive" in said[7]
     assert "SUCCESS" in said[8]
-    assert "good" in said[9]
+    assert "the records hold the same events" in said[9]
+    assert "vision-2" in said[10]
+    assert "asks for a client's certificate and wants one" in said[10]
+    assert "asks for a client's certificate and does not take tls.crt" in said[10]
+    assert "archive: s3://bucket/runs does NOT ANSWER now (" in said[11]
+    assert "failing: archive" in said[11]
+    assert said[12].count("good") == len(list(shell.folder.glob("runs/*/*.esr.zst"))) >= 3
     for line in (shell.folder / "collector.log").read_text().splitlines():
         assert json.loads(line)["message"]
 

@@ -11,31 +11,32 @@ import process from "node:process";
 import zlib from "node:zlib";
 import protobuf from "protobufjs";
 
-// "Messages" of FORMAT.md, less what this reader does not look at. Context is decoded by the file's own descriptors, and
-// real numbers of columns are left as bytes, as "Blocks" allows.
+// "Messages" of FORMAT.md, less what this reader does not look at. Context is decoded by the file's own descriptors.
 const ENVELOPE = protobuf.parse(`syntax = "proto3";
 message RecordFile { repeated Header header = 1; repeated Event event = 2; repeated EventBlock block = 3; }
 message Event { uint32 type_id = 1; fixed64 time_unix_nano = 2; uint64 seq = 3; bytes context = 4; bytes payload = 5; }
 message EventBlock {
-  uint32 type_id = 1; repeated uint64 seq_steps = 2; repeated sint64 time_steps = 3;
-  repeated Column context = 4; repeated Column columns = 5; repeated bytes payloads = 6;
+  uint32 type_id = 1; uint32 events = 2; uint64 first_seq = 3; bytes seq_steps = 4;
+  fixed64 first_time_unix_nano = 5; bytes time_steps = 6;
+  repeated Column context = 7; repeated Column columns = 8; repeated bytes payloads = 9;
 }
 message Column {
-  uint32 field = 1; uint32 type = 2; bytes doubles = 3; bytes floats = 4; repeated sint64 ints = 5;
-  repeated sint64 int_steps = 6; repeated string texts = 7; repeated uint32 indices = 8; bytes flags = 9;
+  uint32 field = 1; uint32 type = 2; bytes doubles = 3; bytes floats = 4; sint64 first = 5;
+  bytes ints = 6; bytes int_steps = 7; repeated string texts = 8; bytes indices = 9; bytes flags = 10;
 }
-message Header { repeated TypeEntry types = 17; bytes file_descriptor_set = 18; }
+message Header { repeated TypeEntry types = 17; bytes file_descriptor_set = 18; string definitions = 24; }
 message TypeEntry { uint32 type_id = 1; string full_name = 2; }`, {keepCase: true}).root;
 
 // What is needed of google/protobuf/descriptor.proto, which every protobuf has.
 const DESCRIPTORS = protobuf.parse(`syntax = "proto2";
 message Set { repeated File file = 1; }
-message File { optional string package = 2; repeated Message message_type = 4; repeated Enum enum_type = 5;
+message File { optional string name = 1; optional string package = 2; repeated Message message_type = 4; repeated Enum enum_type = 5;
   repeated Field extension = 7; optional string syntax = 12; }
 message Message { optional string name = 1; repeated Field field = 2; repeated Message nested_type = 3;
-  repeated Enum enum_type = 4; optional bytes options = 7; }
+  repeated Enum enum_type = 4; optional bytes options = 7; repeated Oneof oneof_decl = 8; }
+message Oneof { optional string name = 1; }
 message Field { optional string name = 1; optional int32 number = 3; optional int32 label = 4; optional int32 type = 5;
-  optional string type_name = 6; optional int32 oneof_index = 9; }
+  optional string type_name = 6; optional int32 oneof_index = 9; optional bool proto3_optional = 17; }
 message Enum { optional string name = 1; repeated Value value = 2; }
 message Value { optional string name = 1; optional int32 number = 2; optional bytes options = 3; }
 message MessageOptions { optional bool map_entry = 7; }`, {keepCase: true}).root;
@@ -87,8 +88,9 @@ function eventsOf(content) {
     {type: event.type_id, seq: big(event.seq), time: big(event.time_unix_nano), context: event.context,
       payload: event.payload}));
   for (const block of frame.block) {
-    const seqs = sums(block.seq_steps), times = sums(block.time_steps), count = seqs.length;
-    if (times.length !== count) throw new Error(`a block of ${count} events has ${times.length} times`);
+    const count = block.events;
+    const seqs = sums(big(block.first_seq), integers(block.seq_steps, count - 1, false));
+    const times = sums(big(block.first_time_unix_nano), integers(block.time_steps, count - 1, true));
     if (block.payloads.length !== 0 && block.payloads.length !== count) throw new Error("payloads are missing");
     const contexts = messagesOf(block.context, count);
     const payloads = block.payloads.length ? block.payloads : messagesOf(block.columns, count);
@@ -98,9 +100,33 @@ function eventsOf(content) {
   return events.sort((one, other) => (one.seq < other.seq ? -1 : 1));
 }
 
-function sums(steps) {
-  let sum = 0n;
-  return steps.map((step) => (sum += big(step)));
+function sums(first, steps) {
+  let sum = first;
+  return [first, ...steps.map((step) => (sum += step))];
+}
+
+/** Returns integers of one width: first the lowest bytes of all, last the highest. */
+function integers(planes, count, signed) {
+  const width = count ? planes.length / count : 1;
+  if (!Number.isInteger(width) || width < 1 || width > 8 || planes.length !== width * count) {
+    throw new Error(`${planes.length} bytes are no ${count} integers`);
+  }
+  return Array.from({length: count}, (_, i) => {
+    let number = 0n;
+    for (let place = width - 1; place >= 0; place--) number = number << 8n | BigInt(planes[place * count + i]);
+    return signed ? BigInt.asIntN(8 * width, number) : number;
+  });
+}
+
+/** Returns real numbers: all bytes but the two highest together, then the next-highest of all, then the highest. */
+function reals(bytes, size, name) {
+  const count = bytes.length / size, low = size - 2, view = new DataView(new ArrayBuffer(size));
+  return Array.from({length: count}, (_, i) => {
+    for (let place = 0; place < low; place++) view.setUint8(place, bytes[i * low + place]);
+    view.setUint8(low, bytes[count * low + i]);
+    view.setUint8(low + 1, bytes[count * (low + 1) + i]);
+    return view[name](0, true);
+  });
 }
 
 /** Returns a serialized message for each event: one field for each column. */
@@ -119,17 +145,13 @@ function messagesOf(columns, count) {
 }
 
 function valuesOf(column, count) {
-  const reals = (bytes, size, name) => {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    return Array.from({length: bytes.length / size}, (_, i) => view[name](i * size, true));
-  };
   if (column.doubles.length) return reals(column.doubles, 8, "getFloat64");
   if (column.floats.length) return reals(column.floats, 4, "getFloat32");
-  if (column.ints.length) return column.ints.map(big);
-  if (column.int_steps.length) return sums(column.int_steps);
+  if (column.ints.length) return integers(column.ints, count, true);
   if (column.flags.length) return Array.from({length: count}, (_, i) => BigInt(column.flags[i >> 3] >> (i & 7) & 1));
-  if (column.indices.length) return column.indices.map((index) => column.texts[index]);
-  return column.texts;
+  if (column.indices.length) return integers(column.indices, count, false).map((index) => column.texts[index]);
+  if (column.texts.length) return column.texts;
+  return sums(big(column.first), column.int_steps.length ? integers(column.int_steps, count - 1, true) : []);
 }
 
 // How protobuf writes a value, by the type of its field: wire type and writer.
@@ -147,6 +169,28 @@ const WRITE = {
 
 // --- the schema in the headers ("Header") ----------------------------------------------------------------------------
 
+/** Gives a bare file what it lacks, as far as this reader looks at it. */
+function complete(file, lines) {
+  const name = (one) => (one.name = lines.next().value.split(" ", 1)[0]);
+  const message = (one) => {
+    [one, ...one.field, ...one.oneof_decl].forEach(name);
+    one.nested_type.forEach(message);
+    one.enum_type.forEach(enumeration);
+    one.field.forEach((field, i) => {
+      if (!Object.hasOwn(field, "number")) field.number = i ? one.field[i - 1].number + 1 : 1;
+      if (field.proto3_optional && !Object.hasOwn(field, "oneof_index")) {
+        field.oneof_index = one.oneof_decl.push({name: `_${field.name}`}) - 1;
+      }
+    });
+  };
+  const enumeration = (one) => [one, ...one.value].forEach(name);
+  lines.next();  // the name of the file
+  file.message_type.forEach(message);
+  file.enum_type.forEach(enumeration);
+  file.extension.forEach(name);
+  file.syntax ||= "proto3";
+}
+
 class Schema {
   constructor() {
     this.names = new Map();  // full names by type id
@@ -156,7 +200,9 @@ class Schema {
 
   add(header) {
     for (const entry of header.types) this.names.set(entry.type_id, entry.full_name);
+    const lines = header.definitions.split("\n").values();
     for (const file of DESCRIPTORS.lookupType("Set").decode(header.file_descriptor_set).file) {
+      if (!file.name) complete(file, lines);
       const scope = file.package ? `.${file.package}` : "";
       file.message_type.forEach((message) => this.addMessage(message, scope, file.syntax === "proto3"));
       file.enum_type.forEach((one) => this.types.set(`${scope}.${one.name}`, this.enumOf(one)));

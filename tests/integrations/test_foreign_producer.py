@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -22,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "write-a-producer.md").read_text()
 PRODUCER = Path(__file__).with_name("producer.mjs")
 PACKAGES = ("@grpc/grpc-js@1.14.7", "@grpc/proto-loader@0.8.1", "protobufjs@7.6.6")
+IMPORT = re.compile(r"(?m)^from esper_telemetry\.v1 import (\w+)")
 EVENTS, PER_FRAME = 60_000, 100
 
 
@@ -50,6 +52,20 @@ def program(tmp_path_factory, node) -> Path:
     compile_ = [sys.executable, "-m", "grpc_tools.protoc", *command.split(), f"-I{google_protos()}"]
     subprocess.run(compile_, cwd=folder, check=True)
     return folder
+
+
+def test_the_code_of_python_is_generated_as_the_page_states(tmp_path):
+    pytest.importorskip("grpc_tools", reason="grpcio-tools is not installed: there is no protoc")
+    proto = re.search(r"```protobuf\n// (\S+)\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / proto[1]).parent.mkdir(parents=True)
+    (tmp_path / proto[1]).write_text(proto[2])
+    block = re.search(r"```sh\n(mkdir -p gen\n.*?)```", PAGE, re.DOTALL)[1]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(["bash", "-euc", block], cwd=tmp_path, check=True, env={**os.environ, "PATH": path})
+    generated = {str(file.relative_to(tmp_path / "gen")) for file in tmp_path.glob("gen/**/*_pb2*.py")}
+    assert {"acme/v1/beam_pb2.py", "esper_telemetry/v1/collector_pb2_grpc.py"} <= generated
+    imports = {name for file in tmp_path.glob("gen/**/*_pb2.py") for name in IMPORT.findall(file.read_text())}
+    assert {name for name in imports if f"esper_telemetry/v1/{name}.py" not in generated} == set(), "one is left out"
 
 
 def google_protos() -> Path:

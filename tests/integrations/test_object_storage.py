@@ -12,6 +12,7 @@ import time
 import pytest
 
 import esper_telemetry as et
+from esper_telemetry.recordfile import verify
 from tests.integrations.s3servers import BUCKET, Wire, clean_environment, start_moto, start_s3rver
 
 pytestmark = pytest.mark.integrations
@@ -26,13 +27,13 @@ LARGE, SMALL = 2400, 20
 class Collector:
     """A collector that archives; its environment names the server."""
 
-    def __init__(self, folder, environment) -> None:
+    def __init__(self, folder, environment, *options: str) -> None:
         self.log = folder / "collector.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "esper_telemetry", "collect", "--listen", "127.0.0.1:0"),
-                    *("--dir", str(folder / "store"), "--archive", URL),
+                    *("--dir", str(folder / "store"), "--archive", URL, *options),
                 ],
                 env=environment, stdout=subprocess.PIPE, stderr=log, text=True,
             )  # fmt: skip
@@ -159,5 +160,63 @@ def test_a_server_that_dies_in_the_middle_of_an_upload_loses_nothing_and_has_not
             assert numbers(command(direct, "cat", f"{URL}/{run.name}", "--format", "json")) == sent
             assert len(set(sent)) == len(sent)
     finally:
+        wire.close()
+        server.kill()
+
+
+def test_retention_deletes_no_segment_that_a_dying_server_has_not_stored_whole(tmp_path):
+    """Segments are old at once; the server dies in an upload, is away for restarts of the collector, and returns."""
+    server = start_s3rver(tmp_path)
+    wire = Wire(server.port, 3_000_000, server.kill)
+    environment = clean_environment(**server.environment(wire.port))
+    stored, seen = tmp_path / "store", set()
+    old_at_once = ("--retain-days", "0.00001", "--no-compact")
+
+    def segments(run):
+        return {path.name for path in (stored / run.folder.name).glob("*.esr.zst")}
+
+    def gone_but_not_whole(run):
+        """Look at the server's own files: what is not here any more has to be there, and readable to its end."""
+        found = []
+        for name in seen - segments(run):
+            there = tmp_path / f"objects/{BUCKET}/runs/{run.folder.name}/{name}._S3rver_object"
+            if not there.exists() or not verify(there).good:
+                found.append(name)
+        return found
+
+    everything = et.RecordOptions(buffer_bytes=1 << 30, compact=False)
+    collector = Collector(tmp_path, environment, *old_at_once)
+    try:
+        with et.start_run(tmp_path / "runs", name="aging", record=everything) as run:
+            for turn in range(6):
+                for number in range(300):
+                    run.emit(et.events.TextLogged, name=str(number), text=os.urandom(7500).hex()[:10_000])
+                run.flush()
+                command(environment, "push", run.folder, collector.address)
+                seen |= segments(run)
+                if turn == 4:
+                    assert wire.cut.wait(120), collector.log.read_text()
+                    assert not gone_but_not_whole(run)
+                    assert len(segments(run)) > 1, "what could not be sent is here"
+                    server.start()
+                collector.kill()  # the next start seals what is open, and retention takes its turn
+                collector = Collector(tmp_path, environment, *old_at_once)
+        command(environment, "push", run.folder, collector.address)
+        wait_until_archived(environment, [run.folder], tmp_path)
+        collector.stop()
+        collector = Collector(tmp_path, environment, *old_at_once)
+        deadline = time.monotonic() + 60
+        while len(segments(run)) > 1:  # the last one of a producer stays
+            assert time.monotonic() < deadline, (segments(run), collector.log.read_text()[-3000:])
+            time.sleep(0.2)
+        assert not gone_but_not_whole(run)
+        collector.stop()
+        direct = clean_environment(**server.environment())
+        sent = numbers(command(direct, "cat", run.folder, "--format", "json"))
+        assert len(seen) > 3
+        assert numbers(command(direct, "cat", f"{URL}/{run.folder.name}", "--format", "json")) == sent
+        assert sent == list(range(1, len(sent) + 1))
+    finally:
+        collector.process.kill()
         wire.close()
         server.kill()

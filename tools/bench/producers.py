@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -106,7 +107,7 @@ class Crowd:
 
     Attributes:
         acked: frames that are durable, of each stream.
-        endings: status of each stream that has ended.
+        endings: status and words of each stream that has ended.
     """
 
     def __init__(self, frames: Frames, address: str, pause_s: float) -> None:
@@ -180,7 +181,7 @@ class Crowd:
                 self.acked[number] = max(self.acked[number], message.ack.durable_seq // EVENTS_A_FRAME)
         except grpc.aio.AioRpcError:
             pass
-        self.endings.append((await call.code()).name)
+        self.endings.append(f"{(await call.code()).name} {await call.details()}".strip())
         on_answer()
 
 
@@ -226,7 +227,7 @@ async def bench_hold(collector: Receiver, metrics: str, frames: Frames, args: ar
     print(f"  from quarter to quarter      {', '.join(f'{size / 2**20:.0f}' for size in sizes)} MB")
     print(f"  files it has open            {files:,}")
     print(f"  frames acked on a stream     {acked[0]} at least, {acked[len(acked) // 2]} median, {acked[-1]} at most")
-    print(f"  streams ended too early      {early}")
+    print(f"  streams ended too early      {early} {dict(Counter(crowd.endings[:early])) or ''}")
     for name, times in answers.items():
         half, most = times[len(times) // 2], times[int(len(times) * 0.99)]
         print(f"  {name:<28} {half:.0f} ms median, {most:.0f} ms p99, of {len(times)}")
@@ -264,7 +265,7 @@ async def bench_drain(collector: Receiver, frames: Frames, args: argparse.Namesp
     _, status = await asyncio.to_thread(os.waitpid, collector.pid, 0)
     seconds = time.perf_counter() - started
     await crowd.leave()
-    ended = {name: crowd.endings.count(name) for name in sorted(set(crowd.endings))}
+    ended = Counter(crowd.endings)
     print(f"SIGTERM with {args.drain:,} streams: exit code {os.waitstatus_to_exitcode(status)} after {seconds:.2f} s")
     print(f"  streams ended with           {', '.join(f'{name} {count:,}' for name, count in ended.items())}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 import tempfile
 from pathlib import Path
 from zlib import crc32
@@ -81,7 +82,7 @@ def test_a_block_that_contradicts_its_descriptor_is_refused(shared_collector, st
 def test_numbers_that_lie_among_blocks_and_single_events_are_refused(shared_collector):
     twice = batch(block(), block(), records=6)
     beside = batch(block(), events=element(2), records=4, max_time=START + 2)
-    ahead = batch(block(seq_steps=[1, 1, 7]))
+    ahead = batch(block(seq_steps=b"\1\7"))
     for forged in (twice, beside, ahead):
         assert sent(shared_collector, forged)[1] == INVALID
 
@@ -89,9 +90,15 @@ def test_numbers_that_lie_among_blocks_and_single_events_are_refused(shared_coll
 def test_blocks_that_state_more_values_than_a_frame_may_are_refused(shared_collector):
     """A few bytes may state that very many events share very many values."""
     events = 40_000
-    shared = [{"field": number, "type": DOUBLE, "doubles": [1.0]} for number in range(1, 101)]
+    shared = [{"field": number, "type": DOUBLE, "doubles": struct.pack("<d", 1.0)} for number in range(1, 101)]
     bomb = record_pb2.EventBlock(
-        type_id=1, seq_steps=[1] * events, time_steps=[START] + [0] * (events - 1), columns=shared
+        type_id=1,
+        events=events,
+        first_seq=1,
+        seq_steps=b"\1" * (events - 1),
+        first_time_unix_nano=START,
+        time_steps=bytes(events - 1),
+        columns=shared,
     )
     stated = {"records": events, "last_seq": events, "max_time": START}
     assert sent(shared_collector, batch(bomb, **stated))[1] == INVALID
@@ -115,8 +122,8 @@ def test_good_blocks_are_stored_as_they_came_and_counted(shared_collector):
 def batch_context() -> record_pb2.EventBlock:
     """Return a block with the numbers 4 to 6 and a context."""
     number = et.v1.context_pb2.Context.DESCRIPTOR.fields_by_name["batch_idx"]
-    where = [{"field": number.number, "type": number.type, "ints": [7]}]
-    return block(seq_steps=[4, 1, 1], time_steps=[START + 3, 1, 1], context=where)
+    where = [{"field": number.number, "type": number.type, "first": 7}]
+    return block(first_seq=4, first_time_unix_nano=START + 3, context=where)
 
 
 def files_of(root: Path, produced: Produced) -> list[Path]:

@@ -69,16 +69,19 @@ def command(tmp_path):
 def test_streams_and_pushes_are_said_with_who_and_how_far(command):
     produced, pushed = Produced(run_id="streamed"), Produced(run_id="pushed")
     with open_stub(command.port) as stub:
-        publish(stub, produced, metadata=TOKEN)
+        publish(stub, produced, metadata=TOKEN, frames=produced.batches[:1])  # and no Close
+        publish(stub, produced, epoch=2, metadata=TOKEN, frames=())
+        publish(stub, produced, epoch=3, metadata=TOKEN)
         stub.PushBatch(push_of(pushed, 1, pushed.batches), timeout=30, metadata=TOKEN)
-        fenced = Publication(stub, TOKEN).send(produced.hello(2))
+        fenced = Publication(stub, TOKEN).send(produced.hello(4))
         fenced.receive("welcome")
-        Publication(stub, TOKEN).send(produced.hello(3)).receive("welcome")
+        Publication(stub, TOKEN).send(produced.hello(5)).receive("welcome")
         fenced.refusal()
     short = produced.producer_id.hex()[:8]
     command.line(rf"streamed/{short}: stream 1 of vision begins behind 0\n")
-    command.line(rf"streamed/{short}: stream 1 ends, durable up to 100: it is complete\n")
-    command.line(rf"streamed/{short}: stream 2 ends, durable up to 100: FENCED\n")
+    command.line(rf"streamed/{short}: stream 1 ends, durable up to 25: its client ended it\n")
+    command.line(rf"streamed/{short}: stream 3 ends, durable up to 100: it is complete\n")
+    command.line(rf"streamed/{short}: stream 4 ends, durable up to 100: FENCED\n")
     command.line(rf"pushed/{pushed.producer_id.hex()[:8]}: push 1 of vision is durable up to 100\n")
 
 

@@ -163,6 +163,8 @@ def test_the_manifest_bounds_what_it_takes_and_whom_it_talks_to():
     found = {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(MANIFEST.read_text())}
     pods = found["StatefulSet", "esper-telemetry-collector"]["spec"]
     assert found["Service", pods["serviceName"]]["spec"]["clusterIP"] == "None"
+    (port,) = found["Service", "esper-telemetry-collector"]["spec"]["ports"]
+    assert port["appProtocol"] == "https", "what is in front of it may not speak in the clear to a port with TLS"
     (container,) = pods["template"]["spec"]["containers"]
     assert set(container["resources"]["limits"]) == {"cpu", "memory"}
     policy = found["NetworkPolicy", "esper-telemetry-collector"]["spec"]

@@ -67,6 +67,41 @@ def test_a_producer_that_is_sealed_and_alone_is_forgotten_and_comes_back_as_it_w
     asyncio.run(scenario())
 
 
+def test_a_run_is_weighed_for_its_first_producer_in_memory_and_forgotten_with_its_last(tmp_path):
+    async def scenario():
+        one, other = Produced(frames=2), Produced(frames=2)
+        async with running(tmp_path) as intake:
+            await fill(intake, one)
+            await fill(intake, other)
+            await seal_and_forget(intake)
+            there = sum(path.stat().st_size for path in (tmp_path / one.run_id).iterdir())
+            first, listener = await connect(intake, one, epoch=1)
+            assert intake.roster.run_bytes(one.run_id) == there
+            second, _ = await connect(intake, other, epoch=1)
+            assert intake.roster.run_bytes(one.run_id) == there, "each stored byte counts once"
+            intake.leave(first.producer, listener)
+            intake.roster.forget(first.producer)
+            assert intake.roster.run_bytes(one.run_id) == there, "one of it is still in memory"
+            intake.roster.forget(second.producer)
+            assert intake.roster.run_bytes(one.run_id) == 0
+
+    asyncio.run(scenario())
+
+
+def test_runs_with_an_open_stream_are_counted_once_each(tmp_path):
+    async def scenario():
+        one, same, other = Produced(), Produced(), Produced(run_id="2026-other")
+        async with running(tmp_path) as intake:
+            streams = [await connect(intake, produced) for produced in (one, same, other)]
+            streams.append(await connect(intake, one, epoch=2))  # takes the first one's place
+            assert (intake.open_runs, intake.streams) == (2, 3)
+            for admission, listener in streams:
+                intake.leave(admission.producer, listener)
+            assert (intake.open_runs, intake.streams) == (0, 0)
+
+    asyncio.run(scenario())
+
+
 def test_two_who_enter_at_once_find_the_same_producer(tmp_path):
     async def scenario():
         produced = Produced()
@@ -112,8 +147,8 @@ def test_who_left_and_was_forgotten_while_another_restored_it_is_restored_anew(t
             await seal_and_forget(intake)
             restore, gate, asked = intake.engine.restore, asyncio.Event(), []
 
-            async def slow(key):
-                restored = await restore(key)
+            async def slow(key, **how):
+                restored = await restore(key, **how)
                 asked.append(key)
                 if len(asked) == 1:
                     await gate.wait()

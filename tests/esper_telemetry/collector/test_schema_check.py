@@ -44,8 +44,12 @@ def test_producers_of_one_schema_share_its_descriptors(produced):
 
 
 def test_a_schema_of_somebody_else_is_refused(produced):
-    for other in (ProducerKey(RUN_ID, b"x" * 16), ProducerKey("another", produced.producer_id)):
-        with pytest.raises(Refused) as caught:
+    strangers = {
+        f"of producer {produced.producer_id.hex()}, the Hello of {'78' * 16}": ProducerKey(RUN_ID, b"x" * 16),
+        f"of run '{RUN_ID}', the Hello of 'another'": ProducerKey("another", produced.producer_id),
+    }
+    for said, other in strangers.items():
+        with pytest.raises(Refused, match=said) as caught:
             SchemaCheck(CollectorLimits()).check(produced.schema, other)
         assert caught.value.reason == "SCHEMA_INVALID"
 

@@ -1,5 +1,6 @@
 import contextlib
 import resource
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
@@ -186,6 +187,22 @@ def test_a_token_that_is_taken_away_ends_what_was_opened_with_it(start_collector
         other.send(kept.batches[1])
         other.acked(50)
         assert publish(stub, produced, 2, metadata=bearer("new"))[0].welcome.durable_seq == 25
+
+
+def test_a_token_that_expires_while_a_stream_is_open_ends_it_and_no_other(start_collector, tmp_path):
+    tokens = tmp_path / "tokens.toml"
+    expires = datetime.now(UTC) + timedelta(seconds=4)
+    tokens.write_text(TOKENS.replace("2026-01-01T00:00:00Z", expires.isoformat()))
+    collector = start_collector(tokens=str(tokens))
+    produced, kept = Produced(), Produced()
+    with open_stub(collector.port) as stub:
+        other = Publication(stub, bearer("writer")).send(kept.hello(), kept.schema)
+        stream = Publication(stub, bearer("expired")).send(produced.hello(), produced.schema, produced.batches[0])
+        stream.acked(25)
+        assert stream.refusal() == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN")
+        assert datetime.now(UTC) >= expires
+        other.send(kept.batches[0])
+        other.acked(25)
 
 
 def test_runs_that_a_tenant_may_not_use_any_more_are_closed_to_it(start_collector, tmp_path):

@@ -8,19 +8,29 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 import esper_telemetry as et
 
+PROCESSES, EACH = 4, 5
+RANKS = PROCESSES * EACH
 TRAINER = """
 import sys, time
+from contextlib import ExitStack
 from pathlib import Path
 import esper_telemetry as et
-folder, stop, rank, address = sys.argv[1:]
+folder, stop, first, count, address = sys.argv[1:]
 step = 0
-with et.start_run(folder, name="upgrade", run_id=f"upgrade-{rank}", collector=address) as run:
+with ExitStack() as stack:
+    runs = [
+        stack.enter_context(et.start_run(folder, name="upgrade", run_id=f"upgrade-{rank}", collector=address))
+        for rank in range(int(first), int(first) + int(count))
+    ]
     while not Path(stop).exists():
-        run.emit(et.events.ScalarLogged, name="loss", value=float(step), step=step)
+        for run in runs:
+            run.emit(et.events.ScalarLogged, name="loss", value=float(step), step=step)
         step += 1
-        time.sleep(0.01)
+        time.sleep(0.02)
 print(step)
 """
 
@@ -33,6 +43,7 @@ def stored(folder, rank: int) -> list[int]:
         return []
 
 
+@pytest.mark.slow  # twenty runs in four processes, and three starts of a collector under them
 def test_streams_go_on_at_the_new_collector_and_every_event_is_there_once(start_collector, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -40,19 +51,22 @@ def test_streams_go_on_at_the_new_collector_and_every_event_is_there_once(start_
     collector = start_collector(listen=address)
     command = [sys.executable, "-c", TRAINER, str(tmp_path / "local"), str(tmp_path / "stop")]
     trainers = [
-        subprocess.Popen([*command, str(rank), address], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        for rank in range(3)
+        subprocess.Popen(
+            [*command, str(first), str(EACH), address], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        for first in range(0, RANKS, EACH)
     ]
     for _ in range(2):
-        had = [len(stored(collector.folder, rank)) for rank in range(3)]
+        had = [len(stored(collector.folder, rank)) for rank in range(RANKS)]
         while not all(len(stored(collector.folder, rank)) > before for rank, before in enumerate(had)):
-            time.sleep(0.2)  # the test's own limit ends it
+            time.sleep(0.5)  # the test's own limit ends it
         assert collector.terminate() == 0
         collector = start_collector(listen=address)
     (tmp_path / "stop").touch()
-    emitted = [int(trainer.communicate(timeout=120)[0].split()[-1]) for trainer in trainers]
-    while any(len(stored(collector.folder, rank)) < emitted[rank] for rank in range(3)):
-        time.sleep(0.2)
-    for rank in range(3):
+    said = [trainer.communicate(timeout=120)[0] for trainer in trainers]
+    emitted = [int(text.split()[-1]) for text in said for _ in range(EACH)]
+    while any(len(stored(collector.folder, rank)) < emitted[rank] for rank in range(RANKS)):
+        time.sleep(0.5)
+    for rank in range(RANKS):
         assert stored(collector.folder, rank) == [*range(emitted[rank])]
     assert json.dumps(collector.log()).count("Traceback") == 0

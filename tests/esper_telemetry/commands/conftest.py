@@ -48,3 +48,24 @@ def run_cli(*arguments: object, stdin: bytes | None = None, **environment: str) 
 @pytest.fixture
 def cli():
     return run_cli
+
+
+def _drop_rights() -> None:
+    """Let the mode of a file count for root, too: without CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH."""
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    for capability in (1, 2):
+        libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP: what a program that is executed later has not
+
+
+@pytest.fixture
+def cli_of_anybody():
+    """Run `esper-telemetry` as a user for whom the modes of files count."""
+
+    def run(*arguments: object) -> Finished:
+        command = [sys.executable, "-m", "esper_telemetry", *map(str, arguments)]
+        finished = subprocess.run(command, capture_output=True, check=False, timeout=120, preexec_fn=_drop_rights)
+        return Finished(finished.returncode, finished.stdout.decode(), finished.stderr.decode())
+
+    return run

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 
+import esper_telemetry
 from esper_telemetry.v1 import training_pb2
 
 HIGH = '[[rule]]\nname = "high"\nkind = "threshold"\nevent = "scalar.logged"\nfield = "value"\nabove = 3\n'
@@ -67,3 +69,28 @@ def test_mistakes_are_told(cli, tmp_path):
     refused = cli("check", tmp_path, "--rules", rules)
     assert refused.code == 1
     assert "rule 1" in refused.err
+
+
+def test_a_first_segment_that_is_gone_is_a_loss(cli, tmp_path):
+    noise = random.Random(5)
+    options = esper_telemetry.RecordOptions(segment_bytes=65_536, frame_bytes=4_096)
+    with esper_telemetry.start_run(tmp_path / "runs", name="long", record=options) as run:
+        for step in range(16_000):
+            run.emit(training_pb2.ScalarLogged, name="n", value=noise.random(), step=step)
+    first, *others = sorted(run.folder.glob("*.esr.zst"))
+    assert others
+    assert cli("check", run.folder).code == 0
+    first.unlink()
+    finished = cli("check", run.folder)
+    assert finished.code == 4
+    assert "events lost" in finished.out
+
+
+def test_a_file_that_was_passed_over_is_told(cli, record_run, tmp_path):
+    rules = tmp_path / "rules.toml"
+    rules.write_text(HIGH)
+    bad = tmp_path / "bad.esr.zst"
+    bad.write_text("no record")
+    finished = cli("check", record_run(), bad, "--rules", rules)
+    assert finished.code == 3
+    assert f"{bad}: passed over" in finished.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -94,3 +95,33 @@ def test_what_is_being_written_sent_or_kept_by_a_collector_is_left_alone(cli, sl
 
 def test_standard_input_has_no_place(cli):
     assert cli("compact", "-").code == 2
+
+
+def test_a_file_that_cannot_be_written_is_a_failure(cli_of_anybody, slow):
+    folder = slow()
+    before = sizes(folder)
+    folder.chmod(0o500)
+    finished = cli_of_anybody("compact", folder)
+    folder.chmod(0o700)
+    assert finished.code == 1
+    assert "Permission denied" in finished.err
+    assert sizes(folder) == before
+    assert cli_of_anybody("compact", folder).code == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_the_owner_stays(cli, slow):
+    (file,) = slow().glob("*.esr.zst")
+    os.chown(file, 65_534, 65_533)
+    file.chmod(0o640)
+    assert cli("compact", file).code == 0
+    found = file.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (65_534, 65_533, 0o640)
+
+
+def test_a_link_to_itself_is_named(cli, tmp_path):
+    loop = tmp_path / "loop.esr.zst"
+    loop.symlink_to(loop)
+    finished = cli("compact", loop)
+    assert finished.code == 1
+    assert f"{loop}: stays as it is: it cannot be read" in finished.err

@@ -91,3 +91,12 @@ def test_what_is_cut_off_or_damaged_exits_3_and_is_told_once(cli, write_record, 
     assert finished.err.count("cannot be read") == 1
     (document,) = json.loads(finished.out)
     assert (document["events"], document["complete"], document["truncation"]) == (10, False, None)
+
+
+def test_a_folder_of_which_nothing_can_be_read_is_a_failure(cli, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "one.esr.zst").write_bytes(b"no record")
+    finished = cli("filter", folder, "-o", tmp_path / "out")
+    assert finished.code == 1
+    assert "not a record file" in finished.err

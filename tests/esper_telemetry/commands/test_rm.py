@@ -87,3 +87,48 @@ def test_the_rest_of_a_deletion_that_was_killed_goes_with_the_next_one(cli, runs
     (runs / ".deleted-x-1" / "left.esr.zst").write_bytes(b"half")
     assert cli("rm", runs, "--older-than", "90d").code == 0
     assert names(runs) == ["a", "b", "c", "d"]
+
+
+@pytest.fixture
+def restored():
+    """Folders and files whose modes are given back, so that they can be removed."""
+    taken = []
+
+    def take(path):
+        taken.append((path, path.stat().st_mode))
+        path.chmod(0)
+
+    yield take
+    for path, mode in taken:
+        path.chmod(mode)
+
+
+def test_a_run_that_may_not_be_looked_into_stays_and_the_others_go(cli_of_anybody, runs, restored):
+    restored(runs / "a")
+    restored(next((runs / "b").glob("*.esr.zst")))
+    finished = cli_of_anybody("rm", runs, "--keep", "1", "--yes")
+    assert finished.code == 3
+    assert f"{runs / 'a'}: it cannot be listed, and stays" in finished.err
+    assert f"{runs / 'b'}: whether it is being written is unknown" in finished.err
+    assert names(runs) == ["a", "b", "d"]
+
+
+def test_what_is_left_of_a_deletion_is_named_until_it_is_gone(cli_of_anybody, runs):
+    (runs / "a").chmod(0o500)
+    first = cli_of_anybody("rm", runs / "a", "--yes")
+    (left,) = [path for path in runs.iterdir() if path.name.startswith(".deleted-")]
+    assert (first.code, names(left) != []) == (3, True)
+    assert str(left) in first.err
+    second = cli_of_anybody("rm", runs, "--keep", "3", "--yes")
+    assert second.code == 3
+    assert f"{left}: the rest of a run that was deleted cannot be removed" in second.err
+    left.chmod(0o700)
+    third = cli_of_anybody("rm", runs, "--keep", "3", "--yes")
+    assert (third.code, third.err.strip()) == (0, "nothing is to be deleted")
+    assert names(runs) == ["b", "c", "d"]
+
+
+def test_a_link_to_nothing_keeps_no_run(cli, runs):
+    (runs / "a" / "gone.esr.zst").symlink_to("/nowhere")
+    assert cli("rm", runs / "a", "--yes").code == 0
+    assert names(runs) == ["b", "c", "d"]

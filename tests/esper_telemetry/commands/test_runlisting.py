@@ -88,3 +88,21 @@ def test_a_narrow_terminal_cuts_texts_and_keeps_numbers(cli, runs):
     assert "…" in cut.out
     events_and_lost = [[cell for cell in line.split() if cell.isdigit()][:2] for line in cut.lines]
     assert events_and_lost == [[], *[["3", "0"]] * 3]
+
+
+@pytest.mark.parametrize("verb", ["info", "runs"])
+def test_a_run_that_is_damaged_or_cannot_be_listed_is_told_by_both(cli_of_anybody, runs, verb):
+    (file,) = (runs / "m-second").glob("*.esr.zst")
+    file.write_bytes(file.read_bytes()[:-40])
+    (runs / "a-third").chmod(0)
+    finished = cli_of_anybody(verb, runs)
+    (runs / "a-third").chmod(0o700)
+    assert finished.code == 3
+    assert [line.split()[0] for line in finished.lines[1:]] == ["z-first", "m-second"]
+    assert str(file) in finished.err
+    assert f"{runs / 'a-third'}: passed over: the folder cannot be listed: Permission denied" in finished.err
+
+
+def test_runs_of_a_run_folder_is_that_run(cli, runs):
+    finished = cli("runs", runs / "a-third")
+    assert (finished.code, [line.split()[0] for line in finished.lines[1:]]) == (0, ["a-third"])

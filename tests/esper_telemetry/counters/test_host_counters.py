@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from esper_telemetry.counters import DeviceCounters, HostCounters
+from esper_telemetry.counters import CounterSpec, DeviceCounters, HostCounters
 from esper_telemetry.counters.cells import LEFT_OUT, VALUES_LEFT_OUT
 from esper_telemetry.errors import CounterError
 from tests.esper_telemetry.counters.naive import by_head, count, counts_of, random_step, spec_of
@@ -115,15 +115,24 @@ def test_rows_that_are_no_decision_count_nowhere_and_their_scalars_neither():
     assert {name: summary.non_finite for name, summary in one.scalars.items()} == {"loss": 0, "a": 0, "b": 2}
 
 
+@pytest.mark.parametrize("masks", [{}, np.ones((3, 0), dtype=bool)], ids=["by head", "packed"])
+def test_a_bank_of_values_alone_takes_the_masks_of_no_heads(masks):
+    bank = HostCounters(CounterSpec({}, scalars=("loss",)))
+    bank.record_step(None, masks, scalars={"loss": 1.5})
+    found = bank.flush(batch_idx=1).result()
+    assert (found.steps, found.scalars["loss"].sum, found.misuse) == (1, 1.5, {})
+
+
 def test_what_does_not_fit_later_is_left_out_by_its_rows():
     bank = HostCounters(spec_of(1, scalars=("loss",)))
     bank.record_step([[1], [2]], None, scalars={"loss": 1.0})
     bank.record_step([[1.0], [2.0], [3.0]], None)
+    bank.record_step([[1.0]], None)
     bank.record_step(1.5, None)
     bank.record_scalar("other", 1.0)
     bank.record_scalar("other", [1.0, 2.0])
     found = bank.flush(batch_idx=1).result()
-    assert (found.ints[LEFT_OUT], found.ints[VALUES_LEFT_OUT]) == (4, 3)
+    assert (found.ints[LEFT_OUT], found.ints[VALUES_LEFT_OUT]) == (5, 3)
     assert found.action_count["op"][:3] == [0, 1, 1]
     assert found.scalars["loss"].count == 1
 

@@ -62,6 +62,24 @@ def test_every_kind_of_record_counts_alike_at_once_and_later():
     assert not losses.counts
 
 
+def test_steps_of_two_forms_in_one_window_are_all_counted():
+    spec = spec_of(2)
+    entries = []
+    for seed in range(4):
+        actions, masks, success = random_step(spec, 4, seed, wild=False)
+        sizes = [len(options) for options in spec.heads.values()]
+        one_hot = [torch.nn.functional.one_hot(actions[:, head], size) for head, size in enumerate(sizes)]
+        entries += [
+            (actions, masks, success, None, None, {}, 0),
+            (torch.cat(one_hot, 1), masks, success, None, None, {}, 0),
+        ]
+    (fold, folded, losses), (update, updated, _) = window_of(spec), window_of(spec)
+    fold.fold(entries)
+    update.update(entries)
+    assert torch.equal(folded.buffer, updated.buffer)
+    assert not losses.counts
+
+
 def test_a_record_unlike_the_one_before_in_every_part_is_judged_anew():
     spec = spec_of(2)
     actions, masks, success = random_step(spec, 4, 0)
@@ -82,9 +100,9 @@ def test_a_misfit_is_reported_where_it_is_counted_at_once_too():
     actions, masks, success = random_step(spec, 4, 0)
     window, state, misuse = window_of(spec)
     window.update([(actions.float(), masks, success, None, None, {}, 0)])
+    assert misuse.counts == {"misfit": 1}
     window.fold([])
     assert state.buffer[LEFT_OUT].item() == 4
-    assert misuse.counts == {"misfit": 1}
 
 
 def test_values_of_no_elements_count_nothing():

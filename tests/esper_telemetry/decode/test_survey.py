@@ -21,6 +21,8 @@ from esper_telemetry.decode import (
 )
 from esper_telemetry.errors import CorruptRecordError, NotARecordError, RecordError
 from esper_telemetry.recordfile import RecordReader
+from esper_telemetry.recordfile.append import AppendFile
+from esper_telemetry.report.gathering import gather
 from esper_telemetry.v1 import training_pb2
 
 BAD = {
@@ -164,3 +166,45 @@ def test_a_file_that_vanishes_while_others_are_read_is_told(tmp_path):
     lost = set(range(1, 2_003)) - set(seen)
     assert lost
     assert f"numbers {min(lost):,} to {max(lost):,} were in it and are missing" in " ".join(records.warnings)
+
+
+def test_a_file_that_its_writer_has_just_begun_reads_as_a_run_without_events_yet(folder):
+    (good,) = folder.glob("*-000001.esr.zst")
+    content = good.read_bytes()
+    good.unlink()
+    file = AppendFile(good)
+    try:
+        for what in (folder, good):
+            begun = read(what)
+            assert list(begun) == []
+            assert begun.warnings == []
+            assert "has just begun" in begun.notes[0]
+        tail = Tail(folder, Filter())
+        assert tail.last(5) == []
+        with pytest.raises(RecordError, match="has just begun"):
+            gather(folder)
+        assert esper_telemetry.table(folder, "scalar.logged").num_rows == 0
+        following = tail.follow(sleep=lambda _: file.append(content) if not file.size else None)
+        (first, *_) = next(following)
+        assert first.seq == 1
+        assert read(folder).notes == []
+    finally:
+        file.close()
+
+
+def test_an_empty_file_without_a_writer_is_no_record(tmp_path):
+    path = tmp_path / "main-r0-20261129T000000Z-00000000-000001.esr.zst"
+    AppendFile(path).close()
+    with pytest.raises(NotARecordError, match="it is empty"):
+        read(path)
+
+
+def test_a_begun_file_beside_a_whole_one_is_a_note(folder):
+    file = AppendFile(sibling(folder))
+    try:
+        records = read(folder)
+        assert len(list(records)) > 0
+        assert records.warnings == []
+        assert "has just begun" in records.notes[0]
+    finally:
+        file.close()

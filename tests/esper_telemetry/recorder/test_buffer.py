@@ -2,13 +2,14 @@
 
 import itertools
 import threading
+from collections import Counter
 
 from esper.v1 import trainer_pb2
 from esper_telemetry import events, testing
 from esper_telemetry.recorder.core import Core
-from esper_telemetry.recorder.ledger import BUFFER_FULL
+from esper_telemetry.recorder.ledger import BUFFER_FULL, RECORD_REMOVED, WRITER_FAILED
 from esper_telemetry.recorder.options import RecordOptions
-from esper_telemetry.recorder.plans import NO_CONTEXT, NOWHERE, TypePlan
+from esper_telemetry.recorder.plans import NO_CONTEXT, NOWHERE, TypePlan, flat
 from esper_telemetry.recordfile.frame_events import parse_events
 from esper_telemetry.schema import MAX_BATCH_BYTES, event_type
 from esper_telemetry.schema.row_shape import PAYLOAD
@@ -28,6 +29,11 @@ def kind_of(core, cls):
 
 def append(buffer, kind, payload) -> bool:
     return buffer.append(kind, NOWHERE, payload, len(payload))
+
+
+def woken(buffer) -> int:
+    """Return 1 if the writer would wake now."""
+    return buffer._wakeup._queue.qsize()
 
 
 def taken(buffer):
@@ -228,6 +234,103 @@ def test_emitters_may_store_events_themselves_until_the_buffer_is_full_and_again
     assert buffer.bound < 0
 
 
+def test_what_emitters_store_themselves_is_within_every_limit_and_ends_where_the_writer_is_woken():
+    for options in ({"buffer_bytes": 10_000}, {"buffer_bytes": 1_000_000, "frame_bytes": 1_000}):
+        core, buffer = make(**options)
+        kind = kind_of(core, events.ScalarLogged)
+        least = min(map(buffer.limit, (1, 2, 3)))
+        assert buffer.limit(1) < buffer.limit(2) < buffer.limit(3)
+        for _ in range(3):
+            room = buffer.bound - buffer.stored
+            assert 0 < room < min(least, 1_000_000 // 20)
+            while woken(buffer) == 0:
+                assert append(buffer, kind, b"\x0a\x01x")
+            assert buffer.stored >= room, "not woken before"
+            buffer._wakeup.wait(0)
+            taken(buffer)
+    buffer.end(kind.type_id, lambda *_: b"")
+    taken(buffer)
+    assert buffer.bound < 0
+
+
+def test_a_context_takes_room_once_for_all_events_in_a_row_that_have_it():
+    def kept(wheres) -> int:
+        core, buffer = make(buffer_bytes=100_000)
+        kind = kind_of(core, events.ScalarLogged)
+        return sum(1 for where in itertools.takewhile(lambda at: buffer.append(kind, at, b"", 0), wheres))
+
+    without = kept(itertools.repeat(NOWHERE))
+    assert without - 20 <= kept(itertools.repeat(flat({}, 500))) < without
+    assert 100 < kept(flat({}, 500) for _ in itertools.count()) < 200
+
+
+def test_losses_take_room_until_the_buffer_is_full_and_are_counted_all_the_same():
+    _, buffer = make(buffer_bytes=10_000)
+    for _ in range(1_000):
+        buffer.lose("x", 3)
+    assert 5_000 < buffer.stored <= 10_000
+    assert buffer.account() == ({}, {("x", 3): 1_000})
+    assert taken(buffer) == []
+
+
+def test_what_waits_is_in_the_account_before_it_was_taken():
+    core, buffer = make()
+    kind = kind_of(core, events.ScalarLogged)
+    for _ in range(3):
+        append(buffer, kind, b"\x0a\x01x")
+    buffer.lose("x", 3)
+    for _ in range(2):
+        assert buffer.account() == ({kind.type_id: 3}, {("x", 3): 1})
+        taken(buffer)
+
+
+def test_the_most_that_ever_waited_is_known():
+    core, buffer = make(frame_bytes=1_000, buffer_bytes=100_000)
+    assert buffer.high_water == 0
+    kind = kind_of(core, events.ScalarLogged)
+    append(buffer, kind, b"\x0a\x01x")
+    taken(buffer)
+    alone = buffer.high_water
+    assert 0 < alone < 1_000
+    for count in (400, 3):
+        while append(buffer, kind, b"\x0a\x01x") and (count := count - 1):
+            pass
+        most = buffer.high_water
+        assert most > 200 * alone, "noted while it waits"
+        taken(buffer)
+        assert buffer.high_water == 401 * alone - alone >= most > 0
+
+
+def test_an_event_that_is_refused_wakes_the_writer():
+    core, buffer = make(buffer_bytes=10_000)
+    kind = kind_of(core, events.ScalarLogged)
+    while append(buffer, kind, b"\x0a\x01x"):
+        pass
+    buffer._wakeup.wait(0)
+    assert not append(buffer, kind, b"\x0a\x01x")
+    assert woken(buffer) == 1
+
+
+def test_events_after_a_failed_writer_are_its_losses_and_not_late():
+    core, buffer = make()
+    kind = kind_of(core, events.ScalarLogged)
+    buffer.stop(WRITER_FAILED)
+    assert not append(buffer, kind, b"\x0a\x01x")
+    buffer.lose(SCALAR, 3)
+    assert buffer.account() == ({}, {(SCALAR, WRITER_FAILED): 2})
+    assert not buffer.late.losses
+
+
+def test_the_first_end_counts():
+    core, buffer = make()
+    kind = kind_of(core, events.ScalarLogged)
+    ends = []
+    for name in ("first", "second"):
+        buffer.end(kind.type_id, lambda *_, name=name: ends.append(name) or b"")
+    assert numbers(taken(buffer)) == [1]
+    assert ends == ["first"]
+
+
 def test_an_urgent_event_wakes_the_writer_and_others_do_not():
     core, buffer = make()
     woken = buffer._wakeup._queue
@@ -273,3 +376,65 @@ def test_losses_that_were_numbered_leave_their_room():
         buffer.lose("x", 3)
     assert taken(buffer) == []
     assert append(buffer, kind_of(core, events.ScalarLogged), b"\x0a\x01x")
+
+
+def test_a_batch_that_no_sink_takes_is_lost_and_leaves_its_room():
+    core, buffer = make(frame_bytes=1_000, buffer_bytes=20_000)
+    kind = kind_of(core, events.ScalarLogged)
+    while append(buffer, kind, b"\x0a\x40" + b"x" * 64):
+        pass
+    refused = buffer.account().losses[SCALAR, BUFFER_FULL]
+    batch = buffer.take()
+    buffer.drop(RECORD_REMOVED)
+    assert append(buffer, kind, b"\x0a\x40" + b"x" * 64)
+    assert buffer.account().losses == {(SCALAR, BUFFER_FULL): refused, (SCALAR, RECORD_REMOVED): batch.records}
+    after = buffer.take()
+    assert after.first_seq == batch.first_seq, "it covers what was lost before it"
+    assert numbers([after])[0] == batch.last_seq + 1
+
+
+def test_a_writer_that_gives_up_loses_what_waits_and_what_it_has_in_hand():
+    core, buffer = make()
+    kind = kind_of(core, events.ScalarLogged)
+    for _ in range(5):
+        append(buffer, kind, b"\x0a\x01x")
+    taken(buffer)
+    for _ in range(3):
+        append(buffer, kind, b"\x0a\x01x")
+    assert buffer.take() is not None
+    append(buffer, kind, b"\x0a\x01x")
+    buffer.drop_all(WRITER_FAILED)
+    assert not append(buffer, kind, b"\x0a\x01x")
+    assert buffer.account() == ({kind.type_id: 5}, {(SCALAR, WRITER_FAILED): 5})
+    assert buffer.take() is None
+
+
+def test_what_was_written_into_a_file_that_is_gone_is_lost_after_all():
+    core, buffer = make()
+    kind = kind_of(core, events.ScalarLogged)
+    for _ in range(5):
+        append(buffer, kind, b"\x0a\x01x")
+    taken(buffer)
+    buffer.take_back(Counter({kind.type_id: 2}), RECORD_REMOVED)
+    assert buffer.account() == ({kind.type_id: 3}, {(SCALAR, RECORD_REMOVED): 2})
+
+
+def test_losses_are_reported_once():
+    core, buffer = make()
+    append(buffer, kind_of(core, events.ScalarLogged), b"\x0a\x01x")
+    for _ in range(2):
+        buffer.lose("x", 3)
+    taken(buffer)
+    drops, total, offered = buffer.unreported_losses()
+    assert ([(one.full_name, one.cause, one.count) for one in drops], total, offered) == ([("x", 3, 2)], 2, 3)
+    assert buffer.unreported_losses() == ([], 2, 3)
+
+
+def test_a_writer_that_keeps_up_is_not_woken():
+    core, buffer = make(frame_bytes=1_000, buffer_bytes=100_000)
+    kind = kind_of(core, events.ScalarLogged)
+    for _ in range(300):
+        for _ in range(3):
+            append(buffer, kind, b"\x0a\x01x")
+        taken(buffer)
+        assert woken(buffer) == 0

@@ -175,6 +175,7 @@ def test_a_file_whose_number_changes_by_itself_is_still_the_same(file, mocker):
 
 def test_a_folder_is_synced_and_one_that_is_gone_is_an_error_where_it_must_be_there(tmp_path):
     sync_folder(tmp_path)
+    assert str(tmp_path) not in open_files()
     sync_folder(tmp_path / "gone", required=False)
     with pytest.raises(SinkError, match="gone: cannot open the folder to sync it"):
         sync_folder(tmp_path / "gone")

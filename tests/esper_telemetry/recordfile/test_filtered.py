@@ -82,3 +82,18 @@ def test_what_is_left_of_small_frames_is_one(records):
     assert (result.frames, result.copied, result.events) == (1, 0, 400)
     assert events(result.output) == [event for event in events(data) if event.type_id == records.scalar]
     assert verify(result.output).good
+
+
+def test_where_no_segment_is_wanted_no_file_is_left(records):
+    output = records.path()
+    result = filter_record(records.bytes(frames=2), output, lambda segment: None)
+    assert (result.segments, result.events) == (0, 0)
+    assert not output.exists()
+
+
+def test_progress_reaches_its_total(records):
+    told = []
+    data = records.bytes(frames=3, per_frame=500)
+    filter_record(data, records.path(), lambda segment: Selection(), progress=lambda *one: told.append(one))
+    assert told[-1][0] == told[-1][1] > 0
+    assert [done for done, _ in told] == sorted(done for done, _ in told)

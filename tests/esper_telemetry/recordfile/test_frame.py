@@ -26,6 +26,12 @@ def test_a_frame_gives_back_its_bytes_and_knows_its_length(raw):
     assert parse_frame_header(frame).raw_size == len(raw)
 
 
+@pytest.mark.parametrize("raw", [b"x", RAW, RAW[:2000], bytes(700_000), NOISE])
+def test_smaller_tables_cost_next_to_no_bytes(raw):
+    plain = zstandard.ZstdCompressor(level=3, write_checksum=True).compress(raw)
+    assert len(FrameEncoder(3).encode(raw)) <= len(plain) * 1.01 + 8
+
+
 def test_every_prefix_of_a_frame_is_too_short():
     frame = FrameEncoder(3).encode(RAW)
     for cut in range(len(frame)):
@@ -132,3 +138,10 @@ def test_a_bomb_is_refused_before_a_byte_of_it_is_allocated():
     size, grown_kib = map(int, done.stdout.split())
     assert size < 128 * 1024
     assert grown_kib < 10 * 1024
+
+
+def test_a_frame_of_nothing_is_whole():
+    """Its one block is empty: it ends with the header of that block."""
+    frame = zstandard.ZstdCompressor(write_checksum=False).compress(b"")
+    assert frame_length(frame, 0) == len(frame)
+    assert frame_length(frame[:-1], 0) is None

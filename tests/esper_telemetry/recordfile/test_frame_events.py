@@ -384,7 +384,7 @@ def test_every_cut_of_blocks_keeps_the_elements_that_are_whole():
 
 def test_a_damaged_block_is_refused_by_all():
     raw = record_pb2.RecordFile(
-        block=[record_pb2.EventBlock(type_id=1, seq_steps=[1, 0], time_steps=[1, 1])]
+        block=[record_pb2.EventBlock(type_id=1, events=2, first_seq=1, seq_steps=b"\0", time_steps=b"\1")]
     ).SerializeToString()
     for read in (parse_events, parse_envelopes, event_columns, frame_content, frame_facts):
         with pytest.raises(CorruptRecordError):

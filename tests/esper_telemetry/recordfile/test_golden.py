@@ -17,7 +17,7 @@ from esper_telemetry.schema import SchemaPool, proto_include
 ROOT = Path(__file__).resolve().parents[3]
 GOLDEN = ROOT / "tests" / "golden"
 HASHES = {
-    "v1.esr.zst": "640d5f38cfb5b8168d87f2cc588550cd33e0d3956169ff3032cc77372bd28ea0",
+    "v1.esr.zst": "aad3a43c3fc729be21fe5f1c652313f37893e6f07984cb7681293e0973743b12",
     "v1.jsonl": "a52a2dec91918dabe2363ca9b5f2bbabe93d55264a8c40abf6a47fdf47657f7f",
 }
 V1 = GOLDEN / "v1.esr.zst"

@@ -49,7 +49,7 @@ def forged(request, segment, tmp_path):
         copy_headers(segment, builder)
         data, desc = frame(block(**change), **stated)
         builder.add_frame(data, desc, {1: desc.records})
-        good = block(seq_steps=[5, 1, 1], time_steps=[START + 9, 1, 1])
+        good = block(first_seq=5, first_time_unix_nano=START + 9)
         data, desc = frame(good, first_seq=desc.last_seq + 1, last_seq=7, min_time=START + 9, max_time=START + 11)
         builder.add_frame(data, desc, {1: 3})
         builder.finish_segment()

@@ -65,3 +65,6 @@ def test_bytes_that_are_no_index_are_refused():
 
 def test_a_mask_has_a_bit_for_each_type():
     assert mask_of([1, 3, 3, 40]) == 0b101 | 1 << 31
+    assert [mask_of([one]) for one in (30, 31, 32, 33)] == [1 << 29, 1 << 30, 1 << 31, 1 << 31], (
+        "the last bit is shared"
+    )

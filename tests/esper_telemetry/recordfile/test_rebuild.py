@@ -97,6 +97,9 @@ def test_an_existing_output_and_what_is_no_record_are_refused(records, tmp_path)
     (tmp_path / "text").write_text("some text that is no record")
     with pytest.raises(NotARecordError):
         merge([tmp_path / "text"], records.path())
+    (tmp_path / "more").write_text("other text that is no record")
+    with pytest.raises(RecordError, match=r"(?s)text.*more|more.*text"):
+        merge([tmp_path / "text", tmp_path / "more"], records.path())
     merged = merge([path, tmp_path / "text"], records.path())
     assert merged.events == RecordReader(path).records
     assert [(one.path.name, "looks like text" in one.reason) for one in merged.passed_over] == [("text", True)]
@@ -109,3 +112,13 @@ def test_what_was_merged_of_small_frames_is_compact(records):
     assert merged.output.stat().st_size < (one.stat().st_size + two.stat().st_size) * 2 / 3
     joined = [event for path in (one, two) for event in RecordReader(path).events()]
     assert list(RecordReader(merged.output).events()) == joined
+
+
+def test_progress_goes_from_reading_to_the_check_and_reaches_its_total(records):
+    told = []
+    paths = [records.write(), records.write(previous_last_seq=120, file_id=b"2" * 16)]
+    merge(paths, records.path(), progress=lambda *one: told.append(one))
+    assert all(0 <= done <= total for done, total in told)
+    assert [done / total for done, total in told] == sorted(done / total for done, total in told)
+    assert 2 * told[0][0] <= told[0][1]
+    assert told[-1][0] == told[-1][1]

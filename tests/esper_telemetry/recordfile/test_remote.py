@@ -101,3 +101,14 @@ def test_a_file_that_is_replaced_while_it_is_read_is_noticed(tmp_path, place):
         reader._source._blocks.clear()
         with pytest.raises(RecordError, match=r"replaced while it was read|cannot be read"):
             reader.read_raw(next(iter(reader.frames())))
+
+
+def test_a_range_of_a_file_that_became_shorter_is_an_error_and_not_fewer_bytes(place):
+    system, root = place
+    name = f"{root}/x.esr.zst"
+    system.pipe_file(name, bytes(100_000))
+    source = open_source(f"memory:/{name}")
+    system.pipe_file(name, bytes(50_000))
+    with pytest.raises(RecordError, match="replaced while it was read; read again"):
+        source.read_at(0, 90_000)
+    source.close()

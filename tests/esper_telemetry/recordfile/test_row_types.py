@@ -20,7 +20,8 @@ def block(row_type: str) -> bytes:
 
 
 def test_the_type_of_the_rows_is_found_by_its_name():
-    raw = frame_event(1, 1, 1, b"", block("esper.v1.ActionTaken")) + frame_event(3, 1, 2, b"", b"")
+    other = block("esper.v1.SeedCulled")  # an event of another type, whose bytes read as a block's
+    raw = frame_event(1, 1, 1, b"", block("esper.v1.ActionTaken")) + frame_event(3, 1, 2, b"", other)
     assert row_types(raw, [1, 3], TYPES) == {2}
     assert row_types(raw, [3], TYPES) == set(), "without blocks nothing is looked at"
     assert row_types(frame_event(1, 1, 1, b"", block("a.Stranger")), [1], TYPES) == set()

@@ -46,3 +46,12 @@ def test_what_does_not_decompress_stays_damage(records):
     pieces = salvaged(bytes(data))
     assert Kind.DAMAGE in {piece.kind for piece in pieces}
     assert [piece.offset for piece in pieces[1:]] == [piece.end for piece in pieces[:-1]]
+
+
+def test_bytes_that_look_like_a_frame_do_not_hide_the_one_behind_them(records):
+    data = bytearray(records.bytes(frames=4, per_frame=10, close=False))
+    first, second, *_ = RecordReader(bytes(data)).frames()
+    data[first.offset + 4 : first.end] = (b"\x28\xb5\x2f\xfd" * first.end)[: first.end - first.offset - 4]
+    data[second.end - 64 : second.end] = bytes(64)
+    found = [piece for piece in salvaged(bytes(data)) if piece.reason == REBUILT]
+    assert [(piece.descriptor.first_seq, piece.descriptor.last_seq) for piece in found] == [(11, 20)]

@@ -5,7 +5,11 @@ import pytest
 from esper_telemetry.errors import NotARecordError, UnsupportedRecordError
 from esper_telemetry.recordfile import RecordReader, RecordWriter, layout, verify
 from esper_telemetry.recordfile.frame import FrameEncoder
+from esper_telemetry.recordfile.parity import pack_parity, parse_parity
+from esper_telemetry.recordfile.source import BytesSource
+from esper_telemetry.recordfile.walk import walk
 from esper_telemetry.schema import Batch, frame_event
+from esper_telemetry.v1 import context_pb2, training_pb2
 
 
 def test_a_good_file_has_no_problem_and_exact_counts(records):
@@ -114,3 +118,33 @@ def test_progress_is_told_up_to_the_last_frame(records):
 def test_what_is_no_record_is_refused(records):
     with pytest.raises(NotARecordError, match="looks like text"):
         verify(b"this is text, not a record at all")
+
+
+@pytest.mark.parametrize(("batches", "steps", "good"), [
+    ((2, 4), (20, 40), True), ((0, 9), (1, 99), True),
+    ((3, 4), (20, 40), False), ((2, 3), (20, 40), False), (None, (20, 40), False),
+    ((2, 4), (21, 40), False), ((2, 4), (20, 39), False), ((2, 4), None, False),
+])  # fmt: skip
+def test_an_index_that_misses_a_batch_or_a_step_is_found(records, batches, steps, good):
+    contexts = [context_pb2.Context(batch_idx=one, step=one * 10).SerializeToString() for one in (2, 4, 3)]
+    payload = training_pb2.ScalarLogged(name="a", value=1.0).SerializeToString()
+    events = [frame_event(records.scalar, 100 + at, at, one, payload) for at, one in enumerate(contexts, 1)]
+    path = records.path()
+    writer = RecordWriter(path, records.header(), records.types, first=[records.scalar])
+    batch = Batch(events, [records.scalar] * 3, 1, 3, 101, 103)
+    writer.write(batch.replace(batch_range=batches, step_range=steps))
+    writer.close()
+    problems = [problem.reason for problem in verify(path).problems]
+    assert problems == ([] if good else ["the index states other batches or steps of it than its events"])
+
+
+def test_a_parity_of_another_header_and_one_without_a_header_are_found(records):
+    data = records.bytes(frames=1, close=False)
+    prologue, header, parity, *_ = list(walk(BytesSource(data)))
+    frame = data[header.offset : header.offset + header.descriptor.compressed_size]
+    fingerprint = parse_parity(data[parity.offset : parity.end]).fingerprint
+    other = pack_parity(frame[:-1] + bytes([frame[-1] ^ 1]), fingerprint)
+    foreign = verify(data[: parity.offset] + other + data[parity.end :])
+    assert [one.reason for one in foreign.problems] == ["the parity is not that of the header before it"]
+    alone = verify(data[: prologue.end] + data[parity.offset : parity.end] + data[prologue.end :])
+    assert [one.reason for one in alone.problems] == ["a parity is here without a header before it"]

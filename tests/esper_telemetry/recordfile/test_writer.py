@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from esper_telemetry.errors import SinkError
-from esper_telemetry.recordfile import Gone, RecordReader, RecordWriter, Selection
+from esper_telemetry.recordfile import Gone, RecordReader, RecordWriter, Selection, append
 from esper_telemetry.recordfile.layout import pack_prologue
 from esper_telemetry.recordfile.lock import writer_gone
 from esper_telemetry.schema import Batch, frame_event, proto_include
@@ -271,3 +271,13 @@ def test_the_first_bytes_stand_in_the_file_at_once(records):
     assert writer.path.read_bytes().startswith(pack_prologue())
     assert writer.path.stat().st_size == writer.bytes_written
     writer.abandon()
+
+
+def test_a_file_is_on_the_disk_when_it_was_closed_unless_that_is_not_asked_for(records, mocker):
+    synced = mocker.spy(append, "_sync_data")
+    for sync in (True, False):
+        writer = open_writer(records)
+        writer.write(records.batch(1, 5))
+        before = synced.call_count
+        writer.close(sync=sync)
+        assert synced.call_count - before == sync

@@ -51,3 +51,29 @@ def test_what_contradicts_the_events_of_a_batch_is_refused(changed, told):
             **{"events": events, "type_ids": [1, 1], "first_seq": 1, "last_seq": 2, "min_time": 101, "max_time": 102}
             | changed
         )
+
+
+def test_a_batch_with_other_values_is_a_copy_that_shares_nothing_that_changes():
+    batch = batch_of(b"a", b"b")
+    other = batch.replace(last_seq=9, max_time=500)
+    assert (other.first_seq, other.last_seq, other.min_time, other.max_time) == (1, 9, 101, 500)
+    assert (other.raw, other.records, other.type_counts) == (batch.raw, 2, {1: 2})
+    assert other.batch_range is None
+    other.type_counts[1] += 1
+    other.new_types.append((1, None))
+    assert (batch.last_seq, batch.type_counts, batch.new_types) == (2, {1: 2}, [])
+    assert batch.replace(type_counts={7: 5}).records == 5
+    assert batch.replace() == batch
+    assert batch.replace() is not batch
+
+
+def test_a_batch_for_another_reader_declares_other_types():
+    batch = batch_of(b"a").replace(step_range=(3, 4), new_types=[(1, None)])
+    other = batch.declaring(iter([(2, None)]))
+    assert other == batch.replace(new_types=[(2, None)])
+    assert (other.step_range, other.new_types, batch.new_types) == ((3, 4), [(2, None)], [(1, None)])
+
+
+def test_a_batch_has_no_attributes_but_its_own():
+    with pytest.raises(TypeError, match="a Batch has no events, seq; it has raw, type_counts, records"):
+        batch_of(b"a").replace(seq=1, events=[])

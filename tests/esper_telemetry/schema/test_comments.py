@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf import descriptor_pb2, descriptor_pool
 
-from esper_telemetry.schema import file_closure
-from esper_telemetry.schema.comments import Comments, put_back, taken_out
+from esper_telemetry.schema.comments import Comments
 from esper_telemetry.schema.definitions import commented_files
-from esper_telemetry.v1 import options_pb2, run_pb2, training_pb2
+from esper_telemetry.v1 import options_pb2, run_pb2
 
 COMMENTS = Comments(commented_files(Path(run_pb2.__file__).parent).values())
 
@@ -33,27 +32,25 @@ def test_without_source_information_there_is_no_comment():
     assert commented_files(None) == {}
 
 
-def test_comments_that_are_taken_out_are_put_back_as_they_were():
-    descriptors = file_closure([training_pb2.PpoUpdateCompleted, run_pb2.RunFinished]).SerializeToString(
-        deterministic=True
-    )
-    bare, text = taken_out(descriptors)
-    assert len(bare) + len(text) < len(descriptors)
-    assert "Last event of a run." in text.split("\n")
-    assert not any(file.source_code_info.location for file in FileDescriptorSet.FromString(bare).file)
-    assert put_back(bare, text) == descriptors
-
-
-def test_descriptors_that_are_made_in_another_way_keep_their_comments():
-    file = FileDescriptorProto(name="a.proto", message_type=[{"name": "A"}])
-    file.source_code_info.location.add(path=[4, 0], span=[1, 2, 3], leading_comments=" Two\n lines.\n")
-    foreign = FileDescriptorSet(file=[file]).SerializeToString()
-    assert taken_out(foreign) == (foreign, "")
-    assert taken_out(b"\xff") == (b"\xff", "")
-
-
-def test_lines_without_a_place_and_places_without_a_line_are_nothing():
-    bare = FileDescriptorSet(file=[{"name": "a.proto", "message_type": [{"name": "A"}]}]).SerializeToString()
-    assert put_back(bare, "") == bare
-    (file,) = FileDescriptorSet.FromString(put_back(bare, "Of A.\nOf nothing.\n\n")).file
-    assert [(list(one.path), one.leading_comments) for one in file.source_code_info.location] == [([4, 0], "Of A.")]
+def test_what_is_declared_inside_of_a_message_has_its_own_comments():
+    file = descriptor_pb2.FileDescriptorProto(name="nested.proto", package="nested")
+    for name in ("First", "Outer"):
+        outer = file.message_type.add(name=name)
+        for inner in ("A", "B"):
+            kind = outer.nested_type.add(name=inner).enum_type.add(name="Kind")
+            kind.value.add(name=f"{name.upper()}_{inner}_NONE", number=0)
+        outer.enum_type.add(name="Level").value.add(name=f"{name.upper()}_LOW", number=0)
+    for path, text in (([4, 1, 3, 1], "B of Outer."), ([4, 1, 3, 1, 4, 0], "Kind of B."), ([4, 1, 4, 0], "Level."),
+                       ([4, 0], "First."), ([4, 1, 4, 0, 2, 0], "Low.")):  # fmt: skip
+        file.source_code_info.location.add(path=path, leading_comments=text)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    outer = pool.FindMessageTypeByName("nested.Outer")
+    inner = outer.nested_types_by_name["B"]
+    comments = Comments([file])
+    assert comments.of_message(inner) == "B of Outer."
+    assert comments.of_enum(inner.enum_types_by_name["Kind"]) == "Kind of B."
+    assert comments.of_enum(outer.enum_types_by_name["Level"]) == "Level."
+    assert comments.of_value(outer.enum_types_by_name["Level"], 0) == "Low."
+    assert comments.of_message(outer.nested_types_by_name["A"]) == ""
+    assert comments.of_message(outer) == ""

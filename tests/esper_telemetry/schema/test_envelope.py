@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from esper_telemetry.schema import frame_event, varint
+from esper_telemetry.schema.envelope import element_size
 from esper_telemetry.v1.context_pb2 import Context
 from esper_telemetry.v1.record_pb2 import Event, RecordFile
 from tests.esper_telemetry.schema.strategies import EVENTS, THOROUGH, messages
@@ -72,3 +73,14 @@ def test_every_cut_inside_an_element_is_an_error_and_between_elements_a_shorter_
         else:
             with pytest.raises(DecodeError):
                 RecordFile.FromString(raw[:cut])
+
+
+SIZES = [1, 126, 127, 128, 2**14 - 1, 2**14, 2**21]
+
+
+@pytest.mark.parametrize("seq", [*SIZES, 2**21 - 1, 2**28, 2**63])
+@pytest.mark.parametrize("context", [0, *SIZES[:4]])
+def test_the_size_of_an_event_is_known_before_it_is_written(seq, context):
+    for payload in (0, *SIZES):
+        written = frame_event(127, 2**63, seq, bytes(context), bytes(payload))
+        assert element_size(seq, context, payload) == len(written), payload

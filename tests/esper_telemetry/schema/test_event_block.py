@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esper_telemetry.errors import CorruptRecordError
-from esper_telemetry.recordfile.block_columns import block_columns
+from esper_telemetry.recordfile.block_columns import joined, parse_block
 from esper_telemetry.recordfile.frame_messages import ENVELOPES, frame_class
 from esper_telemetry.schema.event_block import (
     COLUMN_TYPES,
@@ -24,6 +24,7 @@ from esper_telemetry.schema.event_block import (
     steps_of,
 )
 from esper_telemetry.v1 import context_pb2, record_pb2, training_pb2
+from tests.esper_telemetry.schema.foreign import foreign
 
 I64 = st.integers(-(1 << 63), (1 << 63) - 1)
 U64 = st.integers(0, (1 << 64) - 1)
@@ -52,7 +53,7 @@ VALUES = {
 
 def parsed(element: bytes):
     (block,) = frame_class(ENVELOPES).FromString(element).block
-    return block_columns(block)
+    return parse_block(block)
 
 
 def bits(value):
@@ -157,13 +158,30 @@ def test_events_of_a_block_are_the_messages_they_were():
         == [one.SerializeToString() for one in messages]
     )
     assert [context_pb2.Context.FromString(one) for one in block.serialized_contexts()] == contexts
-    # Any protobuf reads it as the schema declares it, without knowing of bytes.
+    # As FORMAT.md has it: real numbers less their two highest bytes, then those; integers as bytes.
     (plain,) = record_pb2.RecordFile.FromString(element).block
-    assert list(plain.columns[1].floats) == [0, 1, 2, 3, 4]
-    assert list(plain.columns[0].doubles) == [one.policy_loss for one in messages]
-    assert list(plain.context[0].int_steps) == [1000, 1, 1, 1, 1]
+    single = [struct.pack("<f", at) for at in range(5)]
+    assert plain.columns[1].floats == b"".join(
+        [one[:2] for one in single] + [bytes(one[k] for one in single) for k in (2, 3)]
+    )
+    double = [struct.pack("<d", one.policy_loss) for one in messages]
+    assert plain.columns[0].doubles == b"".join(
+        [one[:6] for one in double] + [bytes(one[k] for one in double) for k in (6, 7)]
+    )
+    assert (plain.context[0].first, plain.context[0].int_steps) == (1000, b"\1\1\1\1")
     assert list(plain.context[1].texts) == ["cuda:0", "cpu"]
-    assert list(plain.context[1].indices) == [0, 1, 0, 1, 0]
+    assert plain.context[1].indices == bytes([0, 1, 0, 1, 0])
+
+
+@pytest.mark.parametrize("name", ["int64", "sint32", "sint64", "sfixed32", "sfixed64", "enum"])
+def test_numbers_below_zero_become_the_messages_they_were(name):
+    everything = foreign("Everything", "proto3")
+    field = everything.DESCRIPTOR.fields_by_name[name]
+    values = [-2, 1, 0, -2, -(1 << 30)] if name == "enum" else [-1, 3, 0, -64, -(1 << 31)]
+    column = encode_column(Field(field.number, field.type), values)
+    block = parsed(encode_block(1, range(1, 6), range(5), [], [column]))
+    rows = joined(block.columns.values(), 5)
+    assert [getattr(everything.FromString(row), name) for row in rows] == values
 
 
 def test_what_is_constant_is_written_once():
@@ -173,8 +191,10 @@ def test_what_is_constant_is_written_once():
     assert len(encode_column(field, [0.0, -0.0] * 500)) > 1000  # zeros of both signs are two values
 
 
-BLOCK = record_pb2.EventBlock(type_id=1, seq_steps=[5, 1, 1], time_steps=[9, 0, 0])
-COLUMN = record_pb2.Column(field=2, type=_TYPE.TYPE_STRING, texts=["a", "b"], indices=[0, 1, 0])
+BLOCK = record_pb2.EventBlock(
+    type_id=1, events=3, first_seq=5, seq_steps=b"\1\1", first_time_unix_nano=9, time_steps=b"\0\0"
+)
+COLUMN = record_pb2.Column(field=2, type=_TYPE.TYPE_STRING, texts=["a", "b"], indices=b"\0\1\0")
 
 
 def damaged(change):
@@ -185,31 +205,60 @@ def damaged(change):
     return record_pb2.RecordFile(block=[block]).SerializeToString()
 
 
+def put(**fields):
+    """Return what gives the column other fields."""
+
+    def change(block):
+        for name, value in fields.items():
+            setattr(block.columns[0], name, value)
+
+    return change
+
+
+def add(**fields):
+    """Return what adds a column."""
+    return lambda block: block.columns.add(field=9, **fields)
+
+
 @pytest.mark.parametrize(
     "change",
     [
         lambda block: block.ClearField("type_id"),
+        lambda block: block.ClearField("events"),
+        lambda block: block.ClearField("first_seq"),
         lambda block: block.ClearField("seq_steps"),
-        lambda block: block.seq_steps.append(0),
-        lambda block: block.seq_steps.__setitem__(0, (1 << 64) - 2),
-        lambda block: block.time_steps.append(1),
-        lambda block: block.time_steps.__setitem__(1, -10),
+        lambda block: setattr(block, "seq_steps", b"\1\0"),
+        lambda block: setattr(block, "seq_steps", b"\1\1\1"),
+        lambda block: setattr(block, "seq_steps", b"\xff" * 16),
+        lambda block: setattr(block, "seq_steps", b"\1" * 18),
+        lambda block: setattr(block, "events", 1 << 30),
+        lambda block: setattr(block, "time_steps", b"\0"),
+        lambda block: setattr(block, "time_steps", b"\xf0\0"),
+        lambda block: setattr(block, "first_time_unix_nano", (1 << 64) - 1) or setattr(block, "time_steps", b"\1\0"),
         lambda block: block.payloads.append(b""),
         lambda block: block.columns.append(COLUMN),
-        lambda block: block.columns[0].indices.append(0),
-        lambda block: block.columns[0].indices.__setitem__(0, 2),
+        put(indices=b"\0\1\0\0"),
+        put(indices=b"\0\1\2"),
+        put(first=1),
+        put(ints=b"\1\1\1"),
+        put(type=_TYPE.TYPE_DOUBLE),
+        put(type=_TYPE.TYPE_MESSAGE),
+        put(type=99),
+        put(field=0),
         lambda block: block.columns[0].ClearField("texts"),
         lambda block: block.columns[0].ClearField("indices"),
-        lambda block: block.columns[0].ints.append(1),
-        lambda block: setattr(block.columns[0], "type", _TYPE.TYPE_DOUBLE),
-        lambda block: setattr(block.columns[0], "type", _TYPE.TYPE_MESSAGE),
-        lambda block: setattr(block.columns[0], "type", 99),
-        lambda block: setattr(block.columns[0], "field", 0),
-        lambda block: block.columns.add(field=9, type=_TYPE.TYPE_UINT32, ints=[1 << 32]),
-        lambda block: block.columns.add(field=9, type=_TYPE.TYPE_UINT32, int_steps=[1, 1, -3]),
-        lambda block: block.columns.add(field=9, type=_TYPE.TYPE_BOOL, flags=b"\0\0"),
-        lambda block: block.columns.add(field=9, type=_TYPE.TYPE_BOOL, ints=[2]),
-        lambda block: block.columns.add(field=9, type=_TYPE.TYPE_DOUBLE, doubles=[1, 2]),
+        add(type=_TYPE.TYPE_UINT32, first=1 << 32),
+        add(type=_TYPE.TYPE_UINT32, ints=b"\1\1\xff"),
+        add(type=_TYPE.TYPE_UINT32, ints=b"\0" * 12 + b"\1\0\0"),
+        add(type=_TYPE.TYPE_INT32, ints=b"\0" * 12 + b"\1\0\0"),
+        add(type=_TYPE.TYPE_UINT32, first=1, int_steps=b"\1\xfd"),
+        add(type=_TYPE.TYPE_UINT32, int_steps=b"\1\1"),
+        add(type=_TYPE.TYPE_UINT64, ints=b"\1\1"),
+        add(type=_TYPE.TYPE_BOOL, flags=b"\0\0"),
+        add(type=_TYPE.TYPE_BOOL, first=2),
+        add(type=_TYPE.TYPE_BOOL, ints=b"\1\0\1"),
+        add(type=_TYPE.TYPE_DOUBLE, doubles=b"\0" * 16),
+        add(type=_TYPE.TYPE_DOUBLE, doubles=b"\0" * 23),
     ],
 )
 def test_a_block_that_contradicts_itself_is_refused(change):
@@ -218,10 +267,18 @@ def test_a_block_that_contradicts_itself_is_refused(change):
         parsed(damaged(change))
 
 
+def test_a_text_that_is_no_utf8_is_refused_as_what_it_is():
+    with pytest.raises(CorruptRecordError, match="a block that is none"):
+        parsed(damaged(lambda _: None).replace(b"\x42\x01a", b"\x42\x01\xff"))
+
+
 def test_a_block_states_no_more_values_than_a_frame_may():
     events = 1 << 15
-    column = record_pb2.Column(type=_TYPE.TYPE_UINT32, ints=[1])
-    block = record_pb2.EventBlock(type_id=1, seq_steps=[1] * events, time_steps=[0] * events)
+    column = record_pb2.Column(type=_TYPE.TYPE_UINT32, first=1)
+    steps = b"\1" * (events - 1)
+    block = record_pb2.EventBlock(
+        type_id=1, events=events, first_seq=1, seq_steps=steps, first_time_unix_nano=1, time_steps=steps
+    )
     for number in range(1, MAX_CELLS // events + 2):
         column.field = number
         block.columns.append(column)
@@ -229,9 +286,19 @@ def test_a_block_states_no_more_values_than_a_frame_may():
         parsed(record_pb2.RecordFile(block=[block]).SerializeToString())
 
 
+@given(column(), st.integers(0, 41), st.integers(0, 41))
+def test_a_stretch_of_a_column_is_what_it_is_in_the_whole(drawn, one, other):
+    field, values = drawn
+    count = len(values)
+    start, stop = sorted((min(one, count), min(other, count)))
+    block = parsed(encode_block(7, range(1, count + 1), [5] * count, [], [encode_column(field, values)]))
+    found = block.columns[field.number].values(start, stop)
+    assert list(map(bits, found)) == list(map(bits, values[start:stop]))
+
+
 def test_steps_are_what_sums_give_back():
-    assert steps_of([5]) == [5]
-    assert steps_of([5, 3, 3, 10]) == [5, -2, 0, 7]
+    assert steps_of([5]) == []
+    assert steps_of([5, 3, 3, 10]) == [-2, 0, 7]
 
 
 def test_a_frame_holds_as_many_values_as_the_format_allows():

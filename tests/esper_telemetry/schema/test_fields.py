@@ -38,6 +38,7 @@ def plain(**fields):
         ("int64", np.array([7]), 7),
         ("double", True, True),
         ("double", Fraction(1, 2), 0.5),
+        ("double", np.array([Fraction(1, 2)], dtype=object), 0.5),
         ("float", np.float32(0.5), 0.5),
         ("bool", 2**70, True),
         ("bool", 0, False),
@@ -123,6 +124,8 @@ def test_keys_and_values_of_a_map_follow_the_rules_of_their_kinds():
         plain_fields(events.ActionDistribution.DESCRIPTOR, {"action_counts": {"a": 0.5}})
     with pytest.raises(SchemaError, match="a key of field 'action_counts' takes a text and was given 5"):
         plain_fields(events.ActionDistribution.DESCRIPTOR, {"action_counts": {5: 1}})
+    with pytest.raises(SchemaError, match=r"field 'action_counts' takes a mapping and was given a list"):
+        plain_fields(events.ActionDistribution.DESCRIPTOR, {"action_counts": [("a", 1)]})
 
 
 @pytest.mark.parametrize(

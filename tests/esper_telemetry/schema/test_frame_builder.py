@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esper_telemetry.recordfile.block_columns import block_columns
+from esper_telemetry.recordfile.block_columns import parse_block
 from esper_telemetry.recordfile.frame_messages import ENVELOPES, frame_class
 from esper_telemetry.schema.event_block import FEWEST_EVENTS
 from esper_telemetry.schema.frame_builder import EventGroup, EventRows, build_frame, exact_row, fields_of
@@ -25,8 +25,8 @@ def read(raw: bytes) -> list[tuple[int, int, int, Context, bytes]]:
     found = [
         (e.type_id, e.seq, e.time_unix_nano, e.context, e.payload) for e in record_pb2.RecordFile.FromString(raw).event
     ]
-    for parsed in frame_class(ENVELOPES).FromString(raw).block:
-        block = block_columns(parsed)
+    for serialized in frame_class(ENVELOPES).FromString(raw).block:
+        block = parse_block(serialized)
         each = zip(block.seqs, block.times, block.serialized_contexts(), block.serialized_payloads(), strict=True)
         found += [(block.type_id, seq, time, Context.FromString(where), data) for seq, time, where, data in each]
     return sorted(found, key=lambda event: event[1])
@@ -75,6 +75,10 @@ def test_a_group_that_is_too_small_stays_envelopes_in_the_order_of_their_numbers
 def test_the_ranges_of_batch_and_step_are_those_of_all_events():
     frame = build_frame([scalars([2, 5], [0.5], ["a"]), scalars([40], [0.5], ["a"], 2)])
     assert (frame.batch_range, frame.step_range) == (None, (2, 40))
+    groups = [scalars([1, 2, 3], [0.5], ["a"]), scalars([4, 5], [0.5], ["a"], 2)]
+    steps = [[20, 7, 30], [9, 8]]
+    frame = build_frame([one._replace(context=[each]) for one, each in zip(groups, steps, strict=True)])
+    assert frame.step_range == (7, 30)
 
 
 def test_an_event_without_fields_and_context_is_kept():

@@ -11,9 +11,11 @@ import pytest
 
 from esper_telemetry import events, testing
 from esper_telemetry.clock import SYSTEM_CLOCK
+from esper_telemetry.errors import SchemaError
 from esper_telemetry.recorder.core import Core
 from esper_telemetry.recorder.options import RecordOptions
 from esper_telemetry.recorder.start import open_run
+from esper_telemetry.schema.misfit import as_refusal
 from esper_telemetry.sinks import MemorySink
 from esper_telemetry.v1 import run_pb2
 
@@ -65,6 +67,37 @@ def test_what_a_value_does_when_it_is_read_stays_out_of_the_trainer(cls, fields)
         run.emit(cls, **fields)
     run.close()
     assert run.stats().dropped == 20
+
+
+def arrives(signal_number):
+    raise TimeLimitError(f"signal {signal_number}")
+
+
+def told_of(kind, *arguments):
+    """Return what `kind` raises for the arguments, as an error of the call."""
+    try:
+        kind(*arguments)
+    except (ValueError, TimeLimitError) as error:
+        return as_refusal(error)
+
+
+def refused(error):
+    try:
+        raise error
+    except SchemaError as caught:
+        return as_refusal(caught)
+
+
+def test_what_a_value_raised_becomes_a_refusal():
+    assert str(told_of(int, "x")) == "a value raised ValueError when it was looked at"
+    error = SchemaError("field 'a' takes a text")
+    assert refused(error) is error
+
+
+def test_what_a_signal_handler_raised_meanwhile_is_no_refusal():
+    """Its number is in hand where it was caught, as a value would be that a reader calls a method of."""
+    with pytest.raises(TimeLimitError, match="signal 14"):
+        told_of(arrives, 14)
 
 
 class Lines:

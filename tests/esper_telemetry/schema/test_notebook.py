@@ -37,3 +37,10 @@ def test_a_run_that_is_off_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("ESPER_TELEMETRY_DISABLED", "1")
     with start_run(tmp_path, name="n") as run:
         assert ": off" in run._repr_html_()
+
+
+def test_what_shows_itself_stays_beside_what_does_not():
+    table = notebook_table("t", [("é\u202e", "日本\x07", "µs")])
+    assert "é\\u202e" in table
+    assert "日本\\x07" in table
+    assert "µs" in table

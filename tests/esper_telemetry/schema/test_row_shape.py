@@ -18,14 +18,14 @@ def test_columns_are_by_number_whatever_the_order_of_the_call():
     shape = written(events.ScalarLogged, fields)
     numbers = [field.number for field in shape.fields]
     assert numbers == sorted(numbers)
-    assert shape.columns([fields, {"name": "b", "value": False, "step": 4}]) == [
+    assert list(shape.columns([fields, {"name": "b", "value": False, "step": 4}])) == [
         ["loss", "b"], [True, False], [3, 4],
     ]  # fmt: skip
 
 
 def test_labels_and_bools_become_numbers():
     shape = written(events.AnomalyDetected, {"anomaly": "value_collapse"})
-    assert shape.columns([{"anomaly": "ANOMALY_KIND_VALUE_COLLAPSE"}, {"anomaly": "value_collapse"}]) == [[3, 3]]
+    assert list(shape.columns([{"anomaly": "ANOMALY_KIND_VALUE_COLLAPSE"}, {"anomaly": "value_collapse"}])) == [[3, 3]]
     shape = written(events.ScalarLogged, {"step": True})
     assert [type(value) for value in shape.columns([{"step": True}])[0]] == [int]
 

@@ -10,7 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from esper_telemetry.schema.event_block import COLUMN_TYPES
 from esper_telemetry.schema.row_shape import write_shape
-from esper_telemetry.schema.value_checks import LONGEST_TEXTS, value_rule, write_check
+from esper_telemetry.schema.value_checks import LONGEST_TEXTS, value_rule, write_check, write_join
 from tests.esper_telemetry.schema.foreign import foreign
 from tests.esper_telemetry.schema.strategies import EVENTS, name_of
 
@@ -111,3 +111,18 @@ def test_any_name_that_protobuf_takes_is_a_name():
     shape = write_shape(kept.DESCRIPTOR, None, fields, [float] * len(fields))
     assert shape.check(fields) == 0
     assert shape.payload(fields) == kept(**fields).SerializeToString()
+
+
+def test_fields_are_put_on_top_of_a_tuple_or_refused_as_the_check_of_them_does():
+    fields = EVERYTHING.DESCRIPTOR.fields_by_name
+    kinds = {"int32": int, "string": str}
+    rules = [("double", None), *((name, value_rule(fields[name], kind)) for name, kind in kinds.items())]
+    check, join, below = write_check(rules), write_join(rules, 100), ("below", 1000)
+    given = {"string": "abc", "double": None, "int32": -5}
+    assert join(given, below) == (below, 1103, ("double", "int32", "string"), None, -5, "abc")
+    assert join({**given, "string": "ä"}, below)[1] == 1100 + check({**given, "string": "ä"})
+    for name, wrong in (("string", 1), ("string", "\ud800"), ("int32", 2**31), ("int32", True), ("double", 0.5)):
+        assert check({**given, name: wrong}) == -1
+        assert join({**given, name: wrong}, below) is None
+    with pytest.raises(KeyError):
+        join({"string": "abc", "double": None, "uint32": 1}, below)

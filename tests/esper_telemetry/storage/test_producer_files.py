@@ -172,6 +172,41 @@ def test_a_folder_that_is_moved_under_a_sync_is_not_acked_into(desk, produced):
     assert stored(desk.root, produced) == produced.raw
 
 
+@pytest.mark.parametrize("then", ["frame", "seal"])
+@pytest.mark.parametrize(
+    "damage", [empty, cut_into_the_header, cut_in_half, cut_one_byte], ids=lambda each: each.__name__
+)
+def test_a_file_that_is_cut_before_more_is_appended_loses_nothing_unseen(desk, produced, damage, then):
+    (path,) = desk.segments([0, 1, 2], leave_open=True)
+    damage(path)
+    if then == "frame":  # it fills what was cut off: by its size the file looks as if all were there
+        desk.frames(3)
+    else:
+        desk.do(Seal())
+    files = desk.files
+    assert files.failed is not None
+    there = set(range(1, files.numbers.durable_seq + 1))
+    assert there | lost_numbers(files) == set(range(1, 3 * PER_FRAME + 1)), "all that is gone is told"
+    assert there <= numbers_on_disk(desk.root), "what is called durable can be read"
+    desk.send_again()
+    assert numbers_on_disk(desk.root) == set(range(1, FRAMES * PER_FRAME + 1))
+    assert stored(desk.root, produced) == produced.raw
+
+
+def test_a_cut_that_took_only_what_was_not_synced_costs_nothing_that_was(desk, produced):
+    (path,) = desk.segments([0, 1], leave_open=True)
+    durable = path.stat().st_size
+    desk.files.apply(PutFrame(produced.raw[2], produced.refs[2].descriptor))
+    desk.files.write()
+    os.truncate(path, durable + 5)
+    desk.frames(3)
+    assert desk.files.failed is not None
+    assert desk.files.lost == []
+    assert desk.files.numbers.durable_seq == 2 * PER_FRAME
+    desk.send_again()
+    assert stored(desk.root, produced) == produced.raw
+
+
 def test_the_first_files_gone_do_not_move_the_watermark(desk):
     first, *_ = desk.segments([0], [1], leave_open=False)
     first.unlink()

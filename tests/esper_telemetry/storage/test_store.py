@@ -2,18 +2,22 @@ import itertools
 import os
 import queue
 import random
+import threading
 
 import pytest
 
 from esper_telemetry.collector.limits import CollectorLimits
 from esper_telemetry.collector.schema_check import SchemaCheck
+from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile import RecordReader, Skip, SkipReason
+from esper_telemetry.recordfile.append import sync_folder
 from esper_telemetry.recordfile.verification import verify
 from esper_telemetry.storage import producer_files
 from esper_telemetry.storage.engine import Expire, Inspect, PutFrame, PutSkip, Seal
 from esper_telemetry.storage.naming import ProducerKey
 from esper_telemetry.storage.producer_files import ProducerFiles
 from esper_telemetry.storage.recovery import recover
+from esper_telemetry.storage.segment_writer import SegmentWriter
 from esper_telemetry.storage.store import Store
 from tests.esper_telemetry.collector.publisher import Produced, stored
 from tests.esper_telemetry.recordfile.test_append import open_files
@@ -257,3 +261,91 @@ def test_beyond_a_number_of_open_files_the_oldest_is_closed_and_opened_again(tmp
     for produced in several:
         assert stored(tmp_path, produced) == produced.raw
     assert all(verify(path).closed for path in tmp_path.glob("*/*.esr.zst"))
+
+
+def test_a_look_reports_on_those_alone_whose_files_are_not_all_there(bench):
+    several = [Produced(frames=1, per_frame=PER_FRAME, producer_id=bytes([number]) * 16) for number in range(1, 6)]
+    files = [bench.files(produced) for produced in several]
+    for each, produced in zip(files, several, strict=True):
+        bench.put(each, produced, [0])
+    bench.settled()
+    assert [each.numbers.durable_seq for each in files] == [PER_FRAME] * 5
+    while not bench.cycles.empty():
+        bench.cycles.get()
+    files[3].published[0].path.unlink()
+    bench.store.look(files)
+    (progress,) = bench.cycles.get(timeout=30).progress
+    assert (progress.key, progress.lost) == (files[3].key, ((1, PER_FRAME),))
+    bench.store.look(files[:3])
+    bench.settled()
+    assert all(each.failed is None for each in files[:3])
+
+
+def test_many_new_segments_have_their_folder_synced_once(tmp_path, monkeypatch):
+    synced: list = []
+
+    def sync(folder) -> None:
+        synced.append(folder)
+        sync_folder(folder)
+
+    monkeypatch.setattr("esper_telemetry.storage.store.sync_folder", sync)
+    monkeypatch.setattr("esper_telemetry.storage.producer_files.sync_folder", sync)
+    several = [Produced(frames=1, per_frame=PER_FRAME, producer_id=bytes([number]) * 16) for number in range(1, 21)]
+    cycles: queue.Queue = queue.Queue()
+    store = Store(cycles.put)
+    files = [ProducerFiles(tmp_path, ProducerKey(each.run_id, each.producer_id)) for each in several]
+    for each, produced in zip(files, several, strict=True):
+        store.put(each, SchemaCheck(CollectorLimits()).check(produced.schema, each.key))
+        store.put(each, PutFrame(produced.raw[0], produced.refs[0].descriptor))
+    store.start()  # all is one cycle, as when many producers send their first frames
+    assert [progress.durable_seq for progress in cycles.get(timeout=30).progress] == [PER_FRAME] * 20
+    store.stop(5)
+    assert sorted(synced) == [tmp_path, tmp_path / several[0].run_id]
+
+
+def test_a_folder_that_cannot_be_synced_fails_those_whose_segments_are_new_in_it(tmp_path, monkeypatch):
+    def refuse(folder) -> None:
+        raise SinkError(f"{folder}: cannot sync the names in it")
+
+    monkeypatch.setattr("esper_telemetry.storage.store.sync_folder", refuse)
+    monkeypatch.setattr("esper_telemetry.storage.producer_files.sync_folder", refuse)
+    several = [Produced(frames=1, per_frame=PER_FRAME, producer_id=bytes([number]) * 16) for number in range(1, 9)]
+    bench = Bench(tmp_path)
+    files = [bench.files(produced) for produced in several]
+    for each, produced in zip(files, several, strict=True):
+        bench.put(each, produced, [0])
+    bench.settled()
+    assert all("cannot sync the names" in str(each.failed) for each in files)
+    assert [each.numbers.durable_seq for each in files] == [0] * 8, "nothing is durable whose name is not"
+    bench.store.stop(5)
+
+
+def test_a_stream_begins_while_the_syncs_of_others_hang(bench, monkeypatch):
+    several = [Produced(frames=2, per_frame=PER_FRAME, producer_id=bytes([number]) * 16) for number in range(1, 9)]
+    files = [bench.files(produced) for produced in several]
+    bench.settled()
+    go_on, hanging = threading.Event(), threading.Event()
+    sync = SegmentWriter.sync
+
+    def hang(writer) -> None:
+        hanging.set()
+        assert go_on.wait(30)
+        sync(writer)
+
+    monkeypatch.setattr(SegmentWriter, "sync", hang)
+    monkeypatch.setattr("esper_telemetry.storage.store.GATHER_S", 1.0)  # all frames are one cycle on any machine
+    for each, produced in zip(files, several, strict=True):
+        bench.put(each, produced, [0])
+    assert hanging.wait(30)
+    comer = ProducerFiles(bench.root, ProducerKey("comer", bytes(15) + b"1"))
+    bench.store.put(comer, comer.claim())
+    bench.put(files[0], several[0], [1])
+    bench.store.put(files[0], files[0].claim())
+    bench.until(lambda progress: progress.key == comer.key)
+    assert comer.writes(1)
+    assert not files[0].writes(1), "what is put into one producer stays in its order"
+    assert [each.numbers.durable_seq for each in files] == [0] * 8
+    go_on.set()
+    bench.until(lambda progress: progress.key == files[0].key and progress.durable_seq == 2 * PER_FRAME)
+    assert files[0].writes(1)
+    assert stored(bench.root, several[0]) == several[0].raw

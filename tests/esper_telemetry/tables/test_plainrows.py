@@ -34,5 +34,17 @@ def test_a_column_has_plain_values(column, expected):
     assert plain_values(pa.chunked_array([column])) == expected
 
 
+@pytest.mark.parametrize(
+    ("kind", "keys"), [(pa.string(), ["b", "a", "C"]), (pa.int64(), [10, 9, -1]), (pa.float64(), [2.5, 0.5, 1.5])]
+)
+def test_entries_of_a_map_are_in_the_order_of_their_keys_wherever_the_map_is(kind, keys):
+    entries = [(key, at) for at, key in enumerate(keys)]
+    shown = [str(key) for key in sorted(keys)]
+    for turned in (entries, entries[::-1], entries[1:] + entries[:1]):
+        (alone,) = plain_values(pa.array([turned], pa.map_(kind, pa.int64())))
+        (inside,) = plain_values(pa.array([[{"m": turned}]], pa.list_(pa.struct([("m", pa.map_(kind, pa.int64()))]))))
+        assert list(alone) == list(inside[0]["m"]) == shown
+
+
 def test_rows_go_across_the_columns():
     assert list(plain_rows(pa.table({"a": [1, 2], "b": ["x", None]}))) == [(1, "x"), (2, None)]
