@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from esper_telemetry.collector.refusal import Refused
-from esper_telemetry.collector.wakeup import Wakeup
+from esper_telemetry.collector.light_event import LightEvent
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile.layout import ID_BYTES
 from esper_telemetry.storage.engine import PutSchema, Seal
@@ -94,7 +94,7 @@ class Producer:
     tenant: str | None = None
     left_at: float | None = None
     sealing: bool = False
-    moved: Wakeup = field(default_factory=Wakeup)
+    moved: LightEvent = field(default_factory=LightEvent)
 
     @property
     def key(self) -> ProducerKey:

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from grpc import aio
 
 from esper_telemetry.collector.refusal import Refused
-from esper_telemetry.collector.wakeup import Wakeup
+from esper_telemetry.collector.light_event import LightEvent
 from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class PublishStream:
         self._admission: Admission | None = None
         self._stopped: asyncio.Future[Refused] = self._loop.create_future()
         self._whole: asyncio.Future[None] = self._loop.create_future()
-        self._wake = Wakeup()
-        self._moved = Wakeup()
+        self._wake = LightEvent()
+        self._moved = LightEvent()
         self._heartbeat: collector_pb2.Heartbeat | None = None
         self._drain: collector_pb2.Drain | None = None
         self._draining = self._finishing = self._waiting = False

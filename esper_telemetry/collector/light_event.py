@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 
 
-class Wakeup:
+class LightEvent:
     """As `asyncio.Event`; it takes 48 bytes until there is a waiter. Lives in one event loop."""
 
     __slots__ = ("_is_set", "_waiters")
