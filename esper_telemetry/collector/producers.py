@@ -12,8 +12,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.light_event import LightEvent
+from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile.layout import ID_BYTES
 from esper_telemetry.storage.engine import PutSchema, Seal

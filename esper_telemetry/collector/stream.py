@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import DecodeError
 from grpc import aio
 
-from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.collector.light_event import LightEvent
+from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.v1 import collector_pb2
 
 if TYPE_CHECKING:
