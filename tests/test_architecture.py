@@ -112,6 +112,8 @@ STANDALONE = {"tools/decode_records.py": {"google", "zstandard"}}
 
 # One subject a file is the rule; this only catches a file that a reader cannot survey any more.
 MAX_LINES = 600
+# One file on purpose, so that it can be copied to where nothing of this is installed; still no longer than this.
+ONE_FILE = {"tools/decode_records.py": 700}
 # Names that occur twice on purpose: the same idea at the two ends of one wire.
 TWICE: dict[str, str] = {
     "session.py": "collector/ and uplink/: the server's and the client's end of one producer's stream",
@@ -361,7 +363,11 @@ def test_every_test_file_holds_a_test():
 
 def test_no_file_is_longer_than_a_reader_can_hold():
     lengths = {path: len((ROOT / path).read_text().splitlines()) for path in sources(SDK, TRAINER, "tools", "tests")}
-    problems = [f"{path}: {lines} lines; split it by subject" for path, lines in lengths.items() if lines > MAX_LINES]
+    problems = [
+        f"{path}: {lines} lines; split it by subject"
+        for path, lines in lengths.items()
+        if lines > ONE_FILE.get(str(path), MAX_LINES)
+    ]
     demand_none(problems)
 
 

@@ -34,7 +34,7 @@ import time
 import zlib
 from collections.abc import Iterator  # noqa: TC003 - one plain list of imports
 from pathlib import Path
-from struct import Struct, calcsize, iter_unpack, pack
+from struct import Struct, calcsize, iter_unpack, pack, unpack
 from typing import Any, BinaryIO
 
 import zstandard
@@ -306,9 +306,7 @@ def complete(file: Any, lines: Iterator[str]) -> None:
     own = next(lines, "")
     for one in file.message_type:
         complete_message(one, lines)
-    for one in file.enum_type:
-        name(lines, one, *one.value)
-    name(lines, *file.extension)
+    name(lines, *(part for one in file.enum_type for part in (one, *one.value)), *file.extension)
     file.name = own or ".".join(filter(None, [file.package, next(iter((*file.message_type, *file.enum_type))).name]))
     file.syntax = file.syntax or "proto3"
 
@@ -318,11 +316,9 @@ def complete_message(message: Any, lines: Iterator[str]) -> None:
     name(lines, message, *message.field, *message.oneof_decl)
     for nested in message.nested_type:
         complete_message(nested, lines)
-    for nested in message.enum_type:
-        name(lines, nested, *nested.value)
-    number = 0
-    for field in message.field:
-        number = field.number = field.number if field.HasField("number") else number + 1
+    name(lines, *(part for one in message.enum_type for part in (one, *one.value)))
+    for before, field in zip((None, *message.field), message.field, strict=False):
+        field.number = field.number or (before.number if before is not None else 0) + 1
         if field.proto3_optional and not field.HasField("oneof_index"):
             field.oneof_index = len(message.oneof_decl)
             message.oneof_decl.add(name=f"_{field.name}")
@@ -378,7 +374,7 @@ def column_values(column: Any, count: int) -> list[Any]:
         return [column.texts[place] for place in places]
     if column.ints:
         return integers(column.ints, count, "i")
-    steps = integers(column.int_steps, count - 1, "i") if column.int_steps else []  # none: one number for all
+    steps = column.int_steps and integers(column.int_steps, count - 1, "i")  # none: one number for all
     return list(itertools.accumulate(steps, initial=column.first))
 
 
@@ -387,17 +383,14 @@ def integers(planes: bytes, count: int, code: str) -> list[int]:
     width, rest = divmod(len(planes), count) if count > 0 else (1, len(planes))
     if rest or not 0 < width <= 8:  # noqa: PLR2004 - bytes of the widest integer
         raise ValueError(f"{len(planes)} bytes are no {count} integers")
-    numbers = zip(*(planes[place * count : place * count + count] for place in range(width)), strict=True)
-    return [int.from_bytes(number, "little", signed=code == "i") for number in numbers]
+    return [int.from_bytes(planes[place::count], "little", signed=code == "i") for place in range(count)]
 
 
 def reals(data: bytes, code: str) -> list[float]:
     """Return real numbers: all bytes but the two highest, number by number; the next-highest of all; the highest."""
-    size = calcsize(code)
-    count, low = len(data) // size, size - 2
-    ends = zip(data[count * low : count * low + count], data[count * low + count :], strict=True)
-    whole = [data[at * low : at * low + low] + bytes(end) for at, end in enumerate(ends)]
-    return [value for (value,) in iter_unpack(code, b"".join(whole))]
+    count, low = len(data) // calcsize(code), calcsize(code) - 2
+    ends = enumerate(zip(data[count * low : count * low + count], data[count * low + count :], strict=True))
+    return [value for at, end in ends for value in unpack(code, data[at * low : at * low + low] + bytes(end))]
 
 
 def wire_value(kind: str, value: Any) -> bytes:

