@@ -181,7 +181,8 @@ def test_an_unknown_value_is_refused():
 def test_masked_places_of_numpy_arrays_are_refused_and_counted_as_left_out():
     spec = CounterSpec(heads={"h": ["a", "b"]}, scalars=("r",))
     bank = HostCounters(spec)
-    bank.record_step(np.ma.masked_array([0, 1], False), np.ma.masked_array(np.ones((2, 2), bool)), scalars={"r": 1.0})
+    whole = np.ma.masked_array([0, 1], [False, False])
+    bank.record_step(whole, np.ma.masked_array(np.ones((2, 2), bool)), scalars={"r": 1.0})
     bank.record_actions(np.ma.masked_array([0, 1, 1], [False, True, False]))
     bank.record_masks(np.ma.masked_array(np.ones((4, 2), bool), [[True, False]] + [[False, False]] * 3))
     bank.record_scalar("r", np.ma.masked_array([1.0, 99.0], [False, True]))
