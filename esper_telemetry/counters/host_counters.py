@@ -330,7 +330,7 @@ def _refuse_masked(what: str, value: ArrayLike) -> None:
     """Raise CounterError where places of a numpy masked array are masked: `asarray` would count what lies below."""
     if type(value) is np.ndarray or not isinstance(value, np.ma.MaskedArray):
         return
-    if hidden := np.ma.count_masked(value):
+    if hidden := int(np.sum(value.mask)):
         raise CounterError(
             f"{what}: {hidden} of {value.size} places of a numpy masked array are masked, which is no number; fill them"
             " (`.filled(0)`) and leave their rows out with `valid`, or values out with the weight 0"
