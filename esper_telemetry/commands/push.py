@@ -47,8 +47,8 @@ def command(
     """Send records to a collector, byte for byte.
 
     PATH is a record or a run folder. What the collector has already is not sent again. Nothing
-    here is changed or removed unless --remove is given. Exit code 3: all was sent that could be
-    read, and the collector knows what is missing.
+    here is changed or removed unless --remove is given. What `filter` wrote is not sent. Exit code
+    3: all was sent that could be read, and the collector knows what is missing.
     """
     if follow and (len(paths) > 1 or not paths[0].is_dir()):
         raise click.UsageError("--follow takes one run folder")

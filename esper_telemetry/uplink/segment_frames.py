@@ -1,7 +1,8 @@
 """One segment of a record, read forward: each frame with its descriptor byte for byte, as soon as it is whole.
 
-It decompresses headers only, never waits and never writes. What the end of a growing
-file cuts is left for the next call; what is damaged is passed over and remembered.
+It never waits and never writes. What the end of a growing file cuts is left for the next
+call; what is damaged is passed over and remembered. Each frame is decompressed before it is
+handed on: a collector that stored a damaged one would take the whole one for a duplicate.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from esper_telemetry.errors import RecordError
+from esper_telemetry.recordfile import Skip, SkipReason
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.piece import Kind
 from esper_telemetry.recordfile.segment import Assembler
@@ -95,6 +97,7 @@ class SegmentFrames:
         self._source: LastRead | None = None
         self._walk: GrowingWalk | None = None
         self._headers: list[record_pb2.Header] = []
+        self._decoder: FrameDecoder | None = None
         self.damages: list[str] = []
         self._rewind()
 
@@ -116,7 +119,7 @@ class SegmentFrames:
         """Close the file; reading opens it again."""
         if self._source is not None:
             self._source.close()
-            self._source = None
+            self._source = self._decoder = None
 
     def seek(self, seq: int) -> None:
         """Go to the first frame that covers `seq` or comes after it.
@@ -138,8 +141,10 @@ class SegmentFrames:
                 self._declare(piece)
             walk.back_to(piece.end)
 
-    def read(self) -> Frame | layout.Skip | None:
+    def read(self) -> Frame | Skip | None:
         """Return what comes next; None when nothing whole is there yet, or the segment has ended.
+
+        A Skip stands in the file, or for a frame whose content is damaged while its descriptor is whole.
 
         Raises:
             RecordError: the file is gone or cannot be read.
@@ -150,7 +155,7 @@ class SegmentFrames:
                 return None
             if piece.descriptor is not None and piece.kind is Kind.DATA and self.schema is not None:
                 payload = self._opened()[0].view_at(piece.offset, piece.end - piece.offset)
-                return Frame(piece.descriptor, payload, self.schema)
+                return self._damage_of(piece, payload) or Frame(piece.descriptor, payload, self.schema)
             if piece.kind is Kind.SKIP:
                 return piece.skip
             if piece.kind is Kind.HEADER:
@@ -159,6 +164,18 @@ class SegmentFrames:
                 self._note(piece, piece.reason or "no header declares its types")
             elif piece.kind is Kind.SEEK_TABLE:
                 self.closed = self.ended = True
+        return None
+
+    def _damage_of(self, piece: Piece, payload: memoryview) -> Skip | None:
+        """Return the Skip for a frame whose content is damaged; None where it is whole."""
+        desc = piece.descriptor
+        assert desc is not None  # noqa: S101 - a DATA piece with payload has one
+        self._decoder = self._decoder or FrameDecoder()
+        try:
+            self._decoder.decode(bytes(payload[: desc.compressed_size]), desc.raw_size)
+        except RecordError as error:
+            self._note(piece, str(error))
+            return Skip(desc.first_seq, desc.last_seq, SkipReason.CORRUPT)
         return None
 
     def _ends(self, piece: Piece) -> bool:

@@ -11,7 +11,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from esper_telemetry.errors import ConfigError, NotARecordError, RecordError
+from esper_telemetry.errors import ConfigError, NotARecordError, RecordError, UnsupportedRecordError
 from esper_telemetry.recordfile import list_run, look_into
 from esper_telemetry.recordfile.lock import try_lock, writer_gone
 from esper_telemetry.uplink.delivery import Delivery, Report
@@ -90,7 +90,7 @@ class Push:
         try:
             places = find_segments(path)
         except RecordError as error:
-            if self._paths == [path] and isinstance(error, NotARecordError):
+            if self._paths == [path] and isinstance(error, (NotARecordError, UnsupportedRecordError)):
                 raise
             self._note_unreadable(path, str(error))
             return []
@@ -127,6 +127,7 @@ def push(paths: Sequence[Path], endpoint: Endpoint, options: PushOptions, log: C
     Raises:
         ConfigError: an agent follows one of the folders already, or token or certificates cannot be read.
         NotARecordError: a path does not exist, or holds no record.
+        UnsupportedRecordError: the only path is a file of a newer format, or one that `filter` wrote.
     """
     endpoint.check_files()
     folders = {path if path.is_dir() else path.parent for path in paths}

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from esper_telemetry.errors import NotARecordError, RecordError
+from esper_telemetry.errors import NotARecordError, RecordError, UnsupportedRecordError
 from esper_telemetry.recordfile import RecordReader, SegmentName, Skip, SkipReason
+from esper_telemetry.recordfile.filtered import FILTERED
 from esper_telemetry.recordfile.follow import next_segment
 from esper_telemetry.recordfile.lock import writer_gone
 from esper_telemetry.uplink.segment_frames import Frame, SegmentFrames, merge_headers
@@ -59,9 +60,18 @@ def find_segments(path: Path) -> list[SpoolSegment]:
 
     Raises:
         RecordError: it is no record, or not even its first header is whole.
+        UnsupportedRecordError: a newer format, or `filter` wrote it: a collector takes each number once, so that what
+            was left out could never come after it.
     """
     with RecordReader(path) as reader:
-        return [SpoolSegment(path, segment.offset, segment.header) for segment in reader.segments]
+        found = [SpoolSegment(path, segment.offset, segment.header) for segment in reader.segments]
+    if any(FILTERED in place.header.attributes for place in found):
+        raise UnsupportedRecordError(
+            "filter made it, with events left out: a collector would take these for all of its producer, and the"
+            " original for sent; push the original",
+            path=str(path),
+        )
+    return found
 
 
 class Spool:

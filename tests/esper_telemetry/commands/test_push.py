@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from esper_telemetry import RecordOptions
-from esper_telemetry.recordfile import list_run
+from esper_telemetry.recordfile import RecordReader, list_run
 from tests.esper_telemetry.collectorprocess import CollectorProcess, stored_frames, wait_until
 
 
@@ -103,3 +103,30 @@ def test_a_bad_file_in_a_folder_does_not_keep_the_others_from_being_sent(cli, re
     assert collector.frames(folder.name) == stored_frames([good])
     alone = cli("push", folder / "notes.esr.zst", collector.address)
     assert alone.code == 1
+
+
+def test_a_frame_that_rotted_on_the_disk_is_never_stored_for_good(cli, record_run, collector):
+    folder = record_run(record=RecordOptions(compact=False))
+    (path,) = list_run(folder)
+    with RecordReader(path) as reader:
+        *_, last = reader.frames()
+        numbers = f"numbers {last.first_seq:,} to {last.last_seq:,} could not be sent: corrupt"
+    data = bytearray(path.read_bytes())
+    data[last.offset + last.compressed_size // 2] ^= 0xFF
+    path.write_bytes(data)
+    finished = cli("push", folder, collector.address)
+    assert finished.code == 3
+    assert numbers in finished.err
+    assert "does not decompress" in finished.err
+    assert collector.frames(folder.name) == stored_frames([path])[:-1]
+
+
+def test_a_filtered_copy_does_not_keep_the_original_from_being_stored(cli, record_run, collector, tmp_path):
+    folder = record_run()
+    part = tmp_path / "part.esr.zst"
+    assert cli("filter", *list_run(folder), "--seq", "2:2", "-o", part).code == 0
+    refused = cli("push", part, collector.address)
+    assert refused.code == 1
+    assert "push the original" in refused.err
+    assert cli("push", folder, collector.address).code == 0
+    assert collector.frames(folder.name) == stored_frames(list_run(folder))
