@@ -375,7 +375,11 @@ class Intake:
         """Check that the run of a producer in memory may be there; one that has something stored may."""
         if not tenant.max_runs or self.roster.run_bytes(key.run_id):
             return
-        runs = {*await self.engine.runs(), *(each.run_id for each in self.roster.producers)}
+        try:
+            stored = await self.engine.runs()
+        except (SinkError, OSError) as error:
+            raise storage_refusal(str(error)) from error
+        runs = {*stored, *(each.run_id for each in self.roster.producers)}
         self._quotas.check_runs(sum(run_id.startswith(tenant.run_prefix) for run_id in runs), tenant)
 
     def _forgot(self, producer: Producer) -> None:

@@ -298,6 +298,18 @@ async def restore(engine: Engine, key: ProducerKey, *, weigh: bool = False) -> R
         raise storage_refusal(str(error)) from error
 
 
+async def stored_members(engine: Engine, run_id: str) -> list[ProducerKey]:
+    """Return the producers that an engine has something of, in one run.
+
+    Raises:
+        Refused: it cannot be known now (STORAGE).
+    """
+    try:
+        return await engine.members(run_id)
+    except (SinkError, OSError) as error:
+        raise storage_refusal(str(error)) from error
+
+
 def storage_refusal(error: str) -> Refused:
     """Return what a stream is told whose frames cannot be stored now."""
     return Refused("STORAGE", f"the collector cannot store: {error}", retry_after_ms=_STORAGE_RETRY_MS)

@@ -9,7 +9,14 @@ import asyncio
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from esper_telemetry.collector.producers import Producer, bounded_labels, check_run_id, restore, storage_refusal
+from esper_telemetry.collector.producers import (
+    Producer,
+    bounded_labels,
+    check_run_id,
+    restore,
+    storage_refusal,
+    stored_members,
+)
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.errors import SinkError
 from esper_telemetry.storage.engine import PutSchema, Seal
@@ -43,7 +50,7 @@ async def list_runs(
     loop = asyncio.get_running_loop()
     began = loop.time()
     known = {producer.key.run_id for producer in intake.roster.producers.values()}
-    stored = await intake.engine.runs()
+    stored = await _stored_runs(intake.engine)
     chosen = sorted(each for each in known.union(stored) if _is_shown(each, request, tenant))
     answer = collector_pb2.ListRunsResponse()
     room, limit = intake.limits.page_bytes, min(request.page_size or _PAGE, _LONGEST_PAGE)
@@ -68,11 +75,18 @@ def _is_shown(run_id: str, request: collector_pb2.ListRunsRequest, tenant: Tenan
 
 async def _run(intake: Intake, run_id: str, room: int) -> collector_pb2.RunSummary:
     members = {key: each for key, each in intake.roster.producers.items() if key.run_id == run_id}
-    for key in await intake.engine.members(run_id):
+    for key in await stored_members(intake.engine, run_id):
         if key not in members:
             members[key] = await _stored(intake.engine, key)
     labels_bytes = intake.limits.labels_bytes
     return summarize_run(run_id, members.values(), room, labels_bytes)
+
+
+async def _stored_runs(engine: Engine) -> list[str]:
+    try:
+        return await engine.runs()
+    except (SinkError, OSError) as error:
+        raise storage_refusal(str(error)) from error
 
 
 async def _stored(engine: Engine, key: ProducerKey) -> Producer:
@@ -139,7 +153,7 @@ async def delete_run(intake: Intake, run_id: str, tenant: Tenant, why: str = "on
     if run_id in intake.readers.runs or any(each.listener is not None or each.queued_bytes for each in members):
         raise Refused("BUSY", f"run {run_id} is being written or read; end its streams first")
     with intake.roster.closed(run_id):
-        if run_id not in await intake.engine.runs():
+        if run_id not in await _stored_runs(intake.engine):
             raise Refused("NO_RUN", f"there is no run {run_id!r} here; ListRuns names those that there are")
         for producer in members:
             await _seal(intake, producer)

@@ -13,6 +13,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
+from esper_telemetry.collector.producers import stored_members
 from esper_telemetry.collector.refusal import Refused
 from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import layout
@@ -237,7 +238,7 @@ class Readership:
         watchers = self._watchers.setdefault(run_id, set())
         watchers.add(event)
         try:
-            for key in await self._engine.members(run_id):
+            for key in await stored_members(self._engine, run_id):
                 producer = await self.roster.enter(key)
                 producer.left_at = producer.left_at or asyncio.get_running_loop().time()
             if not self.roster.of_run(run_id):

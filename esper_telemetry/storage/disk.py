@@ -53,6 +53,31 @@ def claim_folder(directory: Path) -> BufferedWriter:
     return lock
 
 
+def check_claim(directory: Path, lock: BufferedWriter) -> None:
+    """Check that a claimed folder is still where it was.
+
+    A disk that is not mounted for a while, or a folder that was moved away, must not look like a folder whose files
+    were deleted: what was durable would be given up, and new runs would go below the mount point.
+
+    Args:
+        directory: the folder.
+        lock: what `claim_folder` returned for it.
+
+    Raises:
+        SinkError: it is gone, or another one has its name.
+    """
+    try:
+        if Identity.of(directory / LOCK_NAME) == Identity.of(lock.fileno()):
+            return
+        why = f"its {LOCK_NAME} is another file"
+    except OSError as error:
+        why = str(error)
+    raise SinkError(
+        f"{directory}: the folder that this collector claimed is not there now ({why}); mount it or move it back, or"
+        " restart the collector to begin with what is there"
+    )
+
+
 def try_storage(directory: Path, failed: bool) -> tuple[float, str]:
     """Return the free part of the disk, of its bytes or its inodes, whichever is less, and what is wrong with it.
 

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from esper_telemetry.daemon.failures import TaskFailures
+from esper_telemetry.errors import SinkError
 from esper_telemetry.recordfile.append import sync_folder
 from esper_telemetry.storage import archive
 from esper_telemetry.storage.compactor import CompactionProgress, SegmentCompactor
-from esper_telemetry.storage.disk import claim_folder, raise_file_limit, try_storage
+from esper_telemetry.storage.disk import check_claim, claim_folder, raise_file_limit, try_storage
 from esper_telemetry.storage.engine import (
     Cycle,
     Expire,
@@ -161,11 +162,11 @@ class FileEngine:
 
     async def runs(self) -> list[str]:
         """Return the runs that have a folder."""
-        return await asyncio.to_thread(archive.run_ids, self._root)
+        return await asyncio.to_thread(self._present, archive.run_ids, self._root)
 
     async def members(self, run_id: str) -> list[ProducerKey]:
         """Return the producers that have a file in a run's folder."""
-        return await asyncio.to_thread(archive.producers_of, self._root, run_id)
+        return await asyncio.to_thread(self._present, archive.producers_of, self._root, run_id)
 
     async def weigh(self) -> list[Weighed]:
         """Return what every run takes on the disk; a run is spared that is not archived whole."""
@@ -214,7 +215,10 @@ class FileEngine:
 
     async def examine(self, min_free: float) -> Health:
         """Look at the disk; after an error, write to it."""
-        free, problem = await asyncio.to_thread(try_storage, self._root, self._failed)
+        try:
+            free, problem = await asyncio.to_thread(self._present, try_storage, self._root, self._failed)
+        except SinkError as error:
+            return Health(0.0, str(error))
         if not problem:
             self._failed = False
             if free < min_free:
@@ -222,6 +226,15 @@ class FileEngine:
         return Health(free, problem)
 
     # --- what the check of the folder asks, and what writers tell the index -------------------------------------------
+
+    def check_folder(self) -> None:
+        """Check that the folder is there that was claimed.
+
+        Raises:
+            SinkError: it is not: no file that is missing was deleted.
+        """
+        if self._lock is not None and not self._lock.closed:
+            check_claim(self._root, self._lock)
 
     def is_restored(self, key: ProducerKey) -> bool:
         """Return whether a producer is in memory."""
@@ -299,6 +312,7 @@ class FileEngine:
     def _restore(self, key: ProducerKey, *, weigh: bool) -> RestoredProducer:
         with self.listing:
             files, header = self._restored.get(key), None
+            self.check_folder()
             if files is None:  # else its files are in use and must not be recovered
                 stored = self._recover(key)
                 files = self._restored[key] = ProducerFiles(self._root, key, stored, journal=self)
@@ -309,6 +323,7 @@ class FileEngine:
         return RestoredProducer(files, header, files.stored_bytes, size)
 
     def _weigh(self) -> list[Weighed]:
+        self.check_folder()
         weighed = archive.weigh(self._root)
         return (
             weighed if self._archive is None else [run._replace(spared=not self._is_archived(run)) for run in weighed]
@@ -349,6 +364,10 @@ class FileEngine:
         """Return what was deleted, and the producers whose own files have to do it."""
         restored = list(self._restored.values())
         return archive.expire(self._root, before, frozenset(files.key for files in restored), self), restored
+
+    def _present(self, action: Callable[..., Any], *arguments: object) -> Any:
+        self.check_folder()
+        return action(*arguments)
 
     def _locked(self, action: Callable[..., Any], *arguments: object) -> Any:
         with self.listing:

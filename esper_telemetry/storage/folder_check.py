@@ -60,6 +60,9 @@ class InUse(Protocol):
     def listing(self) -> threading.Lock:
         """Held while files of a producer are changed here or restored elsewhere."""
 
+    def check_folder(self) -> None:
+        """Raise SinkError where the folder of runs itself is not there: then no missing run was deleted."""
+
     def is_restored(self, key: ProducerKey) -> bool:
         """Return whether a producer is in memory: its files are its own then."""
 
@@ -337,6 +340,7 @@ class FolderCheck:
             self._in_use.lost(key, ranges)
 
     def _gone(self, folder: str, notes: list[str]) -> None:
+        self._in_use.check_folder()
         known = self._index.segments(folder)
         if known:
             self._report(_RunFolder(self._root / folder, known, notes, {}, empty=True), known)

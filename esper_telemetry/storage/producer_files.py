@@ -168,7 +168,10 @@ class ProducerFiles:
         Raises:
             SinkError: the disk does not tell.
         """
-        return any(segment.absence() for segment in self.published)
+        if not any(segment.absence() for segment in self.published):
+            return False
+        self._check_folder()
+        return True
 
     def write(self) -> None:
         """Write the frames that were gathered.
@@ -349,6 +352,7 @@ class ProducerFiles:
         header = record_pb2.Header()
         header.CopyFrom(self._schema.header)
         header.file_descriptor_set = self._schema.descriptors
+        self._check_folder()
         try:
             self._folder.mkdir(mode=0o750, exist_ok=True)
         except OSError as error:
@@ -411,6 +415,7 @@ class ProducerFiles:
         Raises:
             SinkError: the disk does not tell.
         """
+        self._check_folder()
         promised, kept = self.published, []
         for segment in promised:
             left = self._what_is_left(segment)
@@ -426,6 +431,10 @@ class ProducerFiles:
             self._tell_dropped(set(promised) - set(kept))
             self._tell_sealed()
             self._go_back(promised)
+
+    def _check_folder(self) -> None:
+        if self._journal is not None:
+            self._journal.check_folder()
 
     def _what_is_left(self, segment: Published) -> Published | None:
         missing = segment.absence()

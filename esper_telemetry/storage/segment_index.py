@@ -100,6 +100,9 @@ class SegmentJournal(Protocol):
     def dropped(self, key: ProducerKey, names: list[str]) -> None:
         """Take the news that files are deleted now, or are found to be gone and reported."""
 
+    def check_folder(self) -> None:
+        """Raise SinkError where the folder of runs itself is not there: then no missing file was deleted."""
+
     def may_delete(self, key: ProducerKey, name: str) -> bool:
         """Return whether retention may delete a sealed segment here."""
 
