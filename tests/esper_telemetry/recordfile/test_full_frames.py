@@ -66,3 +66,15 @@ def test_frames_stay_within_their_limits_and_are_nearly_full(records):
         assert all(frame.raw_size <= MAX_BATCH_BYTES and frame.records <= MOST_EVENTS for frame in frames)
         assert len(frames) <= 8
         assert sum(frame.records for frame in frames) == 120_000
+
+
+def test_a_frame_that_would_be_larger_than_a_frame_may_be_is_placed_as_it_came(records, monkeypatch):
+    path = records.write(frames=3, per_frame=40)
+    with RecordReader(path) as reader:
+        before = [reader.decompress(frame) for frame in reader.frames()]
+    monkeypatch.setattr("esper_telemetry.recordfile.full_frames.MAX_BATCH_BYTES", 100)
+    done = compact_file(path, force=True)
+    assert done.kept.startswith("it would take")  # it was made, and read the same
+    with RecordReader(path) as reader:
+        assert [reader.decompress(frame) for frame in reader.frames()] == before
+        assert reader.damage == []

@@ -38,6 +38,7 @@ def test_the_index_lists_every_frame_with_its_events_by_type(records):
         (lambda index, entries: index.header_offsets.append(9), "lists 1 frames"),
         (lambda index, entries: index.__setattr__("records", 5), "counts 5 events"),
         (lambda index, entries: index.frames[1].__setattr__("records", 500), "counts 500 events in the frame"),
+        (lambda index, entries: index.frames[1].__setattr__("records", 41), "counts 41 events in the frame"),
         (lambda index, entries: entries.__setitem__(0, SeekEntry(25, 0, 0)), "does not start with a prologue"),
         (lambda index, entries: entries.__setitem__(5, SeekEntry(60, 0, 0)), "no descriptor after the frame"),
     ],

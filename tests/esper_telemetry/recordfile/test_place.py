@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from esper_telemetry.errors import SinkError
+from esper_telemetry.errors import CorruptRecordError, SinkError
 from esper_telemetry.recordfile import RecordReader, Skip
 from esper_telemetry.recordfile.frame import FrameDecoder
 from esper_telemetry.recordfile.keep import Keep
 from esper_telemetry.recordfile.place import Placed, place
 from esper_telemetry.recordfile.source import BytesSource
 from esper_telemetry.recordfile.walk import walk
+from esper_telemetry.recordfile.writer import RecordBuilder
 
 
 def contexts_of(data: bytes) -> list:
@@ -54,3 +55,19 @@ def test_an_existing_output_stays_as_it_is(records):
     with pytest.raises(SinkError, match="exists already"):
         place(contexts_of(before), Placed(output))
     assert output.read_bytes() == before
+
+
+def test_an_output_that_does_not_read_back_is_removed(records, monkeypatch):
+    contexts, output = contexts_of(records.bytes(frames=2, per_frame=10)), records.path()
+    sync = RecordBuilder.sync
+
+    def torn(self):
+        sync(self)
+        data = bytearray(output.read_bytes())
+        data[len(data) // 2] ^= 0xFF  # as a failing disk would
+        output.write_bytes(data)
+
+    monkeypatch.setattr(RecordBuilder, "sync", torn)
+    with pytest.raises(CorruptRecordError):
+        place(contexts, Placed(output))
+    assert not output.exists()

@@ -88,6 +88,17 @@ def test_few_files_are_open_however_many_are_read(tmp_path):
     assert all(source._file.closed for source in sources)
 
 
+def test_a_file_that_is_closed_leaves_its_place_to_another(tmp_path):
+    files = OpenFiles(2)
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / name).write_bytes(name.encode())
+    kept, done = FileSource(tmp_path / "a", files), FileSource(tmp_path / "b", files)
+    done.close()
+    FileSource(tmp_path / "c", files)
+    (tmp_path / "d").rename(tmp_path / "a")
+    assert kept.read_at(0, 1) == b"a"  # it was never closed, so nothing had to be opened again
+
+
 def test_a_file_that_was_closed_meanwhile_must_still_be_the_same(tmp_path):
     files = OpenFiles(1)
     for name in ("a", "b"):
