@@ -6,6 +6,7 @@ which is killed leaves no half of a run behind; the next `rm` in that folder rem
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -20,6 +21,7 @@ from esper_telemetry.commands.runlisting import SUFFIX, is_listable, run_folders
 from esper_telemetry.commands.times import length_of
 from esper_telemetry.errors import ConfigError
 from esper_telemetry.recordfile.lock import is_locked
+from esper_telemetry.storage.disk import LOCK_NAME as COLLECTOR_LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,9 +124,15 @@ def _remove_rests(root: Path) -> list[Path]:
 
 
 def _why_it_stays(run: Path) -> str:
-    """Return why a run is not deleted: a process writes it, or that cannot be told; empty if it may go."""
+    """Return why a run stays: a process writes it or its folder, or that cannot be told; empty if it may go."""
     if not is_listable(run):
         return "it cannot be listed, and stays; check permissions"
+    with contextlib.suppress(OSError):
+        if is_locked(Path(os.path.realpath(run)).parent / COLLECTOR_LOCK):
+            return (
+                "a collector runs on its folder and would report it as lost, so that it stays; delete it there:"
+                f" esper-telemetry runs delete {run.name} HOST:PORT"
+            )
     for file in run.glob("*" + SUFFIX):
         try:
             if is_locked(file):

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 def command(files: tuple[str, ...], *, as_json: bool) -> int:
     """Check everything that a record states: checksums, sizes, counts, numbers, times, index, seek table, ranges.
 
-    Numbers that were given out and have no event are a problem, with a cause or without one, and
-    so are values outside the range of their schema. Exit code 0: nothing is wrong; 4: something
+    Numbers that were given out and have no event are a problem, with a cause or without one, but
+    where the record itself marks their range as lost, which is told beside the verdict; so are
+    values outside the range of their schema. Exit code 0: nothing is wrong; 4: something
     is; 3: nothing is wrong with the records, but not every file is one, or a writer is gone without
     an end, so that what came after its last event is unknown. A record that is being written is
     good as far as it goes.

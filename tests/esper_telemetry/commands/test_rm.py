@@ -9,6 +9,8 @@ import pytest
 
 import esper_telemetry
 from esper_telemetry import events
+from esper_telemetry.recordfile.lock import is_locked
+from tests.esper_telemetry.collectorprocess import CollectorProcess, wait_until
 
 DAY = 86_400
 
@@ -71,6 +73,23 @@ def test_a_run_that_is_being_written_stays(cli, runs):
         assert "it is being written, and stays" in finished.err
         assert names(runs) == ["e"]
     assert len(list(esper_telemetry.read(runs / "e"))) == 3
+
+
+def test_a_run_of_a_running_collector_stays_and_the_way_to_delete_it_is_named(cli, runs, tmp_path):
+    collector = CollectorProcess(tmp_path / "collected").start()
+    try:
+        assert cli("push", runs / "a", collector.address).code == 0
+        stored = collector.folder / "a"
+        wait_until(lambda: not is_locked(collector.segments("a")[0]))  # no stream writes it any more
+        for arguments in ((stored,), (collector.folder, "--keep", "0")):
+            refused = cli("rm", *arguments, "--yes")
+            assert refused.code == 3
+            assert "esper-telemetry runs delete a HOST:PORT" in refused.err
+        assert len(collector.segments("a")) == 1
+    finally:
+        collector.kill()
+    assert cli("rm", stored, "--yes").code == 0
+    assert not stored.exists()
 
 
 def test_files_that_are_not_of_the_run_stay(cli, runs):

@@ -129,7 +129,7 @@ def test_every_rank_in_a_folder_is_sent_by_one_agent(collector, train, kit, tmp_
 
 
 def test_files_that_are_durable_at_the_collector_are_removed_if_that_was_asked_for(collector, train, kit):
-    trainer = train(collector.address, steps=1000, pause=0.001, keep="no", segment=20_000)
+    trainer = train(collector.address, steps=1000, pause=0.001, keep="no", segment=6_000)
     offered = trainer.finish()
     kit.wait_until(lambda: "complete" in trainer.log)
     assert [path.name for path in trainer.folder.iterdir()] == [LOG_NAME]
