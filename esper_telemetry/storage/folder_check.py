@@ -286,7 +286,7 @@ class FolderCheck:
                 self._recover(path, key, names, notes)
             mtime_ns, listed_at = path.stat().st_mtime_ns, time.time()
             run = _RunFolder(path, known, notes, self._in_use.being_written(folder))
-        self._set_aside(run)
+        self._set_aside(run, known)
         self._report(run, known)
         self._index.put(folder, run.changed)
         self._index.drop(folder, [name for name in known if name not in run.sealed and name not in run.kept])
@@ -306,18 +306,19 @@ class FolderCheck:
                 recover_producer(path, key, notes, names)
                 self._in_use.await_compaction(key, sorted(names))
 
-    def _set_aside(self, run: _RunFolder) -> None:
-        """Rename what has no whole header; a file that is just being created may look so."""
+    def _set_aside(self, run: _RunFolder, known: dict[str, IndexedSegment]) -> None:
+        """Rename what has no whole header; a file that is just being created may look so, one that was sealed not."""
         if not run.unreadable or any(self._in_use.is_restored(key) for key in run.keys):
             return
         for path, reason in list(run.unreadable.items()):
             with contextlib.suppress(OSError):
                 if writer_gone(path):
                     del run.unreadable[path]
-                    run.notes.append(
-                        f"{path}: not even its header is whole, so nothing in it was acked; renamed to"
-                        f" {set_aside(path).name}: {reason}"
-                    )
+                    if path.name in known:
+                        run.kept.discard(path.name)  # what it held is reported as lost
+                    acked = "what it held is lost" if path.name in known else "so nothing in it was acked"
+                    aside = set_aside(path).name
+                    run.notes.append(f"{path}: not even its header is whole, {acked}; renamed to {aside}: {reason}")
 
     def _report(self, run: _RunFolder, known: dict[str, IndexedSegment]) -> None:
         """Report what was listed, and is gone or ends earlier; what is in memory reports for itself."""

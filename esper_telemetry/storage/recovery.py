@@ -164,7 +164,7 @@ def _read(path: Path, notes: list[str]) -> StoredSegment | None:
             return None
         aside = set_aside(path)
         notes.append(
-            f"{path}: not even its header is whole, so nothing in it was acked; renamed to {aside.name}: {error}"
+            f"{path}: not even its header is whole, and nothing of it can be read; renamed to {aside.name}: {error}"
         )
         return None
 

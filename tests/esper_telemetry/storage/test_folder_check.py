@@ -333,3 +333,17 @@ def test_files_of_others_and_files_without_a_header_are_as_they_were_or_put_asid
     assert torn.with_name(torn.name + ".torn").stat().st_size == 200
     assert foreign.read_text() == "mine"
     assert any("not even its header is whole" in note for note in folder.notes)
+
+
+def test_a_sealed_segment_whose_header_was_lost_is_reported_as_lost(folder):
+    first = folder.write(range(2), seal=True)
+    folder.write(range(2, 4), segment=2, last_seq=2 * PER_FRAME, seal=True)
+    folder.start()
+    os.truncate(first, 100)
+    os.utime(folder.run, (time.time() - 50, time.time() - 50))  # so that it is read again before streams are served
+    folder.start()
+    assert folder.lost == [(1, 2 * PER_FRAME)]
+    assert first.with_name(first.name + ".torn").exists()
+    assert not any("nothing in it was acked" in note for note in folder.notes)
+    rows, _ = folder.indexed()
+    assert first.name not in rows
