@@ -5,6 +5,7 @@ Few facts of each segment stay in memory, and no file stays open: a record may b
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,8 @@ def survey(path: RecordPath | Iterable[RecordPath] | RecordFiles | Survey | None
 def _is_begun(path: Path) -> bool:
     """Tell whether a file is as its writer makes it: locked, and empty until the header is written by one call."""
     try:
-        return path.stat().st_size == 0 and is_locked(path)
+        found = path.stat()
+        return stat.S_ISREG(found.st_mode) and found.st_size == 0 and is_locked(path)
     except OSError:  # gone meanwhile, or in no file system
         return False
 

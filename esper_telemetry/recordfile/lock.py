@@ -81,7 +81,7 @@ def _locked(path: Path) -> bool | None:
     """Tell whether a process holds the writer's lock on `path`; None where locks do not work."""
     if fcntl is None:
         return None
-    fd = os.open(path, os.O_RDONLY)
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe waits for its other end
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
