@@ -42,7 +42,10 @@ def command(files: tuple[str, ...], choice: Choice, output: Path, *, as_json: bo
     """
     paths = find_files(files)
     if choice.plain.batches is not None or choice.plain.steps is not None:
-        raise click.UsageError("a record is filtered by type, environment, rank, time and number, not by batch or step")
+        raise click.UsageError(
+            "a record is filtered by type, environment, rank, time and number, not by batch or step; cat with --batch"
+            " or --step shows the numbers for --seq"
+        )
     wanted = choice.of(survey(paths)) if choice.needs_record else choice.between(0, 0)
     folder = new_folder(output) if len(paths) > 1 or Path(files[0]).is_dir() else None
     chooser, each = _Chooser(wanted, blocks=choice.blocks), EachFile(paths)
@@ -69,6 +72,12 @@ def command(files: tuple[str, ...], choice: Choice, output: Path, *, as_json: bo
         note("blocks of steps hold several environments each; --env left them out")
     code = each.tell(FINE if all(one.complete for one in found.values()) else INCOMPLETE)
     return code if found else FAILED
+
+
+# What `cat` takes and a filter of whole events and blocks refuses is not among its options.
+for _option in command.params:
+    if isinstance(_option, click.Option) and _option.name in ("batches", "steps"):
+        _option.hidden = True
 
 
 class _Chooser:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     RecordPath = str | os.PathLike[str]
+
+# HOST:PORT, or HOST:PORT/RUN.
+_LIKE_A_COLLECTOR = re.compile(r"[^\s:/]+:[0-9]{1,5}(/[^/]+)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,12 @@ class _Gathered:
             self.named += 1
             self._file(path)
         else:
-            raise NotARecordError("there is no such file or folder; check the path", path=text)
+            hint = "check the path"
+            if _LIKE_A_COLLECTOR.match(text):
+                hint = (
+                    "`tail`, `watch`, `top` and `ui` read a run from a collector, and any verb reads its folder of runs"
+                )
+            raise NotARecordError(f"there is no such file or folder; {hint}", path=text)
 
     def _pattern(self, text: str) -> None:
         matches = sorted(glob.glob(text))  # noqa: PTH207 - Path.glob takes no absolute pattern

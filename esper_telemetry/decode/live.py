@@ -192,8 +192,12 @@ class LiveTail:
             raise self._refused(error) from None
         found = [run for run in runs if not run_id or run.run_id == run_id]
         if not found:
-            what = f"has no run {run_id!r}" if run_id else "has no run yet"
-            raise RecordError(f"the collector {what}; it has {len(runs)} whose id starts so", path=self._source.address)
+            place = self._source.address
+            if not run_id:
+                raise RecordError("the collector has no run yet", path=place)
+            alike = "".join(f" {run.run_id}" for run in runs[:3])
+            hint = f"these start so:{alike}" if alike else f"esper-telemetry runs list {place} shows those it has"
+            raise RecordError(f"the collector has no run {run_id!r}; {hint}", path=place)
         return max(found, key=lambda run: max(each.started_unix_nano for each in run.producers))
 
     def _stored(self, starts: Mapping[bytes, int]) -> Iterator[collector_pb2.Frame]:

@@ -108,7 +108,8 @@ def test_filter_takes_relative_times_and_refuses_batches(cli, timed, tmp_path):
     assert values(cli, tmp_path / "end.esr.zst") == [8, 9, 10]
     refused = cli("filter", timed, "--batch", "1", "-o", tmp_path / "no.esr.zst")
     assert refused.code == 2
-    assert "not by batch or step" in refused.err
+    assert "not by batch or step; cat with --batch or --step shows the numbers" in refused.err
+    assert "--batch" not in cli("filter", "--help").out
 
 
 def test_two_runs_are_compared_by_their_own_last_parts(cli, timed, tmp_path):

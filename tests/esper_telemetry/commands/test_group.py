@@ -90,3 +90,10 @@ def _many(run) -> None:
 
     for number in range(5_000):
         run.emit(training_pb2.ScalarLogged, name="n", value=number / 3)
+
+
+def test_an_address_where_a_file_belongs_is_told_which_verbs_take_it(cli):
+    for address in ("localhost:7575", "localhost:7575/run"):
+        finished = cli("cat", address)
+        assert finished.code == 1
+        assert "`tail`, `watch`, `top` and `ui` read a run from a collector" in finished.err

@@ -85,7 +85,7 @@ def test_numbers_that_never_came_are_told(collector, stub):
 
 
 def test_a_run_that_is_not_there_and_a_collector_that_is_not_there_are_errors(collector):
-    with pytest.raises(RecordError, match="has no run 'nowhere'"):
+    with pytest.raises(RecordError, match=r"has no run 'nowhere'; esper-telemetry runs list .* shows those"):
         tail(collector, "nowhere")
     with pytest.raises(RecordError, match="unavailable"):
         LiveTail(Endpoint("127.0.0.1:1"), "", Filter())
