@@ -8,12 +8,12 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from esper.simic.environment import Environment, EpochResult
     from esper.simic.training import Episode, HeuristicConfig, TrainingResult
@@ -118,7 +118,7 @@ def print_record(hub: Hub, seconds: float, *, batches: int) -> None:
     print(f"record: {', '.join(map(str, files))}")
     print(
         f"  {sum(stats.recorded.values()):,} events of {len(stats.recorded)} types,"
-        f" {stats.bytes_written:,} bytes, {stats.dropped:,} lost"
+        f" {_size(files):,} bytes, {stats.dropped:,} lost"
     )
     reads = hub.counter_reads / batches
     print(
@@ -141,6 +141,15 @@ def early_end_told(hub: Hub) -> Iterator[None]:
         if hub.run is not None and hub.run.folder is not None:
             print(f"\nwhat was recorded so far can be read\n{_next(hub.run.folder)}", file=sys.stderr)
         raise
+
+
+def _size(files: Iterable[Path]) -> int:
+    """Return the bytes that files have now: compaction at the end of a run leaves fewer than were written."""
+    sizes = 0
+    for path in files:
+        with suppress(OSError):
+            sizes += path.stat().st_size
+    return sizes
 
 
 def _next(folder: Path) -> str:

@@ -44,7 +44,7 @@ class RunStats:
         recorded: events accepted, by short name.
         dropped: events lost.
         drops: losses by (full message name, cause), causes as in DropCause.
-        bytes_written: bytes in the record's files.
+        bytes_written: bytes written into the record's files; compaction at the end leaves fewer of them there.
         buffer_high_water: most bytes that ever waited for the disk.
         writer_cpu_s: processor time of the writer thread, in seconds.
         writer_alive: the writer thread is at work. It ends with the run; before that it should not.
