@@ -6,7 +6,7 @@ part of a stream: of it, each frame is read and counted once.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from esper_telemetry.decode.faults import Faults
     from esper_telemetry.recordfile import FrameRef, Segment
     from esper_telemetry.v1 import record_pb2
+
+
+_NAMED = 3
 
 
 class SegmentPlace(NamedTuple):
@@ -66,6 +69,22 @@ class SegmentPlace(NamedTuple):
     def filtered(self) -> bool:
         """Whether events were left out of it on purpose."""
         return FILTERED in self.header.attributes
+
+
+def shared_ranks(places: Iterable[SegmentPlace]) -> list[str]:
+    """Return a sentence for each rank that several processes had in one attempt at a run; their children aside."""
+    writers: defaultdict[tuple[str, int, int], dict[bytes, record_pb2.Header]] = defaultdict(dict)
+    for place in places:
+        header = place.header
+        if header.producer_id and not header.parent_producer_id:
+            writers[header.run_id, header.rank, place.attempt].setdefault(header.producer_id, header)
+    return [
+        f"run {run_id}: {len(found)} processes wrote as rank {rank} ("
+        + ", ".join(f"{one.pid} on {one.host}" for one in list(found.values())[:_NAMED])
+        + "): the events of all of them are there; give each process of a run a rank of its own"
+        for (run_id, rank, _), found in writers.items()
+        if len(found) > 1
+    ]
 
 
 def in_order(places: Iterable[SegmentPlace]) -> list[SegmentPlace]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from esper_telemetry.decode.inputs import record_files
-from esper_telemetry.decode.streams import SegmentPlace, in_order
+from esper_telemetry.decode.streams import SegmentPlace, in_order, shared_ranks
 from esper_telemetry.errors import CorruptRecordError, RecordError
 from esper_telemetry.recordfile import PassedOver, RecordReader
 from esper_telemetry.recordfile.lock import is_locked
@@ -34,7 +34,8 @@ class Survey:
         places: their segments in the order of streams and segments; of the same ones, as they were given.
         passed_over: those that cannot be read, and why.
         schemas: descriptor sets and full names of the types, as the segments declare them; equal ones once.
-        notes: a sentence for each file whose writer has it open and has written nothing yet.
+        notes: a sentence for each file whose writer has it open and has written nothing yet, and for each rank that
+            several processes had at once.
     """
 
     files: tuple[Path, ...]
@@ -71,7 +72,7 @@ def survey(path: RecordPath | Iterable[RecordPath] | RecordFiles | Survey | None
         tuple(in_order(surveyor.places)),
         tuple(surveyor.passed_over),
         tuple(surveyor.schemas),
-        tuple(surveyor.notes),
+        (*surveyor.notes, *shared_ranks(surveyor.places)),
     )
 
 

@@ -30,7 +30,7 @@ def test_a_finished_run_says_how_it_ended_and_what_it_holds(record_run):
 
 
 def test_a_configuration_in_parts_is_one_wherever_its_parts_stand(tmp_path):
-    options = RecordOptions(segment_bytes=30_000, frame_bytes=2_000)
+    options = RecordOptions(segment_bytes=12_000, frame_bytes=2_000)
     with esper_telemetry.start_run(
         tmp_path, name="c", run_id="c", config={"lr": 1, "a": {"b": 1}}, record=options
     ) as run:
@@ -66,7 +66,7 @@ def test_a_run_that_is_being_written_is_running_and_a_dead_one_killed(tmp_path, 
 
 def test_ranks_are_streams_and_segments_add_up(tmp_path):
     for rank in range(2):
-        options = RecordOptions(segment_bytes=30_000, frame_bytes=2_000)
+        options = RecordOptions(segment_bytes=12_000, frame_bytes=2_000)
         with esper_telemetry.start_run(tmp_path, name="r", run_id="r", rank=rank, record=options) as run:
             for number in range(2_000):
                 run.emit(training_pb2.ScalarLogged, name=f"n{number * 7919 % 1000}", value=number**0.5)

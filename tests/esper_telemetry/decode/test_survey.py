@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -208,3 +210,25 @@ def test_a_begun_file_beside_a_whole_one_is_a_note(folder):
         assert "has just begun" in records.notes[0]
     finally:
         file.close()
+
+
+def test_two_processes_that_wrote_as_one_rank_are_named(tmp_path):
+    code = (
+        "import sys, esper_telemetry as et\n"
+        "with et.start_run(sys.argv[1], name='shared', run_id='shared') as run:\n"
+        "    print('open', flush=True); sys.stdin.readline()\n"
+        "    run.emit(et.events.ScalarLogged, name='loss', value=1.0)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    first = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert first.stdout.readline() == "open\n"
+    second = subprocess.run(command, input="\n", capture_output=True, text=True, check=True)
+    first.communicate("\n")
+    assert first.returncode == 0
+    assert "still being written by process" in second.stderr
+    records = read(tmp_path / "shared")
+    assert len([event for event in records if event.type == "scalar.logged"]) == 2
+    (note,) = records.notes
+    assert "2 processes wrote as rank 0" in note
+    assert f"{first.pid} on " in note
+    assert not records.warnings
