@@ -6,8 +6,11 @@ dropped, 4 a check found a problem. click and rich are imported below this folde
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, NoReturn
 
 from esper_telemetry.errors import MissingExtraError
 
@@ -31,4 +34,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         missing = MissingExtraError(f"the package {error.name!r}, which the command line needs,", "cli")
         print(f"error: {missing}", file=sys.stderr)
         return 1
-    return run(arguments)
+    code = run(arguments)
+    if arguments is None and "obstore" in sys.modules:
+        _leave(code)
+    return code
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without taking the interpreter apart.
+
+    Threads of obstore outlive its last answer by a moment. One that asks for Python while the interpreter ends is ended
+    in the middle of Rust, and the process aborts, with all its output written (obstore 0.12, CPython 3.11).
+    """
+    # What the interpreter does first: threads that must be waited for, then exit hooks.
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - it has no public name
+    atexit._run_exitfuncs()  # noqa: SLF001 - the same
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # the reader has gone
+        code = code or 1
+    os._exit(code)
