@@ -43,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _leave(code: int) -> NoReturn:
     """End the process without taking the interpreter apart.
 
-    One of some hundred `cat s3://...` was ended by SIGABRT with all its output written (obstore 0.12, CPython 3.11). Not
-    proved: a thread of obstore that outlives its last answer asks for Python while the interpreter ends.
+    One of some hundred `cat s3://...` was ended by SIGABRT with all its output written (obstore 0.12, CPython 3.11).
+    Not proved: a thread of obstore that outlives its last answer asks for Python while the interpreter ends.
     """
     # What the interpreter does first: threads that must be waited for, then exit hooks.
     threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - it has no public name
